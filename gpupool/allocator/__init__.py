@@ -1,0 +1,1 @@
+"""Pure functions over arrays: which devices a claim gets. No I/O."""

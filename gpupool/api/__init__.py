@@ -1,0 +1,1 @@
+"""The REST API: Pecan controllers, one noun per file."""

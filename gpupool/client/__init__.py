@@ -1,0 +1,1 @@
+"""The REST client and the `openstack gpu` commands."""

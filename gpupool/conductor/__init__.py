@@ -1,0 +1,1 @@
+"""The pool controller: queue, allocation, desired state, reconciler."""

@@ -1,0 +1,57 @@
+"""Options of the agent."""
+
+import socket
+
+from oslo_config import cfg
+
+GROUP = "agent"
+OPTS = (
+    cfg.HostAddressOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<hostname>",
+        help="Name of this host; it names the message queue and the devices, so keep it.",
+    ),
+    cfg.StrOpt(
+        "hypervisor_hostname",
+        help="Name of this host's compute node provider in Placement; unset: the same as host.",
+    ),
+    cfg.StrOpt("pool", default="default", help="Pool (name) a host joins when it first reports."),
+    cfg.ListOpt(
+        "drivers",
+        default=["nvidia"],
+        help="Drivers to load, in order: nvidia (devices that NVML lists), reference (simulated).",
+    ),
+    cfg.IntOpt(
+        "report_interval",
+        default=5,
+        min=1,
+        help="Seconds between two reports when nothing wakes the agent.",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/gpupool",
+        help="Folder of what must outlive the agent: ledgers of vGPUs, records of sessions.",
+    ),
+    cfg.StrOpt(
+        "run_path",
+        default="/run/gpupool",
+        help="Folder of the session sockets; programs and containers reach it.",
+    ),
+    cfg.StrOpt("cdi_path", default="/var/run/cdi", help="Folder where CDI specs are written."),
+    cfg.StrOpt(
+        "worker_user",
+        help="User that workers run as when the agent is root; unset: the agent's own.",
+    ),
+    cfg.IntOpt(
+        "ring_mib",
+        default=256,
+        min=8,
+        help="MiB of shared memory per session for calls, data and pinned memory; taken as used.",
+    ),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register this group on ``conf``."""
+    conf.register_opts(OPTS, group=GROUP)

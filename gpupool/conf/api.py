@@ -1,0 +1,23 @@
+"""Options of the REST API."""
+
+from oslo_config import cfg
+
+GROUP = "api"
+OPTS = (
+    cfg.StrOpt(
+        "auth_strategy",
+        default="keystone",
+        choices=[
+            ("keystone", "tokens, checked by keystonemiddleware"),
+            ("noauth", "none: whoever reaches the port is administrator; for tests and trying"),
+        ],
+        help="Who is believed to be calling.",
+    ),
+    cfg.IntOpt("max_limit", default=1000, min=1, help="Most items in one page of a listing."),
+    cfg.StrOpt("public_endpoint", help="URL prefix of links; unset: as the request was addressed."),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register this group on ``conf``."""
+    conf.register_opts(OPTS, group=GROUP)

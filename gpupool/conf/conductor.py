@@ -1,0 +1,42 @@
+"""Options of the conductor."""
+
+from oslo_config import cfg
+
+GROUP = "conductor"
+OPTS = (
+    cfg.IntOpt(
+        "queue_interval",
+        default=5,
+        min=1,
+        help="Seconds between two looks at the queue when nothing wakes the conductor.",
+    ),
+    cfg.IntOpt(
+        "reconcile_interval",
+        default=30,
+        min=1,
+        help="Seconds between two comparisons of database, Placement and what agents report.",
+    ),
+    cfg.IntOpt(
+        "host_timeout",
+        default=30,
+        min=2,
+        help="Seconds without a report after which a host is marked down.",
+    ),
+    cfg.IntOpt(
+        "allocating_timeout",
+        default=60,
+        min=1,
+        help="Seconds after which a claim that still is allocating is taken to be left by a crash.",
+    ),
+    cfg.IntOpt(
+        "binding_attempts",
+        default=3,
+        min=1,
+        help="How many hosts may refuse a claim before it fails.",
+    ),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register this group on ``conf``."""
+    conf.register_opts(OPTS, group=GROUP)

@@ -1,0 +1,15 @@
+"""Options of the reference driver: simulated devices, for trying and testing with no GPU."""
+
+from oslo_config import cfg
+
+GROUP = "reference"
+OPTS = (
+    cfg.IntOpt("devices", default=2, min=0, max=64, help="How many devices to simulate."),
+    cfg.IntOpt("memory_mib", default=4096, min=1, help="MiB of memory of each."),
+    cfg.IntOpt("compute_units", default=2, min=1, help="Compute units (threads) of each."),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register this group on ``conf``."""
+    conf.register_opts(OPTS, group=GROUP)

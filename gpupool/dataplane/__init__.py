@@ -1,0 +1,1 @@
+"""Python side of the data plane: API table, generator, build, process control."""

@@ -1,0 +1,110 @@
+"""Builds the C of native/ with nothing but gcc. Standard library only: the package build runs it.
+
+``python -m gpupool.dataplane.build [--sanitize address,undefined] [--output DIR]``
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NATIVE = HERE / "native"
+OUTPUT = HERE / "lib"
+
+CFLAGS = (
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-O2",
+    "-g",
+    "-fPIC",
+    "-pthread",
+    "-fvisibility=hidden",
+    "-fstack-protector-strong",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to link: its path under the output folder, its source folders, its linker flags."""
+
+    path: str
+    folders: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+_SHARED = ("-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,relro,-z,now", "-ldl", "-lm")
+TARGETS = (
+    Target("refcuda/libcuda.so.1", ("refcuda",), _SHARED),
+    Target("runtime/libcuda.so.1", ("runtime", "wire"), _SHARED),
+    Target("gpupool-worker", ("worker", "wire"), ("-pie", "-Wl,-z,relro,-z,now", "-ldl")),
+)
+
+
+def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] = TARGETS) -> None:
+    """Generate what the API table yields and build every target under ``output``.
+
+    ``sanitize`` is what gcc's -fsanitize takes. Raises CalledProcessError when gcc refuses.
+    """
+    generated = output / "generated"
+    _generate(generated)
+    extra = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"] if sanitize else []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for target in targets:
+            _link(target, output, generated, extra, pool)
+
+
+def _generate(generated: Path) -> None:
+    """Run the generator as a program, so that building imports nothing of the package."""
+    generated.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, HERE / "generator.py", generated], check=True)
+
+
+def _link(
+    target: Target, output: Path, generated: Path, extra: list[str], pool: ThreadPoolExecutor
+) -> None:
+    objects = output / "objects" / target.path.replace("/", "_")
+    objects.mkdir(parents=True, exist_ok=True)
+    sources = [source for name in target.folders for source in sorted((NATIVE / name).glob("*.c"))]
+    include = [f"-I{NATIVE}", f"-I{generated}"]
+
+    def compile_one(source: Path) -> Path:
+        made = objects / f"{source.parent.name}_{source.stem}.o"
+        _run([_cc(), *CFLAGS, *extra, *include, "-c", str(source), "-o", str(made)])
+        return made
+
+    made = [str(path) for path in pool.map(compile_one, sources)]
+    path = output / target.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A new file replaces the old one: programs may have that mapped.
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    _run([_cc(), "-pthread", *extra, *made, "-o", str(partial), *target.flags])
+    partial.replace(path)
+
+
+def _cc() -> str:
+    return os.environ.get("CC", "gcc")
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True)
+
+
+def main() -> None:
+    """Build from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--sanitize", default="")
+    options = parser.parse_args()
+    build(options.output, options.sanitize)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the agent knows of kinds of devices, one driver per file."""

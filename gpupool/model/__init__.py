@@ -1,0 +1,1 @@
+"""Plain dataclasses, their states, and the errors. Imports nothing of ours."""

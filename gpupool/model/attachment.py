@@ -1,0 +1,48 @@
+"""An attachment: a claim made usable on one host for one container, process or instance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from gpupool.model.states import AttachmentState
+
+
+class AttachmentKind(StrEnum):
+    """What the attachment is for; it decides what the agent prepares."""
+
+    PROCESS = "process"
+    CONTAINER = "container"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachmentRequest:
+    """What a project asks for; without ``host``, the host of the claim's vGPUs."""
+
+    claim_id: str
+    kind: AttachmentKind
+    host: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """One attachment.
+
+    ``ticket`` lets a program open sessions. ``environment`` is what a program's environment needs,
+    ``cdi_device`` what a container engine takes (``gpupool.org/vgpu=<id>``); both come from the host
+    once it is ready.
+    """
+
+    id: str
+    claim_id: str
+    project_id: str
+    host_id: str
+    kind: AttachmentKind
+    state: AttachmentState
+    state_reason: str = ""
+    ticket: str
+    generation: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cdi_device: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None

@@ -1,0 +1,100 @@
+"""A claim: a project's request for one or more vGPUs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gpupool.model.states import ClaimState
+
+COMPUTE_MAX = 100
+COUNT_MAX = 1024
+PRIORITY_MAX = 100
+PRIORITY_DEFAULT = 50
+
+
+class Tier(StrEnum):
+    """Where the devices of a claim may be, see R18."""
+
+    DEDICATED = "dedicated"
+    LOCAL = "local"
+    POOL = "pool"
+
+
+class ClaimHealth(StrEnum):
+    """Whether the hosts of a claim's vGPUs report."""
+
+    OK = "ok"
+    HOST_DOWN = "host_down"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimRequest:
+    """What a project asks for.
+
+    ``compute`` is percent of one device (1 to 100) and ``memory_mib`` MiB of device memory, each for
+    every one of ``count`` vGPUs. With ``profile`` (name or id) the profile gives every size that is
+    None here. Tier ``dedicated`` needs ``devices`` (ids) or ``required_traits``; tier ``local``
+    takes ``host``, the program's own, or lets the conductor choose one host for all vGPUs.
+    ``priority`` is 0 to 100, higher first. ``lease_end`` is in UTC without a zone, as every time here.
+    """
+
+    name: str = ""
+    pool: str | None = None
+    profile: str | None = None
+    count: int | None = None
+    compute: int | None = None
+    memory_mib: int | None = None
+    tier: Tier | None = None
+    priority: int | None = None
+    required_traits: tuple[str, ...] | None = None
+    forbidden_traits: tuple[str, ...] | None = None
+    host: str | None = None
+    devices: tuple[str, ...] = ()
+    lease_end: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimChange:
+    """What may change on a claim that exists; None leaves a field as it is."""
+
+    name: str | None = None
+    priority: int | None = None
+    lease_end: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim, complete.
+
+    ``release_to`` is set while ``releasing``: the state that follows when every vGPU is gone.
+    ``attempts`` counts bindings that a host refused. ``generation`` grows with every change, so that
+    two writers notice each other.
+    """
+
+    id: str
+    name: str
+    project_id: str
+    user_id: str
+    pool_id: str
+    count: int
+    compute: int
+    memory_mib: int
+    tier: Tier
+    priority: int = PRIORITY_DEFAULT
+    profile_id: str | None = None
+    required_traits: tuple[str, ...] = ()
+    forbidden_traits: tuple[str, ...] = ()
+    host: str | None = None
+    devices: tuple[str, ...] = ()
+    lease_end: datetime | None = None
+    state: ClaimState
+    state_reason: str = ""
+    release_to: ClaimState | None = None
+    health: ClaimHealth = ClaimHealth.OK
+    attempts: int = 0
+    generation: int = 0
+    request_id: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    bound_at: datetime | None = None
+    ended_at: datetime | None = None

@@ -1,0 +1,27 @@
+"""A host: a machine with an agent, and perhaps with devices."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gpupool.model.states import HostState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """One host.
+
+    ``generation`` grows with every change of what the host should have; ``applied_generation`` is
+    the one its agent last converged to.
+    """
+
+    id: str
+    name: str
+    pool_id: str
+    state: HostState
+    generation: int = 0
+    applied_generation: int = 0
+    agent_version: str = ""
+    simulated: bool = False
+    last_seen_at: datetime | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None

@@ -1,0 +1,24 @@
+"""A profile: a named request, like a flavor."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gpupool.model.claim import Tier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One profile; the fields mean what they mean on a claim. ``name`` is unique."""
+
+    id: str
+    name: str
+    description: str = ""
+    count: int = 1
+    compute: int
+    memory_mib: int
+    tier: Tier
+    priority: int
+    required_traits: tuple[str, ...] = ()
+    forbidden_traits: tuple[str, ...] = ()
+    created_at: datetime | None = None
+    updated_at: datetime | None = None

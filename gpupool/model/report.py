@@ -1,0 +1,111 @@
+"""What an agent reports, and what the conductor answers: the two halves of desired state (D2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gpupool.model.attachment import AttachmentKind
+from gpupool.model.device import SharingMode
+from gpupool.model.states import DeviceHealth
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceReport:
+    """One device as its driver sees it; fields as on Device."""
+
+    key: str
+    vendor: str
+    product: str
+    sharing_mode: SharingMode
+    memory_mib: int
+    reserved_mib: int = 0
+    traits: tuple[str, ...] = ()
+    health: DeviceHealth = DeviceHealth.OK
+    simulated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VgpuReport:
+    """One vGPU that exists on the host; ``error`` says why it could not be made as wanted."""
+
+    id: str
+    generation: int
+    error: str = ""
+    memory_used_mib: int = 0
+    busy_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachmentReport:
+    """One attachment that exists on the host."""
+
+    id: str
+    generation: int
+    error: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cdi_device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionReport:
+    """One live session; fields as on Session."""
+
+    id: str
+    attachment_id: str
+    vgpu_id: str
+    program_pid: int
+    worker_pid: int
+    started_at: datetime
+    memory_used_mib: int = 0
+    busy_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostReport:
+    """Everything a host has. ``generation`` is the desired state it last converged to, or 0."""
+
+    host: str
+    hypervisor_hostname: str
+    pool: str
+    agent_version: str
+    generation: int
+    devices: tuple[DeviceReport, ...] = ()
+    vgpus: tuple[VgpuReport, ...] = ()
+    attachments: tuple[AttachmentReport, ...] = ()
+    sessions: tuple[SessionReport, ...] = ()
+    schema_version: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class VgpuSpec:
+    """One vGPU the host should have; ``device_key`` as in DeviceReport."""
+
+    id: str
+    claim_id: str
+    device_key: str
+    compute: int
+    memory_mib: int
+    generation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachmentSpec:
+    """One attachment the host should have; ``vgpu_ids`` in the order the program sees them."""
+
+    id: str
+    claim_id: str
+    kind: AttachmentKind
+    ticket: str
+    vgpu_ids: tuple[str, ...]
+    generation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesiredState:
+    """Everything a host should have, and nothing else should it have."""
+
+    host: str
+    generation: int
+    vgpus: tuple[VgpuSpec, ...] = ()
+    attachments: tuple[AttachmentSpec, ...] = ()
+    schema_version: int = 1

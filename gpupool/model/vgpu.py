@@ -1,0 +1,30 @@
+"""A vGPU: one granted share of one device; one Placement consumer of the same UUID."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gpupool.model.states import VgpuState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vgpu:
+    """One vGPU.
+
+    ``index`` (from 0) is its ordinal within the claim, and the device ordinal the program sees.
+    ``generation`` is the host's generation at the last change of what is wanted here.
+    """
+
+    id: str
+    claim_id: str
+    project_id: str
+    host_id: str
+    device_id: str
+    index: int
+    compute: int
+    memory_mib: int
+    state: VgpuState
+    generation: int
+    memory_used_mib: int = 0
+    busy_ns: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None

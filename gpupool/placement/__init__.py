@@ -1,0 +1,1 @@
+"""The Placement client and the provider tree, on a real Placement always."""

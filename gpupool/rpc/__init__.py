@@ -1,0 +1,1 @@
+"""Messages between services: transport, and the two interfaces with their client and server ends."""

@@ -1,0 +1,163 @@
+"""The conductor's interface. Payloads are dataclasses of gpupool.model as JSON types (model.wire)."""
+
+from typing import Any, Protocol
+
+import oslo_messaging
+from oslo_context.context import RequestContext
+
+from gpupool.model import errors, wire
+from gpupool.model.attachment import Attachment, AttachmentRequest
+from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
+from gpupool.model.device import Device
+from gpupool.model.host import Host
+from gpupool.model.pool import Pool
+from gpupool.model.profile import Profile
+from gpupool.model.report import DesiredState, HostReport
+from gpupool.model.wire import Payload
+from gpupool.rpc import transport
+
+TOPIC = "gpupool-conductor"
+# 1.0: everything below
+VERSION = "1.0"
+
+
+class ConductorApi(Protocol):
+    """What a conductor's manager implements; every error is one of gpupool.model.errors.
+
+    Project rules (who may do it) are the API's; the conductor checks what is possible. Methods that
+    make something take its id from the caller, so that the same message delivered twice makes one.
+    """
+
+    def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
+        """Take a HostReport, return the DesiredState."""
+
+    def create_claim(self, ctxt: RequestContext, claim_id: str, request: Payload) -> Payload:
+        """Take a ClaimRequest, return the Claim, queued, of the context's project and user."""
+
+    def update_claim(self, ctxt: RequestContext, claim_id: str, change: Payload) -> Payload:
+        """Take a ClaimChange, return the Claim."""
+
+    def release_claim(self, ctxt: RequestContext, claim_id: str) -> Payload:
+        """Return the Claim, releasing or released; Conflict when it had ended already."""
+
+    def create_attachment(self, ctxt: RequestContext, attachment_id: str, request: Payload) -> Payload:
+        """Take an AttachmentRequest, return the Attachment, pending."""
+
+    def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
+        """Take an attachment away; its programs lose their devices."""
+
+    def create_pool(self, ctxt: RequestContext, pool: Payload) -> Payload:
+        """Take and return a Pool."""
+
+    def update_pool(
+        self, ctxt: RequestContext, pool_id: str, name: str | None, description: str | None
+    ) -> Payload:
+        """Rename or describe; None leaves as it is; return the Pool."""
+
+    def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
+        """Delete a pool; Conflict while it has hosts or claims that have not ended."""
+
+    def create_profile(self, ctxt: RequestContext, profile: Payload) -> Payload:
+        """Take and return a Profile."""
+
+    def delete_profile(self, ctxt: RequestContext, profile_id: str) -> None:
+        """Delete a profile; claims made from it stay."""
+
+    def set_host_pool(self, ctxt: RequestContext, host_id: str, pool_id: str) -> Payload:
+        """Move a host to another pool; Conflict while vGPUs are on it; return the Host."""
+
+    def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
+        """Forget a host and its devices; Conflict unless it is down and holds no vGPU."""
+
+    def set_device_enabled(
+        self, ctxt: RequestContext, device_id: str, enabled: bool, reason: str
+    ) -> Payload:
+        """Let a device take new vGPUs or not; return the Device."""
+
+
+class ConductorClient:
+    """Calls a conductor and waits for its answer; Unavailable when there is none in time."""
+
+    def __init__(self, messaging: oslo_messaging.Transport, timeout: float = 30) -> None:
+        self._client = transport.get_client(
+            messaging, oslo_messaging.Target(topic=TOPIC, version=VERSION), timeout
+        )
+
+    def _call(self, ctxt: RequestContext, method: str, **arguments: Any) -> Any:
+        try:
+            return self._client.call(ctxt, method, **arguments)
+        except oslo_messaging.MessagingTimeout as exc:
+            raise errors.Unavailable("no conductor answered in time; try again") from exc
+        except oslo_messaging.MessageDeliveryFailure as exc:
+            raise errors.Unavailable("the message service did not take the request") from exc
+
+    def report_host(self, ctxt: RequestContext, report: HostReport) -> DesiredState:
+        """See ConductorApi."""
+        return wire.load(DesiredState, self._call(ctxt, "report_host", report=wire.dump(report)))
+
+    def create_claim(self, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
+        """See ConductorApi."""
+        plain = wire.dump(request)
+        return wire.load(Claim, self._call(ctxt, "create_claim", claim_id=claim_id, request=plain))
+
+    def update_claim(self, ctxt: RequestContext, claim_id: str, change: ClaimChange) -> Claim:
+        """See ConductorApi."""
+        plain = wire.dump(change)
+        return wire.load(Claim, self._call(ctxt, "update_claim", claim_id=claim_id, change=plain))
+
+    def release_claim(self, ctxt: RequestContext, claim_id: str) -> Claim:
+        """See ConductorApi."""
+        return wire.load(Claim, self._call(ctxt, "release_claim", claim_id=claim_id))
+
+    def create_attachment(
+        self, ctxt: RequestContext, attachment_id: str, request: AttachmentRequest
+    ) -> Attachment:
+        """See ConductorApi."""
+        answer = self._call(
+            ctxt, "create_attachment", attachment_id=attachment_id, request=wire.dump(request)
+        )
+        return wire.load(Attachment, answer)
+
+    def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
+        """See ConductorApi."""
+        self._call(ctxt, "delete_attachment", attachment_id=attachment_id)
+
+    def create_pool(self, ctxt: RequestContext, pool: Pool) -> Pool:
+        """See ConductorApi."""
+        return wire.load(Pool, self._call(ctxt, "create_pool", pool=wire.dump(pool)))
+
+    def update_pool(
+        self, ctxt: RequestContext, pool_id: str, name: str | None, description: str | None
+    ) -> Pool:
+        """See ConductorApi."""
+        answer = self._call(ctxt, "update_pool", pool_id=pool_id, name=name, description=description)
+        return wire.load(Pool, answer)
+
+    def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
+        """See ConductorApi."""
+        self._call(ctxt, "delete_pool", pool_id=pool_id)
+
+    def create_profile(self, ctxt: RequestContext, profile: Profile) -> Profile:
+        """See ConductorApi."""
+        return wire.load(Profile, self._call(ctxt, "create_profile", profile=wire.dump(profile)))
+
+    def delete_profile(self, ctxt: RequestContext, profile_id: str) -> None:
+        """See ConductorApi."""
+        self._call(ctxt, "delete_profile", profile_id=profile_id)
+
+    def set_host_pool(self, ctxt: RequestContext, host_id: str, pool_id: str) -> Host:
+        """See ConductorApi."""
+        return wire.load(Host, self._call(ctxt, "set_host_pool", host_id=host_id, pool_id=pool_id))
+
+    def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
+        """See ConductorApi."""
+        self._call(ctxt, "delete_host", host_id=host_id)
+
+    def set_device_enabled(
+        self, ctxt: RequestContext, device_id: str, enabled: bool, reason: str
+    ) -> Device:
+        """See ConductorApi."""
+        answer = self._call(
+            ctxt, "set_device_enabled", device_id=device_id, enabled=enabled, reason=reason
+        )
+        return wire.load(Device, answer)

@@ -1,0 +1,52 @@
+"""The oslo.messaging transport, serializer, clients and servers that both interfaces share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_context.context import RequestContext
+
+# Errors of this module are rebuilt on the caller's side as what they are.
+ERRORS = ["gpupool.model.errors"]
+
+
+class ContextSerializer(oslo_messaging.NoOpSerializer):
+    """Carries the request context beside the payload, which already is plain JSON types."""
+
+    def serialize_context(self, ctxt: RequestContext) -> dict[str, Any]:
+        """Return ``ctxt`` as JSON types."""
+        plain: dict[str, Any] = ctxt.to_dict()
+        return plain
+
+    def deserialize_context(self, ctxt: dict[str, Any]) -> RequestContext:
+        """Return the context that ``ctxt`` describes."""
+        return RequestContext.from_dict(ctxt)
+
+
+def get_transport(conf: cfg.ConfigOpts) -> oslo_messaging.Transport:
+    """Return the transport of ``[DEFAULT] transport_url``."""
+    return oslo_messaging.get_rpc_transport(conf, allowed_remote_exmods=ERRORS)
+
+
+def get_client(
+    transport: oslo_messaging.Transport, target: oslo_messaging.Target, timeout: float | None = None
+) -> oslo_messaging.RPCClient:
+    """Return a client of ``target``; calls time out after ``timeout`` seconds."""
+    return oslo_messaging.get_rpc_client(
+        transport, target, serializer=ContextSerializer(), timeout=timeout
+    )
+
+
+def get_server(
+    transport: oslo_messaging.Transport, target: oslo_messaging.Target, endpoints: Sequence[object]
+) -> oslo_messaging.MessageHandlingServer:
+    """Return a server for ``target`` that calls ``endpoints`` in threads."""
+    return oslo_messaging.get_rpc_server(
+        transport,
+        target,
+        list(endpoints),
+        executor="threading",
+        serializer=ContextSerializer(),
+        access_policy=oslo_messaging.DefaultRPCAccessPolicy,
+    )
