@@ -4,6 +4,7 @@
 """
 
 import argparse
+import fcntl
 import os
 import subprocess
 import sys
@@ -59,6 +60,24 @@ def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] =
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for target in targets:
             _link(target, output, generated, extra, pool)
+
+
+def ensure(output: Path = OUTPUT) -> Path:
+    """Build into ``output`` unless it is newer than every source; one builder at a time."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_stale(output):
+            build(output)
+    return output
+
+
+def _is_stale(output: Path) -> bool:
+    made = [output / target.path for target in TARGETS]
+    if not all(path.exists() for path in made):
+        return True
+    sources = [*NATIVE.rglob("*.[ch]"), *HERE.glob("*.py")]
+    return max(path.stat().st_mtime for path in sources) > min(path.stat().st_mtime for path in made)
 
 
 def _generate(generated: Path) -> None:

@@ -1,0 +1,41 @@
+"""Adds the C of the data plane to the package build; everything else is in pyproject.toml."""
+
+import runpy
+from pathlib import Path
+
+import setuptools
+from setuptools.command.build_py import build_py
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.dist import Distribution
+
+HERE = Path(__file__).parent
+
+
+class BuildNative(build_py):
+    """Builds native/ beside the Python modules, in the source tree when the install is editable."""
+
+    def run(self):
+        super().run()
+        root = HERE if self.editable_mode else Path(self.build_lib)
+        native = runpy.run_path(str(HERE / "gpupool" / "dataplane" / "build.py"))
+        native["build"](root / "gpupool" / "dataplane" / "lib")
+
+
+class PlatformWheel(bdist_wheel):
+    """The C is loaded by path, not by a Python: one wheel serves every Python of a platform."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
+class NativeDistribution(Distribution):
+    """Not pure Python."""
+
+    def has_ext_modules(self):
+        return True
+
+
+setuptools.setup(
+    cmdclass={"build_py": BuildNative, "bdist_wheel": PlatformWheel},
+    distclass=NativeDistribution,
+)

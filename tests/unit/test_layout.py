@@ -1,0 +1,68 @@
+"""The import rules of the layout (architecture page, "Layout")."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "gpupool"
+# What a part may import of ours, besides itself.
+ALLOWED = {
+    "model": set(),
+    "conf": set(),
+    "allocator": {"model"},
+    "db": {"model", "conf"},
+    "placement": {"model", "conf"},
+    "rpc": {"model", "conf"},
+    "dataplane": {"model", "conf"},
+    "drivers": {"model", "conf", "dataplane"},
+    "policies": {"model"},
+    "conductor": {"model", "conf", "db", "placement", "rpc", "allocator"},
+    "agent": {"model", "conf", "rpc", "drivers", "dataplane"},
+    "api": {"model", "conf", "db", "rpc", "policies"},
+    "client": set(),
+    "demo": set(),
+}
+# Entry points compose everything.
+FREE = {"cmd"}
+
+
+def imported(path: Path) -> set[str]:
+    """Return the parts of gpupool that the module at ``path`` imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("gpupool.")}
+
+
+def test_every_part_has_a_rule() -> None:
+    parts = {path.parent.name for path in ROOT.glob("*/*.py")}
+    assert parts == set(ALLOWED) | FREE
+
+
+@pytest.mark.parametrize("part", sorted(ALLOWED))
+def test_a_part_imports_only_what_it_may(part: str) -> None:
+    found = {
+        f"{path.relative_to(ROOT)} imports gpupool.{name}"
+        for path in (ROOT / part).rglob("*.py")
+        for name in imported(path) - ALLOWED[part] - {part}
+    }
+    assert not found
+
+
+def test_files_and_functions_stay_readable() -> None:
+    """Over 500 lines a file, or 50 a function, asks for a reason; today nothing has one."""
+    long = []
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text()
+        if text.count("\n") > 500:
+            long.append(str(path))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno:
+                if node.end_lineno - node.lineno >= 50:
+                    long.append(f"{path}:{node.name}")
+    assert not long
