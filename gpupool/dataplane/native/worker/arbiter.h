@@ -1,0 +1,25 @@
+/* The gate in front of the device: keeps the busy time of a vGPU at its share of wall time.
+ *
+ * All sessions of a vGPU share one gate, which lies in its ledger. Work is admitted, then its measured
+ * device time is charged; a charge closes the gate until the share has caught up with it.
+ */
+#ifndef GPUPOOL_ARBITER_H
+#define GPUPOOL_ARBITER_H
+
+#include <stdint.h>
+
+#include "worker/ledger.h"
+
+struct arbiter;
+
+/* A gate over `ledger`, which must outlive it; NULL when there is no memory. */
+struct arbiter *arbiter_new(struct ledger *ledger);
+
+/* Wait until the share allows the next submission. Does not wait at 100 %, nor once the vGPU is being
+ * taken away. Follows a share that changes meanwhile within 20 ms. */
+void arbiter_admit(struct arbiter *arbiter);
+
+/* Charge `busy_ns` of device time that ended just now; it is counted for the session too. */
+void arbiter_charge(struct arbiter *arbiter, uint64_t busy_ns);
+
+#endif
