@@ -1,0 +1,167 @@
+"""The packets that open a session: what the agent hears from a runtime and what it answers.
+
+The connection is an AF_UNIX SOCK_SEQPACKET socket; the layouts are those of native/wire/handshake.h.
+After ``send_welcome(..., ring_fd=...)`` the agent gives its end of the connection to the worker and
+closes its own copies: from then on it tells runtime and worker of each other's death.
+"""
+
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+MAGIC = 0x4C504750
+VERSION = 1
+TEXT = 256
+MAX_DEVICES = 1024
+
+HELLO = struct.Struct(f"<6I{TEXT}s")
+WELCOME = struct.Struct(f"<4IQ{TEXT}s")
+WELCOME_DEVICE = struct.Struct("<2IQ")
+READY = struct.Struct(f"<4I{TEXT}s")
+
+MIB = 1 << 20
+
+
+class HandshakeError(Exception):
+    """The peer sent something that is no handshake of this version; hang up."""
+
+
+class Kind(IntEnum):
+    """What a runtime asks for."""
+
+    LIST = 1
+    OPEN = 2
+
+
+class Error(IntEnum):
+    """CUDA error numbers a refusal may carry."""
+
+    OUT_OF_MEMORY = 2
+    NO_DEVICE = 100
+    INVALID_DEVICE = 101
+    DEVICE_UNAVAILABLE = 46
+    UNKNOWN = 999
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A runtime's first packet. ``pid`` is as the program sees it: for people, not for trust."""
+
+    kind: Kind
+    ordinal: int
+    pid: int
+    ticket: str
+
+    def pack(self) -> bytes:
+        """Return the packet. Raises HandshakeError when the ticket is too long."""
+        ticket = self.ticket.encode()
+        if len(ticket) >= TEXT:
+            raise HandshakeError(f"the ticket has {len(ticket)} bytes; allowed: less than {TEXT}")
+        return HELLO.pack(MAGIC, VERSION, self.kind, self.ordinal, self.pid, 0, ticket)
+
+    @classmethod
+    def unpack(cls, packet: bytes) -> "Hello":
+        """Read a packet. Raises HandshakeError naming what is wrong with it."""
+        _check_size("hello", packet, HELLO.size)
+        magic, version, kind, ordinal, pid, _, ticket = HELLO.unpack(packet)
+        _check_head(magic, version)
+        if kind not in list(Kind):
+            raise HandshakeError(f"hello kind {kind}; allowed: 1 (list), 2 (open)")
+        return cls(Kind(kind), ordinal, pid, _text(ticket))
+
+
+@dataclass(frozen=True)
+class VgpuShare:
+    """What a program may know of a vGPU before it opens it: compute in percent, memory in MiB."""
+
+    compute: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """The agent's answer. ``error`` is a CUresult, 0 for welcome; then ``message`` is empty."""
+
+    devices: tuple[VgpuShare, ...] = ()
+    ring_bytes: int = 0
+    error: int = 0
+    message: str = ""
+
+    def pack(self) -> bytes:
+        """Return the packet. Raises HandshakeError for more devices than a claim may have."""
+        if len(self.devices) > MAX_DEVICES:
+            raise HandshakeError(f"{len(self.devices)} vGPUs; allowed: up to {MAX_DEVICES}")
+        message = self.message.encode()[: TEXT - 1]
+        count = len(self.devices)
+        head = WELCOME.pack(MAGIC, VERSION, self.error, count, self.ring_bytes, message)
+        shares = (WELCOME_DEVICE.pack(one.compute, 0, one.memory_mib * MIB) for one in self.devices)
+        return head + b"".join(shares)
+
+    @classmethod
+    def unpack(cls, packet: bytes) -> "Welcome":
+        """Read a packet. Raises HandshakeError naming what is wrong with it."""
+        if len(packet) < WELCOME.size:
+            raise HandshakeError(f"welcome of {len(packet)} bytes; allowed: at least {WELCOME.size}")
+        magic, version, error, count, ring_bytes, message = WELCOME.unpack_from(packet)
+        _check_head(magic, version)
+        _check_size("welcome", packet, WELCOME.size + count * WELCOME_DEVICE.size)
+        shares = WELCOME_DEVICE.iter_unpack(packet[WELCOME.size :])
+        devices = tuple(VgpuShare(compute, memory // MIB) for compute, _, memory in shares)
+        return cls(devices, ring_bytes, error, _text(message))
+
+
+def receive_hello(connection: socket.socket) -> Hello:
+    """Read the runtime's first packet; the socket's own timeout bounds the wait.
+
+    Raises HandshakeError when it is none, OSError (TimeoutError) when none comes.
+    """
+    return Hello.unpack(connection.recv(HELLO.size + 1))
+
+
+def send_welcome(
+    connection: socket.socket, devices: Sequence[VgpuShare], ring_fd: int | None = None
+) -> None:
+    """Answer a hello: the claim's vGPUs and, for kind open, the session's ring (see make_ring).
+
+    Raises OSError when the runtime is gone.
+    """
+    ring_bytes = os.fstat(ring_fd).st_size if ring_fd is not None else 0
+    packet = Welcome(tuple(devices), ring_bytes).pack()
+    socket.send_fds(connection, [packet], [] if ring_fd is None else [ring_fd])
+
+
+def send_refusal(connection: socket.socket, error: Error, message: str) -> None:
+    """Refuse a hello: the program gets ``error``, its user ``message`` in one log line."""
+    connection.send(Welcome(error=error, message=message).pack())
+
+
+def make_ring(size_mib: int) -> int:
+    """Return the descriptor of a new ring of ``size_mib`` MiB: shared memory that nobody can resize."""
+    fd = os.memfd_create("gpupool-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, size_mib * MIB)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_size(name: str, packet: bytes, size: int) -> None:
+    if len(packet) != size:
+        raise HandshakeError(f"{name} of {len(packet)} bytes; allowed: {size}")
+
+
+def _check_head(magic: int, version: int) -> None:
+    if magic != MAGIC:
+        raise HandshakeError(f"magic {magic:#x}; allowed: {MAGIC:#x}")
+    if version != VERSION:
+        raise HandshakeError(f"handshake version {version}; allowed: {VERSION}")
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode(errors="replace")

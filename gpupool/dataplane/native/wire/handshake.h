@@ -1,0 +1,58 @@
+/* The packets that open a session, over a Unix SOCK_SEQPACKET socket. Little endian.
+ *
+ * Kept equal to gpupool/dataplane/handshake.py; tests/unit/dataplane/test_handshake.py compares both.
+ *
+ *   runtime -> agent    struct hello
+ *   agent   -> runtime  struct welcome, then device_count times struct welcome_device (kind list) or,
+ *                       kind open, the ring's memfd as SCM_RIGHTS
+ *   worker  -> runtime  struct ready, on the same connection (kind open)
+ */
+#ifndef GPUPOOL_WIRE_HANDSHAKE_H
+#define GPUPOOL_WIRE_HANDSHAKE_H
+
+#include <stdint.h>
+
+#define HANDSHAKE_MAGIC 0x4c504750u /* "PGPL" */
+#define HANDSHAKE_VERSION 1u
+#define HANDSHAKE_TEXT 256 /* bytes of a text, its NUL included */
+#define HANDSHAKE_DEVICES 1024 /* most vGPUs of one claim */
+
+enum hello_kind {
+    HELLO_LIST = 1, /* which vGPUs does the ticket give? The connection ends after the answer. */
+    HELLO_OPEN = 2, /* open a session on vGPU `ordinal` */
+};
+
+struct hello {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t kind;
+    uint32_t ordinal;
+    uint32_t pid; /* as the program sees it; for people only */
+    uint32_t reserved;
+    char ticket[HANDSHAKE_TEXT];
+};
+
+struct welcome {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t error; /* a CUresult; 0: welcome */
+    uint32_t device_count;
+    uint64_t ring_bytes; /* size of the memfd; kind open */
+    char message[HANDSHAKE_TEXT]; /* why not, when error is not 0 */
+};
+
+struct welcome_device {
+    uint32_t compute; /* percent */
+    uint32_t reserved;
+    uint64_t memory; /* bytes */
+};
+
+struct ready {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t error; /* a CUresult; 0: the worker serves the ring */
+    uint32_t reserved;
+    char message[HANDSHAKE_TEXT];
+};
+
+#endif
