@@ -1,0 +1,1 @@
+"""gpupool pools the accelerators of an OpenStack cloud."""

@@ -1,0 +1,47 @@
+"""Grants and allocations: what is written to Placement for a vGPU, and what it tells of one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpupool.placement import names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """One vGPU to be: ``compute`` percent and ``memory_mib`` MiB of one device."""
+
+    vgpu_id: str
+    device_id: str
+    compute: int
+    memory_mib: int
+
+    def resources(self) -> dict[str, dict[str, int]]:
+        """Return what is granted: amounts by resource class by provider."""
+        return {self.device_id: {names.COMPUTE: self.compute, names.MEMORY_MIB: self.memory_mib}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """Everything one consumer holds; ``resources``: amounts by resource class by provider."""
+
+    consumer_id: str
+    consumer_type: str
+    generation: int
+    project_id: str
+    user_id: str
+    resources: Mapping[str, Mapping[str, int]]
+
+    @classmethod
+    def load(cls, consumer_id: str, record: Mapping[str, Any]) -> "Allocation":
+        """Return the allocation of ``consumer_id`` that Placement's ``record`` describes."""
+        return cls(
+            consumer_id=consumer_id,
+            consumer_type=record["consumer_type"],
+            generation=record["consumer_generation"],
+            project_id=record["project_id"],
+            user_id=record["user_id"],
+            resources={
+                provider: entry["resources"] for provider, entry in record["allocations"].items()
+            },
+        )

@@ -1,0 +1,68 @@
+"""Names in Placement: resource classes, consumer type, providers, traits."""
+
+import re
+import uuid
+
+from gpupool.model.device import Device
+
+COMPUTE = "CUSTOM_GPUPOOL_COMPUTE"
+MEMORY_MIB = "CUSTOM_GPUPOOL_MEMORY_MIB"
+RESOURCE_CLASSES = (COMPUTE, MEMORY_MIB)
+CONSUMER_TYPE = "GPUPOOL_VGPU"
+
+# Traits of this prefix are ours to set and to remove; every other trait of a provider is left alone.
+PREFIX = "CUSTOM_GPUPOOL_"
+# Every provider of ours has it, so that ours can be listed.
+MARK = PREFIX + "DEVICE"
+SIMULATED = PREFIX + "SIMULATED"
+_POOL = PREFIX + "POOL_"
+# With these Nova would take a provider for its own, and may delete it.
+FORBIDDEN = frozenset({"OWNER_NOVA", "COMPUTE_MANAGED_PCI_DEVICE"})
+_TRAIT_LENGTH = 255
+
+
+def provider_name(host: str, key: str) -> str:
+    """Return the provider's name of the device that ``host`` calls ``key``.
+
+    Not ``<root>_...``: Nova names the providers of its own PCI devices so.
+    """
+    return f"gpupool:{host}:{key}"
+
+
+def pool_trait(pool_id: str) -> str:
+    """Return the trait by which a provider tells which of its aggregates is its pool."""
+    return _POOL + pool_id.upper().replace("-", "_")
+
+
+def pool_of(trait: str) -> str | None:
+    """Return the pool id that ``trait`` names, or None if it is no pool's trait."""
+    if not trait.startswith(_POOL):
+        return None
+    try:
+        return str(uuid.UUID(trait.removeprefix(_POOL).replace("_", "")))
+    except ValueError:
+        return None
+
+
+def product_trait(vendor: str, product: str) -> str:
+    """Return ``CUSTOM_GPUPOOL_<VENDOR>_<PRODUCT>``; a product that repeats its vendor says it once."""
+    vendor, product = _word(vendor), _word(product).removeprefix(_word(vendor) + "_")
+    return f"{PREFIX}{vendor}_{product}"[:_TRAIT_LENGTH]
+
+
+def device_traits(device: Device) -> frozenset[str]:
+    """Return the traits that ``device`` has by what it is and reports, without its pool's."""
+    own = {
+        MARK,
+        product_trait(device.vendor, device.product),
+        f"{PREFIX}MODE_{_word(device.sharing_mode)}",
+        f"{PREFIX}HEALTH_{_word(device.health)}",
+    }
+    if device.simulated:
+        own.add(SIMULATED)
+    return frozenset(own | set(device.traits))
+
+
+def _word(text: str) -> str:
+    """Return ``text`` with only what a trait's name may hold."""
+    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
