@@ -1,0 +1,103 @@
+"""``openstack gpu attachment ...``."""
+
+import argparse
+import time
+from typing import Any
+
+from osc_lib.command import command
+
+from gpupool.client import arguments, base, columns, find, wait
+from gpupool.client.columns import Column
+
+
+class ListAttachments(base.ListCommand):
+    """List attachments: claims made usable on a host for a process or container."""
+
+    collection = "attachments"
+    columns = (
+        Column("id", "ID"),
+        Column("claim_id", "Claim"),
+        Column("host", "Host"),
+        Column("kind", "Kind"),
+        Column("state", "State"),
+        Column("cdi_device", "CDI device"),
+    )
+    long_columns = (
+        Column("state_reason", "Reason"),
+        Column("project_id", "Project"),
+        Column("created_at", "Created"),
+    )
+    filters = (
+        base.Filter("host", "host", "Only attachments on this host (name or id)"),
+        base.Filter("kind", "kind", "Only attachments of this kind", ("process", "container")),
+        base.Filter(
+            "state",
+            "state",
+            "Only attachments in this state",
+            ("pending", "ready", "failed", "removing"),
+        ),
+    )
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the claim, and whose."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--claim", metavar="<claim>", help="Only attachments of this claim")
+        arguments.add_projects(parser)
+        return parser
+
+    def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
+        """Add claim and project."""
+        return {
+            **super().query(parsed),
+            **arguments.projects(parsed),
+            "claim_id": parsed.claim and find.claim(self.client, parsed.claim),
+        }
+
+
+class ShowAttachment(base.ShowCommand):
+    """Show one attachment."""
+
+    collection = "attachments"
+    metavar = "<attachment>"
+    help_text = "Id"
+
+
+class CreateAttachment(base.GpuCommand, command.ShowOne):
+    """Make a claim usable on a host; ``openstack gpu run`` does so by itself."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("claim", metavar="<claim>", help="Id or name of a bound claim")
+        parser.add_argument(
+            "--kind", choices=("process", "container"), default="container", help="What for"
+        )
+        parser.add_argument(
+            "--host", metavar="<host>", help="Host of the program; else that of the vGPUs"
+        )
+        parser.add_argument("--wait", action="store_true", help="Return only when it is ready")
+        parser.add_argument(
+            "--timeout",
+            metavar="<seconds>",
+            type=arguments.seconds,
+            default=wait.READY_TIMEOUT,
+            help="With --wait: give up after this, %(default)s by default",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Create it, wait if asked, and show it."""
+        body = {"claim_id": find.claim(self.client, parsed_args.claim), "kind": parsed_args.kind}
+        body |= arguments.given(parsed_args, "host")
+        attachment = self.client.create("attachments", body)
+        if parsed_args.wait:
+            attachment = wait.for_attachment(self.client, attachment, parsed_args.timeout, time.sleep)
+        return columns.details(attachment)
+
+
+class DeleteAttachment(base.DeleteCommand):
+    """Delete attachments: their programs lose their devices."""
+
+    collection = "attachments"
+    metavar = "<attachment>"
+    help_text = "Id"

@@ -1,0 +1,126 @@
+"""What the commands of every noun have in common; a noun's file says what is its own."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from osc_lib.command import command
+from osc_lib.exceptions import CommandError
+
+from gpupool.client import arguments, columns, plugin
+from gpupool.client.columns import Column
+from gpupool.client.rest import ApiError, Client
+
+
+class GpuCommand(command.Command):
+    """A command with the API's client."""
+
+    @property
+    def client(self) -> Client:
+        """The client of the command line's cloud."""
+        # The plug-in adds this attribute by its name.
+        client: Client = getattr(self.app.client_manager, plugin.API_NAME)
+        return client
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter of a list: ``--option``, and the field of the query that it sets."""
+
+    option: str
+    field: str
+    help: str
+    choices: Sequence[str] | None = None
+
+
+class ListCommand(GpuCommand, command.Lister):
+    """Lists the items of one collection."""
+
+    collection: ClassVar[str]
+    columns: ClassVar[tuple[Column, ...]]
+    long_columns: ClassVar[tuple[Column, ...]] = ()
+    filters: ClassVar[tuple[Filter, ...]] = ()
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser: paging and this noun's filters."""
+        parser = super().get_parser(prog_name)
+        arguments.add_paging(parser)
+        for known in self.filters:
+            parser.add_argument(
+                f"--{known.option}",
+                metavar=f"<{known.option}>",
+                dest=f"filter_{known.field}",
+                choices=known.choices,
+                help=known.help,
+            )
+        return parser
+
+    def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
+        """Return the query; a noun adds to it what is more than a filter."""
+        chosen = {known.field: getattr(parsed, f"filter_{known.field}") for known in self.filters}
+        return {**arguments.paging(parsed), **chosen}
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Return titles and rows."""
+        shown = self.columns + (self.long_columns if parsed_args.long else ())
+        items = list(self.client.list(self.collection, self.query(parsed_args), parsed_args.limit))
+        return columns.table(items, shown)
+
+
+class ItemCommand(GpuCommand):
+    """A command on items that exist; ``help_text`` says how they may be named."""
+
+    collection: ClassVar[str]
+    metavar: ClassVar[str]
+    help_text: ClassVar[str] = "Id or name"
+
+    def ident(self, text: str) -> str:
+        """Return what the API takes for ``text``."""
+        return text
+
+
+class ShowCommand(ItemCommand, command.ShowOne):
+    """Shows one item."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser: which item."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("item", metavar=self.metavar, help=self.help_text)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Return fields and values."""
+        return columns.details(self.client.get(self.collection, self.ident(parsed_args.item)))
+
+
+class DeleteCommand(ItemCommand):
+    """Deletes several items: all that can be, and then says which could not."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser: which items."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("items", metavar=self.metavar, nargs="+", help=self.help_text)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Delete each; raise CommandError when one could not be deleted."""
+        deleted = []
+        for text in parsed_args.items:
+            try:
+                ident = self.ident(text)
+                self.client.delete(self.collection, ident)
+                deleted.append(ident)
+            except (ApiError, CommandError) as exc:
+                self.log.error("%s: %s", text, exc)
+        self.finish(deleted, parsed_args)
+        failed = len(parsed_args.items) - len(deleted)
+        if failed:
+            raise CommandError(
+                f"{failed} of {len(parsed_args.items)} {self.collection} could not be deleted"
+            )
+
+    def finish(self, idents: list[str], parsed: argparse.Namespace) -> None:
+        """Do what a noun wants done after the items were deleted."""

@@ -1,0 +1,95 @@
+"""A child process that gets the signals sent to this one.
+
+Signals stay blocked from before the attachment is made until after it is deleted, and are taken by
+``sigtimedwait``: none can come between making it and knowing its id.
+"""
+
+import os
+import signal
+from collections.abc import Mapping
+from types import TracebackType
+
+# Sent to us, meant for the program.
+FORWARDED = frozenset(
+    {
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGTERM,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    }
+)
+# The kernel sends a terminal's signals to every process of the foreground group: the child has it.
+_SI_KERNEL = 0x80
+# Exit codes that shells use.
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+
+
+class Interrupted(Exception):
+    """A signal came while no program runs."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+class Signals:
+    """A context in which signals are taken one by one. Made in a process of one thread."""
+
+    def __enter__(self) -> "Signals":
+        # Under nohup, say, a hang-up is ignored, and stays so.
+        self._forwarded = {one for one in FORWARDED if signal.getsignal(one) is not signal.SIG_IGN}
+        self._waited = self._forwarded | {signal.SIGCHLD}
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._waited)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Those that came too late for the program are answered by the exit code already.
+        while signal.sigtimedwait(self._waited, 0):
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raise Interrupted when a signal comes."""
+        taken = signal.sigtimedwait(self._forwarded, seconds)
+        if taken is not None:
+            raise Interrupted(taken.si_signo)
+
+    def run(self, command: list[str], environment: Mapping[str, str]) -> int:
+        """Run a program to its end; return its exit code, or 128 + the signal that ended it."""
+        try:
+            pid = os.posix_spawnp(
+                command[0],
+                command,
+                environment,
+                setsigmask=self._before,
+                # Python ignores these two; the program expects them as it would get them from a shell.
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            )
+        except FileNotFoundError:
+            return _refused(f"{command[0]}: program not found", NOT_FOUND)
+        except OSError as exc:
+            return _refused(f"{command[0]}: {exc.strerror}", NOT_EXECUTABLE)
+        return self._follow(pid)
+
+    def _follow(self, pid: int) -> int:
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+            taken = signal.sigwaitinfo(self._waited)
+            if taken.si_signo != signal.SIGCHLD and taken.si_code != _SI_KERNEL:
+                os.kill(pid, taken.si_signo)
+
+
+def _refused(why: str, code: int) -> int:
+    os.write(2, f"gpu run: {why}\n".encode())
+    return code

@@ -1,0 +1,191 @@
+"""``openstack gpu claim ...``."""
+
+import argparse
+from typing import Any
+
+from osc_lib.command import command
+from osc_lib.exceptions import CommandError
+
+from gpupool.client import arguments, base, columns, find, wait
+from gpupool.client.columns import Column
+
+STATES = (
+    "queued",
+    "allocating",
+    "binding",
+    "bound",
+    "releasing",
+    "released",
+    "suspended",
+    "failed",
+    "expired",
+)
+# States that may still lead to bound; a claim a host refused goes back to the queue by releasing.
+BINDING = frozenset({"queued", "allocating", "binding", "releasing", "suspended"})
+NAMING = "Id, or name of the one claim that bears it and has not ended"
+
+
+class ListClaims(base.ListCommand):
+    """List claims."""
+
+    collection = "claims"
+    columns = (
+        Column("id", "ID"),
+        Column("name", "Name"),
+        Column("state", "State"),
+        Column("count", "Count"),
+        Column("compute", "Compute"),
+        Column("memory_mib", "Memory"),
+        Column("tier", "Tier"),
+        Column("priority", "Priority"),
+    )
+    long_columns = (
+        Column("state_reason", "Reason"),
+        Column("health", "Health"),
+        Column("project_id", "Project"),
+        Column("pool", "Pool"),
+        Column("created_at", "Created"),
+        Column("bound_at", "Bound"),
+        Column("lease_end", "Lease end"),
+        Column("ended_at", "Ended"),
+    )
+    filters = (
+        base.Filter("name", "name", "Only claims of this name"),
+        base.Filter("state", "state", "Only claims in this state", STATES),
+        base.Filter("pool", "pool", "Only claims in this pool (name or id)"),
+    )
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add whose claims."""
+        parser = super().get_parser(prog_name)
+        arguments.add_projects(parser)
+        return parser
+
+    def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
+        """Add whose claims."""
+        return {**super().query(parsed), **arguments.projects(parsed)}
+
+
+class ShowClaim(base.ShowCommand):
+    """Show one claim."""
+
+    collection = "claims"
+    metavar = "<claim>"
+    help_text = NAMING
+
+    def ident(self, text: str) -> str:
+        """Return its id."""
+        return find.claim(self.client, text)
+
+
+class CreateClaim(base.GpuCommand, command.ShowOne):
+    """Claim vGPUs: shares of devices. Sizes come from the options or from a profile."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("name", metavar="<name>", nargs="?", help="Name, for people")
+        parser.add_argument(
+            "--profile", metavar="<profile>", help="Profile that gives what is not given here"
+        )
+        parser.add_argument("--pool", metavar="<pool>", help="Pool (name or id)")
+        arguments.add_sizes(parser, required=False)
+        parser.add_argument("--host", metavar="<host>", help="The program's own host, for tier local")
+        parser.add_argument(
+            "--device",
+            metavar="<device>",
+            action="append",
+            help="Device for tier dedicated: id, key, or <host>/<key>; repeat for more",
+        )
+        parser.add_argument(
+            "--lease-end",
+            metavar="<time>",
+            type=arguments.time,
+            help="When it ends by itself (ISO 8601, UTC)",
+        )
+        add_wait(parser, "bound")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Create it, wait if asked, and show it."""
+        check_wait(parsed_args)
+        body = arguments.given(
+            parsed_args, "name", "profile", "pool", "host", "lease_end", *arguments.SIZES
+        )
+        if parsed_args.device:
+            body["devices"] = [find.device(self.client, text) for text in parsed_args.device]
+        claim = self.client.create("claims", body)
+        if parsed_args.wait:
+            claim = wait.for_claim(self.client, claim, "bound", BINDING, parsed_args.timeout)
+        return columns.details(claim)
+
+
+class SetClaim(base.GpuCommand):
+    """Change a claim's name, priority or lease end."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("claim", metavar="<claim>", help=NAMING)
+        parser.add_argument("--name", metavar="<name>", help="New name")
+        parser.add_argument(
+            "--priority", metavar="<number>", type=int, help="0 to 100, higher is served first"
+        )
+        parser.add_argument(
+            "--lease-end",
+            metavar="<time>",
+            type=arguments.time,
+            help="When it ends by itself (ISO 8601, UTC)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Change what was given."""
+        changes = arguments.changes(parsed_args, "name", "priority", "lease_end")
+        self.client.update("claims", find.claim(self.client, parsed_args.claim), changes)
+
+
+class DeleteClaim(base.DeleteCommand):
+    """Release claims: their programs lose their devices."""
+
+    collection = "claims"
+    metavar = "<claim>"
+    help_text = NAMING
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add waiting."""
+        parser = super().get_parser(prog_name)
+        add_wait(parser, "released")
+        return parser
+
+    def ident(self, text: str) -> str:
+        """Return its id."""
+        return find.claim(self.client, text)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Release each, then wait if asked."""
+        check_wait(parsed_args)
+        super().take_action(parsed_args)
+
+    def finish(self, idents: list[str], parsed: argparse.Namespace) -> None:
+        """Wait until each is released."""
+        for ident in idents if parsed.wait else ():
+            claim = self.client.get("claims", ident)
+            wait.for_claim(self.client, claim, "released", {"releasing"}, parsed.timeout)
+
+
+def add_wait(parser: argparse.ArgumentParser, state: str) -> None:
+    """Add ``--wait`` and ``--timeout``."""
+    parser.add_argument("--wait", action="store_true", help=f"Return only when it is {state}")
+    parser.add_argument(
+        "--timeout",
+        metavar="<seconds>",
+        type=arguments.seconds,
+        help="With --wait: give up waiting after this",
+    )
+
+
+def check_wait(parsed: argparse.Namespace) -> None:
+    """Raise CommandError when a time to wait is given and no waiting asked for."""
+    if parsed.timeout is not None and not parsed.wait:
+        raise CommandError("--timeout goes with --wait")

@@ -1,0 +1,106 @@
+"""How fields are shown: with units to people, as bare numbers to machines (``-f json``)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cliff.columns import FormattableColumn
+from osc_lib.cli.format_columns import DictColumn, ListColumn
+
+from gpupool.client.rest import Item
+
+GIB = 1024
+NS_PER_MS = 10**6
+NS_PER_S = 10**9
+
+
+class MiB(FormattableColumn[int]):
+    """A size in MiB."""
+
+    def human_readable(self) -> str:
+        """Return the size in GiB where it is a whole number of them, else in MiB."""
+        if self._value and self._value % GIB == 0:
+            return f"{self._value // GIB} GiB"
+        return f"{self._value} MiB"
+
+
+class Percent(FormattableColumn[int]):
+    """A share of one device's compute."""
+
+    def human_readable(self) -> str:
+        """Return the percentage with its sign."""
+        return f"{self._value} %"
+
+
+class Nanoseconds(FormattableColumn[int]):
+    """A time span."""
+
+    def human_readable(self) -> str:
+        """Return the time in seconds, or in ms below one second."""
+        if self._value < NS_PER_S:
+            return f"{self._value / NS_PER_MS:.1f} ms"
+        return f"{self._value / NS_PER_S:.1f} s"
+
+
+class YesNo(FormattableColumn[bool]):
+    """A truth value."""
+
+    def human_readable(self) -> str:
+        """Return yes or no."""
+        return "yes" if self._value else "no"
+
+
+_SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
+    "busy_ns": Nanoseconds,
+    "compute": Percent,
+    "compute_granted": Percent,
+    "compute_total": Percent,
+    "devices": ListColumn,
+    "enabled": YesNo,
+    "environment": DictColumn,
+    "forbidden_traits": ListColumn,
+    "memory_mib": MiB,
+    "memory_mib_granted": MiB,
+    "memory_mib_total": MiB,
+    "memory_used_mib": MiB,
+    "required_traits": ListColumn,
+    "reserved_mib": MiB,
+    "simulated": YesNo,
+    "traits": ListColumn,
+    "vgpu_ids": ListColumn,
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a list: the field of the item and its title."""
+
+    field: str
+    title: str
+
+
+def shown(item: Item, field: str) -> Any:
+    """Return the field as it is to be shown; None, and a field the API does not send, as empty."""
+    value = item.get(field)
+    if value is None:
+        return ""
+    kind = _SHOWN.get(field)
+    # A count of devices is a plain number, a claim's list of them is a list.
+    if kind is None or (kind is ListColumn and not isinstance(value, list)):
+        return value
+    return kind(value)
+
+
+def table(
+    items: Sequence[Item], columns: Sequence[Column]
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return titles and rows, as a Lister wants them."""
+    titles = tuple(column.title for column in columns)
+    return titles, [tuple(shown(item, column.field) for column in columns) for item in items]
+
+
+def details(item: Item) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Return fields and values, as a ShowOne wants them: id and name first, links never."""
+    first = [name for name in ("id", "name") if name in item]
+    fields = first + sorted(item.keys() - {"id", "name", "links"})
+    return tuple(fields), tuple(shown(item, field) for field in fields)

@@ -1,0 +1,98 @@
+"""``openstack gpu device ...``."""
+
+import argparse
+from typing import Any
+
+from osc_lib.exceptions import CommandError
+
+from gpupool.client import base, find
+from gpupool.client.columns import Column
+
+NAMING = "Id, key, or <host>/<key>"
+
+
+class ListDevices(base.ListCommand):
+    """List devices and how much of each is granted."""
+
+    collection = "devices"
+    columns = (
+        Column("id", "ID"),
+        Column("host", "Host"),
+        Column("key", "Key"),
+        Column("product", "Product"),
+        Column("health", "Health"),
+        Column("enabled", "Enabled"),
+        Column("compute_granted", "Compute granted"),
+        Column("memory_mib_granted", "Memory granted"),
+        Column("memory_mib", "Memory"),
+    )
+    long_columns = (
+        Column("pool", "Pool"),
+        Column("vendor", "Vendor"),
+        Column("sharing_mode", "Sharing mode"),
+        Column("reserved_mib", "Reserved"),
+        Column("simulated", "Simulated"),
+        Column("traits", "Traits"),
+        Column("disabled_reason", "Disabled because"),
+    )
+    filters = (
+        base.Filter("host", "host", "Only devices of this host (name or id)"),
+        base.Filter("pool", "pool", "Only devices of this pool (name or id)"),
+        base.Filter("health", "health", "Only devices of this health", ("ok", "failed", "missing")),
+    )
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the two that exclude each other."""
+        parser = super().get_parser(prog_name)
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument(
+            "--enabled", dest="enabled", action="store_const", const="true", help="Only enabled devices"
+        )
+        which.add_argument(
+            "--disabled",
+            dest="enabled",
+            action="store_const",
+            const="false",
+            help="Only disabled devices",
+        )
+        return parser
+
+    def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
+        """Add whether they are enabled."""
+        return {**super().query(parsed), "enabled": parsed.enabled}
+
+
+class ShowDevice(base.ShowCommand):
+    """Show one device."""
+
+    collection = "devices"
+    metavar = "<device>"
+    help_text = NAMING
+
+    def ident(self, text: str) -> str:
+        """Return its id."""
+        return find.device(self.client, text)
+
+
+class SetDevice(base.GpuCommand):
+    """Let a device take new vGPUs, or not; vGPUs on it stay."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("device", metavar="<device>", help=NAMING)
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("--enable", action="store_true", help="Let it take new vGPUs")
+        which.add_argument("--disable", action="store_true", help="Let it take no new vGPU")
+        parser.add_argument("--reason", metavar="<text>", help="Why it is disabled")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Enable or disable it."""
+        if parsed_args.enable and parsed_args.reason:
+            raise CommandError("--reason goes with --disable")
+        device = find.device(self.client, parsed_args.device)
+        if parsed_args.enable:
+            self.client.action("devices", device, "enable", {})
+        else:
+            self.client.action("devices", device, "disable", {"reason": parsed_args.reason or ""})

@@ -1,0 +1,38 @@
+"""From what people write, an id or a name, to the id the API takes."""
+
+import re
+
+from osc_lib.exceptions import CommandError
+
+from gpupool.client.rest import Client, Item
+
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+# States of a claim that nothing leaves; such a claim gives its name free.
+ENDED = frozenset({"released", "expired", "failed"})
+
+
+def claim(client: Client, text: str) -> str:
+    """Return the id of a claim; a name counts where one claim that has not ended bears it."""
+    if _ID.fullmatch(text):
+        return text
+    found = list(client.list("claims", {"name": text}))
+    live = [item for item in found if item["state"] not in ENDED]
+    return _only(live or found, "claim", text)
+
+
+def device(client: Client, text: str) -> str:
+    """Return the id of a device, given as its id, its key, or HOST/KEY."""
+    if _ID.fullmatch(text):
+        return text
+    host, _, key = text.rpartition("/")
+    found = list(client.list("devices", {"key": key, "host": host or None}))
+    return _only(found, "device", text)
+
+
+def _only(found: list[Item], noun: str, text: str) -> str:
+    if len(found) == 1:
+        return str(found[0]["id"])
+    if found:
+        ids = ", ".join(item["id"] for item in found)
+        raise CommandError(f"{len(found)} {noun}s are named {text!r}; give one id of: {ids}")
+    raise CommandError(f"no {noun} with the id or name {text!r}")

@@ -1,0 +1,58 @@
+"""``openstack gpu host ...``."""
+
+import argparse
+
+from gpupool.client import base
+from gpupool.client.columns import Column
+
+
+class ListHosts(base.ListCommand):
+    """List hosts: machines with an agent."""
+
+    collection = "hosts"
+    columns = (
+        Column("id", "ID"),
+        Column("name", "Name"),
+        Column("state", "State"),
+        Column("pool", "Pool"),
+        Column("simulated", "Simulated"),
+    )
+    long_columns = (
+        Column("last_seen_at", "Last seen"),
+        Column("agent_version", "Agent version"),
+        Column("generation", "Generation"),
+        Column("applied_generation", "Applied generation"),
+    )
+    filters = (
+        base.Filter("state", "state", "Only hosts in this state", ("up", "down")),
+        base.Filter("pool", "pool", "Only hosts of this pool (name or id)"),
+    )
+
+
+class ShowHost(base.ShowCommand):
+    """Show one host."""
+
+    collection = "hosts"
+    metavar = "<host>"
+
+
+class SetHost(base.GpuCommand):
+    """Move a host that holds no vGPU to another pool."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("host", metavar="<host>", help="Id or name")
+        parser.add_argument("--pool", metavar="<pool>", required=True, help="Its new pool (name or id)")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Move the host."""
+        self.client.update("hosts", parsed_args.host, {"pool": parsed_args.pool})
+
+
+class DeleteHost(base.DeleteCommand):
+    """Forget hosts that are down and hold no vGPU."""
+
+    collection = "hosts"
+    metavar = "<host>"

@@ -1,0 +1,106 @@
+"""``openstack gpu run``: a program of this machine on a claim's devices."""
+
+import argparse
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from osc_lib.exceptions import CommandError
+
+from gpupool.client import base, child, find, wait
+from gpupool.client.rest import ApiError, Item, NotFound
+
+# Variables that hold a search path: what the attachment needs goes in front of what is there.
+_PATHS = frozenset({"LD_LIBRARY_PATH"})
+_SOCKET = "GPUPOOL_SOCKET"
+
+
+class RunProgram(base.GpuCommand):
+    """Run a program on a claim's vGPUs: it sees them as its CUDA devices.
+
+    The program ends with its own exit code, or with 128 and the number of the signal that ended it.
+    Its attachment is deleted when it ends.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--claim", metavar="<claim>", required=True, help="Id or name of a bound claim"
+        )
+        parser.add_argument(
+            "--host", metavar="<host>", help="This machine's name as a host; else the vGPUs'"
+        )
+        parser.add_argument(
+            "--print-environment",
+            action="store_true",
+            help="Run nothing: print the program's environment for a shell, and keep the attachment",
+        )
+        parser.add_argument(
+            "program", metavar="-- <program>", nargs="?", help="Program, after two dashes"
+        )
+        parser.add_argument("arguments", metavar="<argument>", nargs="...", help="Its arguments")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Attach, run, take the attachment away; return the program's exit code."""
+        if bool(parsed_args.program) == parsed_args.print_environment:
+            raise CommandError("give either a program, after two dashes (--), or --print-environment")
+        claim_id = find.claim(self.client, parsed_args.claim)
+        with child.Signals() as signals:
+            attachment = self._attach(claim_id, parsed_args.host)
+            keep = False
+            try:
+                ready = wait.for_attachment(self.client, attachment, wait.READY_TIMEOUT, signals.pause)
+                environment = program_environment(ready, os.environ)
+                if parsed_args.print_environment:
+                    print(exports(ready), end="")
+                    keep = True
+                    return 0
+                return signals.run([parsed_args.program, *parsed_args.arguments], environment)
+            except child.Interrupted as exc:
+                return 128 + exc.signum
+            finally:
+                if not keep:
+                    self._detach(attachment["id"])
+
+    def _attach(self, claim_id: str, host: str | None) -> Item:
+        body = {"claim_id": claim_id, "kind": "process"}
+        if host is not None:
+            body["host"] = host
+        return self.client.create("attachments", body)
+
+    def _detach(self, attachment_id: str) -> None:
+        """Delete the attachment; it may have gone with its claim."""
+        try:
+            self.client.delete("attachments", attachment_id)
+        except NotFound:
+            return
+        except ApiError as exc:
+            self.log.error("attachment %s is left, delete it by hand: %s", attachment_id, exc)
+
+
+def program_environment(attachment: Item, own: Mapping[str, str]) -> dict[str, str]:
+    """Return ``own`` with what the attachment needs.
+
+    Raises CommandError when the attachment's host is another machine.
+    """
+    wanted: dict[str, str] = attachment["environment"]
+    socket = wanted.get(_SOCKET)
+    if socket is None or not Path(socket).exists():
+        host = attachment.get("host", attachment["host_id"])
+        raise CommandError(
+            f"this machine is not host {host}: {socket} is not here; run the program there"
+        )
+    prefixed = {name: f"{wanted[name]}:{own[name]}" for name in _PATHS & wanted.keys() if own.get(name)}
+    return {**own, **wanted, **prefixed}
+
+
+def exports(attachment: Item) -> str:
+    """Return the attachment's environment as lines for a shell."""
+    lines = [f"# delete when done: openstack gpu attachment delete {attachment['id']}"]
+    for name, value in sorted(attachment["environment"].items()):
+        rest = f'"${{{name}:+:${name}}}"' if name in _PATHS else ""
+        lines.append(f"export {name}={shlex.quote(value)}{rest}")
+    return "\n".join(lines) + "\n"
