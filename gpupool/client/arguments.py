@@ -1,38 +1,13 @@
-"""Arguments that several commands share, and the units people may write."""
+"""Arguments that several commands share."""
 
 import argparse
-import re
 from typing import Any
 
 from osc_lib.exceptions import CommandError
 from oslo_utils import timeutils
 
-_UNITS = {"": 1, "M": 1, "G": 1024, "T": 1024 * 1024}
-_SIZE = re.compile(r"(-?\d+)\s*([MGT]?)(?:i?B)?", re.IGNORECASE)
-_SHARE = re.compile(r"(-?\d+)\s*%?")
-
 # The fields of the API that `add_sizes` fills.
 SIZES = ("count", "compute", "memory_mib", "tier", "priority", "required_traits", "forbidden_traits")
-
-
-def size(text: str) -> int:
-    """Return the MiB that ``text`` names: ``512``, ``512MiB``, ``4G`` (units are powers of 1024)."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no size; write MiB (512), or with a unit: 512MiB, 4GiB"
-        )
-    return int(found[1]) * _UNITS[found[2].upper()]
-
-
-def share(text: str) -> int:
-    """Return the percentage that ``text`` names: ``25`` or ``25%``."""
-    found = _SHARE.fullmatch(text.strip())
-    if found is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no percentage; write a whole number, as 25 or 25%"
-        )
-    return int(found[1])
 
 
 def time(text: str) -> str:
@@ -93,17 +68,16 @@ def add_sizes(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument(
         "--compute",
         metavar="<percent>",
-        type=share,
+        type=int,
         required=required,
         help="Share of one device's compute for each vGPU, 1 to 100",
     )
     parser.add_argument(
-        "--memory",
-        metavar="<size>",
-        dest="memory_mib",
-        type=size,
+        "--memory-mib",
+        metavar="<MiB>",
+        type=int,
         required=required,
-        help="Device memory for each vGPU, in MiB or with a unit (512, 4GiB)",
+        help="Device memory for each vGPU, in MiB",
     )
     parser.add_argument(
         "--tier",

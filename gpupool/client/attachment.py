@@ -68,7 +68,9 @@ class CreateAttachment(base.GpuCommand, command.ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("claim", metavar="<claim>", help="Id or name of a bound claim")
+        parser.add_argument(
+            "--claim", metavar="<claim>", required=True, help="Id or name of a bound claim"
+        )
         parser.add_argument(
             "--kind", choices=("process", "container"), default="container", help="What for"
         )

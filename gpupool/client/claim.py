@@ -84,7 +84,7 @@ class CreateClaim(base.GpuCommand, command.ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("name", metavar="<name>", nargs="?", help="Name, for people")
+        parser.add_argument("--name", metavar="<name>", help="Name, for people")
         parser.add_argument(
             "--profile", metavar="<profile>", help="Profile that gives what is not given here"
         )

@@ -99,8 +99,12 @@ class Client:
                 headers={"Accept": "application/json"},
                 **arguments,
             )
-        except (ksa_errors.ConnectionError, ksa_errors.RetriableConnectionFailure) as exc:
-            raise ApiError(f"no answer from the gpupool API at {self._base}: {exc}") from exc
+        except ksa_errors.ConnectFailure as exc:
+            raise ApiError(
+                f"nothing answers at {self._base}; is the API up, the endpoint right?"
+            ) from exc
+        except ksa_errors.ConnectionError as exc:
+            raise ApiError(f"the API at {self._base} cannot be used: {exc}") from exc
         if response.status_code >= 400:
             raise _error(response)
         return _body(response)
