@@ -1,0 +1,152 @@
+"""The database as an object: connections, transactions, migrations. There is no global one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_config import cfg
+from oslo_db import api, exception, options
+from oslo_db.sqlalchemy import enginefacade
+from sqlalchemy.orm import Session
+
+from gpupool.db import migrations
+from gpupool.model import errors
+
+GROUP = "database"
+# How long a SQLite connection waits for another one's transaction to end, milliseconds.
+SQLITE_BUSY_MS = 60_000
+
+
+@enginefacade.transaction_context_provider
+class _Context:
+    """What oslo.db hangs one transaction on."""
+
+
+class Database:
+    """One database. Safe to use from many threads; open transactions don't nest."""
+
+    # Decorates a function that opens a writer: it is called again, after a random and growing pause,
+    # when the database ended its transaction to resolve a deadlock.
+    retry = api.wrap_db_retry(
+        retry_interval=0.02, max_retries=20, max_retry_interval=2, retry_on_deadlock=True
+    )
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Take the options of oslo.db's [database] group by name; connects at first use.
+
+        Raises Invalid when ``connection`` is missing or can't be used.
+        """
+        url = _url(settings["connection"])
+        given = {key: value for key, value in settings.items() if value is not None}
+        given["connection"] = url.render_as_string(hide_password=False)
+        self._manager = enginefacade.transaction_context()
+        self._manager.configure(**given, sqlite_fk=True)
+        self._manager.append_on_engine_create(_prepare)
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> "Database":
+        """Return the database of [database] in ``conf``, where oslo.db's options get registered."""
+        conf.register_opts(options.database_opts, group=GROUP)
+        return cls(dict(conf[GROUP]))
+
+    @classmethod
+    def from_url(cls, url: str) -> "Database":
+        """Return the database at ``url``, a SQLAlchemy URL, all else by oslo.db's defaults."""
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[], default_config_dirs=[])
+        conf.register_opts(options.database_opts, group=GROUP)
+        conf.set_override("connection", url, group=GROUP)
+        return cls.from_conf(conf)
+
+    @contextmanager
+    def reader(self) -> Iterator[Session]:
+        """Open a transaction that only reads; Unavailable when the database can't be reached."""
+        with _unavailable(), self._manager.reader.using(_Context()) as session:
+            yield session
+
+    @contextmanager
+    def writer(self) -> Iterator[Session]:
+        """Open a transaction; it is committed at the end, and rolled back when an error leaves it.
+
+        Raises Unavailable when the database can't be reached; see ``retry`` for deadlocks.
+        """
+        with _unavailable(), self._manager.writer.using(_Context()) as session:
+            session.connection(execution_options={"gpupool_writer": True})
+            yield session
+
+    def upgrade(self) -> None:
+        """Bring the schema to what this code needs; doing so again changes nothing."""
+        with self.writer() as session:
+            migrations.upgrade(session.connection())
+
+    def upgrade_sql(self) -> str:
+        """Return the SQL by which ``upgrade`` makes an empty database, without connecting."""
+        return migrations.upgrade_sql(self._manager.writer.get_engine().dialect)
+
+    def version(self) -> str | None:
+        """Return the revision of the schema, None when there is none yet."""
+        with self.reader() as session:
+            return migrations.current(session.connection())
+
+    def check(self) -> None:
+        """Raise Unavailable, saying what to do, unless the schema is what this code needs."""
+        migrations.check(self.version())
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._manager.dispose_pool()
+
+
+def _url(connection: str | None) -> sa.URL:
+    """Return the URL to connect to; text is UTF-8 of any length on every database."""
+    if not connection:
+        raise errors.Invalid("[database] connection is not set; allowed: a SQLAlchemy URL")
+    try:
+        url = sa.make_url(connection)
+        backend = url.get_backend_name()
+    except sa.exc.ArgumentError as exc:
+        raise errors.Invalid("[database] connection is no SQLAlchemy URL") from exc
+    if backend == "sqlite" and url.database in (None, "", ":memory:"):
+        raise errors.Invalid("[database] connection: SQLite needs a file: sqlite:////path/of/file")
+    if backend in ("mysql", "mariadb") and "charset" not in url.query:
+        url = url.update_query_dict({"charset": "utf8mb4"})
+    return url
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except exception.DBConnectionError as exc:
+        raise errors.Unavailable("the database can't be reached") from exc
+    except exception.DBNonExistentDatabase as exc:
+        raise errors.Unavailable(f"the database does not exist: {exc.database}") from exc
+
+
+def _prepare(engine: sa.Engine) -> None:
+    """Have every connection of ``engine`` behave alike on all databases."""
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _connect_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    elif engine.dialect.name in ("mysql", "mariadb"):
+        sa.event.listen(engine, "connect", _connect_mysql)
+
+
+def _connect_sqlite(connection: Any, _record: Any) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")  # Readers and the writer don't wait for each other.
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Take the write lock at once: a reader that becomes a writer can't wait, it fails."""
+    if connection.get_execution_options().get("gpupool_writer"):
+        connection.exec_driver_sql("COMMIT")  # What oslo.db just began; it holds no lock yet.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _connect_mysql(connection: Any, _record: Any) -> None:
+    # As PostgreSQL does by default: a statement sees what was committed before it, not only what
+    # was before the transaction. Writers notice each other by generation.
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

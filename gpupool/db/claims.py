@@ -1,0 +1,90 @@
+"""Claims in the database. Every change grows the generation, by which writers notice each other."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gpupool.db import models, pools
+from gpupool.db.table import Table
+from gpupool.model import errors, states
+from gpupool.model.claim import Claim
+from gpupool.model.states import ClaimState
+
+_table = Table(models.Claim, Claim)
+get, list_, delete = _table.get, _table.list_, _table.delete
+
+
+def create(session: Session, claim: Claim) -> Claim:
+    """Insert ``claim`` as Table.create does; raises NotFound when its pool does not exist."""
+    pools.hold(session, claim.pool_id)
+    return _table.create(session, claim)
+
+
+def update(
+    session: Session, claim_id: str, /, expected_generation: int | None = None, **changes: Any
+) -> Claim:
+    """Write ``changes``, grow the generation and return the claim.
+
+    Raises NotFound, and Conflict when the claim is not of ``expected_generation`` any more.
+    """
+    condition = models.Claim.id == claim_id
+    if expected_generation is not None:
+        condition &= models.Claim.generation == expected_generation
+    changes["generation"] = models.Claim.generation + 1
+    written = _table.write(session, condition, changes)
+    claim = get(session, claim_id)
+    if not written:
+        raise errors.Conflict(
+            f"claim {claim_id} was changed by somebody else: generation {claim.generation}, "
+            f"expected {expected_generation}"
+        )
+    return claim
+
+
+def transition(session: Session, claim: Claim, state: ClaimState, /, **changes: Any) -> Claim:
+    """Bring ``claim``, as the caller knows it, to ``state``; raises as states.check and update."""
+    states.check(states.CLAIM, claim.state, state)
+    return update(session, claim.id, expected_generation=claim.generation, state=state, **changes)
+
+
+def queued(session: Session, limit: int | None = None) -> list[Claim]:
+    """Return the claims that wait, in the order in which they are served."""
+    order = [("priority", "desc"), ("created_at", "asc")]
+    return list_(session, {"state": ClaimState.QUEUED}, order, limit=limit)
+
+
+def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Claim]:
+    """Return the claims in ``state`` that nothing has changed since ``older_than``, oldest first."""
+    changed = models.Claim.updated_at
+    query = _table.query.where(models.Claim.state == state, changed < older_than)
+    return _table.items(session, query.order_by(changed, models.Claim.id))
+
+
+def overdue(session: Session, now: datetime) -> list[Claim]:
+    """Return the claims whose lease ended by ``now`` and that may expire, oldest lease end first."""
+    lease_end = models.Claim.lease_end
+    due = (ClaimState.QUEUED, ClaimState.BINDING, ClaimState.BOUND, ClaimState.SUSPENDED)
+    query = _table.query.where(lease_end <= now, models.Claim.state.in_(due))
+    return _table.items(session, query.order_by(lease_end, models.Claim.id))
+
+
+def count_by_state(session: Session, **filters: object) -> dict[ClaimState, int]:
+    """Return how many claims that meet ``filters`` are in each state, zeros included."""
+    query = sa.select(models.Claim.state, sa.func.count()).where(*_table.conditions(filters))
+    counted = dict.fromkeys(ClaimState, 0)
+    counted.update(session.execute(query.group_by(models.Claim.state)).tuples().all())
+    return counted
+
+
+def purge(session: Session, older_than: datetime) -> int:
+    """Delete the claims that ended before ``older_than``; return how many."""
+    ended_at = sa.func.coalesce(models.Claim.ended_at, models.Claim.updated_at)
+    statement = sa.delete(models.Claim).where(
+        models.Claim.state.in_(states.ENDED),
+        ended_at < older_than,
+        ~sa.exists().where(models.Vgpu.claim_id == models.Claim.id),
+        ~sa.exists().where(models.Attachment.claim_id == models.Claim.id),
+    )
+    return _table.count_of(session.execute(statement, execution_options={"synchronize_session": False}))

@@ -1,0 +1,36 @@
+"""Devices in the database."""
+
+import dataclasses
+
+from sqlalchemy.orm import Session
+
+from gpupool.db import models
+from gpupool.db.table import Table
+from gpupool.model.device import Device
+
+_table = Table(models.Device, Device)
+get, list_, create = _table.get, _table.list_, _table.create
+update, delete = _table.update, _table.delete
+
+# What an agent says of a device; the rest names it, or is the operator's.
+REPORTED = frozenset(
+    {
+        "vendor",
+        "product",
+        "sharing_mode",
+        "memory_mib",
+        "reserved_mib",
+        "traits",
+        "health",
+        "simulated",
+    }
+)
+
+
+def upsert(session: Session, device: Device) -> Device:
+    """Create ``device``, or write what its agent says of it; whether it is enabled stays."""
+    stored = create(session, device)
+    reported = {key: value for key, value in dataclasses.asdict(device).items() if key in REPORTED}
+    if all(getattr(stored, key) == value for key, value in reported.items()):
+        return stored
+    return update(session, device.id, **reported)

@@ -1,0 +1,31 @@
+"""Hosts in the database. Deleting one deletes its devices and sessions too."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gpupool.db import models
+from gpupool.db.table import Table
+from gpupool.model import errors
+from gpupool.model.host import Host
+from gpupool.model.states import HostState
+
+_table = Table(models.Host, Host)
+get, get_by_name, find = _table.get, _table.get_by_name, _table.find
+list_, create, update, delete = _table.list_, _table.create, _table.update, _table.delete
+
+
+def bump_generation(session: Session, host_id: str) -> int:
+    """Add one to the host's generation and return it; the row stays locked for the transaction."""
+    chosen = models.Host.id == host_id
+    if not _table.write(session, chosen, {"generation": models.Host.generation + 1}):
+        raise errors.NotFound(f"host {host_id} not found")
+    return session.execute(sa.select(models.Host.generation).where(chosen)).scalar_one()
+
+
+def silent(session: Session, since: datetime) -> list[Host]:
+    """Return the hosts that are up by name, but have not reported since ``since``."""
+    seen = models.Host.last_seen_at
+    query = _table.query.where(models.Host.state == HostState.UP, sa.or_(seen.is_(None), seen < since))
+    return _table.items(session, query.order_by(models.Host.id))

@@ -1,0 +1,274 @@
+"""The tables. A row has the fields of the dataclass of the same name in ``gpupool.model``."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from gpupool.model.attachment import AttachmentKind
+from gpupool.model.claim import ClaimHealth, Tier
+from gpupool.model.device import SharingMode
+from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
+
+
+class StringTuple(sa.TypeDecorator[tuple[str, ...]]):
+    """A tuple of strings, kept as a JSON array."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        """Return what JSON takes."""
+        return None if value is None else list(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what the model takes."""
+        return tuple(value)
+
+
+# Microseconds on every database: listings and the queue are ordered by time.
+TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+Id = Annotated[str, mapped_column(sa.String(36))]
+Key = Annotated[str, mapped_column(sa.String(36), primary_key=True)]
+LongText = Annotated[str, mapped_column(sa.Text)]
+
+
+def _columns(constraint: sa.Constraint, _table: sa.Table) -> str:
+    """Return a unique constraint's columns in the form oslo.db reads them from a duplicate's error."""
+    assert isinstance(constraint, sa.UniqueConstraint)  # noqa: S101
+    return "0".join(column.name for column in constraint.columns)
+
+
+class Base(DeclarativeBase):
+    """Base of all rows."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uniq_%(table_name)s0%(columns)s",
+            "columns": _columns,
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        int: sa.BigInteger(),
+        datetime: TIME,
+        tuple[str, ...]: StringTuple(),
+        Mapping[str, str]: sa.JSON(),
+        Enum: sa.Enum(
+            Enum,
+            native_enum=False,
+            length=16,
+            values_callable=lambda members: [member.value for member in members],
+        ),
+    }
+
+
+# Names are compared byte by byte on every database.
+MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+
+
+class Stamps:
+    """When a row was made and last changed, UTC."""
+
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Pool(Stamps, Base):
+    """See model.pool.Pool."""
+
+    __tablename__ = "pools"
+    __table_args__ = (sa.UniqueConstraint("name"), MYSQL)
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(sa.String(255))
+    description: Mapped[LongText]
+
+
+class Host(Stamps, Base):
+    """See model.host.Host."""
+
+    __tablename__ = "hosts"
+    __table_args__ = (
+        sa.UniqueConstraint("name"),
+        sa.Index(None, "pool_id"),
+        sa.Index(None, "state", "last_seen_at"),
+        MYSQL,
+    )
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(sa.String(255))
+    pool_id: Mapped[Id] = mapped_column(sa.ForeignKey("pools.id"))
+    state: Mapped[HostState]
+    generation: Mapped[int]
+    applied_generation: Mapped[int]
+    agent_version: Mapped[str] = mapped_column(sa.String(64))
+    simulated: Mapped[bool]
+    last_seen_at: Mapped[datetime | None]
+
+
+class Device(Stamps, Base):
+    """See model.device.Device."""
+
+    __tablename__ = "devices"
+    __table_args__ = (sa.UniqueConstraint("host_id", "key"), MYSQL)
+
+    id: Mapped[Key]
+    host_id: Mapped[Id] = mapped_column(sa.ForeignKey("hosts.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(sa.String(255))
+    vendor: Mapped[str] = mapped_column(sa.String(255))
+    product: Mapped[str] = mapped_column(sa.String(255))
+    sharing_mode: Mapped[SharingMode]
+    memory_mib: Mapped[int]
+    reserved_mib: Mapped[int]
+    traits: Mapped[tuple[str, ...]]
+    health: Mapped[DeviceHealth]
+    simulated: Mapped[bool]
+    enabled: Mapped[bool]
+    disabled_reason: Mapped[LongText]
+
+
+class Profile(Stamps, Base):
+    """See model.profile.Profile."""
+
+    __tablename__ = "profiles"
+    __table_args__ = (sa.UniqueConstraint("name"), MYSQL)
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(sa.String(255))
+    description: Mapped[LongText]
+    count: Mapped[int]
+    compute: Mapped[int]
+    memory_mib: Mapped[int]
+    tier: Mapped[Tier]
+    priority: Mapped[int]
+    required_traits: Mapped[tuple[str, ...]]
+    forbidden_traits: Mapped[tuple[str, ...]]
+
+
+class Claim(Stamps, Base):
+    """See model.claim.Claim.
+
+    Pool and profile are no foreign keys: a claim that ended keeps their ids when they are deleted.
+    ``pools.hold`` and ``pools.delete`` see that a claim that has not ended has its pool.
+    """
+
+    __tablename__ = "claims"
+    __table_args__ = (
+        sa.Index(None, "state", "priority", "created_at"),
+        sa.Index(None, "project_id", "created_at"),
+        sa.Index(None, "pool_id", "state"),
+        sa.Index(None, "profile_id"),
+        sa.Index(None, "lease_end"),
+        sa.Index(None, "created_at"),
+        MYSQL,
+    )
+
+    id: Mapped[Key]
+    name: Mapped[str] = mapped_column(sa.String(255))
+    project_id: Mapped[str] = mapped_column(sa.String(255))
+    user_id: Mapped[str] = mapped_column(sa.String(255))
+    pool_id: Mapped[Id]
+    count: Mapped[int]
+    compute: Mapped[int]
+    memory_mib: Mapped[int]
+    tier: Mapped[Tier]
+    priority: Mapped[int]
+    profile_id: Mapped[Id | None]
+    required_traits: Mapped[tuple[str, ...]]
+    forbidden_traits: Mapped[tuple[str, ...]]
+    host: Mapped[str | None] = mapped_column(sa.String(255))
+    devices: Mapped[tuple[str, ...]]
+    lease_end: Mapped[datetime | None]
+    state: Mapped[ClaimState]
+    state_reason: Mapped[LongText]
+    release_to: Mapped[ClaimState | None]
+    health: Mapped[ClaimHealth]
+    attempts: Mapped[int]
+    generation: Mapped[int]
+    request_id: Mapped[str] = mapped_column(sa.String(64))
+    bound_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class Vgpu(Stamps, Base):
+    """See model.vgpu.Vgpu."""
+
+    __tablename__ = "vgpus"
+    __table_args__ = (
+        sa.UniqueConstraint("claim_id", "index"),
+        sa.Index(None, "project_id"),
+        sa.Index(None, "host_id", "state"),
+        sa.Index(None, "device_id"),
+        MYSQL,
+    )
+
+    id: Mapped[Key]
+    claim_id: Mapped[Id] = mapped_column(sa.ForeignKey("claims.id"))
+    project_id: Mapped[str] = mapped_column(sa.String(255))
+    host_id: Mapped[Id] = mapped_column(sa.ForeignKey("hosts.id"))
+    device_id: Mapped[Id] = mapped_column(sa.ForeignKey("devices.id"))
+    index: Mapped[int]
+    compute: Mapped[int]
+    memory_mib: Mapped[int]
+    state: Mapped[VgpuState]
+    generation: Mapped[int]
+    memory_used_mib: Mapped[int]
+    busy_ns: Mapped[int]
+
+
+class Attachment(Stamps, Base):
+    """See model.attachment.Attachment. The ticket is secret, so nothing is found or sorted by it."""
+
+    __tablename__ = "attachments"
+    __table_args__ = (
+        sa.Index(None, "claim_id"),
+        sa.Index(None, "project_id"),
+        sa.Index(None, "host_id", "state"),
+        MYSQL,
+    )
+
+    id: Mapped[Key]
+    claim_id: Mapped[Id] = mapped_column(sa.ForeignKey("claims.id"))
+    project_id: Mapped[str] = mapped_column(sa.String(255))
+    host_id: Mapped[Id] = mapped_column(sa.ForeignKey("hosts.id"))
+    kind: Mapped[AttachmentKind]
+    state: Mapped[AttachmentState]
+    state_reason: Mapped[LongText]
+    ticket: Mapped[LongText]
+    generation: Mapped[int]
+    environment: Mapped[Mapping[str, str]]
+    cdi_device: Mapped[str | None] = mapped_column(sa.String(255))
+
+
+class Session(Base):
+    """See model.session.Session.
+
+    What a host saw, not what it should have: attachment and vGPU may be gone here already, so they
+    are no foreign keys.
+    """
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        sa.Index(None, "host_id"),
+        sa.Index(None, "attachment_id"),
+        sa.Index(None, "vgpu_id"),
+        MYSQL,
+    )
+
+    id: Mapped[Key]
+    attachment_id: Mapped[Id]
+    vgpu_id: Mapped[Id]
+    host_id: Mapped[Id] = mapped_column(sa.ForeignKey("hosts.id", ondelete="CASCADE"))
+    program_pid: Mapped[int]
+    worker_pid: Mapped[int]
+    started_at: Mapped[datetime]
+    memory_used_mib: Mapped[int]
+    busy_ns: Mapped[int]

@@ -1,0 +1,20 @@
+"""Sessions in the database, as the hosts last reported them."""
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session as Transaction
+
+from gpupool.db import models
+from gpupool.db.table import Table
+from gpupool.model.session import Session
+
+_table = Table(models.Session, Session, order="started_at")
+get, list_ = _table.get, _table.list_
+
+
+def replace(session: Transaction, host_id: str, sessions: Iterable[Session]) -> None:
+    """Make ``sessions`` the ones of the host, and no others."""
+    session.execute(sa.delete(models.Session).where(models.Session.host_id == host_id))
+    for one in sessions:
+        _table.create(session, one)
