@@ -1,0 +1,1 @@
+"""What the demo runs: programs that know CUDA's driver API and nothing of gpupool."""
