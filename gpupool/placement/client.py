@@ -130,6 +130,10 @@ class PlacementClient:
         """Return every trait Placement knows."""
         return frozenset(self._call("GET", "/traits")["traits"])
 
+    def unknown_traits(self, names: Iterable[str]) -> set[str]:
+        """Return those of ``names`` that are no trait Placement knows."""
+        return set(names) - self.traits()
+
     def create_trait(self, name: str) -> None:
         """Make a custom trait known; nothing happens if it is."""
         self._call("PUT", f"/traits/{quote(name, safe='')}")

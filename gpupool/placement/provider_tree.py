@@ -64,11 +64,6 @@ class ProviderTree:
         """Return every provider of ours by its id, which is the device's."""
         return {provider.id: provider for provider in self._client.providers_with(names.MARK)}
 
-    def unknown_traits(self, traits: Iterable[str]) -> set[str]:
-        """Return those of ``traits`` that Placement does not know."""
-        wanted = set(traits)
-        return wanted - self._client.traits() if wanted else wanted
-
     def _ensure(
         self, host: str, hypervisor_hostname: str, pool_id: str, device: Device
     ) -> DeviceProvider:
