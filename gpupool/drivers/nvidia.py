@@ -1,0 +1,138 @@
+"""NVIDIA GPUs, as NVML lists them."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pynvml
+from oslo_config import cfg
+
+from gpupool.drivers import base
+from gpupool.model import errors
+from gpupool.model.device import SharingMode
+from gpupool.model.report import DeviceReport
+from gpupool.model.states import DeviceHealth
+
+LOG = logging.getLogger(__name__)
+VENDOR = "NVIDIA"
+MIB = 1 << 20
+
+
+class NvidiaDriver(base.Driver):
+    """Every GPU of this host that is not cut by MIG; shared by fractions."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._options = conf.nvidia
+        self._lock = threading.Lock()
+        self._started = False
+        self._said: set[str] = set()
+        self._known: dict[str, DeviceReport] = {}
+
+    def discover(self) -> list[DeviceReport]:
+        """See Driver. With no NVML there is no device; the log says so once."""
+        with self._lock:
+            if not self._start():
+                return list(self._failed())
+            try:
+                return self._list()
+            except pynvml.NVMLError as exc:
+                LOG.warning("NVML does not answer: %s", exc)
+                self._stop()
+                return list(self._failed())
+
+    def open(self, device_key: str) -> base.DeviceHandle:
+        """See Driver. The worker sees this one device, as ordinal 0."""
+        with self._lock:
+            if device_key not in self._known:
+                raise errors.NotFound(f"no NVIDIA device {device_key} on this host")
+        library = Path(self._options.library)
+        environment = {
+            "CUDA_VISIBLE_DEVICES": device_key,
+            # Workers of several projects run as one user: they must not share compiled code.
+            "CUDA_CACHE_DISABLE": "1",
+        }
+        if library.is_absolute():
+            environment["LD_LIBRARY_PATH"] = str(library.parent)
+        return base.DeviceHandle(library, 0, environment)
+
+    def _start(self) -> bool:
+        if self._started:
+            return True
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as exc:
+            self._say_once("NVML", "no NVIDIA devices: %s", exc)
+            return False
+        self._said.discard("NVML")
+        self._started = True
+        return True
+
+    def _stop(self) -> None:
+        """Start NVML anew next time: its driver may have been replaced."""
+        self._started = False
+        try:
+            pynvml.nvmlShutdown()
+        except pynvml.NVMLError as exc:
+            LOG.debug("NVML did not shut down: %s", exc)
+
+    def _list(self) -> list[DeviceReport]:
+        found: dict[str, DeviceReport] = {}
+        levels = _levels()
+        silent = False
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            try:
+                found.update((one.key, one) for one in self._look(index, levels))
+            except pynvml.NVMLError as exc:
+                silent = True
+                self._say_once(f"{index}: {exc}", "NVIDIA device %s does not answer: %s", index, exc)
+        lost = [one for one in self._failed() if silent and one.key not in found]
+        self._known = found | {one.key: one for one in lost}
+        return list(self._known.values())
+
+    def _look(self, index: int, levels: tuple[str, ...]) -> Iterator[DeviceReport]:
+        """Yield the report of one GPU, unless MIG cuts it."""
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        key = pynvml.nvmlDeviceGetUUID(handle)
+        if _mig_enabled(handle):
+            self._say_once(f"MIG {key}", "NVIDIA device %s is left out: MIG is enabled on it", key)
+            return
+        product = pynvml.nvmlDeviceGetName(handle)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2)
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        capability = base.trait("compute", "capability", str(major), str(minor))
+        usable = (memory.total - memory.reserved) // MIB - self._options.reserved_mib
+        yield DeviceReport(
+            key=key,
+            vendor=VENDOR,
+            product=product,
+            sharing_mode=SharingMode.SHARED,
+            memory_mib=max(usable, 0),
+            reserved_mib=self._options.reserved_mib,
+            traits=(*base.common_traits(VENDOR, product, SharingMode.SHARED), capability, *levels),
+        )
+
+    def _failed(self) -> Iterator[DeviceReport]:
+        """Yield every device seen before, as failed."""
+        return (replace(one, health=DeviceHealth.FAILED) for one in self._known.values())
+
+    def _say_once(self, subject: str, message: str, *arguments: object) -> None:
+        if subject not in self._said:
+            self._said.add(subject)
+            LOG.warning(message, *arguments)
+
+
+def _levels() -> tuple[str, ...]:
+    """Return the traits of driver and API level."""
+    version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+    cuda = base.trait("cuda", str(version // 1000), str(version % 1000 // 10))
+    return (cuda, base.trait("driver", pynvml.nvmlSystemGetDriverVersion().partition(".")[0]))
+
+
+def _mig_enabled(handle: object) -> bool:
+    try:
+        current, _ = pynvml.nvmlDeviceGetMigMode(handle)
+    except pynvml.NVMLError_NotSupported:
+        return False
+    return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)

@@ -1,0 +1,49 @@
+"""The reference device (D6): simulated on the CPU by librefcuda, and reported as simulated."""
+
+from oslo_config import cfg
+
+from gpupool.dataplane import paths
+from gpupool.drivers import base
+from gpupool.model import errors
+from gpupool.model.device import SharingMode
+from gpupool.model.report import DeviceReport
+
+VENDOR = "gpupool"
+PRODUCT = "reference"
+
+
+class ReferenceDriver(base.Driver):
+    """As many devices as ``[reference] devices`` says, named ref-0, ref-1, ..."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._options = conf.reference
+
+    def discover(self) -> list[DeviceReport]:
+        """See Driver."""
+        return [_report(key, self._options.memory_mib) for key in self._keys()]
+
+    def open(self, device_key: str) -> base.DeviceHandle:
+        """See Driver."""
+        if device_key not in self._keys():
+            raise errors.NotFound(f"no reference device {device_key}; there are {self._options.devices}")
+        environment = {
+            "REFCUDA_DEVICES": str(self._options.devices),
+            "REFCUDA_MEMORY_MIB": str(self._options.memory_mib),
+            "REFCUDA_COMPUTE_UNITS": str(self._options.compute_units),
+        }
+        return base.DeviceHandle(paths.REFERENCE, self._keys().index(device_key), environment)
+
+    def _keys(self) -> list[str]:
+        return [f"ref-{number}" for number in range(self._options.devices)]
+
+
+def _report(key: str, memory_mib: int) -> DeviceReport:
+    return DeviceReport(
+        key=key,
+        vendor=VENDOR,
+        product=PRODUCT,
+        sharing_mode=SharingMode.SHARED,
+        memory_mib=memory_mib,
+        traits=base.common_traits(VENDOR, PRODUCT, SharingMode.SHARED),
+        simulated=True,
+    )
