@@ -19,9 +19,9 @@ READY_TIMEOUT = 30.0
 class Progress:
     """One line that is rewritten on a terminal; elsewhere, a line per change."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
-        self._rewrite = stream.isatty()
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._rewrite = self._stream.isatty()
         self._last = ""
 
     def show(self, text: str) -> None:

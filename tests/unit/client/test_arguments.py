@@ -1,0 +1,80 @@
+"""What people write, and what goes to the API."""
+
+import argparse
+
+import pytest
+from osc_lib.exceptions import CommandError
+
+from gpupool.client import arguments
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("2030-01-31T12:00:00Z", "2030-01-31T12:00:00"),
+        ("2030-01-31T12:00:00", "2030-01-31T12:00:00"),
+        ("2030-01-31T12:00:00+02:00", "2030-01-31T10:00:00"),
+    ],
+)
+def test_times_are_sent_in_utc(text: str, sent: str) -> None:
+    assert arguments.time(text) == sent
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "why"),
+    [
+        (arguments.time, "tomorrow", "'tomorrow' is no time; write ISO 8601"),
+        (arguments.positive, "0", "'0' is not a whole number of at least 1"),
+        (arguments.positive, "-3", "'-3' is not a whole number of at least 1"),
+        (arguments.positive, "1.5", "'1.5' is not a whole number of at least 1"),
+        (arguments.seconds, "0", "'0' is not a number of seconds above 0"),
+        (arguments.seconds, "nan", "'nan' is not a number of seconds above 0"),
+        (arguments.seconds, "inf", "'inf' is not a number of seconds above 0"),
+        (arguments.seconds, "soon", "'soon' is not a number of seconds above 0"),
+        (arguments.sort_key, "name:up", "'up' is no direction; allowed: asc, desc"),
+    ],
+)
+def test_what_is_no_value_is_named(parse, text: str, why: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(why)
+
+
+def test_sort_keys_have_a_direction() -> None:
+    assert arguments.sort_key("name") == "name:asc"
+    assert arguments.sort_key("created_at:desc") == "created_at:desc"
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    arguments.add_paging(parser)
+    arguments.add_projects(parser)
+    arguments.add_sizes(parser, required=False)
+    return parser.parse_args(words)
+
+
+def test_paging_goes_into_the_query() -> None:
+    options = parsed("--sort", "name", "--sort", "state:desc", "--marker", "x", "--limit", "3")
+    assert arguments.paging(options) == {"marker": "x", "sort": "name:asc,state:desc"}
+    assert options.limit == 3
+    assert arguments.paging(parsed()) == {"marker": None, "sort": None}
+
+
+def test_projects_go_into_the_query() -> None:
+    assert arguments.projects(parsed("--all-projects"))["all_projects"] == "true"
+    assert arguments.projects(parsed("--project", "p"))["project_id"] == "p"
+    assert not any(arguments.projects(parsed()).values())
+
+
+def test_only_given_sizes_are_sent() -> None:
+    """What is out of range is sent, too: the API says what is allowed."""
+    options = parsed(
+        "--compute", "0", "--memory-mib", "-5", "--required-trait", "A", "--required-trait", "B"
+    )
+    sent = arguments.given(options, *arguments.SIZES)
+    assert sent == {"compute": 0, "memory_mib": -5, "required_traits": ["A", "B"]}
+
+
+def test_a_change_of_nothing_is_refused() -> None:
+    with pytest.raises(CommandError, match="nothing to change; give one of --count, --memory-mib"):
+        arguments.changes(parsed(), "count", "memory_mib")

@@ -1,0 +1,59 @@
+"""Fields for people and for machines."""
+
+import pytest
+
+from gpupool.client import columns
+from gpupool.client.columns import Column
+
+ITEM = {
+    "id": "1",
+    "name": "mine",
+    "compute": 25,
+    "memory_mib": 512,
+    "busy_ns": 1_500_000,
+    "enabled": False,
+    "traits": ["A", "B"],
+    "lease_end": None,
+    "links": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("compute", 25, "25 %"),
+        ("memory_mib", 512, "512 MiB"),
+        ("memory_mib", 0, "0 MiB"),
+        ("memory_mib", 1024, "1 GiB"),
+        ("memory_mib", 1536, "1536 MiB"),
+        ("busy_ns", 1_500_000, "1.5 ms"),
+        ("busy_ns", 2_000_000_000, "2.0 s"),
+        ("enabled", True, "yes"),
+        ("enabled", False, "no"),
+        ("traits", ["A", "B"], "A, B"),
+    ],
+)
+def test_units(field: str, value: object, text: str) -> None:
+    shown = columns.shown({field: value}, field)
+    assert shown.human_readable() == text
+    assert shown.machine_readable() == value
+
+
+def test_plain_fields_stay() -> None:
+    assert columns.shown(ITEM, "name") == "mine"
+    assert columns.shown(ITEM, "lease_end") == ""
+    assert columns.shown(ITEM, "not sent") == ""
+    # In usage, `devices` is how many.
+    assert columns.shown({"devices": 4}, "devices") == 4
+
+
+def test_a_table_has_titles_and_rows() -> None:
+    titles, rows = columns.table([ITEM], (Column("name", "Name"), Column("id", "ID")))
+    assert titles == ("Name", "ID")
+    assert rows == [("mine", "1")]
+
+
+def test_details_begin_with_id_and_name() -> None:
+    fields, values = columns.details(ITEM)
+    assert fields == ("id", "name", "busy_ns", "compute", "enabled", "lease_end", "memory_mib", "traits")
+    assert values[:2] == ("1", "mine")
