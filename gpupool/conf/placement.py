@@ -17,3 +17,6 @@ def register(conf: cfg.ConfigOpts) -> None:
     loading.register_auth_conf_options(conf, GROUP)
     loading.register_adapter_conf_options(conf, GROUP, include_deprecated=False)
     conf.set_default("service_type", "placement", group=GROUP)
+    # The library's own defaults: wait for ever, and fail when the service closed an idle connection.
+    conf.set_default("timeout", 60, group=GROUP)
+    conf.set_default("connect_retries", 1, group=GROUP)

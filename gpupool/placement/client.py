@@ -171,7 +171,7 @@ class PlacementClient:
             answer = self._adapter.request(path, method, json=body, params=params, raise_exc=False)
         except ksa_exceptions.ClientException as exc:
             raise errors.Unavailable(f"{_UNUSABLE}: {exc}") from exc
-        if not answer.ok or answer.is_redirect:
+        if not 200 <= answer.status_code < 300:
             raise _error(answer, f"{method} {path}")
         return _json(answer) if answer.content else None
 

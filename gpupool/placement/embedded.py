@@ -86,6 +86,8 @@ class EmbeddedPlacement:
                 session.Session(auth=credentials, timeout=_TIMEOUT),
                 service_type="placement",
                 default_microversion=MICROVERSION,
+                # The server may close an idle connection just when it is used again.
+                connect_retries=1,
             )
         )
 

@@ -1,0 +1,146 @@
+"""Allocations on the real Placement: all or nothing, told apart, and the same when repeated."""
+
+import threading
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from gpupool.model import errors
+from gpupool.placement import names
+from gpupool.placement.allocation import Grant
+from gpupool.placement.allocations import Allocations
+from gpupool.placement.errors import ConcurrentUpdate, NoCapacity
+
+
+@pytest.fixture(autouse=True)
+def _device(ensure):
+    ensure()
+
+
+def test_a_grant_is_an_allocation_of_our_consumer_type(client, allocations, grant, device):
+    held = grant()
+    allocations.allocate([held], "project", "user")
+    found = allocations.get_allocation(held.vgpu_id)
+    assert found.consumer_type == names.CONSUMER_TYPE
+    assert (found.project_id, found.user_id) == ("project", "user")
+    assert found.resources == {device.id: {names.COMPUTE: 25, names.MEMORY_MIB: 1024}}
+    assert allocations.allocations_of(device.id) == {held.vgpu_id: found.resources[device.id]}
+    usage = client._call("GET", "/usages?project_id=project&consumer_type=GPUPOOL_VGPU")["usages"]
+    assert usage["GPUPOOL_VGPU"]["CUSTOM_GPUPOOL_COMPUTE"] >= 25
+
+
+def test_all_grants_or_none(allocations, grant, device):
+    grants = [grant(compute=40), grant(compute=40), grant(compute=40)]
+    with pytest.raises(NoCapacity, match="CUSTOM_GPUPOOL_COMPUTE"):
+        allocations.allocate(grants, "project", "user")
+    assert allocations.allocations_of(device.id) == {}
+    allocations.allocate(grants[:2], "project", "user")
+    assert len(allocations.allocations_of(device.id)) == 2
+
+
+@pytest.mark.parametrize("size", [{"compute": 101}, {"memory_mib": 4097}])
+def test_more_than_the_device_is_no_capacity(allocations, grant, size):
+    with pytest.raises(NoCapacity):
+        allocations.allocate([grant(**size)], "project", "user")
+
+
+def test_the_same_grants_again_change_nothing(allocations, grant, device):
+    grants = [grant(), grant()]
+    allocations.allocate(grants, "project", "user")
+    before = allocations.get_allocation(grants[0].vgpu_id)
+    allocations.allocate(grants, "project", "user")
+    assert allocations.get_allocation(grants[0].vgpu_id) == before
+    assert len(allocations.allocations_of(device.id)) == 2
+
+
+def test_a_repeat_with_one_more_is_completed(allocations, grant, device):
+    first, second = grant(), grant()
+    allocations.allocate([first], "project", "user")
+    allocations.allocate([first, second], "project", "user")
+    assert set(allocations.allocations_of(device.id)) == {first.vgpu_id, second.vgpu_id}
+
+
+@pytest.mark.parametrize("other", [{"compute": 26}, {"memory_mib": 1}])
+def test_a_vgpu_that_holds_something_else_is_a_conflict(allocations, grant, other):
+    held = grant()
+    allocations.allocate([held], "project", "user")
+    with pytest.raises(errors.Conflict, match=f"{held.vgpu_id} holds another") as caught:
+        allocations.allocate([replace(held, **other)], "project", "user")
+    assert not isinstance(caught.value, ConcurrentUpdate | NoCapacity)
+    with pytest.raises(errors.Conflict, match="holds another"):
+        allocations.allocate([held], "another project", "user")
+    assert allocations.get_allocation(held.vgpu_id).resources == held.resources()
+
+
+def test_a_device_that_is_gone_is_named(allocations, grant, device):
+    missing = str(uuid.uuid4())
+    grants = [grant(), grant(device_id=missing)]
+    with pytest.raises(NoCapacity, match=missing):
+        allocations.allocate(grants, "project", "user")
+    assert allocations.allocations_of(device.id) == {}
+    assert allocations.allocations_of(missing) == {}
+
+
+def test_a_vgpu_named_twice_is_refused(allocations, grant):
+    held = grant()
+    with pytest.raises(errors.Invalid, match="twice"):
+        allocations.allocate([held, held], "project", "user")
+
+
+@pytest.mark.parametrize("wrong", [{"compute": 0}, {"memory_mib": -1}, {"vgpu_id": "no uuid"}])
+def test_what_placement_calls_a_bad_request_is_invalid(allocations, grant, wrong, device):
+    with pytest.raises(errors.Invalid):
+        allocations.allocate([replace(grant(), **wrong)], "project", "user")
+    assert allocations.allocations_of(device.id) == {}
+
+
+def test_giving_back_twice_is_giving_back_once(allocations, grant, device):
+    held = grant(compute=100)
+    allocations.allocate([held], "project", "user")
+    allocations.deallocate(held.vgpu_id)
+    allocations.deallocate(held.vgpu_id)
+    assert allocations.get_allocation(held.vgpu_id) is None
+    assert allocations.allocations_of(device.id) == {}
+    allocations.allocate([grant(compute=100)], "project", "user")
+
+
+def test_capacity_and_generation_conflicts_are_different_errors(client, allocations, grant):
+    held = grant()
+    allocations.allocate([held], "project", "user")
+    body = {
+        held.vgpu_id: {
+            "allocations": {},
+            "project_id": "project",
+            "user_id": "user",
+            "consumer_type": names.CONSUMER_TYPE,
+            "consumer_generation": None,
+        }
+    }
+    with pytest.raises(ConcurrentUpdate):
+        client.set_allocations(body)
+    with pytest.raises(NoCapacity):
+        allocations.allocate([grant(compute=76)], "project", "user")
+
+
+def test_many_at_once_never_get_more_than_there_is(service, device):
+    """Eight clients ask for twenty times 10 % each; ten of those fit."""
+    granted, refused = [], []
+
+    def ask():
+        mine = Allocations(service.client())
+        for _ in range(20):
+            vgpu_id = str(uuid.uuid4())
+            wanted = Grant(vgpu_id=vgpu_id, device_id=device.id, compute=10, memory_mib=1)
+            try:
+                mine.allocate([wanted], "project", "user")
+                granted.append(wanted.vgpu_id)
+            except NoCapacity:
+                refused.append(wanted.vgpu_id)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(granted), len(refused)) == (10, 150)
