@@ -1,0 +1,110 @@
+"""Listings: which items are asked for, page by page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode
+
+from sqlalchemy.orm import Session
+
+from gpupool.api.controller import Services, prefix
+from gpupool.api.request import Request
+from gpupool.api.schema import Schema
+from gpupool.model import errors
+
+Query = dict[str, Any]
+Item = TypeVar("Item")
+
+
+class Lister(Protocol[Item]):
+    """``list_`` of one noun of gpupool.db."""
+
+    def __call__(
+        self,
+        session: Session,
+        filters: Mapping[str, object],
+        sort: Sequence[tuple[str, str]],
+        marker: str | None,
+        limit: int | None,
+        /,
+    ) -> list[Item]:
+        """Return the items."""
+
+
+class Named(Protocol):
+    """An item that a query may name."""
+
+    @property
+    def id(self) -> str:
+        """UUID."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One request for a listing: its page, and in ``filters`` what else its query asks for."""
+
+    services: Services
+    request: Request
+    filters: Query
+    limit: int
+    marker: str | None
+    sort: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, services: Services, request: Request, schema: Schema) -> "Listing":
+        """Read the query; raises Invalid."""
+        query = request.checked_query(schema)
+        most = services.conf.api.max_limit
+        limit = query.pop("limit", most)
+        if limit > most:
+            raise errors.Invalid(f"limit is {limit}; allowed: 1 to {most}")
+        keys = [key.partition(":") for key in query.pop("sort", "").split(",") if key]
+        sort = tuple((key, direction or "asc") for key, _, direction in keys)
+        return cls(services, request, query, limit, query.pop("marker", None), sort)
+
+    def own(self, nouns: str) -> None:
+        """Keep to the caller's project, unless it asks for others and may see them.
+
+        Raises Forbidden when it may not.
+        """
+        caller = self.request.caller.project_id
+        everything = self.filters.pop("all_projects", False)
+        self.services.authorize(self.request, f"{nouns}:get")
+        if everything or self.filters.get("project_id", [caller]) != [caller]:
+            self.services.authorize(self.request, f"{nouns}:get_all")
+        elif not everything:
+            self.filters["project_id"] = [caller]
+
+    def resolve(self, session: Session, key: str, find: Callable[[Session, str], Named]) -> None:
+        """Replace the filter ``key``, names or ids, by ``key``_id; raises Invalid for an unknown one."""
+        if key in self.filters:
+            ids = [found(session, key, name, find).id for name in self.filters.pop(key)]
+            self.narrow(f"{key}_id", ids)
+
+    def narrow(self, key: str, ids: Sequence[str]) -> None:
+        """Let the filter ``key`` pass ``ids`` only, and of those only what it passes already."""
+        before = self.filters.get(key, ids)
+        self.filters[key] = [one for one in ids if one in before]
+
+    def read(self, session: Session, lister: Lister[Item]) -> tuple[list[Item], bool]:
+        """Return the items of this page, and whether more follow."""
+        items = lister(session, self.filters, self.sort, self.marker, self.limit + 1)
+        return items[: self.limit], len(items) > self.limit
+
+    def body(self, nouns: str, shown: Sequence[Mapping[str, Any]], more: bool) -> dict[str, Any]:
+        """Return the body of the answer, with the address of the next page when ``more`` follow."""
+        links = []
+        if more:
+            query = [(key, value) for key, value in self.request.GET.items() if key != "marker"]
+            query.append(("marker", shown[-1]["id"]))
+            path = f"{prefix(self.services, self.request)}/v1/{nouns}"
+            links.append({"rel": "next", "href": f"{path}?{urlencode(query)}"})
+        return {nouns: shown, "links": links}
+
+
+def found(session: Session, key: str, name: str, find: Callable[[Session, str], Named]) -> Named:
+    """Return what a query or body names by ``key``, or raise Invalid: 404 is for addresses only."""
+    try:
+        return find(session, name)
+    except errors.NotFound as exc:
+        raise errors.Invalid(f"{key} is '{name}'; there is no such {key}") from exc

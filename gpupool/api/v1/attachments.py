@@ -1,0 +1,65 @@
+"""``/v1/attachments``."""
+
+import uuid
+from collections.abc import Sequence
+
+from gpupool.api import views
+from gpupool.api.controller import Answer, Controller, Json
+from gpupool.api.listing import Listing
+from gpupool.api.request import Request
+from gpupool.api.v1.schemas import attachment as schemas
+from gpupool.db import attachments, claims, hosts
+from gpupool.model import wire
+from gpupool.model.attachment import Attachment, AttachmentRequest
+
+# What lets a program use the vGPUs; the environment holds the ticket too.
+SECRETS: Json = {"ticket": None, "environment": {}}
+
+
+class Attachments(Controller):
+    """Attachments of the caller's project, by id."""
+
+    def get_all(self, request: Request) -> Json:
+        """List attachments."""
+        listing = Listing.of(self.services, request, schemas.LIST)
+        listing.own("attachments")
+        with self.services.database.reader() as session:
+            listing.resolve(session, "host", hosts.find)
+            page, more = listing.read(session, attachments.list_)
+        return listing.body("attachments", self._views(request, page), more)
+
+    def get_one(self, request: Request, attachment_id: str) -> Json:
+        """Show an attachment."""
+        found = self._find(request, "attachments:get", attachment_id)
+        return self._views(request, [found])[0]
+
+    def post(self, request: Request) -> Answer:
+        """Attach a claim; the attachment is pending when this answers."""
+        wanted = wire.load(AttachmentRequest, request.checked_body(schemas.CREATE))
+        with self.services.database.reader() as session:
+            claim = claims.get(session, wanted.claim_id)
+        self.services.authorize_owned(request, "attachments:create", "claim", claim)
+        made = self.services.conductor.create_attachment(request.caller, str(uuid.uuid4()), wanted)
+        return Answer(201, self._views(request, [made])[0])
+
+    def delete(self, request: Request, attachment_id: str) -> Answer:
+        """Take an attachment away."""
+        found = self._find(request, "attachments:delete", attachment_id)
+        self.services.conductor.delete_attachment(request.caller, found.id)
+        return Answer(204)
+
+    def _find(self, request: Request, rule: str, attachment_id: str) -> Attachment:
+        with self.services.database.reader() as session:
+            found = attachments.get(session, attachment_id)
+        self.services.authorize_owned(request, rule, "attachment", found)
+        return found
+
+    def _views(self, request: Request, found: Sequence[Attachment]) -> list[Json]:
+        with self.services.database.reader() as session:
+            shown = views.with_host(session, found)
+        return [
+            view
+            if self.services.may(request, "attachments:get_ticket", view["project_id"])
+            else {**view, **SECRETS}
+            for view in shown
+        ]

@@ -1,0 +1,79 @@
+"""``/v1/claims``."""
+
+import uuid
+from typing import Any
+
+from gpupool.api import views
+from gpupool.api.controller import Answer, Controller, Json
+from gpupool.api.listing import Listing
+from gpupool.api.request import Request
+from gpupool.api.v1.schemas import claim as schemas
+from gpupool.db import claims, pools
+from gpupool.model import wire
+from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
+
+
+class Claims(Controller):
+    """Claims of the caller's project, by id."""
+
+    def get_all(self, request: Request) -> Json:
+        """List claims."""
+        listing = Listing.of(self.services, request, schemas.LIST)
+        listing.own("claims")
+        with self.services.database.reader() as session:
+            listing.resolve(session, "pool", pools.find)
+            page, more = listing.read(session, claims.list_)
+            return listing.body("claims", views.with_pool(session, page), more)
+
+    def get_one(self, request: Request, claim_id: str) -> Json:
+        """Show a claim."""
+        return self._view(self._find(request, "claims:get", claim_id))
+
+    def post(self, request: Request) -> Answer:
+        """Create a claim; it is queued when this answers."""
+        self.services.authorize(request, "claims:create")
+        wanted = wire.load(ClaimRequest, _with_time(request.checked_body(schemas.CREATE)))
+        claim = self.services.conductor.create_claim(request.caller, str(uuid.uuid4()), wanted)
+        return Answer(201, self._view(claim))
+
+    def patch(self, request: Request, claim_id: str) -> Json:
+        """Change a claim's name, priority or lease."""
+        claim = self._find(request, "claims:update", claim_id)
+        return self._change(request, claim, request.checked_body(schemas.UPDATE))
+
+    def delete(self, request: Request, claim_id: str) -> Answer:
+        """Release a claim; it may take a moment until it is released."""
+        return self._release(request, claim_id)
+
+    def action(self, request: Request, claim_id: str) -> Json | Answer:
+        """Release a claim, or extend its lease."""
+        body = request.checked_body(schemas.ACTION)
+        if "release" in body:
+            return self._release(request, claim_id)
+        claim = self._find(request, "claims:update", claim_id)
+        return self._change(request, claim, body["extend"])
+
+    def _release(self, request: Request, claim_id: str) -> Answer:
+        claim = self._find(request, "claims:release", claim_id)
+        return Answer(202, self._view(self.services.conductor.release_claim(request.caller, claim.id)))
+
+    def _change(self, request: Request, claim: Claim, body: dict[str, Any]) -> Json:
+        change = wire.load(ClaimChange, _with_time(body))
+        return self._view(self.services.conductor.update_claim(request.caller, claim.id, change))
+
+    def _find(self, request: Request, rule: str, claim_id: str) -> Claim:
+        with self.services.database.reader() as session:
+            claim = claims.get(session, claim_id)
+        self.services.authorize_owned(request, rule, "claim", claim)
+        return claim
+
+    def _view(self, claim: Claim) -> Json:
+        with self.services.database.reader() as session:
+            return views.with_pool(session, [claim])[0]
+
+
+def _with_time(body: dict[str, Any]) -> dict[str, Any]:
+    """Return ``body`` with its time as messages carry times."""
+    if "lease_end" not in body:
+        return body
+    return {**body, "lease_end": views.time(body["lease_end"]).isoformat()}

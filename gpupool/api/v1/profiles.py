@@ -1,0 +1,48 @@
+"""``/v1/profiles``."""
+
+import uuid
+
+from gpupool.api import views
+from gpupool.api.controller import Answer, Controller, Json
+from gpupool.api.listing import Listing
+from gpupool.api.request import Request
+from gpupool.api.v1.schemas import profile as schemas
+from gpupool.db import profiles
+from gpupool.model import wire
+from gpupool.model.claim import PRIORITY_DEFAULT, Tier
+from gpupool.model.profile import Profile
+
+
+class Profiles(Controller):
+    """Profiles, by name or id."""
+
+    def get_all(self, request: Request) -> Json:
+        """List profiles."""
+        self.services.authorize(request, "profiles:get")
+        listing = Listing.of(self.services, request, schemas.LIST)
+        with self.services.database.reader() as session:
+            found, more = listing.read(session, profiles.list_)
+        return listing.body("profiles", [views.plain(profile) for profile in found], more)
+
+    def get_one(self, request: Request, name_or_id: str) -> Json:
+        """Show a profile."""
+        self.services.authorize(request, "profiles:get")
+        return views.plain(self._find(name_or_id))
+
+    def post(self, request: Request) -> Answer:
+        """Create a profile."""
+        self.services.authorize(request, "profiles:create")
+        body = request.checked_body(schemas.CREATE)
+        defaults = {"tier": Tier.POOL, "priority": PRIORITY_DEFAULT}
+        profile = wire.load(Profile, {"id": str(uuid.uuid4()), **defaults, **body})
+        return Answer(201, views.plain(self.services.conductor.create_profile(request.caller, profile)))
+
+    def delete(self, request: Request, name_or_id: str) -> Answer:
+        """Delete a profile."""
+        self.services.authorize(request, "profiles:delete")
+        self.services.conductor.delete_profile(request.caller, self._find(name_or_id).id)
+        return Answer(204)
+
+    def _find(self, name_or_id: str) -> Profile:
+        with self.services.database.reader() as session:
+            return profiles.find(session, name_or_id)

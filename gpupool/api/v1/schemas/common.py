@@ -1,0 +1,116 @@
+"""Schemas that several nouns share. A ``description`` is what an error message says is allowed."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from gpupool.model.claim import COMPUTE_MAX, COUNT_MAX, PRIORITY_MAX, Tier
+
+Schema = dict[str, Any]
+
+# Fits a signed 32-bit number; 2 PiB of device memory are some way off.
+MEMORY_MIB_MAX = 2**31 - 1
+# Text that every database stores and every terminal shows: no control characters, no half pairs.
+_TEXT = "^[^\\x00-\\x1f\\x7f\\ud800-\\udfff]*\\Z"
+_FILTER_VALUES_MAX = 100
+
+ID: Schema = {"type": "string", "format": "uuid", "description": "a UUID"}
+TEXT: Schema = {
+    "type": "string",
+    "maxLength": 255,
+    "pattern": _TEXT,
+    "description": "at most 255 characters, none of them a control character",
+}
+LONG_TEXT: Schema = {
+    "type": "string",
+    "maxLength": 4096,
+    "pattern": _TEXT,
+    "description": "at most 4096 characters, none of them a control character",
+}
+# Names are parts of addresses, so no slash; and an id is never taken for a name.
+NAME: Schema = {
+    "type": "string",
+    "maxLength": 255,
+    "pattern": "^(?![0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\Z)\\w[\\w.-]*\\Z",
+    "description": "1 to 255 letters, digits, '.', '_' and '-', first a letter or digit, and no UUID",
+}
+NAME_OR_ID: Schema = {**TEXT, "minLength": 1, "description": "a name or UUID"}
+HOST_NAME_OR_ID: Schema = {**NAME_OR_ID, "description": "a host's name or UUID"}
+TIME: Schema = {
+    "type": "string",
+    "format": "date-time",
+    "description": "a time in ISO 8601, in UTC where it names no zone, such as 2030-01-31T12:00:00Z",
+}
+BOOLEAN: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": COUNT_MAX}
+COMPUTE: Schema = {"type": "integer", "minimum": 1, "maximum": COMPUTE_MAX}
+MEMORY_MIB: Schema = {"type": "integer", "minimum": 1, "maximum": MEMORY_MIB_MAX}
+PRIORITY: Schema = {"type": "integer", "minimum": 0, "maximum": PRIORITY_MAX}
+TRAITS: Schema = {
+    "type": "array",
+    "maxItems": 64,
+    "uniqueItems": True,
+    "items": {
+        "type": "string",
+        "pattern": "^[A-Z0-9_]{1,255}\\Z",
+        "description": "a trait of Placement: 1 to 255 capital letters, digits and '_'",
+    },
+}
+
+
+def one_of(values: type[StrEnum]) -> Schema:
+    """Return the schema of a member's value."""
+    return {"type": "string", "enum": [member.value for member in values]}
+
+
+TIER = one_of(Tier)
+
+
+def body(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
+    """Return the schema of an object with these properties and no others."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": dict(properties),
+        "required": list(required),
+    }
+
+
+def change(properties: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a change: at least one property."""
+    return {**body(properties), "minProperties": 1}
+
+
+def action(actions: Mapping[str, Schema]) -> Schema:
+    """Return the schema of one action by its name."""
+    return {**body(actions), "minProperties": 1, "maxProperties": 1}
+
+
+EMPTY = body({})
+ALL_PROJECTS: Mapping[str, Schema] = {"all_projects": BOOLEAN}
+
+
+def listing(
+    filters: Mapping[str, Schema], sort: Sequence[str], more: Mapping[str, Schema] | None = None
+) -> Schema:
+    """Return the schema of a listing's query.
+
+    A filter may be repeated: any of its values will do. ``more`` are keys that come once. That
+    ``limit`` is no more than [api] max_limit is checked later: the schema does not know the option.
+    """
+    keys = "|".join(sort)
+    page: dict[str, Schema] = {
+        "limit": {"type": "integer", "minimum": 1, "description": "1 or more"},
+        "marker": ID,
+        "sort": {
+            "type": "string",
+            "pattern": f"^({keys})(:(asc|desc))?(,({keys})(:(asc|desc))?)*\\Z",
+            "description": f"KEY, KEY:asc or KEY:desc, several with commas; KEY is {', '.join(sort)}",
+        },
+    }
+    repeated = {
+        key: {"type": "array", "maxItems": _FILTER_VALUES_MAX, "items": schema}
+        for key, schema in filters.items()
+    }
+    return body({**page, **(more or {}), **repeated})

@@ -1,0 +1,16 @@
+"""Schemas of hosts."""
+
+from gpupool.api.v1.schemas import common
+from gpupool.model.states import HostState
+
+LIST = common.listing(
+    {
+        "name": common.TEXT,
+        "pool": common.NAME_OR_ID,
+        "pool_id": common.ID,
+        "state": common.one_of(HostState),
+        "simulated": common.BOOLEAN,
+    },
+    ("name", "state", "last_seen_at", "created_at", "updated_at"),
+)
+UPDATE = common.body({"pool": common.NAME_OR_ID}, ["pool"])

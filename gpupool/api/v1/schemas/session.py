@@ -1,0 +1,14 @@
+"""Schemas of sessions."""
+
+from gpupool.api.v1.schemas import common
+
+LIST = common.listing(
+    {
+        "attachment_id": common.ID,
+        "vgpu_id": common.ID,
+        "host": common.HOST_NAME_OR_ID,
+        "host_id": common.ID,
+    },
+    ("started_at", "memory_used_mib", "busy_ns"),
+    common.ALL_PROJECTS,
+)

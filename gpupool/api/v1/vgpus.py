@@ -1,0 +1,28 @@
+"""``/v1/vgpus``."""
+
+from gpupool.api import views
+from gpupool.api.controller import Controller, Json
+from gpupool.api.listing import Listing
+from gpupool.api.request import Request
+from gpupool.api.v1.schemas import vgpu as schemas
+from gpupool.db import hosts, vgpus
+
+
+class Vgpus(Controller):
+    """VGPUs of the caller's project, by id. Claims make them."""
+
+    def get_all(self, request: Request) -> Json:
+        """List vGPUs."""
+        listing = Listing.of(self.services, request, schemas.LIST)
+        listing.own("vgpus")
+        with self.services.database.reader() as session:
+            listing.resolve(session, "host", hosts.find)
+            page, more = listing.read(session, vgpus.list_)
+            return listing.body("vgpus", views.with_host(session, page), more)
+
+    def get_one(self, request: Request, vgpu_id: str) -> Json:
+        """Show a vGPU."""
+        with self.services.database.reader() as session:
+            vgpu = vgpus.get(session, vgpu_id)
+            self.services.authorize_owned(request, "vgpus:get", "vgpu", vgpu)
+            return views.with_host(session, [vgpu])[0]

@@ -1,0 +1,31 @@
+"""Rules of claims: a project's own, except to those who may look into every project."""
+
+from gpupool.policies import base
+
+RULES = (
+    base.rule(
+        "claims:get",
+        base.PROJECT_READER_OR_EVERY,
+        "List the project's claims, show one.",
+        ["GET /v1/claims", "GET /v1/claims/{claim}"],
+    ),
+    base.rule(
+        "claims:get_all",
+        base.EVERY_PROJECT_READER,
+        "List the claims of every project.",
+        ["GET /v1/claims?all_projects=true"],
+    ),
+    base.rule("claims:create", base.PROJECT_MEMBER, "Create a claim.", ["POST /v1/claims"]),
+    base.rule(
+        "claims:update",
+        base.PROJECT_MEMBER_OR_ADMIN,
+        "Change a claim's name, priority or lease.",
+        ["PATCH /v1/claims/{claim}", "POST /v1/claims/{claim}/action (extend)"],
+    ),
+    base.rule(
+        "claims:release",
+        base.PROJECT_MEMBER_OR_ADMIN,
+        "Release a claim.",
+        ["DELETE /v1/claims/{claim}", "POST /v1/claims/{claim}/action (release)"],
+    ),
+)

@@ -1,0 +1,18 @@
+"""Rules of devices: like hosts; a project learns of its own vGPUs' devices from its vGPUs."""
+
+from gpupool.policies import base
+
+RULES = (
+    base.rule(
+        "devices:get",
+        base.OPERATOR_READER,
+        "List devices, show one.",
+        ["GET /v1/devices", "GET /v1/devices/{device}"],
+    ),
+    base.rule(
+        "devices:disable",
+        base.ADMIN,
+        "Let a device take new vGPUs or not.",
+        ["POST /v1/devices/{device}/action"],
+    ),
+)

@@ -1,0 +1,14 @@
+"""Rules of hosts: which machines there are is the operator's matter, so members do not see them."""
+
+from gpupool.policies import base
+
+RULES = (
+    base.rule(
+        "hosts:get",
+        base.OPERATOR_READER,
+        "List hosts, show one.",
+        ["GET /v1/hosts", "GET /v1/hosts/{host}"],
+    ),
+    base.rule("hosts:update", base.ADMIN, "Move a host to another pool.", ["PATCH /v1/hosts/{host}"]),
+    base.rule("hosts:delete", base.ADMIN, "Forget a host.", ["DELETE /v1/hosts/{host}"]),
+)
