@@ -58,15 +58,23 @@ class Ledger:
         self.path = path
 
     def create(self, limits: Limits) -> None:
-        """Make the file, with no use and these limits, unless it is there; then set its limits."""
+        """Make the file, with no use and these limits; if it is there, only set its limits."""
         if self.path.exists():
             self.set_limits(limits)
             return
         header = HEADER.pack(MAGIC, VERSION, SLOTS, 0, limits.memory_mib * MIB, limits.compute, 0, 0)
         partial = self.path.with_name(f".{self.path.name}")
+        partial.touch(mode=0o600)
         partial.write_bytes(header.ljust(SIZE, b"\0"))
-        partial.chmod(0o600)
         partial.replace(self.path)
+
+    def sound(self) -> bool:
+        """Tell whether the file is there and a ledger."""
+        try:
+            with self._file():
+                return True
+        except (errors.Invalid, OSError):
+            return False
 
     def remove(self) -> None:
         """Delete the file, if it is there."""
@@ -84,10 +92,11 @@ class Ledger:
         return Limits(compute=min(max(compute, 1), 100), memory_mib=memory // MIB)
 
     def set_limits(self, limits: Limits) -> None:
-        """Change the limits; workers follow at once. Memory in use stays in use."""
+        """Change the limits; workers follow at once. Memory in use stays in use. Lost is found again."""
         with self._file() as descriptor:
             packed = _LIMITS.pack(limits.memory_mib * MIB, limits.compute)
             os.pwrite(descriptor, packed, _LIMITS_OFFSET)
+            os.pwrite(descriptor, bytes(4), _LOST_OFFSET)
 
     def set_lost(self) -> None:
         """Tell every worker that the vGPU is being taken away."""
@@ -96,10 +105,17 @@ class Ledger:
 
     def usage(self, slot: int) -> SlotUsage:
         """Return what ``slot`` uses; never more memory than the limit."""
+        _check(slot)
+        return self.usages()[slot]
+
+    def usages(self) -> list[SlotUsage]:
+        """Return what each slot uses."""
         with self._file() as descriptor:
             limit, _ = _read(descriptor, _LIMITS, _LIMITS_OFFSET)
-            memory, busy_ns, _ = _read(descriptor, SLOT, _offset(slot))
-        return SlotUsage(memory_mib=-(-min(memory, limit) // MIB), busy_ns=min(busy_ns, BUSY_MAX))
+            content = os.pread(descriptor, SLOTS * SLOT.size, HEADER.size)
+        if len(content) < SLOTS * SLOT.size:
+            raise errors.Invalid(f"{self.path}: the ledger was cut short")
+        return [_usage(memory, busy, limit) for memory, busy, _ in SLOT.iter_unpack(content)]
 
     def clear(self, slot: int) -> None:
         """Free the memory and name of a dead worker's slot; its busy time stays counted."""
@@ -136,7 +152,15 @@ def _read(descriptor: int, structure: struct.Struct, offset: int) -> tuple[int, 
     return structure.unpack(content)
 
 
-def _offset(slot: int) -> int:
+def _usage(memory: int, busy_ns: int, limit: int) -> SlotUsage:
+    return SlotUsage(memory_mib=-(-min(memory, limit) // MIB), busy_ns=min(busy_ns, BUSY_MAX))
+
+
+def _check(slot: int) -> None:
     if not 0 <= slot < SLOTS:
         raise errors.Invalid(f"slot {slot}; allowed: 0 to {SLOTS - 1}")
+
+
+def _offset(slot: int) -> int:
+    _check(slot)
     return HEADER.size + slot * SLOT.size

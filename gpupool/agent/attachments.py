@@ -1,0 +1,154 @@
+"""The attachments of this host: where programs ask for sessions, and what containers are given."""
+
+import hmac
+import logging
+import shutil
+import socket
+from dataclasses import dataclass
+
+from gpupool.agent import cdi, record
+from gpupool.agent.folders import Folders
+from gpupool.agent.server import SessionServer
+from gpupool.agent.sessions import Program, Sessions
+from gpupool.agent.vgpus import Vgpus
+from gpupool.dataplane import handshake, paths
+from gpupool.dataplane.handshake import Error, Hello, Kind
+from gpupool.model import errors
+from gpupool.model.attachment import AttachmentKind
+from gpupool.model.report import AttachmentReport, AttachmentSpec
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class _Attachment:
+    spec: AttachmentSpec
+    server: SessionServer | None = None
+    error: str = ""
+
+
+class Attachments:
+    """What exists has a file in ``folders.attachments``; it is made first and removed last."""
+
+    def __init__(self, folders: Folders, vgpus: Vgpus, sessions: Sessions) -> None:
+        self._folders = folders
+        self._vgpus = vgpus
+        self._sessions = sessions
+        self._made: dict[str, _Attachment] = {}
+
+    def ids(self) -> list[str]:
+        """Return the attachments that exist, wanted or not."""
+        return record.names(self._folders.attachments)
+
+    def wants_remaking(self, spec: AttachmentSpec) -> bool:
+        """Tell whether the attachment exists for other vGPUs, another ticket or another kind."""
+        known = self._made.get(spec.id)
+        return known is not None and _essence(known.spec) != _essence(spec)
+
+    def make(self, spec: AttachmentSpec) -> bool:
+        """Make the attachment, or what is missing of it; return whether that changed its report."""
+        one = self._made.setdefault(spec.id, _Attachment(spec))
+        before = self._report(one) if one.server else None
+        one.spec, one.error = spec, ""
+        try:
+            (self._folders.attachments / spec.id).touch(mode=0o600)
+            self._sessions.allow(spec.id)
+            self._serve(one)
+            if spec.kind is AttachmentKind.CONTAINER:
+                content = cdi.spec(spec.id, spec.ticket, self._folders.socket(spec.id))
+                cdi.write(self._folders.cdi, spec.id, content)
+        except OSError as exc:
+            one.error = f"attachment can't be made: {exc}"
+            LOG.error("attachment %s: %s", spec.id, exc)
+        return before != self._report(one)
+
+    def remove(self, attachment_id: str) -> bool:
+        """Remove the attachment and end its sessions; False while one of these does not end."""
+        one = self._made.get(attachment_id)
+        if one and one.server:
+            one.server.stop()
+            one.server = None
+        cdi.remove(self._folders.cdi, attachment_id)
+        shutil.rmtree(self._folders.run_of(attachment_id), ignore_errors=True)
+        left = self._sessions.end(attachment_id)
+        if left:
+            LOG.error("attachment %s: %d workers do not end", attachment_id, left)
+            return False
+        (self._folders.attachments / attachment_id).unlink(missing_ok=True)
+        self._made.pop(attachment_id, None)
+        return True
+
+    def stop(self) -> None:
+        """Open no more sessions; everything stays."""
+        for one in self._made.values():
+            if one.server:
+                one.server.stop()
+                one.server = None
+
+    def report(self) -> tuple[AttachmentReport, ...]:
+        """Return every attachment that exists or could not be made."""
+        unknown = [
+            AttachmentReport(id=name, generation=0) for name in self.ids() if name not in self._made
+        ]
+        return (*(self._report(one) for one in self._made.values()), *unknown)
+
+    def _report(self, one: _Attachment) -> AttachmentReport:
+        container = one.spec.kind is AttachmentKind.CONTAINER
+        return AttachmentReport(
+            id=one.spec.id,
+            generation=one.spec.generation,
+            error=one.error,
+            environment={} if container else self._environment(one.spec),
+            cdi_device=cdi.device_name(one.spec.id) if container else None,
+        )
+
+    def _environment(self, spec: AttachmentSpec) -> dict[str, str]:
+        return {
+            "GPUPOOL_SOCKET": str(self._folders.socket(spec.id)),
+            "GPUPOOL_TICKET": spec.ticket,
+            "LD_LIBRARY_PATH": str(paths.RUNTIME.parent),
+        }
+
+    def _serve(self, one: _Attachment) -> None:
+        """Have a server, at a socket that is there: cleaners of temporary folders come by."""
+        path = self._folders.socket(one.spec.id)
+        if one.server and path.is_socket():
+            return
+        if one.server:
+            one.server.stop()
+            one.server = None
+        server = SessionServer(path, lambda connection, pid: self._answer(one, connection, pid))
+        server.start()
+        one.server = server
+
+    def _answer(self, one: _Attachment, connection: socket.socket, pid: int) -> None:
+        """Speak to a program; see native/wire/handshake.h."""
+        try:
+            hello = handshake.receive_hello(connection)
+        except handshake.HandshakeError as exc:
+            LOG.info("attachment %s: process %d sent no hello: %s", one.spec.id, pid, exc)
+            return
+        if not hmac.compare_digest(hello.ticket.encode(), one.spec.ticket.encode()):
+            LOG.warning("attachment %s: process %d has a wrong ticket", one.spec.id, pid)
+            handshake.send_refusal(connection, Error.NO_DEVICE, "the ticket is not this attachment's")
+        elif hello.kind is Kind.LIST:
+            handshake.send_welcome(connection, self._vgpus.shares(one.spec.vgpu_ids))
+        else:
+            self._open(one.spec, hello, connection, pid)
+
+    def _open(self, spec: AttachmentSpec, hello: Hello, connection: socket.socket, pid: int) -> None:
+        count = len(spec.vgpu_ids)
+        if hello.ordinal >= count:
+            message = f"device {hello.ordinal}; allowed: 0 to {count - 1}"
+            handshake.send_refusal(connection, Error.INVALID_DEVICE, message)
+            return
+        program = Program(spec.id, spec.vgpu_ids[hello.ordinal], pid)
+        try:
+            self._sessions.open(program, connection)
+        except errors.GpupoolError as exc:
+            LOG.warning("attachment %s: process %d gets no session: %s", spec.id, pid, exc)
+            handshake.send_refusal(connection, Error.DEVICE_UNAVAILABLE, str(exc))
+
+
+def _essence(spec: AttachmentSpec) -> tuple[object, ...]:
+    return (spec.kind, spec.ticket, spec.vgpu_ids)

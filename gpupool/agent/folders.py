@@ -1,0 +1,70 @@
+"""Where an agent keeps things: what must outlive it, and the sockets programs reach."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from oslo_config import cfg
+
+from gpupool.model import errors
+
+SOCKET = "session.sock"
+# sun_path holds 108 bytes with its NUL; a new socket has one more character, a leading dot, at first.
+SOCKET_PATH_MAX = 106
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of one agent; two agents never share any but ``cdi``."""
+
+    state: Path
+    run: Path
+    cdi: Path
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> "Folders":
+        """Return the folders that ``[agent]`` names; Invalid when sockets would not fit."""
+        run = Path(conf.agent.run_path).absolute()
+        made = cls(Path(conf.agent.state_path).absolute(), run, Path(conf.agent.cdi_path).absolute())
+        room = SOCKET_PATH_MAX - len(os.fsencode(made.socket("0" * 36))) + len(os.fsencode(run))
+        if len(os.fsencode(run)) > room:
+            raise errors.Invalid(
+                f"[agent] run_path {run} has {len(os.fsencode(run))} bytes; allowed: up to {room}, "
+                "because a Unix socket's path is short"
+            )
+        return made
+
+    @property
+    def ledgers(self) -> Path:
+        """One ledger file per vGPU; its being there is the vGPU's being there."""
+        return self.state / "ledgers"
+
+    @property
+    def attachments(self) -> Path:
+        """One empty file per attachment, made before anything else of it and removed last."""
+        return self.state / "attachments"
+
+    @property
+    def sessions(self) -> Path:
+        """One record per session."""
+        return self.state / "sessions"
+
+    @property
+    def desired(self) -> Path:
+        """The desired state that was last heard."""
+        return self.state / "desired.json"
+
+    def run_of(self, attachment_id: str) -> Path:
+        """Return the folder that a program of this attachment may reach."""
+        return self.run / "attachments" / attachment_id
+
+    def socket(self, attachment_id: str) -> Path:
+        """Return where the attachment's sessions are asked for."""
+        return self.run_of(attachment_id) / SOCKET
+
+    def make(self) -> None:
+        """Make what is missing; the state is the agent's own, the run folder everybody's to enter."""
+        for folder in (self.state, self.ledgers, self.attachments, self.sessions):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.run, self.run / "attachments", self.cdi):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -1,0 +1,55 @@
+"""The devices of this host, over all its drivers."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from oslo_config import cfg
+
+from gpupool.drivers.base import DeviceHandle, Driver
+from gpupool.drivers.nvidia import NvidiaDriver
+from gpupool.drivers.reference import ReferenceDriver
+from gpupool.model import errors
+from gpupool.model.report import DeviceReport
+from gpupool.model.states import DeviceHealth
+
+LOG = logging.getLogger(__name__)
+DRIVERS: Mapping[str, Callable[[cfg.ConfigOpts], Driver]] = {
+    "nvidia": NvidiaDriver,
+    "reference": ReferenceDriver,
+}
+
+
+class Inventory:
+    """What the drivers of ``[agent] drivers`` last found; Invalid when one of these is unknown."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        unknown = sorted(set(conf.agent.drivers) - set(DRIVERS))
+        if unknown:
+            allowed = ", ".join(DRIVERS)
+            raise errors.Invalid(f"[agent] drivers names {', '.join(unknown)}; allowed: {allowed}")
+        self._drivers = [DRIVERS[name](conf) for name in conf.agent.drivers]
+        self._found: dict[str, tuple[Driver, DeviceReport]] = {}
+
+    def refresh(self) -> None:
+        """Ask every driver; a driver that fails keeps the devices it had."""
+        for driver in self._drivers:
+            try:
+                reports = driver.discover()
+            except Exception:
+                LOG.exception("driver %s failed", type(driver).__name__)
+                continue
+            kept = {key: entry for key, entry in self._found.items() if entry[0] is not driver}
+            self._found = kept | {report.key: (driver, report) for report in reports}
+
+    def devices(self) -> tuple[DeviceReport, ...]:
+        """Return the devices."""
+        return tuple(report for _, report in self._found.values())
+
+    def open(self, device_key: str) -> DeviceHandle:
+        """Return how a worker opens a device: NotFound when there is none, Unavailable if it failed."""
+        driver, report = self._found.get(device_key, (None, None))
+        if driver is None or report is None:
+            raise errors.NotFound(f"this host has no device {device_key}")
+        if report.health is not DeviceHealth.OK:
+            raise errors.Unavailable(f"device {device_key} is {report.health}")
+        return driver.open(device_key)

@@ -1,0 +1,191 @@
+"""The agent's manager: makes this host have what the conductor wants of it (D2)."""
+
+import fcntl
+import importlib.metadata
+import logging
+import os
+import threading
+from typing import Protocol
+
+from oslo_config import cfg
+from oslo_context.context import RequestContext
+
+from gpupool.agent import record
+from gpupool.agent.attachments import Attachments
+from gpupool.agent.folders import Folders
+from gpupool.agent.inventory import Inventory
+from gpupool.agent.sessions import Sessions
+from gpupool.agent.vgpus import Vgpus
+from gpupool.model import errors
+from gpupool.model.report import AttachmentSpec, DesiredState, HostReport, VgpuSpec
+
+LOG = logging.getLogger(__name__)
+VERSION = importlib.metadata.version("gpupool")
+
+
+class Conductor(Protocol):
+    """What the manager needs of rpc.conductor.ConductorClient."""
+
+    def report_host(self, ctxt: RequestContext, report: HostReport) -> DesiredState:
+        """Take the report, return the desired state."""
+
+
+class AgentManager:
+    """One host's agent. ``start`` and ``stop`` once; ``look`` from any thread."""
+
+    def __init__(self, conf: cfg.ConfigOpts, conductor: Conductor) -> None:
+        self._options = conf.agent
+        self._conductor = conductor
+        self._folders = Folders.from_conf(conf)
+        self._inventory = Inventory(conf)
+        self._vgpus = Vgpus(self._folders, self._inventory)
+        self._sessions = Sessions(conf, self._folders, self._vgpus)
+        self._attachments = Attachments(self._folders, self._vgpus, self._sessions)
+        self._generation = 0
+        self._unheard = False
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._converging = threading.Lock()
+        self._only = -1
+        self._thread = threading.Thread(target=self._run, name="converge", daemon=True)
+
+    def start(self) -> None:
+        """Take over what an earlier agent left, make it usable, then follow the conductor.
+
+        Raises Conflict when another agent has the same state folder.
+        """
+        self._folders.make()
+        self._only = _lock(self._folders.state / "lock")
+        self._inventory.refresh()
+        self._sessions.start()
+        for vgpu_id in self._vgpus.ids():
+            if not self._sessions.has_any(vgpu_id) and self._vgpus.ledger(vgpu_id).sound():
+                self._vgpus.ledger(vgpu_id).restart()
+        desired = record.read(self._folders.desired, DesiredState)
+        if desired:
+            self._apply(desired)
+        self._thread.start()
+
+    def stop(self, end_sessions: bool = False) -> None:
+        """Stop converging and open no more sessions; those that live go on unless told otherwise."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+        self._attachments.stop()
+        if end_sessions:
+            self._sessions.end_all()
+        self._sessions.stop()
+        os.close(self._only)
+
+    def look(self, ctxt: RequestContext) -> None:  # noqa: ARG002 the interface's
+        """Converge soon; asking again before it happened changes nothing."""
+        self._wake.set()
+
+    def converge(self) -> None:
+        """Report, and apply the answer, until there is nothing to change."""
+        with self._converging:
+            self._inventory.refresh()
+            self._sessions.look_again()
+            while not self._stopping.is_set():
+                desired = self._report()
+                if desired is None or not self._apply(desired):
+                    return
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                self.converge()
+            except Exception:
+                LOG.exception("converging failed; trying again in %d s", self._options.report_interval)
+            self._wake.wait(self._options.report_interval)
+
+    def _report(self) -> DesiredState | None:
+        """Return the conductor's answer, or None when there is none to act on."""
+        try:
+            desired = self._conductor.report_host(RequestContext(), self.host_report())
+        except errors.Unavailable as exc:
+            if not self._unheard:
+                LOG.warning("keeping everything as it is: %s", exc)
+            self._unheard = True
+            return None
+        if self._unheard:
+            LOG.info("the conductor answers again")
+        self._unheard = False
+        if desired.generation < self._generation:
+            LOG.warning("desired state %d is older than %d", desired.generation, self._generation)
+            return None
+        return desired
+
+    def host_report(self) -> HostReport:
+        """Return everything this host has."""
+        return HostReport(
+            host=self._options.host,
+            hypervisor_hostname=self._options.hypervisor_hostname or self._options.host,
+            pool=self._options.pool,
+            agent_version=VERSION,
+            generation=self._generation,
+            devices=self._inventory.devices(),
+            vgpus=self._vgpus.report(),
+            attachments=self._attachments.report(),
+            sessions=self._sessions.report(),
+        )
+
+    def _apply(self, desired: DesiredState) -> bool:
+        """Make the host as desired; return whether there is something new to report."""
+        record.write(self._folders.desired, desired)
+        changed = self._remove(desired)
+        for vgpu in desired.vgpus:
+            changed |= self._make_vgpu(vgpu)
+        for attachment in desired.attachments:
+            changed |= self._make_attachment(attachment)
+        changed |= desired.generation != self._generation
+        self._generation = desired.generation
+        return changed
+
+    def _make_vgpu(self, spec: VgpuSpec) -> bool:
+        if self._vgpus.wants_remaking(spec):
+            return False  # a worker of the old one does not end
+        changed = self._vgpus.make(spec)
+        self._sessions.allow(spec.id)
+        return changed
+
+    def _make_attachment(self, spec: AttachmentSpec) -> bool:
+        return not self._attachments.wants_remaking(spec) and self._attachments.make(spec)
+
+    def _remove(self, desired: DesiredState) -> bool:
+        """Remove what is not desired, or not so; return whether something was removed."""
+        attachments = {
+            one.id for one in desired.attachments if not self._attachments.wants_remaking(one)
+        }
+        vgpus = {one.id for one in desired.vgpus if not self._vgpus.wants_remaking(one)}
+        removed = False
+        # First of all the vGPUs' sessions end: these are what somebody else may be waiting for.
+        for vgpu_id in set(self._vgpus.known()) - vgpus:
+            removed |= self._remove_vgpu(vgpu_id)
+        for attachment_id in set(self._attachments.ids()) - attachments:
+            removed |= self._attachments.remove(attachment_id)
+        return removed
+
+    def _remove_vgpu(self, vgpu_id: str) -> bool:
+        ledger = self._vgpus.ledger(vgpu_id)
+        if ledger.sound():
+            ledger.set_lost()
+        left = self._sessions.end(vgpu_id)
+        if left:
+            LOG.error("vGPU %s: %d workers do not end", vgpu_id, left)
+            return False
+        self._vgpus.remove(vgpu_id)
+        LOG.info("vGPU %s removed", vgpu_id)
+        return True
+
+
+def _lock(path: "os.PathLike[str]") -> int:
+    """Return the descriptor of a lock that ends with this process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(descriptor)
+        raise errors.Conflict(f"another agent uses {path}") from exc
+    return descriptor

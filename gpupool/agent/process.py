@@ -1,0 +1,83 @@
+"""Processes that the agent did not always start itself: known by pid and start, held by pidfd."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_STATE_FIELD = 0
+_START_FIELD = 19
+
+
+def start_of(pid: int) -> str | None:
+    """Return what tells this process from every other that had or will have its pid; None if dead.
+
+    See proc_pid_stat(5): fields from the third on follow the name in parentheses.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if fields[_STATE_FIELD] in "ZX":
+        return None
+    return f"{_BOOT.read_text().strip()}:{fields[_START_FIELD]}"
+
+
+def hold(pid: int, start: str) -> int | None:
+    """Return a pidfd of the process that had ``pid`` since ``start``; None when it ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if start_of(pid) == start:
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def ended(pidfd: int) -> bool:
+    """Tell whether the process has ended."""
+    return not wait([pidfd], 0)
+
+
+def kill(pidfd: int) -> None:
+    """Send SIGKILL; to a process that ended it does nothing."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def wait(pidfds: Sequence[int], seconds: float) -> list[int]:
+    """Wait until every process has ended, or ``seconds``; return those that have not."""
+    left = set(pidfds)
+    poll = select.poll()
+    for pidfd in left:
+        poll.register(pidfd, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while left:
+        ready = poll.poll(max(0, deadline - time.monotonic()) * 1000)
+        if not ready:
+            break
+        for pidfd, _ in ready:
+            poll.unregister(pidfd)
+            left.discard(pidfd)
+    return list(left)
+
+
+def find_by_argument(option: str, value: str) -> int | None:
+    """Return the pid of a process whose command line has ``option`` followed by ``value``."""
+    wanted = b"\0".join([b"", option.encode(), value.encode(), b""])
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if wanted in command:
+            return int(entry.name)
+    return None

@@ -1,0 +1,40 @@
+"""Small JSON files that are there whole or not at all."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gpupool.model import errors, wire
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content``, readable by the owner only; a reader sees the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True))
+    partial.replace(path)
+
+
+def write(path: Path, value: Any) -> None:
+    """Write ``value``, a dataclass."""
+    write_json(path, wire.dump(value))
+
+
+def read(path: Path, cls: type[T]) -> T | None:
+    """Return the ``cls`` at ``path``; None when there is none or, with a warning, none that is whole."""
+    try:
+        return wire.load(cls, json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (errors.Invalid, ValueError) as exc:
+        LOG.warning("%s can't be read: %s", path, exc)
+        return None
+
+
+def names(folder: Path) -> list[str]:
+    """Return what lies in ``folder``, without files that were not finished."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

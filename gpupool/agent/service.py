@@ -1,0 +1,43 @@
+"""A running agent: its manager, and its end of the messages."""
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_context.context import RequestContext
+
+from gpupool.agent.manager import AgentManager
+from gpupool.rpc import agent as rpc
+from gpupool.rpc import transport as rpc_transport
+from gpupool.rpc.conductor import ConductorClient
+
+
+class AgentEndpoint:
+    """What other services may call; see rpc.agent.AgentApi."""
+
+    target = oslo_messaging.Target(version=rpc.VERSION)
+
+    def __init__(self, manager: AgentManager) -> None:
+        self._manager = manager
+
+    def look(self, ctxt: RequestContext) -> None:
+        """See AgentApi."""
+        self._manager.look(ctxt)
+
+
+class Agent:
+    """Serves one host from ``start`` to ``stop``."""
+
+    def __init__(self, conf: cfg.ConfigOpts, transport: oslo_messaging.Transport) -> None:
+        self.manager = AgentManager(conf, ConductorClient(transport))
+        target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=conf.agent.host)
+        self._server = rpc_transport.get_server(transport, target, [AgentEndpoint(self.manager)])
+
+    def start(self) -> None:
+        """Begin to serve; see AgentManager.start for what it raises."""
+        self.manager.start()
+        self._server.start()
+
+    def stop(self, end_sessions: bool = False) -> None:
+        """Serve no more. Sessions go on without an agent, unless told otherwise."""
+        self._server.stop()
+        self._server.wait()
+        self.manager.stop(end_sessions)

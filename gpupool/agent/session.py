@@ -1,0 +1,69 @@
+"""One session: its record on disk, and the worker it lives in."""
+
+import os
+import subprocess
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gpupool.agent import process
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRecord:
+    """What a restarted agent needs to know.
+
+    ``slot`` is the session's in its vGPU's ledger, ``busy_before_ns`` the slot's busy time when it
+    began. ``worker_start`` (see process.start_of) is None until the worker was started.
+    """
+
+    id: str
+    attachment_id: str
+    vgpu_id: str
+    slot: int
+    busy_before_ns: int
+    program_pid: int
+    started_at: datetime
+    worker_pid: int = 0
+    worker_start: str | None = None
+    schema_version: int = 1
+
+    def belongs_to(self, owner_id: str) -> bool:
+        """Tell whether ``owner_id`` is the session's vGPU or attachment."""
+        return owner_id in {self.vgpu_id, self.attachment_id}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session whose worker was alive when it was last looked at."""
+
+    record: SessionRecord
+    pidfd: int
+    child: "subprocess.Popen[bytes] | None" = None
+
+    def close(self) -> None:
+        """Let go of a worker that has ended."""
+        if self.child:
+            self.child.wait()
+        os.close(self.pidfd)
+
+
+def of_child(record: SessionRecord, child: "subprocess.Popen[bytes]") -> Session:
+    """Return the session of a worker just started; even if it ended, it is still ours to reap."""
+    pidfd = os.pidfd_open(child.pid)
+    start = process.start_of(child.pid) or ""
+    return Session(replace(record, worker_pid=child.pid, worker_start=start), pidfd, child)
+
+
+def find(record: SessionRecord) -> Session | None:
+    """Return the session of a record that an earlier agent left; None when its worker has ended.
+
+    An agent that died right after it started the worker left no pid; its command line tells.
+    """
+    if record.worker_start is None:
+        pid = process.find_by_argument("--session", record.id)
+        start = process.start_of(pid) if pid else None
+        if pid is None or start is None:
+            return None
+        record = replace(record, worker_pid=pid, worker_start=start)
+    pidfd = process.hold(record.worker_pid, record.worker_start or "")
+    return None if pidfd is None else Session(record, pidfd)

@@ -1,0 +1,267 @@
+"""The sessions of this host: opening them, watching their workers, ending them.
+
+A session is written down before its worker starts and crossed out after its worker ended, so an agent
+that was killed at any point finds each again, or its trace to clean up. Sessions outlive the agent.
+"""
+
+import logging
+import os
+import select
+import socket
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from oslo_config import cfg
+from oslo_utils import timeutils
+
+from gpupool.agent import process, record, session
+from gpupool.agent.folders import Folders
+from gpupool.agent.session import Session, SessionRecord
+from gpupool.agent.vgpus import Vgpus
+from gpupool.dataplane import handshake, worker
+from gpupool.dataplane.ledger import SLOTS
+from gpupool.drivers.base import DeviceHandle
+from gpupool.model import errors
+from gpupool.model.report import SessionReport
+
+LOG = logging.getLogger(__name__)
+# A killed process is gone in milliseconds unless the device's kernel driver holds it.
+KILL_SECONDS = 2.0
+# A worker may still be on its way between fork and exec when the agent that started it has died.
+UNBORN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Who asks for a session: through which attachment, for which vGPU, from which process."""
+
+    attachment_id: str
+    vgpu_id: str
+    pid: int
+
+
+class Sessions:
+    """All sessions. Safe to call from several threads."""
+
+    def __init__(self, conf: cfg.ConfigOpts, folders: Folders, vgpus: Vgpus) -> None:
+        self._options = conf.agent
+        self._folders = folders
+        self._vgpus = vgpus
+        self._lock = threading.Lock()
+        self._live: dict[str, Session] = {}
+        # Records of sessions whose worker was not found yet.
+        self._unborn: dict[str, SessionRecord] = {}
+        # Attachments and vGPUs that may have sessions.
+        self._allowed: set[str] = set()
+        self._epoll = select.epoll()
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._epoll.register(self._stop, select.EPOLLIN)
+        self._watcher = threading.Thread(target=self._watch, name="sessions", daemon=True)
+
+    def start(self) -> None:
+        """Take over the sessions that an earlier agent left, then watch."""
+        for name in record.names(self._folders.sessions):
+            path = self._folders.sessions / name
+            found = record.read(path, SessionRecord)
+            if found is None:
+                path.unlink(missing_ok=True)
+            else:
+                self._unborn[found.id] = found
+        self.look_again()
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop watching; the sessions go on."""
+        os.eventfd_write(self._stop, 1)
+        self._watcher.join()
+        self._epoll.close()
+        os.close(self._stop)
+
+    def look_again(self) -> None:
+        """Find the workers of records that have none, or cross the records out."""
+        with self._lock:
+            for left in list(self._unborn.values()):
+                found = session.find(left)
+                if found:
+                    del self._unborn[left.id]
+                    self._add(found)
+                    LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)
+                elif left.worker_start or timeutils.utcnow() - left.started_at > UNBORN:
+                    del self._unborn[left.id]
+                    self._cross_out(left)
+
+    def allow(self, owner_id: str) -> None:
+        """Let an attachment, or a vGPU, have sessions."""
+        with self._lock:
+            self._allowed.add(owner_id)
+
+    def open(self, program: Program, connection: socket.socket) -> None:
+        """Start a worker and give it ``connection``; the runtime has its welcome then.
+
+        Raises a GpupoolError when there can be no session, and the runtime waits to hear why; OSError
+        when it is gone, or the worker can't be started. The caller closes its copy of ``connection``.
+        """
+        device = self._vgpus.open(program.vgpu_id)
+        with self._lock:
+            if not self._allowed >= {program.attachment_id, program.vgpu_id}:
+                raise errors.Unavailable(f"vGPU {program.vgpu_id} is being taken away")
+            made = self._write_down(program)
+            child = None
+            try:
+                child = self._spawn(made, connection, device)
+                self._add(session.of_child(made, child))
+            except BaseException:
+                if child:
+                    child.kill()
+                    child.wait()
+                self._cross_out(made)
+                raise
+        LOG.info("session %s of vGPU %s: worker %d", made.id, made.vgpu_id, child.pid)
+
+    def end(self, owner_id: str) -> int:
+        """End every session of an attachment or vGPU, and let it have no more.
+
+        Return how many have not ended although they were killed, or were not found yet.
+        """
+        with self._lock:
+            self._allowed.discard(owner_id)
+            ending = [one for one in self._live.values() if one.record.belongs_to(owner_id)]
+            unborn = sum(one.belongs_to(owner_id) for one in self._unborn.values())
+            for one in ending:
+                process.kill(one.pidfd)
+        return unborn + self._wait_for(ending)
+
+    def end_all(self) -> None:
+        """End every session; new ones stay allowed."""
+        with self._lock:
+            ending = list(self._live.values())
+            for one in ending:
+                process.kill(one.pidfd)
+        self._wait_for(ending)
+
+    def has_any(self, vgpu_id: str) -> bool:
+        """Tell whether the vGPU has a session."""
+        with self._lock:
+            return any(one.vgpu_id == vgpu_id for one in self._records())
+
+    def report(self) -> tuple[SessionReport, ...]:
+        """Return the live sessions."""
+        with self._lock:
+            live = [one.record for one in self._live.values()]
+        return tuple(self._report(one) for one in live)
+
+    def _report(self, one: SessionRecord) -> SessionReport:
+        try:
+            usage = self._vgpus.ledger(one.vgpu_id).usage(one.slot)
+            memory_mib, busy_ns = usage.memory_mib, max(usage.busy_ns - one.busy_before_ns, 0)
+        except (errors.Invalid, OSError):
+            memory_mib, busy_ns = 0, 0
+        return SessionReport(
+            id=one.id,
+            attachment_id=one.attachment_id,
+            vgpu_id=one.vgpu_id,
+            program_pid=one.program_pid,
+            worker_pid=one.worker_pid,
+            started_at=one.started_at,
+            memory_used_mib=memory_mib,
+            busy_ns=busy_ns,
+        )
+
+    def _records(self) -> Iterator[SessionRecord]:
+        yield from (one.record for one in self._live.values())
+        yield from self._unborn.values()
+
+    def _write_down(self, program: Program) -> SessionRecord:
+        """Choose a slot and write the session's record."""
+        taken = {one.slot for one in self._records() if one.vgpu_id == program.vgpu_id}
+        slot = next((slot for slot in range(SLOTS) if slot not in taken), None)
+        if slot is None:
+            raise errors.Unavailable(f"vGPU {program.vgpu_id} has {SLOTS} sessions; allowed: {SLOTS}")
+        made = SessionRecord(
+            id=str(uuid.uuid4()),
+            attachment_id=program.attachment_id,
+            vgpu_id=program.vgpu_id,
+            slot=slot,
+            busy_before_ns=self._vgpus.ledger(program.vgpu_id).usage(slot).busy_ns,
+            program_pid=program.pid,
+            started_at=timeutils.utcnow(),
+        )
+        record.write(self._path(made), made)
+        return made
+
+    def _spawn(
+        self, made: SessionRecord, connection: socket.socket, device: DeviceHandle
+    ) -> "subprocess.Popen[bytes]":
+        """Welcome the runtime with a new ring and start the worker on it."""
+        with ExitStack() as stack:
+            ring_fd = handshake.make_ring(self._options.ring_mib)
+            stack.callback(os.close, ring_fd)
+            ledger_fd = self._vgpus.ledger(made.vgpu_id).open()
+            stack.callback(os.close, ledger_fd)
+            spec = worker.WorkerSpec(
+                session_id=made.id,
+                library=device.library,
+                ordinal=device.ordinal,
+                environment=device.environment,
+                ledger_fd=ledger_fd,
+                slot=made.slot,
+                connection_fd=connection.fileno(),
+                ring_fd=ring_fd,
+                user=self._options.worker_user,
+            )
+            handshake.send_welcome(connection, self._vgpus.shares([made.vgpu_id]), ring_fd)
+            # Our timeout made the connection non-blocking, and the worker shares that with us.
+            connection.setblocking(True)
+            return worker.spawn(spec)
+
+    def _add(self, one: Session) -> None:
+        record.write(self._path(one.record), one.record)
+        self._live[one.record.id] = one
+        self._epoll.register(one.pidfd, select.EPOLLIN)
+
+    def _wait_for(self, ending: list[Session]) -> int:
+        """Wait for killed workers and cross their sessions out; return how many are left."""
+        process.wait([one.pidfd for one in ending], KILL_SECONDS)
+        return sum(not self._finish(one.record.id) for one in ending)
+
+    def _finish(self, session_id: str) -> bool:
+        """Cross a session out if its worker has ended; return whether it is gone."""
+        with self._lock:
+            one = self._live.get(session_id)
+            if one is None:
+                return True
+            if not process.ended(one.pidfd):
+                return False
+            del self._live[session_id]
+            self._epoll.unregister(one.pidfd)
+            one.close()
+            self._cross_out(one.record)
+        LOG.info("session %s ended", session_id)
+        return True
+
+    def _cross_out(self, ended: SessionRecord) -> None:
+        """Free the slot and forget the session."""
+        try:
+            self._vgpus.ledger(ended.vgpu_id).clear(ended.slot)
+        except (errors.Invalid, OSError) as exc:
+            LOG.debug("slot %d of vGPU %s: %s", ended.slot, ended.vgpu_id, exc)
+        self._path(ended).unlink(missing_ok=True)
+
+    def _path(self, one: SessionRecord) -> Path:
+        return self._folders.sessions / one.id
+
+    def _watch(self) -> None:
+        while True:
+            ready = {fd for fd, _ in self._epoll.poll()}
+            if self._stop in ready:
+                return
+            with self._lock:
+                ended = [key for key, one in self._live.items() if one.pidfd in ready]
+            for session_id in ended:
+                self._finish(session_id)

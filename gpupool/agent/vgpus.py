@@ -1,0 +1,102 @@
+"""The vGPUs of this host. Each is a ledger, which its workers keep to; nothing else has to be made."""
+
+import logging
+from collections.abc import Iterable
+
+from gpupool.agent import record
+from gpupool.agent.folders import Folders
+from gpupool.agent.inventory import Inventory
+from gpupool.dataplane.handshake import VgpuShare
+from gpupool.dataplane.ledger import Ledger, Limits
+from gpupool.drivers.base import DeviceHandle
+from gpupool.model import errors
+from gpupool.model.report import VgpuReport, VgpuSpec
+
+LOG = logging.getLogger(__name__)
+
+
+class Vgpus:
+    """What exists is what has a ledger; what each is for comes from the desired state."""
+
+    def __init__(self, folders: Folders, inventory: Inventory) -> None:
+        self._folders = folders
+        self._inventory = inventory
+        self._specs: dict[str, VgpuSpec] = {}
+        self._errors: dict[str, str] = {}
+
+    def ids(self) -> list[str]:
+        """Return the vGPUs that exist, wanted or not."""
+        return record.names(self._folders.ledgers)
+
+    def ledger(self, vgpu_id: str) -> Ledger:
+        """Return the vGPU's ledger, whether it exists or not."""
+        return Ledger(self._folders.ledgers / vgpu_id)
+
+    def wants_remaking(self, spec: VgpuSpec) -> bool:
+        """Tell whether the vGPU exists but is on another device, or its ledger was damaged."""
+        if spec.id not in self.ids():
+            return False
+        known = self._specs.get(spec.id, spec)
+        return known.device_key != spec.device_key or not self.ledger(spec.id).sound()
+
+    def make(self, spec: VgpuSpec) -> bool:
+        """Make the vGPU as ``spec`` wants it; return whether that changed anything it reports.
+
+        A vGPU that exists stays when its device fails: the device's health tells.
+        """
+        before = (self._specs.get(spec.id), self._errors.get(spec.id))
+        self._specs[spec.id] = spec
+        self._errors.pop(spec.id, None)
+        try:
+            if spec.id not in self.ids():
+                self._inventory.open(spec.device_key)
+            self.ledger(spec.id).create(Limits(compute=spec.compute, memory_mib=spec.memory_mib))
+        except (errors.GpupoolError, OSError) as exc:
+            self._errors[spec.id] = str(exc)
+            LOG.error("vGPU %s can't be made: %s", spec.id, exc)
+        return before != (spec, self._errors.get(spec.id))
+
+    def remove(self, vgpu_id: str) -> None:
+        """Remove the vGPU; its sessions must have ended."""
+        self.ledger(vgpu_id).remove()
+        self.forget(vgpu_id)
+
+    def forget(self, vgpu_id: str) -> None:
+        """Forget a vGPU that was wanted but never came to exist."""
+        self._specs.pop(vgpu_id, None)
+        self._errors.pop(vgpu_id, None)
+
+    def known(self) -> list[str]:
+        """Return the vGPUs that exist or could not be made."""
+        return sorted({*self.ids(), *self._specs})
+
+    def open(self, vgpu_id: str) -> DeviceHandle:
+        """Return how a worker opens the vGPU's device; NotFound or Unavailable says why it can't."""
+        spec = self._specs.get(vgpu_id)
+        if spec is None or vgpu_id in self._errors:
+            raise errors.Unavailable(f"vGPU {vgpu_id} is not there: {self._errors.get(vgpu_id, 'gone')}")
+        return self._inventory.open(spec.device_key)
+
+    def shares(self, vgpu_ids: Iterable[str]) -> list[VgpuShare]:
+        """Return what a program may know of these vGPUs before it opens one."""
+        found = (self._specs.get(vgpu_id) for vgpu_id in vgpu_ids)
+        return [VgpuShare(spec.compute, spec.memory_mib) for spec in found if spec]
+
+    def report(self) -> tuple[VgpuReport, ...]:
+        """Return every vGPU that exists or could not be made."""
+        return tuple(self._report(vgpu_id) for vgpu_id in self.known())
+
+    def _report(self, vgpu_id: str) -> VgpuReport:
+        spec = self._specs.get(vgpu_id)
+        try:
+            slots = self.ledger(vgpu_id).usages()
+        except (errors.Invalid, OSError):
+            slots = []  # not made, or damaged: then the next convergence makes it anew
+        limit = spec.memory_mib if spec else 0
+        return VgpuReport(
+            id=vgpu_id,
+            generation=spec.generation if spec else 0,
+            error=self._errors.get(vgpu_id, ""),
+            memory_used_mib=min(sum(slot.memory_mib for slot in slots), limit),
+            busy_ns=sum(slot.busy_ns for slot in slots),
+        )

@@ -1,0 +1,75 @@
+"""What the services have in common: their configuration, their log, and oslo.service on threads."""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from oslo_config import cfg
+from oslo_log import log
+from oslo_service import backend
+
+from gpupool import conf as gpupool_conf
+from gpupool.model import errors
+
+# oslo.service would choose eventlet; it must be told before its parts are imported.
+backend.init_backend(backend.BackendType.THREADING)
+
+from oslo_service import service  # noqa: E402
+
+LOG = logging.getLogger(__name__)
+
+
+class Part(Protocol):
+    """What a service runs, such as conductor.service.Conductor or agent.service.Agent."""
+
+    def start(self) -> None:
+        """Begin to serve, and return."""
+
+    def stop(self) -> None:
+        """Finish what is being done, and serve no more."""
+
+
+class Service(service.ServiceBase):  # type: ignore[misc]
+    """Makes its part in the process that oslo.service forks, where its threads must live."""
+
+    def __init__(self, make: Callable[[], Part]) -> None:
+        self._make = make
+        self._part: Part | None = None
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Make the part and start it; what is not allowed ends the process with a clear line."""
+        try:
+            self._part = self._make()
+            self._part.start()
+        except errors.GpupoolError as exc:
+            LOG.critical("cannot start: %s", exc)
+            sys.exit(1)
+
+    def wait(self) -> None:
+        """Wait for stop."""
+        self._stopped.wait()
+
+    def stop(self) -> None:
+        """Stop the part."""
+        if self._part:
+            self._part.stop()
+        self._stopped.set()
+
+    def reset(self) -> None:
+        """Nothing is kept that a reloaded configuration would change."""
+
+
+def configure(name: str, args: Sequence[str]) -> cfg.ConfigOpts:
+    """Return the configuration from ``args`` and the files they name, with the log set up."""
+    conf = gpupool_conf.new(args)
+    log.setup(conf, name)
+    return conf
+
+
+def serve(conf: cfg.ConfigOpts, make: Callable[[], Part]) -> int:
+    """Run the part that ``make`` makes until a signal ends it; return the exit status."""
+    launcher = service.launch(conf, Service(make), restart_method="mutate")
+    return int(launcher.wait() or 0)
