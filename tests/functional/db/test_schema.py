@@ -1,0 +1,84 @@
+"""Migrations and models agree, and the database says when they have not been run."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from gpupool.db import migrations
+from gpupool.db.api import Database
+from gpupool.db.models import Base
+from gpupool.model import errors
+from tests.functional.db.conftest import Backend
+
+
+def differences(url: str) -> list[object]:
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    finally:
+        engine.dispose()
+
+
+def test_migrations_make_what_the_models_say(backend: Backend) -> None:
+    url = backend()
+    assert differences(url)
+    Database.from_url(url).upgrade()
+    assert differences(url) == []
+
+
+def test_comparison_notices_a_missing_column(backend: Backend) -> None:
+    url = backend()
+    Database.from_url(url).upgrade()
+    with Database.from_url(url).writer() as session:
+        session.execute(sa.text("ALTER TABLE claims DROP COLUMN bound_at"))
+    assert [found[0] for found in differences(url)] == ["add_column"]
+
+
+def test_upgrade_again_changes_nothing(backend: Backend) -> None:
+    database = Database.from_url(backend())
+    assert database.version() is None
+    database.upgrade()
+    version = database.version()
+    database.upgrade()
+    assert database.version() == version is not None
+
+
+def test_sql_alone_makes_the_same_schema(backend: Backend) -> None:
+    url = backend()
+    database = Database.from_url(url)
+    with database.writer() as session:
+        for statement in database.upgrade_sql().split(";"):
+            lines = [line for line in statement.splitlines() if not line.startswith("--")]
+            if "".join(lines).strip() not in ("", "BEGIN", "COMMIT"):
+                session.execute(sa.text("\n".join(lines)))
+    database.check()
+    assert differences(url) == []
+
+
+def test_check_says_what_to_run(backend: Backend) -> None:
+    database = Database.from_url(backend())
+    with pytest.raises(errors.Unavailable, match=r"revision none.*gpupool-manage db upgrade"):
+        database.check()
+    database.upgrade()
+    database.check()
+
+
+def test_check_knows_a_newer_database(backend: Backend) -> None:
+    database = Database.from_url(backend())
+    database.upgrade()
+    with database.writer() as session:
+        session.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(errors.Unavailable, match="9999, which a newer gpupool made"):
+        database.check()
+
+
+def test_no_revision_goes_down() -> None:
+    script = ScriptDirectory(str(Path(migrations.__file__).parent))
+    revisions = list(script.walk_revisions())
+    assert len(revisions) == len(script.get_heads()) == 1
+    assert not any(hasattr(revision.module, "downgrade") for revision in revisions)
