@@ -45,7 +45,7 @@ class AgentManager:
         self._unheard = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._converging = threading.Lock()
+        self._applying = threading.Lock()
         self._only = -1
         self._thread = threading.Thread(target=self._run, name="converge", daemon=True)
 
@@ -70,8 +70,8 @@ class AgentManager:
         """Stop converging and open no more sessions; those that live go on unless told otherwise."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join()
-        self._attachments.stop()
+        with self._applying:  # not for the thread: it may wait for a conductor that does not answer
+            self._attachments.stop()
         if end_sessions:
             self._sessions.end_all()
         self._sessions.stop()
@@ -83,13 +83,13 @@ class AgentManager:
 
     def converge(self) -> None:
         """Report, and apply the answer, until there is nothing to change."""
-        with self._converging:
-            self._inventory.refresh()
-            self._sessions.look_again()
-            while not self._stopping.is_set():
-                desired = self._report()
-                if desired is None or not self._apply(desired):
-                    return
+        self._inventory.refresh()
+        self._sessions.look_again()
+        changed = True
+        while changed:
+            desired = self._report()
+            with self._applying:
+                changed = desired is not None and not self._stopping.is_set() and self._apply(desired)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -8,15 +8,10 @@ from typing import Protocol
 
 from oslo_config import cfg
 from oslo_log import log
-from oslo_service import backend
+from oslo_service import service
 
 from gpupool import conf as gpupool_conf
 from gpupool.model import errors
-
-# oslo.service would choose eventlet; it must be told before its parts are imported.
-backend.init_backend(backend.BackendType.THREADING)
-
-from oslo_service import service  # noqa: E402
 
 LOG = logging.getLogger(__name__)
 
@@ -31,7 +26,7 @@ class Part(Protocol):
         """Finish what is being done, and serve no more."""
 
 
-class Service(service.ServiceBase):  # type: ignore[misc]
+class Service(service.ServiceBase):
     """Makes its part in the process that oslo.service forks, where its threads must live."""
 
     def __init__(self, make: Callable[[], Part]) -> None:
