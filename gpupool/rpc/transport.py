@@ -1,5 +1,6 @@
 """The oslo.messaging transport, serializer, clients and servers that both interfaces share."""
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,12 @@ from oslo_context.context import RequestContext
 
 # Errors of this module are rebuilt on the caller's side as what they are.
 ERRORS = ["gpupool.model.errors"]
+# Options by group that oslo.messaging (18.3) registers on its global configuration only, though it
+# reads them from the one it is given; and where they are. Other releases may have no such thing.
+_UNREGISTERED = {
+    "oslo_messaging_metrics": "oslo_messaging._metrics.client",
+    "oslo_messaging_tracing": "oslo_messaging._tracing.client",
+}
 
 
 class ContextSerializer(oslo_messaging.NoOpSerializer):
@@ -26,7 +33,17 @@ class ContextSerializer(oslo_messaging.NoOpSerializer):
 
 def get_transport(conf: cfg.ConfigOpts) -> oslo_messaging.Transport:
     """Return the transport of ``[DEFAULT] transport_url``."""
+    _register(conf)
     return oslo_messaging.get_rpc_transport(conf, allowed_remote_exmods=ERRORS)
+
+
+def _register(conf: cfg.ConfigOpts) -> None:
+    for group, module in _UNREGISTERED.items():
+        try:
+            options = getattr(importlib.import_module(module), group)
+        except (ImportError, AttributeError):
+            continue
+        conf.register_opts(options, group=group)
 
 
 def get_client(
