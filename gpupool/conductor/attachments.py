@@ -1,0 +1,66 @@
+"""Attachments: a claim made usable on the host of its vGPUs."""
+
+import secrets
+
+from gpupool.conductor import releasing
+from gpupool.conductor.parts import Transaction
+from gpupool.db import attachments, claims, hosts, vgpus
+from gpupool.model import errors
+from gpupool.model.attachment import Attachment, AttachmentRequest
+from gpupool.model.claim import Claim
+from gpupool.model.host import Host
+from gpupool.model.states import AttachmentState, ClaimState, HostState
+
+_TICKET_BYTES = 32
+
+
+def create(transaction: Transaction, attachment_id: str, request: AttachmentRequest) -> Attachment:
+    """Return the new attachment, pending; with the id of one that is there already, that one.
+
+    Conflict unless the claim is bound and its host up; Invalid for any other host.
+    """
+    session = transaction.session
+    if existing := attachments.list_(session, {"id": attachment_id}):
+        return existing[0]
+    host = _host_of(transaction, request)
+    # The host is locked from here: the claim can't be released before the commit.
+    generation = transaction.touch(host.id)
+    claim = _bound(transaction, request.claim_id)
+    attachment = Attachment(
+        id=attachment_id,
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        host_id=host.id,
+        kind=request.kind,
+        state=AttachmentState.PENDING,
+        ticket=secrets.token_urlsafe(_TICKET_BYTES),
+        generation=generation,
+    )
+    return attachments.create(session, attachment)
+
+
+def _bound(transaction: Transaction, claim_id: str) -> Claim:
+    claim = claims.get(transaction.session, claim_id)
+    if claim.state != ClaimState.BOUND:
+        raise errors.Conflict(f"claim {claim_id} is {claim.state}; only a bound claim can be attached")
+    return claim
+
+
+def _host_of(transaction: Transaction, request: AttachmentRequest) -> Host:
+    """Return the host of the claim's vGPUs, where the program has to be too."""
+    session = transaction.session
+    claim = _bound(transaction, request.claim_id)
+    host = hosts.get(session, vgpus.list_(session, {"claim_id": claim.id})[0].host_id)
+    if request.host not in {None, host.name, host.id}:
+        raise errors.Invalid(
+            f"host is {request.host}; allowed: {host.name}, where the vGPUs of claim {claim.id} are"
+        )
+    if host.state != HostState.UP:
+        raise errors.Conflict(f"host {host.name} is {host.state}; it can take no attachment now")
+    return host
+
+
+def delete(transaction: Transaction, attachment_id: str) -> None:
+    """Have an attachment taken from its host; nothing happens if that is under way."""
+    attachment = attachments.get(transaction.session, attachment_id)
+    releasing.remove_attachment(transaction, attachment)

@@ -1,0 +1,152 @@
+"""How a claim is bound: planned here, agreed by Placement, made by its host.
+
+The rows of its vGPUs come first, so that an allocation always belongs to a row; then Placement
+decides, in one request; then the host is told. A crash in between is ended by the reconciler.
+"""
+
+import logging
+import uuid
+from collections.abc import Sequence
+
+from oslo_utils import timeutils
+
+from gpupool.conductor import releasing
+from gpupool.conductor.parts import Parts, Transaction
+from gpupool.db import claims, devices, hosts, vgpus
+from gpupool.model import errors
+from gpupool.model.claim import Claim
+from gpupool.model.device import Device
+from gpupool.model.states import ClaimState, HostState, VgpuState
+from gpupool.model.vgpu import Vgpu
+from gpupool.placement.allocation import Grant
+
+LOG = logging.getLogger(__name__)
+
+
+def grant(vgpu: Vgpu) -> Grant:
+    """Return what Placement has to hold for ``vgpu``."""
+    return Grant(
+        vgpu_id=vgpu.id,
+        device_id=vgpu.device_id,
+        compute=vgpu.compute,
+        memory_mib=vgpu.memory_mib,
+    )
+
+
+def bind(parts: Parts, claim_id: str, device_ids: Sequence[str]) -> None:
+    """Give a queued claim one vGPU on each of ``device_ids`` and have the host make them.
+
+    Conflict (NoCapacity when Placement refused) or Unavailable leave the claim queued, saying why.
+    """
+    claim, planned = parts.commit(_reserve, claim_id, device_ids)
+    try:
+        parts.allocations.allocate([grant(vgpu) for vgpu in planned], claim.project_id, claim.user_id)
+    except errors.GpupoolError as exc:
+        undo(parts, claim, planned, str(exc))
+        raise
+    hand_over(parts, claim, planned)
+
+
+def _reserve(
+    transaction: Transaction, claim_id: str, device_ids: Sequence[str]
+) -> tuple[Claim, list[Vgpu]]:
+    """Bring a queued claim to ``allocating``, with the rows of its vGPUs."""
+    session = transaction.session
+    claim = claims.get(session, claim_id)
+    claim = transaction.move(claim, ClaimState.ALLOCATING, state_reason="")
+    chosen = [devices.get(session, device_id) for device_id in device_ids]
+    for host_id in {device.host_id for device in chosen}:
+        # Writing locks the row: the host stays in its pool until the commit.
+        host = hosts.update(session, host_id)
+        if host.state != HostState.UP or host.pool_id != claim.pool_id:
+            raise errors.Conflict(f"host {host.name} can't take claim {claim_id} any more")
+    planned = [_planned(claim, index, device) for index, device in enumerate(chosen)]
+    return claim, [vgpus.create(session, vgpu) for vgpu in planned]
+
+
+def _planned(claim: Claim, index: int, device: Device) -> Vgpu:
+    return Vgpu(
+        id=str(uuid.uuid4()),
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        host_id=device.host_id,
+        device_id=device.id,
+        index=index,
+        compute=claim.compute,
+        memory_mib=claim.memory_mib,
+        state=VgpuState.PLANNED,
+        generation=0,
+    )
+
+
+def hand_over(parts: Parts, claim: Claim, planned: Sequence[Vgpu]) -> None:
+    """Have the host make vGPUs that Placement has agreed to.
+
+    If the claim was released or undone meanwhile, what nobody knows of any more is given back.
+    """
+    lost = parts.commit(_hand_over, claim.id, planned)
+    for vgpu in lost:
+        parts.allocations.deallocate(vgpu.id)
+
+
+def _hand_over(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu]) -> list[Vgpu]:
+    """Return the vGPUs that have no row any more; none when the claim went on to ``binding``."""
+    session = transaction.session
+    claim = claims.get(session, claim_id)
+    rows = {vgpu.id for vgpu in vgpus.list_(session, {"claim_id": claim_id})}
+    if claim.state != ClaimState.ALLOCATING or rows != {vgpu.id for vgpu in planned}:
+        return [vgpu for vgpu in planned if vgpu.id not in rows]
+    for vgpu in planned:
+        vgpus.update(session, vgpu.id, generation=transaction.touch(vgpu.host_id))
+    transaction.move(claim, ClaimState.BINDING, state_reason="")
+    return []
+
+
+def undo(parts: Parts, claim: Claim, planned: Sequence[Vgpu], reason: str) -> None:
+    """Bring an allocating claim back to ``queued`` and give back what Placement may hold of it."""
+    try:
+        for vgpu in planned:
+            parts.allocations.deallocate(vgpu.id)
+    except errors.Unavailable as exc:
+        # The reconciler gives back what has no row.
+        LOG.warning("claim %s: allocations are given back later: %s", claim.id, exc)
+    parts.commit(_undo, claim.id, planned, reason)
+
+
+def _undo(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu], reason: str) -> None:
+    session = transaction.session
+    claim = claims.get(session, claim_id)
+    rows = {vgpu.id for vgpu in vgpus.list_(session, {"claim_id": claim_id})}
+    if claim.state == ClaimState.ALLOCATING and rows == {vgpu.id for vgpu in planned}:
+        for vgpu_id in rows:
+            vgpus.delete(session, vgpu_id)
+        transaction.move(claim, ClaimState.QUEUED, state_reason=reason)
+
+
+def bind_if_active(transaction: Transaction, claim_id: str) -> None:
+    """Bring a binding claim to ``bound`` if its host has all its vGPUs."""
+    claim = claims.get(transaction.session, claim_id)
+    held = vgpus.list_(transaction.session, {"claim_id": claim_id})
+    active = sum(vgpu.state == VgpuState.ACTIVE for vgpu in held)
+    if claim.state == ClaimState.BINDING and active == claim.count:
+        transaction.move(
+            claim, ClaimState.BOUND, bound_at=timeutils.utcnow(), attempts=0, state_reason=""
+        )
+
+
+def refused(transaction: Transaction, claim_id: str, reason: str, attempts: int) -> None:
+    """Take apart a claim whose host could not make it, or lost it; queue it again unless too often.
+
+    ``attempts`` is how many refusals a claim may meet before it fails.
+    """
+    claim = claims.get(transaction.session, claim_id)
+    if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
+        return
+    claim = claims.update(
+        transaction.session,
+        claim_id,
+        expected_generation=claim.generation,
+        attempts=claim.attempts + 1,
+    )
+    again = claim.attempts < attempts
+    releasing.start(transaction, claim, ClaimState.QUEUED if again else ClaimState.FAILED, reason)

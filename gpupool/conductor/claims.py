@@ -1,0 +1,119 @@
+"""Claims: made, changed, released, expired. How they bind: ``binding``; how they end: ``releasing``."""
+
+import logging
+from dataclasses import asdict, replace
+
+from oslo_context.context import RequestContext
+from oslo_utils import timeutils
+
+from gpupool.conductor import releasing, requests
+from gpupool.conductor.parts import Parts, Transaction
+from gpupool.conductor.room import Traits
+from gpupool.db import claims
+from gpupool.model import errors
+from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
+from gpupool.model.states import ENDED, ClaimState
+
+LOG = logging.getLogger(__name__)
+
+
+def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
+    """Return the new claim, queued; with the id of one that is there already, that one.
+
+    Raises Invalid for everything that can never bind, Unavailable when Placement is needed to know.
+    """
+    if not ctxt.project_id:
+        raise errors.Invalid("a claim needs a project; the request is for none")
+    with parts.database.reader() as session:
+        existing = claims.list_(session, {"id": claim_id})
+        profile = requests.find_profile(session, request.profile) if request.profile else None
+    if existing:
+        return _same(existing[0], ctxt)
+    request = requests.from_profile(request, profile)
+    requests.check_sizes(request)
+    requests.check_lease(request.lease_end)
+    requests.check_traits(parts.placement, request.required_traits, request.forbidden_traits)
+    request = replace(request, profile=profile.id if profile else None)
+    return parts.commit(_create, ctxt, claim_id, request, parts.inventory.traits)
+
+
+def _same(claim: Claim, ctxt: RequestContext) -> Claim:
+    if claim.project_id != ctxt.project_id:
+        raise errors.Conflict(f"claim id {claim.id} is taken")
+    return claim
+
+
+def _create(
+    transaction: Transaction,
+    ctxt: RequestContext,
+    claim_id: str,
+    request: ClaimRequest,
+    traits: Traits,
+) -> Claim:
+    session = transaction.session
+    pool = requests.find_pool(session, request.pool)
+    claim = requests.claim_of(
+        request,
+        claim_id=claim_id,
+        project_id=ctxt.project_id or "",
+        user_id=ctxt.user_id or "",
+        request_id=ctxt.request_id or "",
+        pool_id=pool.id,
+        profile_id=request.profile,
+        host=requests.check_place(session, request, pool),
+    )
+    requests.check_possible(session, claim, traits)
+    transaction.wake_queue()
+    return _same(claims.create(session, claim), ctxt)
+
+
+def update(transaction: Transaction, claim_id: str, change: ClaimChange) -> Claim:
+    """Return the claim with ``change`` made; Conflict when it has ended or is about to."""
+    claim = claims.get(transaction.session, claim_id)
+    if claim.state in ENDED | {ClaimState.RELEASING}:
+        raise errors.Conflict(f"claim {claim_id} is {claim.state}; it can't be changed any more")
+    changes = {name: value for name, value in asdict(change).items() if value is not None}
+    if change.priority is not None:
+        requests.check_priority(change.priority)
+        transaction.wake_queue()
+    requests.check_lease(change.lease_end)
+    if not changes:
+        return claim
+    return claims.update(transaction.session, claim_id, expected_generation=claim.generation, **changes)
+
+
+def release(transaction: Transaction, claim_id: str) -> Claim:
+    """Return the claim, releasing or released; Conflict when it was already."""
+    claim = claims.get(transaction.session, claim_id)
+    if claim.state in ENDED:
+        raise errors.Conflict(f"claim {claim_id} is {claim.state} already")
+    if claim.state != ClaimState.RELEASING:
+        return releasing.start(transaction, claim, ClaimState.RELEASED)
+    if claim.release_to in ENDED:
+        raise errors.Conflict(f"claim {claim_id} is releasing already, to become {claim.release_to}")
+    # It was to be queued again.
+    return claims.update(
+        transaction.session,
+        claim_id,
+        expected_generation=claim.generation,
+        release_to=ClaimState.RELEASED,
+        state_reason="",
+    )
+
+
+def expire(parts: Parts) -> None:
+    """End every claim whose lease has ended."""
+    now = timeutils.utcnow()
+    with parts.database.reader() as session:
+        overdue = claims.overdue(session, now)
+    for claim in overdue:
+        try:
+            parts.commit(_expire, claim.id)
+        except errors.Conflict as exc:
+            LOG.info("claim %s does not expire now: %s", claim.id, exc)
+
+
+def _expire(transaction: Transaction, claim_id: str) -> None:
+    claim = claims.get(transaction.session, claim_id)
+    if claim.lease_end is not None and claim.lease_end <= timeutils.utcnow():
+        releasing.start(transaction, claim, ClaimState.EXPIRED, f"its lease ended at {claim.lease_end}")

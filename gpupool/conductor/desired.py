@@ -1,0 +1,69 @@
+"""What a host should have, and nothing else should it have (D2)."""
+
+from sqlalchemy.orm import Session
+
+from gpupool.db import attachments, claims, devices, vgpus
+from gpupool.model.host import Host
+from gpupool.model.report import AttachmentSpec, DesiredState, VgpuSpec
+from gpupool.model.states import AttachmentState, ClaimState, VgpuState
+from gpupool.model.vgpu import Vgpu
+
+# Not `allocating`: Placement has not agreed yet.
+WANTED = frozenset({ClaimState.BINDING, ClaimState.BOUND})
+
+
+def desired_state(session: Session, host: Host) -> DesiredState:
+    """Return the desired state of ``host``, whose row the caller read first in this transaction.
+
+    So a change that comes between is in the lists at most, never in the generation only.
+    """
+    wanted = _wanted_vgpus(session, host)
+    keys = {device.id: device.key for device in devices.list_(session, {"host_id": host.id})}
+    return DesiredState(
+        host=host.name,
+        generation=host.generation,
+        vgpus=tuple(_vgpu_spec(vgpu, keys[vgpu.device_id]) for vgpu in wanted),
+        attachments=_attachment_specs(session, host, wanted),
+    )
+
+
+def _wanted_vgpus(session: Session, host: Host) -> list[Vgpu]:
+    held = vgpus.list_(
+        session,
+        {"host_id": host.id, "state": [VgpuState.PLANNED, VgpuState.ACTIVE]},
+        sort=[("claim_id", "asc"), ("index", "asc")],
+    )
+    ids = {vgpu.claim_id for vgpu in held}
+    wanted = {claim.id for claim in claims.list_(session, {"id": ids, "state": WANTED})}
+    return [vgpu for vgpu in held if vgpu.claim_id in wanted]
+
+
+def _vgpu_spec(vgpu: Vgpu, device_key: str) -> VgpuSpec:
+    return VgpuSpec(
+        id=vgpu.id,
+        claim_id=vgpu.claim_id,
+        device_key=device_key,
+        compute=vgpu.compute,
+        memory_mib=vgpu.memory_mib,
+        generation=vgpu.generation,
+    )
+
+
+def _attachment_specs(session: Session, host: Host, wanted: list[Vgpu]) -> tuple[AttachmentSpec, ...]:
+    """Return the attachments of claims that have vGPUs here; ``wanted`` is in the claim's order."""
+    of_claim: dict[str, list[str]] = {}
+    for vgpu in wanted:
+        of_claim.setdefault(vgpu.claim_id, []).append(vgpu.id)
+    kept = set(AttachmentState) - {AttachmentState.REMOVING}
+    return tuple(
+        AttachmentSpec(
+            id=attachment.id,
+            claim_id=attachment.claim_id,
+            kind=attachment.kind,
+            ticket=attachment.ticket,
+            vgpu_ids=tuple(of_claim[attachment.claim_id]),
+            generation=attachment.generation,
+        )
+        for attachment in attachments.list_(session, {"host_id": host.id, "state": kept})
+        if attachment.claim_id in of_claim
+    )

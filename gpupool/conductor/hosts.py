@@ -1,0 +1,98 @@
+"""Hosts: when they fall silent, and what the operator wants of them. Their reports: ``reports``."""
+
+import logging
+from datetime import datetime, timedelta
+
+from oslo_utils import timeutils
+
+from gpupool.conductor.parts import Parts, Transaction
+from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
+from gpupool.model import errors
+from gpupool.model.claim import ClaimHealth
+from gpupool.model.device import Device
+from gpupool.model.host import Host
+from gpupool.model.states import HostState
+
+LOG = logging.getLogger(__name__)
+
+
+def mark_silent(parts: Parts, listening_since: datetime) -> None:
+    """Mark down every host that has not reported for ``[conductor] host_timeout`` seconds.
+
+    Time before ``listening_since``, when this conductor started, does not count: nobody listened.
+    """
+    since = timeutils.utcnow() - timedelta(seconds=parts.conf.conductor.host_timeout)
+    if since < listening_since:
+        return
+    with parts.database.reader() as session:
+        silent = hosts.silent(session, since)
+    for host in silent:
+        parts.commit(_mark_down, host.id, since)
+
+
+def _mark_down(transaction: Transaction, host_id: str, since: datetime) -> None:
+    session = transaction.session
+    # Writing locks the row: a report that comes now waits, and marks it up again.
+    host = hosts.update(session, host_id)
+    if host.last_seen_at is None or host.last_seen_at < since:
+        LOG.warning("host %s is down: no report since %s", host.name, host.last_seen_at)
+        hosts.update(session, host_id, state=HostState.DOWN)
+        set_health(transaction, host_id, ClaimHealth.HOST_DOWN)
+
+
+def set_health(transaction: Transaction, host_id: str, health: ClaimHealth) -> None:
+    """Show on every claim with vGPUs on a host whether it reports."""
+    held = vgpus.list_(transaction.session, {"host_id": host_id})
+    for claim in claims.list_(transaction.session, {"id": {vgpu.claim_id for vgpu in held}}):
+        if claim.health != health:
+            claims.update(transaction.session, claim.id, health=health)
+
+
+def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:
+    """Return the host, moved to another pool; Conflict while vGPUs are on it."""
+    host, owned = parts.commit(_set_pool, host_id, pool_id)
+    try:
+        parts.inventory.follow(host, owned)
+    except errors.Unavailable as exc:
+        LOG.warning("host %s: its pool is written to Placement later: %s", host.name, exc)
+    return host
+
+
+def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> tuple[Host, list[Device]]:
+    session = transaction.session
+    pools.hold(session, pool_id)
+    host = hosts.update(session, host_id, pool_id=pool_id)
+    _check_empty(transaction, host)
+    transaction.wake_queue()
+    return host, devices.list_(session, {"host_id": host_id})
+
+
+def _check_empty(transaction: Transaction, host: Host) -> None:
+    held = len(vgpus.list_(transaction.session, {"host_id": host.id}))
+    if held:
+        raise errors.Conflict(f"host {host.name} still has {held} vGPUs")
+
+
+def delete(parts: Parts, host_id: str) -> None:
+    """Forget a host and its devices; Conflict unless it is down and holds no vGPU."""
+    for device in parts.commit(_removable, host_id):
+        parts.inventory.remove(device.id)
+    parts.commit(_delete, host_id)
+
+
+def _removable(transaction: Transaction, host_id: str) -> list[Device]:
+    """Return the devices of a host that may be deleted."""
+    host = hosts.update(transaction.session, host_id)
+    if host.state != HostState.DOWN:
+        raise errors.Conflict(
+            f"host {host.name} is {host.state}; stop its agent and wait until it is down"
+        )
+    _check_empty(transaction, host)
+    return devices.list_(transaction.session, {"host_id": host_id})
+
+
+def _delete(transaction: Transaction, host_id: str) -> None:
+    _removable(transaction, host_id)
+    for attachment in attachments.list_(transaction.session, {"host_id": host_id}):
+        attachments.delete(transaction.session, attachment.id)
+    hosts.delete(transaction.session, host_id)

@@ -1,0 +1,75 @@
+"""Device providers in Placement follow the devices in the database."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gpupool.conductor.room import Traits
+from gpupool.model import errors
+from gpupool.model.device import Device
+from gpupool.model.host import Host
+from gpupool.placement.provider_tree import ProviderTree
+
+LOG = logging.getLogger(__name__)
+
+
+class Inventory:
+    """Writes providers, and remembers what it wrote, so that a report without news costs no request.
+
+    What another conductor or an operator changed is found by the reconciler, which writes again.
+    """
+
+    def __init__(self, tree: ProviderTree) -> None:
+        self._tree = tree
+        self._hypervisors: dict[str, str] = {}
+        self._written: dict[str, tuple[str, str, Device]] = {}
+        self._traits: dict[str, frozenset[str]] = {}
+
+    @property
+    def traits(self) -> Traits:
+        """All traits of the providers written so far, by device: an operator may have added some."""
+        return self._traits
+
+    def heard(self, host: Host, hypervisor_hostname: str) -> None:
+        """Note the name of the compute node that the providers of ``host`` belong below."""
+        self._hypervisors[host.id] = hypervisor_hostname
+
+    def follow(self, host: Host, devices: Iterable[Device], again: bool = False) -> bool:
+        """Write the providers of ``devices`` that changed, or all ``again``.
+
+        Return whether one differed in Placement. Raises Unavailable; what was not written then is
+        written by the next report or by the reconciler.
+        """
+        hypervisor = self._hypervisors.get(host.id, host.name)
+        changed = False
+        for device in devices:
+            wanted = (host.pool_id, hypervisor, _lasting(device))
+            if again or self._written.get(device.id) != wanted:
+                changed |= self._write(host, hypervisor, device)
+                self._written[device.id] = wanted
+        return changed
+
+    def _write(self, host: Host, hypervisor: str, device: Device) -> bool:
+        try:
+            written = self._tree.ensure_device(host.name, hypervisor, host.pool_id, device)
+        except (errors.Invalid, errors.Conflict) as exc:
+            # This device only: the others of the host go on.
+            LOG.warning("device %s of host %s: %s", device.key, host.name, exc)
+            return False
+        self._traits[device.id] = written.traits
+        return written.changed
+
+    def provided(self) -> set[str]:
+        """Return the ids of all devices that have a provider."""
+        return set(self._tree.devices())
+
+    def remove(self, device_id: str) -> None:
+        """Delete a device's provider; Conflict while there are allocations on it."""
+        self._tree.remove_device(device_id)
+        self._written.pop(device_id, None)
+        self._traits.pop(device_id, None)
+
+
+def _lasting(device: Device) -> Device:
+    """Return ``device`` without its times, which change with every report."""
+    return replace(device, created_at=None, updated_at=None)

@@ -1,0 +1,134 @@
+# ruff: noqa: ARG002 - every method takes the context, few need it
+"""The conductor's RPC end: messages in, the nouns' functions, messages out."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import oslo_messaging
+from oslo_context.context import RequestContext
+
+from gpupool.conductor import attachments, claims, devices, hosts, pools, profiles, reports
+from gpupool.conductor.parts import Parts
+from gpupool.model import errors, wire
+from gpupool.model.attachment import AttachmentRequest
+from gpupool.model.claim import ClaimChange, ClaimRequest
+from gpupool.model.pool import Pool
+from gpupool.model.profile import Profile
+from gpupool.model.report import HostReport
+from gpupool.model.wire import Payload
+from gpupool.rpc import conductor as rpc
+
+
+def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have errors of ours cross the wire as what they are, and not be logged as failures."""
+
+    @oslo_messaging.expected_exceptions(errors.GpupoolError)
+    @functools.wraps(method)
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except errors.GpupoolError as exc:
+            # The caller's side knows the classes of gpupool.model only.
+            known = next(each for each in type(exc).__mro__ if each.__module__ == errors.__name__)
+            raise known(exc.message) from exc
+
+    return answer
+
+
+class ConductorManager:
+    """Implements rpc.conductor.ConductorApi, where each method is described."""
+
+    target = oslo_messaging.Target(version=rpc.VERSION)
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @_answering
+    def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(reports.take(self._parts, wire.load(HostReport, report)))
+
+    @_answering
+    def create_claim(self, ctxt: RequestContext, claim_id: str, request: Payload) -> Payload:
+        """See ConductorApi."""
+        wanted = wire.load(ClaimRequest, request)
+        return wire.dump(claims.create(self._parts, ctxt, claim_id, wanted))
+
+    @_answering
+    def update_claim(self, ctxt: RequestContext, claim_id: str, change: Payload) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._parts.commit(claims.update, claim_id, wire.load(ClaimChange, change)))
+
+    @_answering
+    def release_claim(self, ctxt: RequestContext, claim_id: str) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._parts.commit(claims.release, claim_id))
+
+    @_answering
+    def create_attachment(
+        self,
+        ctxt: RequestContext,
+        attachment_id: str,
+        request: Payload,
+    ) -> Payload:
+        """See ConductorApi."""
+        wanted = wire.load(AttachmentRequest, request)
+        return wire.dump(self._parts.commit(attachments.create, attachment_id, wanted))
+
+    @_answering
+    def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
+        """See ConductorApi."""
+        self._parts.commit(attachments.delete, attachment_id)
+
+    @_answering
+    def create_pool(self, ctxt: RequestContext, pool: Payload) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._parts.commit(pools.create, wire.load(Pool, pool)))
+
+    @_answering
+    def update_pool(
+        self,
+        ctxt: RequestContext,
+        pool_id: str,
+        name: str | None,
+        description: str | None,
+    ) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._parts.commit(pools.update, pool_id, name, description))
+
+    @_answering
+    def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
+        """See ConductorApi."""
+        self._parts.commit(pools.delete, pool_id)
+
+    @_answering
+    def create_profile(self, ctxt: RequestContext, profile: Payload) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(profiles.create(self._parts, wire.load(Profile, profile)))
+
+    @_answering
+    def delete_profile(self, ctxt: RequestContext, profile_id: str) -> None:
+        """See ConductorApi."""
+        self._parts.commit(profiles.delete, profile_id)
+
+    @_answering
+    def set_host_pool(self, ctxt: RequestContext, host_id: str, pool_id: str) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(hosts.set_pool(self._parts, host_id, pool_id))
+
+    @_answering
+    def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
+        """See ConductorApi."""
+        hosts.delete(self._parts, host_id)
+
+    @_answering
+    def set_device_enabled(
+        self,
+        ctxt: RequestContext,
+        device_id: str,
+        enabled: bool,
+        reason: str,
+    ) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(devices.set_enabled(self._parts, device_id, enabled, reason))

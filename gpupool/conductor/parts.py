@@ -1,0 +1,121 @@
+"""What every noun of the conductor works with, and the transaction that all its writes go through."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_context.context import RequestContext
+from sqlalchemy.orm import Session
+
+from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.notifications import ClaimNotifier
+from gpupool.db import claims, hosts
+from gpupool.db.api import Database
+from gpupool.model import errors
+from gpupool.model.claim import Claim
+from gpupool.model.states import ClaimState
+from gpupool.placement.allocations import Allocations
+from gpupool.placement.client import PlacementClient
+from gpupool.rpc.agent import AgentClient
+
+LOG = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+_ATTEMPTS = 4
+
+
+class Transaction:
+    """One database transaction, and what has to follow its commit."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.moved: list[Claim] = []
+        self.touched: dict[str, int] = {}
+        self.looks: list[str] = []
+        self.queue_changed = False
+
+    def move(self, claim: Claim, state: ClaimState, **changes: Any) -> Claim:
+        """Bring ``claim`` to ``state``; a notification follows. Conflict when it changed meanwhile."""
+        after = claims.transition(self.session, claim, state, **changes)
+        self.moved.append(after)
+        return after
+
+    def touch(self, host_id: str) -> int:
+        """Return the new generation of what a host should have; its agent is told to look.
+
+        Its row stays locked until the commit, so that two changes of one host follow each other.
+        """
+        if host_id not in self.touched:
+            self.touched[host_id] = hosts.bump_generation(self.session, host_id)
+            self.looks.append(hosts.get(self.session, host_id).name)
+        return self.touched[host_id]
+
+    def wake_queue(self) -> None:
+        """Have the queue looked at again: a claim joined it, or there may be room for one."""
+        self.queue_changed = True
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a conductor is made of; ``wake_queue`` has the queue looked at soon."""
+
+    conf: cfg.ConfigOpts
+    database: Database
+    placement: PlacementClient
+    allocations: Allocations
+    inventory: Inventory
+    agents: AgentClient
+    notifier: ClaimNotifier
+    wake_queue: Callable[[], None]
+
+    def commit(
+        self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run ``work`` in one transaction and then do what follows it.
+
+        It is run again after a deadlock, and after a Conflict: perhaps somebody else changed the same
+        claim between reading and writing. A Conflict that is the request's own comes again.
+        """
+
+        @self.database.retry
+        def attempt() -> tuple[Transaction, R]:
+            with self.database.writer() as session:
+                transaction = Transaction(session)
+                return transaction, work(transaction, *args, **kwargs)
+
+        transaction, result = _despite_races(attempt)
+        self._follow(transaction)
+        return result
+
+    def _follow(self, transaction: Transaction) -> None:
+        for claim in transaction.moved:
+            LOG.info("claim %s is %s%s", claim.id, claim.state, _because(claim))
+            self.notifier.moved(claim)
+        for host in transaction.looks:
+            self._look(host)
+        if transaction.queue_changed:
+            self.wake_queue()
+
+    def _look(self, host: str) -> None:
+        try:
+            self.agents.look(RequestContext(), host)
+        except oslo_messaging.MessagingException as exc:
+            # The agent looks by itself every report_interval.
+            LOG.warning("host %s could not be told to look: %s", host, exc)
+
+
+def _despite_races(attempt: Callable[[], T]) -> T:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return attempt()
+        except errors.Conflict:
+            continue
+    return attempt()
+
+
+def _because(claim: Claim) -> str:
+    return f": {claim.state_reason}" if claim.state_reason else ""

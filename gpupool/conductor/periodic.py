@@ -1,0 +1,44 @@
+"""A thread that does one job again and again: every so many seconds, and at once when woken."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+LOG = logging.getLogger(__name__)
+
+
+class Periodic:
+    """Runs ``job`` every ``interval`` seconds in a thread of its own; an error of one run is logged."""
+
+    def __init__(self, name: str, job: Callable[[], object], interval: float) -> None:
+        self._job = job
+        self._interval = interval
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Run the job now, then go on."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Run the job again as soon as the present run is over."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let the present run end, and return then."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            # Cleared first: a wake-up during the run is answered by another run.
+            self._wake.clear()
+            try:
+                self._job()
+            except Exception:
+                LOG.exception("%s: this run failed; the next one follows", self._thread.name)
+            if not self._stopping:
+                self._wake.wait(self._interval)

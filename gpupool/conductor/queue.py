@@ -1,0 +1,103 @@
+"""The queue: waiting claims get room, the highest priority and then the oldest first.
+
+A claim that finds none stays, saying why, and later ones of other sizes may pass it; there are no
+reservations.
+"""
+
+import logging
+from dataclasses import replace
+
+from gpupool.allocator.plan import NoRoom, plan
+from gpupool.allocator.view import DeviceRoom, PoolView
+from gpupool.conductor import binding, releasing, room
+from gpupool.conductor.parts import Parts
+from gpupool.db import claims
+from gpupool.model import errors
+from gpupool.model.claim import Claim
+from gpupool.placement.errors import NoCapacity
+
+LOG = logging.getLogger(__name__)
+# Plans for one claim in one pass; each refusal by Placement teaches the next plan something.
+_PLANS = 8
+
+
+def serve(parts: Parts) -> None:
+    """Bind every waiting claim that finds room; stop early when Placement is not there."""
+    with parts.database.reader() as session:
+        waiting = claims.queued(session)
+    one_pass = _Pass(parts)
+    for claim in waiting:
+        try:
+            one_pass.serve(claim)
+        except errors.Unavailable as exc:
+            LOG.warning("the queue waits: %s", exc)
+            return
+        except errors.GpupoolError as exc:
+            # It was released meanwhile, or another conductor serves it.
+            LOG.info("claim %s is not bound now: %s", claim.id, exc)
+
+
+class _Pass:
+    """One pass over the queue: the room of each pool as known now, and who found none."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._rooms: dict[str, list[DeviceRoom]] = {}
+        self._without: dict[tuple[object, ...], str] = {}
+
+    def serve(self, claim: Claim) -> None:
+        """Bind ``claim``, or write why it has to wait."""
+        reason = self._without.get(_wishes(claim)) or self._bind(claim)
+        if reason:
+            self._without[_wishes(claim)] = reason
+            self._parts.commit(releasing.note, claim.id, reason)
+
+    def _bind(self, claim: Claim) -> str:
+        """Return why there is no room, or nothing when the claim is on its way."""
+        refusal = ""
+        for _ in range(_PLANS):
+            outcome = plan(PoolView(self._room(claim.pool_id)), claim)
+            if isinstance(outcome, NoRoom):
+                return outcome.reason + refusal
+            try:
+                binding.bind(self._parts, claim.id, outcome.device_ids)
+            except NoCapacity as exc:
+                refusal = f"; Placement refused: {exc}"
+                self._refresh(claim.pool_id, outcome.device_ids)
+            else:
+                del self._rooms[claim.pool_id]
+                return ""
+        return refusal.removeprefix("; ")
+
+    def _room(self, pool_id: str) -> list[DeviceRoom]:
+        if pool_id not in self._rooms:
+            with self._parts.database.reader() as session:
+                self._rooms[pool_id] = room.rooms(session, pool_id, self._parts.inventory.traits)
+        return self._rooms[pool_id]
+
+    def _refresh(self, pool_id: str, device_ids: tuple[str, ...]) -> None:
+        """Learn from Placement what is left on devices that it refused."""
+        for index, known in enumerate(self._rooms[pool_id]):
+            if known.device_id in device_ids:
+                self._rooms[pool_id][index] = self._refreshed(known)
+
+    def _refreshed(self, known: DeviceRoom) -> DeviceRoom:
+        held = self._parts.allocations.allocations_of(known.device_id)
+        left = room.less(known, held.values())
+        # If room is not what Placement found wanting, then the device itself: reserved, or gone.
+        return left if left != known else replace(known, usable=False)
+
+
+def _wishes(claim: Claim) -> tuple[object, ...]:
+    """Return what decides whether a claim finds room: two that wish the same find the same."""
+    return (
+        claim.pool_id,
+        claim.count,
+        claim.compute,
+        claim.memory_mib,
+        claim.tier,
+        claim.required_traits,
+        claim.forbidden_traits,
+        claim.host,
+        claim.devices,
+    )

@@ -1,0 +1,187 @@
+"""The reconciler: one small function for each kind of difference that a crash or a hand may leave.
+
+Each is harmless when there is no difference, and when another conductor repairs the same.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from oslo_utils import timeutils
+
+from gpupool.conductor import binding, ledger, releasing
+from gpupool.conductor.parts import Parts, Transaction
+from gpupool.db import attachments, claims, devices, hosts, vgpus
+from gpupool.model import errors
+from gpupool.model.states import (
+    HOLDING,
+    AttachmentState,
+    ClaimState,
+    HostState,
+    VgpuState,
+)
+from gpupool.model.vgpu import Vgpu
+
+LOG = logging.getLogger(__name__)
+
+
+def reconcile(parts: Parts) -> None:
+    """Repair every kind of difference; one that fails does not keep the others."""
+    for repair in REPAIRS:
+        try:
+            repair(parts)
+        except errors.GpupoolError as exc:
+            LOG.warning("%s: goes on next time: %s", repair.__name__, exc)
+        except Exception:
+            LOG.exception("%s failed", repair.__name__)
+
+
+def end_allocating(parts: Parts) -> None:
+    """Complete or undo claims that a conductor left between their rows and Placement."""
+    limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
+    with parts.database.reader() as session:
+        left = claims.stale(session, ClaimState.ALLOCATING, timeutils.utcnow() - limit)
+    for claim in left:
+        with parts.database.reader() as session:
+            planned = vgpus.list_(session, {"claim_id": claim.id})
+        if planned and all(_agreed(parts, vgpu) for vgpu in planned):
+            LOG.warning("claim %s was left allocating: completed", claim.id)
+            binding.hand_over(parts, claim, planned)
+        else:
+            LOG.warning("claim %s was left allocating: undone", claim.id)
+            binding.undo(parts, claim, planned, "a conductor stopped while it allocated")
+
+
+def _agreed(parts: Parts, vgpu: Vgpu) -> bool:
+    allocation = parts.allocations.get_allocation(vgpu.id)
+    return allocation is not None and allocation.resources == binding.grant(vgpu).resources()
+
+
+def end_binding(parts: Parts) -> None:
+    """End what waits for a host that is down, lacks a vGPU, or has all of them and was not told."""
+    with parts.database.reader() as session:
+        found = claims.list_(session, {"state": [ClaimState.BINDING, ClaimState.BOUND]})
+    for claim in found:
+        parts.commit(_end_binding, claim.id)
+
+
+def _end_binding(transaction: Transaction, claim_id: str) -> None:
+    session = transaction.session
+    claim = claims.get(session, claim_id)
+    held = vgpus.list_(session, {"claim_id": claim_id})
+    if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
+        return
+    if len(held) != claim.count:
+        reason = f"it has {len(held)} of {claim.count} vGPUs left"
+        releasing.start(transaction, claim, ClaimState.QUEUED, reason)
+    elif claim.state == ClaimState.BINDING and (down := _down(transaction, held)):
+        releasing.start(transaction, claim, ClaimState.QUEUED, f"host {down} went down")
+    else:
+        binding.bind_if_active(transaction, claim_id)
+
+
+def _down(transaction: Transaction, held: list[Vgpu]) -> str | None:
+    """Return the name of a host of ``held`` that is down."""
+    ids = {vgpu.host_id for vgpu in held}
+    found = hosts.list_(transaction.session, {"id": ids, "state": HostState.DOWN})
+    return found[0].name if found else None
+
+
+def end_releasing(parts: Parts) -> None:
+    """End releasing claims with vGPUs that nobody takes away, or with none left."""
+    with parts.database.reader() as session:
+        found = claims.list_(session, {"state": ClaimState.RELEASING})
+    for claim in found:
+        parts.commit(_end_releasing, claim.id)
+
+
+def _end_releasing(transaction: Transaction, claim_id: str) -> None:
+    claim = claims.get(transaction.session, claim_id)
+    if claim.state != ClaimState.RELEASING:
+        return
+    held = vgpus.list_(transaction.session, {"claim_id": claim_id})
+    releasing.remove_vgpus(transaction, held)
+    if not held:
+        releasing.finish(transaction, claim)
+
+
+def remove_leftovers(parts: Parts) -> None:
+    """Take away vGPUs of claims that hold nothing, and attachments of claims that are not bound."""
+    with parts.database.reader() as session:
+        held = {vgpu.claim_id for vgpu in vgpus.list_(session)}
+        attached = {attachment.claim_id for attachment in attachments.list_(session)}
+        ended = claims.list_(session, {"id": held, "state": set(ClaimState) - HOLDING})
+        unbound = claims.list_(session, {"id": attached, "state": set(ClaimState) - {ClaimState.BOUND}})
+    for claim in ended:
+        parts.commit(_remove_vgpus, claim.id)
+    for claim in unbound:
+        parts.commit(_remove_attachments, claim.id)
+
+
+def _remove_vgpus(transaction: Transaction, claim_id: str) -> None:
+    held = vgpus.list_(transaction.session, {"claim_id": claim_id})
+    if claims.get(transaction.session, claim_id).state not in HOLDING:
+        releasing.remove_vgpus(transaction, held)
+
+
+def _remove_attachments(transaction: Transaction, claim_id: str) -> None:
+    if claims.get(transaction.session, claim_id).state != ClaimState.BOUND:
+        for attachment in attachments.list_(transaction.session, {"claim_id": claim_id}):
+            releasing.remove_attachment(transaction, attachment)
+
+
+def drop_from_down_hosts(parts: Parts) -> None:
+    """Drop vGPUs and attachments that are to leave a host that is down: it won't say that they have."""
+    with parts.database.reader() as session:
+        down = {host.id for host in hosts.list_(session, {"state": HostState.DOWN})}
+        gone = vgpus.list_(session, {"host_id": down, "state": VgpuState.REMOVING})
+        detached = attachments.list_(session, {"host_id": down, "state": AttachmentState.REMOVING})
+    for attachment in detached:
+        parts.commit(_forget_attachment, attachment.id)
+    releasing.drop(parts, gone)
+
+
+def _forget_attachment(transaction: Transaction, attachment_id: str) -> None:
+    try:
+        attachments.delete(transaction.session, attachment_id)
+    except errors.NotFound:
+        LOG.debug("attachment %s is gone already", attachment_id)
+
+
+def write_providers(parts: Parts) -> None:
+    """Write again what is missing or was changed by hand: provider, inventory, traits, aggregate."""
+    with parts.database.reader() as session:
+        known = {host: devices.list_(session, {"host_id": host.id}) for host in hosts.list_(session)}
+    for host, owned in known.items():
+        if parts.inventory.follow(host, owned, again=True):
+            LOG.info("providers of host %s differed: written again", host.name)
+
+
+def remove_providers(parts: Parts) -> None:
+    """Remove providers of devices that nobody knows any more."""
+    # In this order: a device's row is written before its provider.
+    provided = parts.inventory.provided()
+    with parts.database.reader() as session:
+        known = {device.id for device in devices.list_(session)}
+    for device_id in provided - known:
+        LOG.warning("provider %s belongs to no device: removed", device_id)
+        parts.inventory.remove(device_id)
+
+
+def compare_ledger(parts: Parts) -> None:
+    """Repair allocations without vGPU, vGPUs without allocation, and other sizes: see ``ledger``."""
+    books = ledger.read(parts)
+    ledger.give_back_orphans(parts, books)
+    ledger.correct(parts, books)
+
+
+REPAIRS: tuple[Callable[[Parts], None], ...] = (
+    end_allocating,
+    end_binding,
+    end_releasing,
+    remove_leftovers,
+    drop_from_down_hosts,
+    write_providers,
+    remove_providers,
+    compare_ledger,
+)

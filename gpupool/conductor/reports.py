@@ -1,0 +1,197 @@
+"""What a host reports goes into the database and Placement; what it should have is the answer (D2).
+
+A report tells what is, not what changed, so one that comes twice or late changes nothing that a
+newer one said of vGPUs and attachments: each carries the generation it was made for.
+"""
+
+import logging
+import uuid
+from collections import Counter
+
+from oslo_utils import timeutils
+
+from gpupool.conductor import binding, releasing, requests
+from gpupool.conductor.desired import desired_state
+from gpupool.conductor.hosts import set_health
+from gpupool.conductor.parts import Parts, Transaction
+from gpupool.db import attachments, devices, hosts, sessions, vgpus
+from gpupool.model import errors
+from gpupool.model.attachment import Attachment
+from gpupool.model.claim import ClaimHealth
+from gpupool.model.device import Device, device_id
+from gpupool.model.host import Host
+from gpupool.model.report import AttachmentReport, DesiredState, DeviceReport, HostReport, VgpuReport
+from gpupool.model.session import Session
+from gpupool.model.states import AttachmentState, DeviceHealth, HostState, VgpuState
+from gpupool.model.vgpu import Vgpu
+
+LOG = logging.getLogger(__name__)
+
+
+def take(parts: Parts, report: HostReport) -> DesiredState:
+    """Write what ``report`` says and return what its host should have."""
+    _check(report)
+    host, gone = parts.commit(_write, report, parts.conf.conductor.binding_attempts)
+    parts.inventory.heard(host, report.hypervisor_hostname or host.name)
+    with parts.database.reader() as session:
+        owned = devices.list_(session, {"host_id": host.id})
+    try:
+        parts.inventory.follow(host, owned)
+        releasing.drop(parts, gone)
+    except errors.Unavailable as exc:
+        LOG.warning("host %s: Placement follows later: %s", host.name, exc)
+    with parts.database.reader() as session:
+        return desired_state(session, hosts.get(session, host.id))
+
+
+def _check(report: HostReport) -> None:
+    if not report.host.strip():
+        raise errors.Invalid("host is empty; allowed: the name of the reporting host")
+    twice = [key for key, times in Counter(each.key for each in report.devices).items() if times > 1]
+    if twice:
+        raise errors.Invalid(f"host {report.host} reports twice: device {', '.join(twice)}")
+    for device in report.devices:
+        if device.memory_mib < 0 or device.reserved_mib < 0:
+            raise errors.Invalid(f"device {device.key} reports less than 0 MiB; allowed: 0 or more")
+
+
+def _write(transaction: Transaction, report: HostReport, attempts: int) -> tuple[Host, list[Vgpu]]:
+    """Return the host, and the vGPUs that have left it; ``attempts`` as for binding.refused."""
+    host = _write_host(transaction, report)
+    _write_devices(transaction, host, report)
+    held = vgpus.list_(transaction.session, {"host_id": host.id})
+    refused = _write_vgpus(transaction, report, held)
+    for claim_id, error in refused.items():
+        binding.refused(transaction, claim_id, f"host {host.name}: {error}", attempts)
+    _write_attachments(transaction, host, report)
+    _write_sessions(transaction, host, report)
+    listed = {each.id for each in report.vgpus}
+    gone = [
+        vgpu
+        for vgpu in held
+        if vgpu.state == VgpuState.REMOVING
+        and vgpu.generation <= report.generation
+        and vgpu.id not in listed
+    ]
+    return host, gone
+
+
+def _write_host(transaction: Transaction, report: HostReport) -> Host:
+    session = transaction.session
+    host = _find_or_create(transaction, report)
+    changes = {
+        "state": HostState.UP,
+        "last_seen_at": timeutils.utcnow(),
+        "agent_version": report.agent_version,
+        "applied_generation": max(host.applied_generation, report.generation),
+        "simulated": bool(report.devices) and all(each.simulated for each in report.devices),
+    }
+    if report.generation > host.generation:
+        # This host was here before and was forgotten: its agent must see its generation grow.
+        changes["generation"] = report.generation
+    if host.state == HostState.DOWN:
+        LOG.info("host %s is up again", host.name)
+        set_health(transaction, host.id, ClaimHealth.OK)
+        transaction.wake_queue()
+    return hosts.update(session, host.id, **changes)
+
+
+def _find_or_create(transaction: Transaction, report: HostReport) -> Host:
+    session = transaction.session
+    try:
+        return hosts.get_by_name(session, report.host)
+    except errors.NotFound:
+        pool = requests.find_pool(session, report.pool)
+    LOG.info("host %s joins pool %s", report.host, pool.name)
+    transaction.wake_queue()
+    host = Host(id=str(uuid.uuid4()), name=report.host, pool_id=pool.id, state=HostState.UP)
+    return hosts.create(session, host)
+
+
+def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> None:
+    session = transaction.session
+    before = {device.id: device for device in devices.list_(session, {"host_id": host.id})}
+    for each in report.devices:
+        after = devices.upsert(session, _device(host, each))
+        if after != before.pop(after.id, None):
+            transaction.wake_queue()
+    for device in before.values():
+        if device.health != DeviceHealth.MISSING:
+            LOG.warning("host %s reports device %s no longer", host.name, device.key)
+            devices.update(session, device.id, health=DeviceHealth.MISSING)
+
+
+def _device(host: Host, report: DeviceReport) -> Device:
+    return Device(
+        id=device_id(host.name, report.key),
+        host_id=host.id,
+        key=report.key,
+        vendor=report.vendor,
+        product=report.product,
+        sharing_mode=report.sharing_mode,
+        memory_mib=report.memory_mib,
+        reserved_mib=report.reserved_mib,
+        traits=report.traits,
+        health=report.health,
+        simulated=report.simulated,
+    )
+
+
+def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu]) -> dict[str, str]:
+    """Return by claim why a vGPU of it could not be made, or was lost."""
+    seen = {each.id: each for each in report.vgpus}
+    refused: dict[str, str] = {}
+    made = set()
+    for vgpu in held:
+        each = seen.get(vgpu.id)
+        if each is None or each.generation < vgpu.generation or vgpu.state == VgpuState.REMOVING:
+            continue
+        if each.error:
+            refused.setdefault(vgpu.claim_id, each.error)
+        else:
+            _write_vgpu(transaction, vgpu, each)
+            made.add(vgpu.claim_id)
+    for claim_id in made - set(refused):
+        binding.bind_if_active(transaction, claim_id)
+    return refused
+
+
+def _write_vgpu(transaction: Transaction, vgpu: Vgpu, report: VgpuReport) -> None:
+    usage = {"memory_used_mib": report.memory_used_mib, "busy_ns": report.busy_ns}
+    if vgpu.state == VgpuState.PLANNED:
+        vgpus.transition(transaction.session, vgpu, VgpuState.ACTIVE, **usage)
+    elif usage != {"memory_used_mib": vgpu.memory_used_mib, "busy_ns": vgpu.busy_ns}:
+        vgpus.update(transaction.session, vgpu.id, **usage)
+
+
+def _write_attachments(transaction: Transaction, host: Host, report: HostReport) -> None:
+    seen = {each.id: each for each in report.attachments}
+    for attachment in attachments.list_(transaction.session, {"host_id": host.id}):
+        each = seen.get(attachment.id)
+        if attachment.state != AttachmentState.REMOVING:
+            if each is not None and each.generation >= attachment.generation:
+                _write_attachment(transaction, attachment, each)
+        elif each is None and report.generation >= attachment.generation:
+            attachments.delete(transaction.session, attachment.id)
+
+
+def _write_attachment(
+    transaction: Transaction, attachment: Attachment, report: AttachmentReport
+) -> None:
+    state = AttachmentState.FAILED if report.error else AttachmentState.READY
+    said = {
+        "state_reason": report.error,
+        "environment": dict(report.environment),
+        "cdi_device": report.cdi_device,
+    }
+    if state != attachment.state:
+        attachments.transition(transaction.session, attachment, state, **said)
+    elif said != {name: getattr(attachment, name) for name in said}:
+        attachments.update(transaction.session, attachment.id, **said)
+
+
+def _write_sessions(transaction: Transaction, host: Host, report: HostReport) -> None:
+    seen = [Session(host_id=host.id, **vars(each)) for each in report.sessions]
+    before = sessions.list_(transaction.session, {"host_id": host.id})
+    if sorted(seen, key=lambda one: one.id) != sorted(before, key=lambda one: one.id):
+        sessions.replace(transaction.session, host.id, seen)

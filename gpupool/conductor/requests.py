@@ -1,0 +1,174 @@
+"""From a ClaimRequest to a Claim: profile and pool resolved, every value checked.
+
+Everything wrong is an Invalid that names the value and what is allowed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from datetime import datetime
+
+from oslo_utils import timeutils
+from sqlalchemy.orm import Session
+
+from gpupool.allocator.plan import NoRoom, plan
+from gpupool.allocator.view import PoolView
+from gpupool.conductor import room
+from gpupool.conductor.room import Traits
+from gpupool.db import devices, hosts, pools, profiles
+from gpupool.model import errors
+from gpupool.model.claim import (
+    COMPUTE_MAX,
+    COUNT_MAX,
+    PRIORITY_DEFAULT,
+    PRIORITY_MAX,
+    Claim,
+    ClaimRequest,
+    Tier,
+)
+from gpupool.model.pool import DEFAULT_POOL, Pool
+from gpupool.model.profile import Profile
+from gpupool.model.states import ClaimState
+from gpupool.placement.client import PlacementClient
+
+
+def from_profile(request: ClaimRequest, profile: Profile | None) -> ClaimRequest:
+    """Return ``request`` with everything it leaves open taken from ``profile`` or the defaults."""
+    given = profile or Profile(
+        id="", name="", compute=0, memory_mib=0, tier=Tier.POOL, priority=PRIORITY_DEFAULT
+    )
+    missing = [name for name in ("compute", "memory_mib") if getattr(request, name) is None]
+    if profile is None and missing:
+        raise errors.Invalid(f"{' and '.join(missing)} missing; give a profile, or each of them")
+    names = ("count", "compute", "memory_mib", "tier", "priority", "required_traits", "forbidden_traits")
+    return replace(
+        request, **{name: getattr(given, name) for name in names if getattr(request, name) is None}
+    )
+
+
+def check_sizes(request: ClaimRequest | Profile) -> None:
+    """Raise Invalid unless every number is one that a claim may have."""
+    _within("count", request.count, 1, COUNT_MAX)
+    _within("compute", request.compute, 1, COMPUTE_MAX)
+    _within("memory_mib", request.memory_mib, 1, None)
+    check_priority(request.priority)
+
+
+def check_priority(priority: int | None) -> None:
+    """Raise Invalid unless ``priority`` is one that a claim may have."""
+    _within("priority", priority, 0, PRIORITY_MAX)
+
+
+def _within(name: str, value: int | None, low: int, high: int | None) -> None:
+    if value is None or value < low or (high is not None and value > high):
+        allowed = f"{low} or more" if high is None else f"{low} to {high}"
+        raise errors.Invalid(f"{name} is {value}; allowed: {allowed}")
+
+
+def check_lease(lease_end: datetime | None) -> None:
+    """Raise Invalid unless ``lease_end`` is None or to come."""
+    now = timeutils.utcnow()
+    if lease_end is not None and lease_end <= now:
+        raise errors.Invalid(f"lease_end {lease_end} is past; it is {now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def check_traits(
+    placement: PlacementClient, required: Iterable[str] | None, forbidden: Iterable[str] | None
+) -> None:
+    """Raise Invalid when a trait is unknown to Placement, or both required and forbidden."""
+    wanted, unwanted = set(required or ()), set(forbidden or ())
+    if both := wanted & unwanted:
+        raise errors.Invalid(f"traits both required and forbidden: {_list(both)}")
+    if (named := wanted | unwanted) and (unknown := placement.unknown_traits(named)):
+        raise errors.Invalid(f"Placement knows no such traits: {_list(unknown)}")
+
+
+def find_profile(session: Session, name_or_id: str) -> Profile:
+    """Return the profile, or raise Invalid."""
+    try:
+        return profiles.find(session, name_or_id)
+    except errors.NotFound as exc:
+        raise errors.Invalid(f"profile {name_or_id} does not exist") from exc
+
+
+def find_pool(session: Session, name_or_id: str | None) -> Pool:
+    """Return the pool, by default the one named ``default``, or raise Invalid with those there are."""
+    wanted = name_or_id or DEFAULT_POOL
+    try:
+        return pools.find(session, wanted)
+    except errors.NotFound as exc:
+        names = _list(pool.name for pool in pools.list_(session, {})) or "none"
+        raise errors.Invalid(f"pool {wanted} does not exist; there are: {names}") from exc
+
+
+def check_place(session: Session, request: ClaimRequest, pool: Pool) -> str | None:
+    """Return the name of the host asked for; raise Invalid unless host and devices are in ``pool``."""
+    if request.tier == Tier.DEDICATED and not (request.devices or request.required_traits):
+        raise errors.Invalid("tier dedicated needs devices or required_traits")
+    for device_id in request.devices:
+        _check_device(session, device_id, pool)
+    if request.host is None:
+        return None
+    try:
+        host = hosts.find(session, request.host)
+    except errors.NotFound as exc:
+        raise errors.Invalid(f"host {request.host} does not exist") from exc
+    if host.pool_id != pool.id:
+        raise errors.Invalid(f"host {host.name} is not in pool {pool.name}")
+    return host.name
+
+
+def _check_device(session: Session, device_id: str, pool: Pool) -> None:
+    try:
+        device = devices.get(session, device_id)
+    except errors.NotFound as exc:
+        raise errors.Invalid(f"device {device_id} does not exist") from exc
+    if hosts.get(session, device.host_id).pool_id != pool.id:
+        raise errors.Invalid(f"device {device_id} is not in pool {pool.name}")
+
+
+def check_possible(session: Session, claim: Claim, traits: Traits) -> None:
+    """Raise Invalid when no device of the claim's pool could hold it even if nothing else were there.
+
+    A pool that has no devices yet says nothing about what it may hold: the claim waits.
+    """
+    rooms = room.rooms(session, claim.pool_id, traits)
+    if not rooms:
+        return
+    largest = max(each.memory_total for each in rooms)
+    if claim.memory_mib > largest:
+        raise errors.Invalid(
+            f"memory_mib is {claim.memory_mib}; the largest device of the pool has {largest}"
+        )
+    outcome = plan(PoolView(rooms), claim)
+    if isinstance(outcome, NoRoom) and outcome.impossible:
+        raise errors.Invalid(f"the pool could never hold it: {outcome.reason}")
+
+
+def claim_of(
+    request: ClaimRequest,
+    *,
+    claim_id: str,
+    project_id: str,
+    user_id: str,
+    request_id: str,
+    pool_id: str,
+    profile_id: str | None,
+    host: str | None,
+) -> Claim:
+    """Return the queued claim of a request whose every open field was filled in and checked."""
+    named = {field.name for field in fields(ClaimRequest)} - {"pool", "profile", "host"}
+    return Claim(
+        **{name: getattr(request, name) for name in named},
+        id=claim_id,
+        project_id=project_id,
+        user_id=user_id,
+        request_id=request_id,
+        pool_id=pool_id,
+        profile_id=profile_id,
+        host=host,
+        state=ClaimState.QUEUED,
+    )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

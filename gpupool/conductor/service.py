@@ -1,0 +1,74 @@
+"""A running conductor: its RPC server and its two threads."""
+
+import socket
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_utils import timeutils
+
+from gpupool.conductor import claims, hosts, pools, queue, reconciler
+from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.manager import ConductorManager
+from gpupool.conductor.notifications import ClaimNotifier
+from gpupool.conductor.parts import Parts
+from gpupool.conductor.periodic import Periodic
+from gpupool.db.api import Database
+from gpupool.placement.allocations import Allocations
+from gpupool.placement.client import PlacementClient
+from gpupool.placement.provider_tree import ProviderTree
+from gpupool.rpc import conductor as rpc
+from gpupool.rpc import transport as rpc_transport
+from gpupool.rpc.agent import AgentClient
+
+
+class Conductor:
+    """Serves from ``start`` to ``stop``; several of them, on any hosts, share the work."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        placement: PlacementClient,
+        transport: oslo_messaging.Transport,
+    ) -> None:
+        settings = conf.conductor
+        self._queue = Periodic("queue", self._tick, settings.queue_interval)
+        self._reconciler = Periodic("reconciler", self._reconcile, settings.reconcile_interval)
+        self._transport = transport
+        self._since = timeutils.utcnow()
+        self.parts = Parts(
+            conf=conf,
+            database=database,
+            placement=placement,
+            allocations=Allocations(placement),
+            inventory=Inventory(ProviderTree(placement)),
+            agents=AgentClient(transport),
+            notifier=ClaimNotifier(conf),
+            wake_queue=self._queue.wake,
+        )
+
+    def start(self) -> None:
+        """Begin to serve; raises Unavailable when the database is not there or not of this version."""
+        self.parts.database.check()
+        self.parts.commit(pools.create_default)
+        target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=socket.gethostname())
+        self._server = rpc_transport.get_server(self._transport, target, [ConductorManager(self.parts)])
+        self._since = timeutils.utcnow()
+        self._server.start()
+        self._queue.start()
+        self._reconciler.start()
+
+    def stop(self) -> None:
+        """Finish what is being done and serve no more; what waits stays in queue and database."""
+        self._server.stop()
+        self._server.wait()
+        self._queue.stop()
+        self._reconciler.stop()
+
+    def _tick(self) -> None:
+        claims.expire(self.parts)
+        hosts.mark_silent(self.parts, self._since)
+        queue.serve(self.parts)
+
+    def _reconcile(self) -> None:
+        reconciler.reconcile(self.parts)

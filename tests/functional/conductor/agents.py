@@ -1,0 +1,132 @@
+"""SIMULATION: an agent without devices. It speaks the real RPC; what it 'has' are dictionaries."""
+
+import threading
+
+import oslo_messaging
+from oslo_context.context import RequestContext
+
+from gpupool.model.device import SharingMode
+from gpupool.model.report import (
+    AttachmentReport,
+    AttachmentSpec,
+    DesiredState,
+    DeviceReport,
+    HostReport,
+    VgpuReport,
+    VgpuSpec,
+)
+from gpupool.model.states import DeviceHealth
+from gpupool.rpc import agent as rpc_agent
+from gpupool.rpc import transport as rpc_transport
+from gpupool.rpc.conductor import ConductorClient
+
+
+class SimulatedAgent:
+    """Reports and converges when told by the test; ``error`` makes it refuse every vGPU and attachment."""
+
+    def __init__(
+        self, conductor: ConductorClient, host: str, *, devices: int = 2, memory_mib: int = 4096
+    ) -> None:
+        self._conductor = conductor
+        self.host = host
+        self.pool = "default"
+        self.hypervisor = host
+        self.error = ""
+        self.generation = 0
+        self.vgpus: dict[str, VgpuSpec] = {}
+        self.attachments: dict[str, AttachmentSpec] = {}
+        self.devices = {
+            f"ref-{number}": DeviceReport(
+                key=f"ref-{number}",
+                vendor="reference",
+                product="Reference Device",
+                sharing_mode=SharingMode.SHARED,
+                memory_mib=memory_mib,
+                simulated=True,
+            )
+            for number in range(devices)
+        }
+
+    def set_health(self, key: str, health: DeviceHealth) -> None:
+        before = self.devices[key]
+        self.devices[key] = DeviceReport(**{**vars(before), "health": health})
+
+    def report(self) -> HostReport:
+        """Return what this host has now."""
+        return HostReport(
+            host=self.host,
+            hypervisor_hostname=self.hypervisor,
+            pool=self.pool,
+            agent_version="simulated",
+            generation=self.generation,
+            devices=tuple(self.devices.values()),
+            vgpus=tuple(
+                VgpuReport(id=spec.id, generation=spec.generation, error=self.error)
+                for spec in self.vgpus.values()
+            ),
+            attachments=tuple(
+                AttachmentReport(
+                    id=spec.id,
+                    generation=spec.generation,
+                    error=self.error,
+                    environment={"GPUPOOL_TICKET": spec.ticket},
+                    cdi_device=f"gpupool.org/vgpu={spec.id}",
+                )
+                for spec in self.attachments.values()
+            ),
+        )
+
+    def send(self, report: HostReport | None = None) -> DesiredState:
+        """Send a report, by default of now; return the answer and do nothing about it."""
+        return self._conductor.report_host(RequestContext(), report or self.report())
+
+    def apply(self, desired: DesiredState) -> bool:
+        """Have exactly what is desired; return whether that changed anything."""
+        before = (self.generation, self.vgpus, self.attachments)
+        self.generation = desired.generation
+        self.vgpus = {spec.id: spec for spec in desired.vgpus}
+        self.attachments = {spec.id: spec for spec in desired.attachments}
+        return before != (self.generation, self.vgpus, self.attachments)
+
+    def look(self) -> None:
+        """Report and converge until there is nothing more to do."""
+        while self.apply(self.send()):
+            pass
+
+
+class ServedAgent:
+    """A SimulatedAgent in a thread: it looks when told by RPC, and every ``interval`` seconds."""
+
+    target = oslo_messaging.Target(version=rpc_agent.VERSION)
+
+    def __init__(
+        self, transport: oslo_messaging.Transport, agent: SimulatedAgent, interval: float = 1
+    ) -> None:
+        self.agent = agent
+        self._interval = interval
+        self._told = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"agent {agent.host}")
+        target = oslo_messaging.Target(topic=rpc_agent.TOPIC, version="1.0", server=agent.host)
+        self._server = rpc_transport.get_server(transport, target, [self])
+
+    def look(self, ctxt: RequestContext) -> None:
+        self._told.set()
+
+    def __enter__(self) -> "ServedAgent":
+        self._server.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        self._told.set()
+        self._thread.join()
+        self._server.stop()
+        self._server.wait()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._told.clear()
+            self.agent.look()
+            self._told.wait(self._interval)

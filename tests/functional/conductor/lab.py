@@ -1,0 +1,126 @@
+"""The real parts around a conductor under test: database, Placement, messages. Only agents are simulated."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import oslo_messaging
+from oslo_context.context import RequestContext
+
+from gpupool import conf as gpupool_conf
+from gpupool.conductor import pools, queue, reconciler
+from gpupool.conductor.manager import ConductorManager
+from gpupool.conductor.service import Conductor
+from gpupool.db import claims, devices, vgpus
+from gpupool.db.api import Database
+from gpupool.model.claim import Claim, ClaimRequest
+from gpupool.model.vgpu import Vgpu
+from gpupool.placement import names
+from gpupool.placement.client import PlacementClient
+from gpupool.rpc import conductor as rpc
+from gpupool.rpc import transport as rpc_transport
+from tests.functional.conductor.agents import SimulatedAgent
+
+PROJECT = "project-1"
+
+
+def new_conf(**conductor: int) -> Any:
+    """Return a configuration whose in-process exchange no other test shares."""
+    conf = gpupool_conf.new(files=[])
+    for name, value in conductor.items():
+        conf.set_override(name, value, group="conductor")
+    oslo_messaging.set_transport_defaults(f"test-{uuid.uuid4()}")
+    transport = rpc_transport.get_transport(conf)
+    transport.conf.set_override("transport_url", "fake://")
+    return conf
+
+
+class Lab:
+    """A conductor whose RPC end is served, and whose threads' work is done when the test says so."""
+
+    def __init__(self, conf: Any, database: Database, placement: PlacementClient) -> None:
+        self.conf = conf
+        self.database = database
+        self.transport = rpc_transport.get_transport(conf)
+        self.conductor = Conductor(conf, database, placement, self.transport)
+        self.parts = self.conductor.parts
+        self.parts.commit(pools.create_default)
+        self.client = rpc.ConductorClient(self.transport, timeout=60)
+        self.ctxt = RequestContext(project_id=PROJECT, user_id="user-1")
+        self._server = rpc_transport.get_server(
+            self.transport,
+            oslo_messaging.Target(topic=rpc.TOPIC, server="test"),
+            [ConductorManager(self.parts)],
+        )
+        self._server.start()
+
+    def close(self) -> None:
+        self._server.stop()
+        self._server.wait()
+
+    def agent(self, **kwargs: Any) -> SimulatedAgent:
+        """Return a host of two devices that has reported."""
+        agent = SimulatedAgent(self.client, f"host-{uuid.uuid4().hex[:8]}", **kwargs)
+        agent.look()
+        return agent
+
+    def create(self, **wishes: Any) -> Claim:
+        """Return a new claim, by default for 25 % and 512 MiB."""
+        request = ClaimRequest(**{"compute": 25, "memory_mib": 512, **wishes})
+        return self.client.create_claim(self.ctxt, str(uuid.uuid4()), request)
+
+    def bound(self, agent: SimulatedAgent, **wishes: Any) -> Claim:
+        """Return a claim bound on the host of ``agent``."""
+        claim = self.create(**wishes)
+        self.serve()
+        agent.look()
+        return self.claim(claim)
+
+    def serve(self) -> None:
+        queue.serve(self.parts)
+
+    def reconcile(self) -> None:
+        reconciler.reconcile(self.parts)
+
+    def settle(self, *agents: SimulatedAgent) -> None:
+        """Let everybody do all there is to do."""
+        self.reconcile()
+        for _ in range(2):
+            self.serve()
+            for agent in agents:
+                agent.look()
+
+    def claim(self, claim: Claim) -> Claim:
+        with self.database.reader() as session:
+            return claims.get(session, claim.id)
+
+    def vgpus(self, **filters: object) -> list[Vgpu]:
+        with self.database.reader() as session:
+            return vgpus.list_(session, filters)
+
+    def allocated(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return amounts by class by device by consumer: all that Placement holds on known devices."""
+        with self.database.reader() as session:
+            device_ids = [device.id for device in devices.list_(session)]
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for device_id in device_ids:
+            for consumer, amounts in self.parts.allocations.allocations_of(device_id).items():
+                found.setdefault(consumer, {})[device_id] = amounts
+        return found
+
+    def check_books(self, agents: Sequence[SimulatedAgent] = ()) -> None:
+        """Database = Placement = hosts, and no device over its capacity."""
+        rows = self.vgpus()
+        sizes = {
+            row.id: {row.device_id: {names.COMPUTE: row.compute, names.MEMORY_MIB: row.memory_mib}}
+            for row in rows
+        }
+        assert self.allocated() == sizes
+        hosted = {vgpu_id for agent in agents for vgpu_id in agent.vgpus}
+        if agents:
+            assert hosted == {row.id for row in rows}
+        with self.database.reader() as session:
+            known = {device.id: device for device in devices.list_(session)}
+            for device_id, granted in vgpus.usage(session).items():
+                assert granted.compute <= 100
+                assert granted.memory_mib <= known[device_id].memory_mib
