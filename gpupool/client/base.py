@@ -26,7 +26,7 @@ class GpuCommand(command.Command):
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter of a list: ``--option``, and the field of the query that it sets."""
+    """A filter of a list: ``--option``, repeatable, and the field of the query that it sets."""
 
     option: str
     field: str
@@ -51,6 +51,7 @@ class ListCommand(GpuCommand, command.Lister):
                 f"--{known.option}",
                 metavar=f"<{known.option}>",
                 dest=f"filter_{known.field}",
+                action="append",
                 choices=known.choices,
                 help=known.help,
             )

@@ -42,6 +42,14 @@ class Nanoseconds(FormattableColumn[int]):
         return f"{self._value / NS_PER_S:.1f} s"
 
 
+class Counts(FormattableColumn[dict[str, int]]):
+    """How many of each kind."""
+
+    def human_readable(self) -> str:
+        """Return the kinds of which there are any."""
+        return ", ".join(f"{count} {kind}" for kind, count in self._value.items() if count)
+
+
 class YesNo(FormattableColumn[bool]):
     """A truth value."""
 
@@ -52,6 +60,7 @@ class YesNo(FormattableColumn[bool]):
 
 _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "busy_ns": Nanoseconds,
+    "claims": Counts,
     "compute": Percent,
     "compute_granted": Percent,
     "compute_total": Percent,

@@ -28,9 +28,16 @@ class ListSessions(base.ListCommand):
         parser = super().get_parser(prog_name)
         parser.add_argument("--vgpu", metavar="<id>", help="Only sessions of this vGPU")
         parser.add_argument("--attachment", metavar="<id>", help="Only sessions of this attachment")
+        parser.add_argument(
+            "--all-projects", action="store_true", help="Of all projects (administrators only)"
+        )
         return parser
 
     def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
         """Add vGPU and attachment."""
-        query = super().query(parsed)
-        return {**query, "vgpu_id": parsed.vgpu, "attachment_id": parsed.attachment}
+        return {
+            **super().query(parsed),
+            "vgpu_id": parsed.vgpu,
+            "attachment_id": parsed.attachment,
+            "all_projects": "true" if parsed.all_projects else None,
+        }

@@ -1,0 +1,351 @@
+"""``gpupool-standalone``: the whole of gpupool in one process, with simulated devices.
+
+API, conductor, Placement and one agent per simulated host: the same parts that run as services in a
+cloud, on SQLite and in-process messages. All state is in one folder.
+"""
+
+import argparse
+import errno
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_lowercase
+from types import FrameType
+from typing import Any
+
+from cheroot import wsgi
+from oslo_config import cfg
+from oslo_log import log
+
+from gpupool import conf as gpupool_conf
+from gpupool.agent.service import Agent
+from gpupool.api.app import make_app
+from gpupool.conductor.service import Conductor
+from gpupool.dataplane import build
+from gpupool.db import devices
+from gpupool.db.api import Database
+from gpupool.model import errors
+from gpupool.placement.embedded import EmbeddedPlacement
+from gpupool.rpc import transport
+from gpupool.rpc.conductor import ConductorClient
+
+LOG = logging.getLogger(__name__)
+ADDRESS = "127.0.0.1"
+# Messages stay within this process.
+MESSAGES = "fake://"
+DEFAULT_PORT = 8790
+API_THREADS = 16
+# Seconds until every simulated host has reported its devices; it takes one or two.
+READY_TIMEOUT = 60
+
+
+class CannotStart(Exception):
+    """What stands in the way, in words for whoever started this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says. ``port`` 0 takes a free one; ``memory_mib`` is of each device."""
+
+    state_dir: Path
+    cdi_dir: Path
+    port: int
+    hosts: int
+    devices: int
+    memory_mib: int
+
+
+class _Server(wsgi.Server):
+    """An HTTP server that writes its troubles into the log, not on the terminal."""
+
+    def error_log(self, msg: str = "", level: int = logging.ERROR, traceback: bool = False) -> None:
+        """Log ``msg``, with the exception being handled if ``traceback``."""
+        LOG.log(level, "%s", msg.strip(), exc_info=traceback)
+
+
+class Standalone:
+    """Everything, from ``start`` to ``stop``."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._stops = ExitStack()
+        self._conf = _service_conf(options)
+        log.setup(self._conf, "gpupool")
+
+    @property
+    def api_url(self) -> str:
+        """Where the API listens; known after ``start``."""
+        return f"http://{ADDRESS}:{self._server.bind_addr[1]}"
+
+    def start(self) -> None:
+        """Start every part, and return when every device can be claimed. Raises CannotStart."""
+        run_dir = self._stops.enter_context(_run_folder(self._options.state_dir))
+        self._database = Database.from_conf(self._conf)
+        self._stops.callback(self._database.close)
+        self._database.upgrade()
+        self._messages = transport.get_transport(self._conf)
+        self._stops.callback(self._messages.cleanup)
+        # The port first: it is what is most likely to be in use.
+        self._server = self._bind()
+        placement = self._stops.enter_context(EmbeddedPlacement(self._options.state_dir / "placement"))
+        conductor = Conductor(self._conf, self._database, placement.client(), self._messages)
+        conductor.start()
+        self._stops.callback(conductor.stop)
+        for name in host_names(self._options.hosts):
+            self._start_agent(name, run_dir)
+        self._serve()
+        self._wait_for_devices()
+        self._write_endpoints(placement.url)
+
+    def _bind(self) -> wsgi.Server:
+        """Return the API's server, listening but not answering yet."""
+        app = make_app(self._conf, self._database, ConductorClient(self._messages))
+        server = _Server((ADDRESS, self._options.port), app, numthreads=API_THREADS)
+        try:
+            server.prepare()
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE or "in use" in str(exc):
+                why = f"port {self._options.port} is in use; choose another by --port (0: any free one)"
+                raise CannotStart(why) from exc
+            raise CannotStart(f"port {self._options.port} cannot be listened on: {exc}") from exc
+        self._stops.callback(server.stop)
+        return server
+
+    def _serve(self) -> None:
+        threading.Thread(target=self._server.serve, name="api", daemon=True).start()
+        # A second time: now before anything that answers need.
+        self._stops.callback(self._server.stop)
+
+    def _start_agent(self, name: str, run_dir: Path) -> None:
+        conf = _agent_conf(self._options, name, run_dir)
+        agent = Agent(conf, self._messages)
+        agent.start()
+        self._stops.callback(agent.stop, end_sessions=True)
+
+    def stop(self) -> None:
+        """Stop what was started, last things first; every session ends."""
+        self._stops.close()
+
+    def _wait_for_devices(self) -> None:
+        end = time.monotonic() + READY_TIMEOUT
+        wanted = self._options.hosts * self._options.devices
+        while True:
+            with self._database.reader() as session:
+                found = len(devices.list_(session, {}))
+            if found >= wanted:
+                return
+            if time.monotonic() > end:
+                raise CannotStart(f"{found} of {wanted} devices were reported in {READY_TIMEOUT} s")
+            time.sleep(0.05)
+
+    def _write_endpoints(self, placement_url: str) -> None:
+        """Write down where to reach what; the file is there while this is ready."""
+        path = self._options.state_dir / "endpoints.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({"api": self.api_url, "placement": placement_url}))
+        partial.replace(path)
+        self._stops.callback(path.unlink, missing_ok=True)
+
+
+def host_names(count: int) -> list[str]:
+    """Return sim-a, sim-b, ..."""
+    return [f"sim-{letter}" for letter in ascii_lowercase[:count]]
+
+
+def _conf(path: Path, options: dict[str, dict[str, Any]]) -> cfg.ConfigOpts:
+    """Return the configuration of ``options`` by group; ``path`` holds it, no other file is read."""
+    lines = []
+    for group, values in options.items():
+        lines.append(f"[{group}]")
+        lines += [f"{name} = {value}" for name, value in values.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return gpupool_conf.new(files=[str(path)])
+
+
+def _service_conf(options: Options) -> cfg.ConfigOpts:
+    """Return the configuration of API and conductor."""
+    database = options.state_dir / "gpupool.sqlite"
+    log_file = options.state_dir / "standalone.log"
+    return _conf(
+        options.state_dir / "gpupool.conf",
+        {
+            "DEFAULT": {"transport_url": MESSAGES, "log_file": log_file},
+            "database": {"connection": f"sqlite:///{database}"},
+            "api": {"auth_strategy": "noauth"},
+        },
+    )
+
+
+def _agent_conf(options: Options, name: str, run_dir: Path) -> cfg.ConfigOpts:
+    """Return the configuration of one simulated host's agent."""
+    folder = options.state_dir / "hosts" / name
+    agent = {
+        "host": name,
+        "drivers": "reference",
+        "state_path": folder,
+        "run_path": run_dir / name,
+        "cdi_path": options.cdi_dir,
+    }
+    reference = {"devices": options.devices, "memory_mib": options.memory_mib}
+    return _conf(
+        folder / "gpupool.conf",
+        {"DEFAULT": {"transport_url": MESSAGES}, "agent": agent, "reference": reference},
+    )
+
+
+@contextmanager
+def _run_folder(state_dir: Path) -> Iterator[Path]:
+    """Yield the folder of the session sockets; the link ``run`` in the state folder leads to it.
+
+    A socket's path is short (108 bytes), a state folder's may be long: so it is elsewhere. It is
+    the same again after a kill, for programs that still run know it; an orderly stop removes it.
+    """
+    link = state_dir / "run"
+    if not link.is_dir():
+        link.unlink(missing_ok=True)
+        link.symlink_to(tempfile.mkdtemp(prefix="gpupool-", dir=os.environ.get("XDG_RUNTIME_DIR")))
+    folder = link.readlink()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+    link.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    """Have the state folder for this process alone, from now to its end."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (state_dir / "lock").open("a+")
+    except OSError as exc:
+        raise CannotStart(f"the state folder {state_dir} cannot be used: {exc.strerror}") from exc
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            lock.seek(0)
+            who = lock.read().strip()
+            why = f"gpupool-standalone runs already in {state_dir}, as process {who}"
+            raise CannotStart(f"{why}; stop it, or choose another folder by --state-dir") from exc
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _greet(api_url: str, options: Options) -> None:
+    """Say where this listens and what to try."""
+    print(
+        f"""\
+gpupool runs on this machine: {options.hosts} simulated hosts, {options.devices} devices on each.
+  API    {api_url} (whoever reaches it is administrator)
+  state  {options.state_dir}
+  log    {options.state_dir / "standalone.log"}
+
+Try, in another terminal:
+  export OS_AUTH_TYPE=none OS_ENDPOINT={api_url}
+  openstack gpu device list
+  openstack gpu claim create --name mine --compute 25 --memory-mib 512 --wait
+  openstack gpu run --claim mine -- PROGRAM
+  openstack gpu claim delete mine
+
+Ctrl-C stops all of it; the next start goes on from there.""",
+        flush=True,
+    )
+
+
+def _stop_signal() -> threading.Event:
+    """Return what is set when somebody wants this to end, also while it still starts."""
+    stop = threading.Event()
+
+    def take(_signum: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, take)
+    return stop
+
+
+def _number(least: int, most: int) -> Any:
+    """Return a type of arguments: a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _parse() -> Options:
+    parser = argparse.ArgumentParser(prog="gpupool-standalone", description=__doc__)
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=Path(home) / "gpupool",
+        help="folder of all state (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cdi-dir",
+        type=Path,
+        help="folder of CDI specs (default: /var/run/cdi for root, else cdi in the state folder)",
+    )
+    parser.add_argument("--port", type=_number(0, 65535), default=DEFAULT_PORT, help="port of the API")
+    parser.add_argument("--hosts", type=_number(1, 26), default=2, help="how many simulated hosts")
+    parser.add_argument("--devices", type=_number(0, 64), default=2, help="devices on each")
+    parser.add_argument("--memory-mib", type=_number(1, 2**20), default=4096, help="MiB of each device")
+    given = parser.parse_args()
+    state_dir = given.state_dir.expanduser().absolute()
+    own = Path("/var/run/cdi") if os.geteuid() == 0 else state_dir / "cdi"
+    return Options(
+        state_dir=state_dir,
+        cdi_dir=(given.cdi_dir or own).absolute(),
+        port=given.port,
+        hosts=given.hosts,
+        devices=given.devices,
+        memory_mib=given.memory_mib,
+    )
+
+
+def main() -> int:
+    """Run until a signal; return 0 then, 1 when it cannot start."""
+    options = _parse()
+    try:
+        with _locked(options.state_dir):
+            _run(options)
+    except (CannotStart, errors.GpupoolError, OSError) as exc:
+        print(f"gpupool-standalone: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: Options) -> None:
+    stop = _stop_signal()
+    build.ensure()
+    standalone = Standalone(options)
+    try:
+        standalone.start()
+        _greet(standalone.api_url, options)
+        stop.wait()
+        print("Stopping ...", flush=True)
+    except Exception:
+        LOG.exception("this ends gpupool-standalone")
+        raise
+    finally:
+        standalone.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
