@@ -1,0 +1,47 @@
+"""The reference driver, and the names of traits."""
+
+import pytest
+
+import gpupool.conf
+from gpupool.dataplane import paths
+from gpupool.drivers import base
+from gpupool.drivers.reference import ReferenceDriver
+from gpupool.model import errors
+
+
+@pytest.fixture
+def driver():
+    conf = gpupool.conf.new(files=[])
+    conf.set_override("devices", 3, "reference")
+    conf.set_override("memory_mib", 1000, "reference")
+    conf.set_override("compute_units", 4, "reference")
+    return ReferenceDriver(conf)
+
+
+def test_devices_say_that_they_are_simulated(driver):
+    found = driver.discover()
+    assert [one.key for one in found] == ["ref-0", "ref-1", "ref-2"]
+    assert {(one.memory_mib, one.reserved_mib, one.simulated) for one in found} == {(1000, 0, True)}
+    assert found[0].traits == ("CUSTOM_GPUPOOL_GPUPOOL_REFERENCE", "CUSTOM_GPUPOOL_MODE_SHARED")
+
+
+def test_a_worker_opens_its_device_by_ordinal(driver):
+    handle = driver.open("ref-2")
+    assert (handle.library, handle.ordinal) == (paths.REFERENCE, 2)
+    assert handle.environment == {
+        "REFCUDA_DEVICES": "3",
+        "REFCUDA_MEMORY_MIB": "1000",
+        "REFCUDA_COMPUTE_UNITS": "4",
+    }
+
+
+@pytest.mark.parametrize("key", ["ref-3", "ref-", "", "GPU-1"])
+def test_an_unknown_device_is_not_found(driver, key):
+    with pytest.raises(errors.NotFound, match="no reference device .*; there are 3"):
+        driver.open(key)
+
+
+def test_traits_hold_only_what_placement_takes():
+    assert base.trait("cuda", "12.4") == "CUSTOM_GPUPOOL_CUDA_12_4"
+    assert base.trait("ÄÖ gpu-(x)") == "CUSTOM_GPUPOOL_GPU_X"
+    assert len(base.trait("x" * 300)) == 255
