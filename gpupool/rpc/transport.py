@@ -8,8 +8,8 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
-# Errors of this module are rebuilt on the caller's side as what they are.
-ERRORS = ["gpupool.model.errors"]
+# Errors of these modules are rebuilt on the caller's side as what they are.
+ERRORS = ["gpupool.model.errors", "gpupool.placement.errors"]
 # Options by group that oslo.messaging (18.3) registers on its global configuration only, though it
 # reads them from the one it is given; and where they are. Other releases may have no such thing.
 _UNREGISTERED = {

@@ -1,0 +1,241 @@
+"""Both clients against servers on a real transport, the in-memory one of oslo.messaging."""
+
+import inspect
+import queue
+import uuid
+from datetime import datetime
+
+import oslo_messaging
+import pytest
+from oslo_context.context import RequestContext
+
+from gpupool import conf as gpupool_conf
+from gpupool.model import errors, wire
+from gpupool.model.attachment import Attachment, AttachmentKind, AttachmentRequest
+from gpupool.model.claim import Claim, ClaimChange, ClaimRequest, Tier
+from gpupool.model.device import Device, SharingMode
+from gpupool.model.host import Host
+from gpupool.model.pool import Pool
+from gpupool.model.profile import Profile
+from gpupool.model.report import DesiredState, DeviceReport, HostReport, SessionReport, VgpuSpec
+from gpupool.model.states import AttachmentState, ClaimState, HostState
+from gpupool.rpc import agent, conductor, transport
+from gpupool.rpc.agent import AgentClient
+from gpupool.rpc.conductor import ConductorApi, ConductorClient
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 123456)
+CLAIM = Claim(
+    id="claim-1",
+    name="mine",
+    project_id="project",
+    user_id="user",
+    pool_id="pool-1",
+    count=2,
+    compute=25,
+    memory_mib=512,
+    tier=Tier.LOCAL,
+    required_traits=("CUSTOM_A", "CUSTOM_B"),
+    state=ClaimState.QUEUED,
+    lease_end=NOON,
+)
+REPORT = HostReport(
+    host="host-a",
+    hypervisor_hostname="host-a.example.org",
+    pool="default",
+    agent_version="1",
+    generation=3,
+    devices=(
+        DeviceReport(
+            key="ref-0", vendor="v", product="p", sharing_mode=SharingMode.SHARED, memory_mib=1
+        ),
+    ),
+    sessions=(
+        SessionReport(
+            id="s", attachment_id="a", vgpu_id="v", program_pid=1, worker_pid=2, started_at=NOON
+        ),
+    ),
+)
+DESIRED = DesiredState(
+    host="host-a",
+    generation=4,
+    vgpus=(VgpuSpec(id="v", claim_id="c", device_key="ref-0", compute=1, memory_mib=1, generation=4),),
+)
+REQUEST = ClaimRequest(compute=25, memory_mib=512, tier=Tier.POOL, lease_end=NOON)
+CHANGE = ClaimChange(priority=7)
+ATTACH = AttachmentRequest(claim_id="claim-1", kind=AttachmentKind.CONTAINER)
+ATTACHMENT = Attachment(
+    id="attachment-1",
+    claim_id="claim-1",
+    project_id="project",
+    host_id="host-1",
+    kind=AttachmentKind.CONTAINER,
+    state=AttachmentState.PENDING,
+    ticket="secret",
+    generation=1,
+    environment={"A": "b"},
+)
+POOL = Pool(id="pool-1", name="default")
+PROFILE = Profile(id="p", name="small", compute=10, memory_mib=1, tier=Tier.POOL, priority=50)
+HOST = Host(id="host-1", name="host-a", pool_id="pool-1", state=HostState.UP, last_seen_at=NOON)
+DEVICE = Device(
+    id="d", host_id="host-1", key="ref-0", vendor="v", product="p",
+    sharing_mode=SharingMode.SHARED, memory_mib=1,
+)  # fmt: skip
+
+# (method, arguments as the client takes them, what the server answers)
+CALLS = [
+    ("report_host", {"report": REPORT}, DESIRED),
+    ("create_claim", {"claim_id": "claim-1", "request": REQUEST}, CLAIM),
+    ("update_claim", {"claim_id": "claim-1", "change": CHANGE}, CLAIM),
+    ("release_claim", {"claim_id": "claim-1"}, CLAIM),
+    ("create_attachment", {"attachment_id": "attachment-1", "request": ATTACH}, ATTACHMENT),
+    ("delete_attachment", {"attachment_id": "attachment-1"}, None),
+    ("create_pool", {"pool": POOL}, POOL),
+    ("update_pool", {"pool_id": "pool-1", "name": "new", "description": None}, POOL),
+    ("delete_pool", {"pool_id": "pool-1"}, None),
+    ("create_profile", {"profile": PROFILE}, PROFILE),
+    ("delete_profile", {"profile_id": "p"}, None),
+    ("set_host_pool", {"host_id": "host-1", "pool_id": "pool-1"}, HOST),
+    ("delete_host", {"host_id": "host-1"}, None),
+    ("set_device_enabled", {"device_id": "d", "enabled": False, "reason": "hot"}, DEVICE),
+]
+METHODS = {
+    name for name, value in inspect.getmembers(ConductorApi, callable) if not name.startswith("_")
+}
+
+
+class Recorder:
+    """Stands for a manager: keeps what arrived, answers or raises what it is told to."""
+
+    target = oslo_messaging.Target(version="1.0")
+
+    def __init__(self):
+        self.received = queue.Queue()
+        self.answer = None
+
+    def _take(self, method, ctxt, arguments):
+        self.received.put((method, ctxt, arguments))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def look(self, ctxt):
+        return self._take("look", ctxt, {})
+
+
+def _endpoint(method):
+    def called(self, ctxt, **arguments):
+        return self._take(method, ctxt, arguments)
+
+    return called
+
+
+for _method in METHODS:
+    setattr(Recorder, _method, _endpoint(_method))
+
+
+@pytest.fixture(scope="module")
+def messaging(tmp_path_factory):
+    file = tmp_path_factory.mktemp("messaging") / "gpupool.conf"
+    file.write_text("[DEFAULT]\ntransport_url = fake://\n")
+    messaging = transport.get_transport(gpupool_conf.new(files=[str(file)]))
+    yield messaging
+    messaging.cleanup()
+
+
+def serve(messaging, topic, server):
+    recorder = Recorder()
+    target = oslo_messaging.Target(topic=topic, server=server, version="1.0")
+    running = transport.get_server(messaging, target, [recorder])
+    running.start()
+    return recorder, running
+
+
+@pytest.fixture(scope="class")
+def serving(messaging):
+    recorder, running = serve(messaging, conductor.TOPIC, "here")
+    yield recorder
+    running.stop()
+    running.wait()
+
+
+@pytest.fixture
+def server(serving):
+    yield serving
+    while not serving.received.empty():
+        serving.received.get()
+
+
+@pytest.fixture
+def client(messaging):
+    return ConductorClient(messaging, timeout=30)
+
+
+@pytest.fixture
+def ctxt():
+    return RequestContext(
+        project_id="project", user_id="user", roles=["member"], request_id=f"req-{uuid.uuid4()}"
+    )
+
+
+def test_every_method_of_the_interface_is_called_here():
+    assert {name for name, _, _ in CALLS} == METHODS
+
+
+class TestServed:
+    """With a server, which stops before the other tests."""
+
+    @pytest.mark.parametrize(("method", "arguments", "answer"), CALLS)
+    def test_a_call_arrives_as_plain_data_and_its_answer_as_a_dataclass(
+        self, server, client, ctxt, method, arguments, answer
+    ):
+        server.answer = None if answer is None else wire.dump(answer)
+        assert getattr(client, method)(ctxt, *arguments.values()) == answer
+        name, received_ctxt, received = server.received.get(timeout=30)
+        assert name == method
+        assert received == {
+            name: wire.dump(value) if hasattr(value, "__dataclass_fields__") else value
+            for name, value in arguments.items()
+        }
+        for field in ("project_id", "user_id", "roles", "request_id"):
+            assert getattr(received_ctxt, field) == getattr(ctxt, field)
+
+    @pytest.mark.parametrize(("method", "arguments", "answer"), CALLS)
+    def test_an_error_of_the_server_is_raised_as_itself(
+        self, server, client, ctxt, method, arguments, answer
+    ):
+        server.answer = errors.Conflict(f"{method} is not possible now")
+        with pytest.raises(errors.Conflict, match=f"{method} is not possible now"):
+            getattr(client, method)(ctxt, *arguments.values())
+
+    def test_an_answer_of_a_newer_schema_is_refused(self, server, client, ctxt):
+        server.answer = {**wire.dump(DESIRED), "schema_version": 2}
+        with pytest.raises(errors.Invalid, match="DesiredState: schema version 2"):
+            client.report_host(ctxt, REPORT)
+
+
+@pytest.mark.parametrize(("method", "arguments", "answer"), CALLS)
+def test_no_answer_in_time_is_unavailable(messaging, ctxt, method, arguments, answer):
+    client = ConductorClient(messaging, timeout=0.1)
+    with pytest.raises(errors.Unavailable, match="no conductor answered"):
+        getattr(client, method)(ctxt, *arguments.values())
+
+
+def test_look_reaches_only_the_host_it_names(messaging, ctxt):
+    a, running_a = serve(messaging, agent.TOPIC, "host-a")
+    b, running_b = serve(messaging, agent.TOPIC, "host-b")
+    client = AgentClient(messaging)
+    try:
+        client.look(ctxt, "host-a")
+        assert a.received.get(timeout=30)[1].request_id == ctxt.request_id
+        client.look(ctxt, "host-b")
+        b.received.get(timeout=30)
+        assert a.received.empty()
+    finally:
+        for running in (running_a, running_b):
+            running.stop()
+            running.wait()
+
+
+def test_look_waits_for_nobody(messaging, ctxt):
+    AgentClient(messaging).look(ctxt, "host-that-is-not")
