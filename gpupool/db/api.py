@@ -1,5 +1,6 @@
 """The database as an object: connections, transactions, migrations. There is no global one."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 from gpupool.db import migrations
 from gpupool.model import errors
 
+LOG = logging.getLogger(__name__)
 GROUP = "database"
 # How long a SQLite connection waits for another one's transaction to end, milliseconds.
 SQLITE_BUSY_MS = 60_000
@@ -40,6 +42,7 @@ class Database:
         url = _url(settings["connection"])
         given = {key: value for key, value in settings.items() if value is not None}
         given["connection"] = url.render_as_string(hide_password=False)
+        self._dialect = url.get_backend_name()
         self._manager = enginefacade.transaction_context()
         self._manager.configure(**given, sqlite_fk=True)
         self._manager.append_on_engine_create(_prepare)
@@ -82,7 +85,7 @@ class Database:
 
     def upgrade_sql(self) -> str:
         """Return the SQL by which ``upgrade`` makes an empty database, without connecting."""
-        return migrations.upgrade_sql(self._manager.writer.get_engine().dialect)
+        return migrations.upgrade_sql(self._dialect)
 
     def version(self) -> str | None:
         """Return the revision of the schema, None when there is none yet."""
@@ -104,12 +107,15 @@ def _url(connection: str | None) -> sa.URL:
         raise errors.Invalid("[database] connection is not set; allowed: a SQLAlchemy URL")
     try:
         url = sa.make_url(connection)
-        backend = url.get_backend_name()
+        dialect = url.get_dialect()
+        dialect.import_dbapi()
     except sa.exc.ArgumentError as exc:
         raise errors.Invalid("[database] connection is no SQLAlchemy URL") from exc
-    if backend == "sqlite" and url.database in (None, "", ":memory:"):
+    except ImportError as exc:
+        raise errors.Invalid(f"[database] connection needs the package {exc.name}") from exc
+    if dialect.name == "sqlite" and url.database in (None, "", ":memory:"):
         raise errors.Invalid("[database] connection: SQLite needs a file: sqlite:////path/of/file")
-    if backend in ("mysql", "mariadb") and "charset" not in url.query:
+    if dialect.name in ("mysql", "mariadb") and "charset" not in url.query:
         url = url.update_query_dict({"charset": "utf8mb4"})
     return url
 
@@ -118,10 +124,13 @@ def _url(connection: str | None) -> sa.URL:
 def _unavailable() -> Iterator[None]:
     try:
         yield
-    except exception.DBConnectionError as exc:
+    except (
+        exception.DBConnectionError,
+        exception.DBNonExistentDatabase,
+        sa.exc.OperationalError,  # What oslo.db knows no name for, such as PostgreSQL's refusals.
+    ) as exc:
+        LOG.error("The database can't be reached: %s", exc)  # Not for users: it names hosts.
         raise errors.Unavailable("the database can't be reached") from exc
-    except exception.DBNonExistentDatabase as exc:
-        raise errors.Unavailable(f"the database does not exist: {exc.database}") from exc
 
 
 def _prepare(engine: sa.Engine) -> None:

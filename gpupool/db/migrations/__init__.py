@@ -30,10 +30,10 @@ def upgrade(connection: sa.Connection) -> None:
     command.upgrade(config, "head")
 
 
-def upgrade_sql(dialect: sa.Dialect) -> str:
-    """Return the SQL that makes the schema in an empty database of ``dialect``."""
+def upgrade_sql(dialect: str) -> str:
+    """Return the SQL that makes the schema in an empty database of ``dialect``, as in a URL."""
     config = _config()
-    config.attributes["dialect"] = dialect.name
+    config.attributes["dialect"] = dialect
     config.output_buffer = io.StringIO()
     command.upgrade(config, "head", sql=True)
     return config.output_buffer.getvalue()

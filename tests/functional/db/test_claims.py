@@ -127,7 +127,7 @@ def test_count_by_state(database: Database) -> None:
 @pytest.mark.parametrize("state", list(ClaimState))
 def test_purge_takes_only_what_ended_long_ago(state: ClaimState, database: Database) -> None:
     with database.writer() as session:
-        old, new, unstamped, held = many(
+        old, _new, unstamped, held = many(
             session,
             {"state": state, "ended_at": make.later(-1)},
             {"state": state, "ended_at": make.NOW},

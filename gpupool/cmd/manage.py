@@ -1,0 +1,71 @@
+"""gpupool-manage: what an operator does to the database."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+from oslo_config import cfg
+from oslo_utils import timeutils
+
+from gpupool import conf as configuration
+from gpupool.db import claims
+from gpupool.db.api import Database
+from gpupool.model import errors
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 1 with the reason on standard error (argparse returns 2)."""
+    conf = cfg.ConfigOpts()
+    configuration.register(conf)
+    conf.register_cli_opt(cfg.SubCommandOpt("command", handler=_add_parsers))
+    try:
+        conf(sys.argv[1:] if args is None else list(args), project="gpupool")
+        conf.command.run(Database.from_conf(conf), conf.command)
+    except (errors.GpupoolError, cfg.Error) as exc:
+        print(f"gpupool-manage: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    commands = subparsers.add_parser("db", help="The database").add_subparsers(required=True)
+    upgrade = commands.add_parser("upgrade", help="Bring the schema to what this gpupool needs")
+    upgrade.add_argument(
+        "--sql", action="store_true", help="Only print the SQL that makes it in an empty database"
+    )
+    upgrade.set_defaults(run=_upgrade)
+    commands.add_parser("version", help="Print the schema's revision").set_defaults(run=_version)
+    check = commands.add_parser("check", help="Fail when the schema is not what this gpupool needs")
+    check.set_defaults(run=_check)
+    purge = commands.add_parser("purge", help="Delete claims that ended long ago")
+    purge.add_argument("--older-than", type=_days, required=True, metavar="DAYS")
+    purge.set_defaults(run=_purge)
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days; allowed: 0 to 99999")
+    return int(text)
+
+
+def _upgrade(database: Database, arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+    if arguments.sql:
+        print(database.upgrade_sql(), end="")
+    else:
+        database.upgrade()
+
+
+def _version(database: Database, _arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+    print(database.version() or "none")
+
+
+def _check(database: Database, _arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+    database.check()
+
+
+def _purge(database: Database, arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+    database.check()
+    older_than = timeutils.utcnow() - timedelta(days=arguments.older_than)
+    with database.writer() as session:
+        print(f"{claims.purge(session, older_than)} claims deleted")

@@ -1,0 +1,85 @@
+"""The database object: where it connects, and what it says when it can't."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gpupool import conf as configuration
+from gpupool.db import pools
+from gpupool.db.api import Database
+from gpupool.model import errors
+from tests.functional.db import make
+from tests.functional.db.conftest import Backend
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "connection is not set; allowed: a SQLAlchemy URL"),
+        ("here", "connection is no SQLAlchemy URL"),
+        ("oracle9://here", "connection is no SQLAlchemy URL"),
+        ("mysql+oursql://here", "connection is no SQLAlchemy URL"),
+        ("postgresql+pg8000://here", "connection needs the package pg8000"),
+        ("sqlite://", "SQLite needs a file"),
+        ("sqlite:///:memory:", "SQLite needs a file"),
+    ],
+)
+def test_urls_that_are_refused(url: str, message: str) -> None:
+    with pytest.raises(errors.Invalid, match=message):
+        Database.from_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql+pymysql://gpupool:secret@127.0.0.1:1/gpupool",
+        "postgresql+psycopg2://gpupool:secret@127.0.0.1:1/gpupool",
+        "sqlite:////nowhere/at/all.db",
+    ],
+)
+@pytest.mark.parametrize("max_retries", [0, 1])
+def test_a_database_that_does_not_answer(url: str, max_retries: int, tmp_path: Path) -> None:
+    file = tmp_path / "gpupool.conf"
+    settings = f"connection = {url}\nmax_retries = {max_retries}\nretry_interval = 0"
+    file.write_text(f"[database]\n{settings}\n")
+    database = Database.from_conf(configuration.new(files=[str(file)]))
+    with pytest.raises(errors.Unavailable, match=r"^the database can't be reached$"):
+        database.check()
+    with (
+        pytest.raises(errors.Unavailable, match=r"^the database can't be reached$"),
+        database.writer() as session,
+    ):
+        pools.create(session, make.pool())
+
+
+def test_two_databases_know_nothing_of_each_other(backend: Backend) -> None:
+    first, second = Database.from_url(backend()), Database.from_url(backend())
+    for database in (first, second):
+        database.upgrade()
+    with first.writer() as session:
+        pool = pools.create(session, make.pool())
+        with second.writer() as other:
+            assert pools.list_(other) == []
+        assert pools.list_(session) == [pool]
+
+
+def test_a_writer_sees_what_was_committed_since_it_began(database: Database) -> None:
+    with database.reader() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            pytest.skip("a transaction of SQLite sees one moment")
+        assert pools.list_(session) == []
+        with database.writer() as other:
+            pool = pools.create(other, make.pool())
+        assert pools.list_(session) == [pool]
+
+
+def test_sqlite_keeps_rules_and_does_not_block_readers(tmp_path: Path) -> None:
+    database = Database.from_url(f"sqlite:///{tmp_path}/gpupool.db")
+    database.upgrade()
+    with database.writer() as session:
+        pools.create(session, make.pool())
+        with database.reader() as other:
+            assert pools.list_(other) == []
+            assert other.execute(sa.text("PRAGMA foreign_keys")).scalar() == 1
+            assert other.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"

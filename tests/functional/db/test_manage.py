@@ -1,0 +1,95 @@
+"""gpupool-manage and gpupool-status, as an operator calls them."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from oslo_utils import timeutils
+
+from gpupool.cmd import manage, status
+from gpupool.db import claims
+from gpupool.db.api import Database
+from gpupool.model.states import ClaimState
+from tests.functional.db import make
+from tests.functional.db.conftest import Backend
+
+
+class Operator:
+    """Calls the commands with one configuration file."""
+
+    def __init__(self, url: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.database = Database.from_url(url)
+        self.file = folder / "gpupool.conf"
+        self.file.write_text(f"[database]\nconnection = {url.replace('%', '%%')}\n")
+        self.capsys = capsys
+
+    def manage(self, *arguments: str) -> tuple[int, str, str]:
+        code = manage.main(["--config-file", str(self.file), "db", *arguments])
+        return code, *self.capsys.readouterr()
+
+    def status(self) -> tuple[int, str]:
+        code = status.main(["--config-file", str(self.file), "upgrade", "check", "--json"])
+        [check] = json.loads(self.capsys.readouterr().out)["checks"]
+        return code, check["details"]
+
+
+@pytest.fixture
+def operator(backend: Backend, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Operator:
+    return Operator(backend(), tmp_path, capsys)
+
+
+def test_upgrade(operator: Operator) -> None:
+    needed = "the database is at revision none, 0001 is needed: run `gpupool-manage db upgrade`"
+    assert operator.manage("version") == (0, "none\n", "")
+    assert operator.manage("check") == (1, "", f"gpupool-manage: {needed}\n")
+    assert operator.manage("purge", "--older-than", "1") == (1, "", f"gpupool-manage: {needed}\n")
+    assert operator.status() == (2, needed)
+    assert operator.manage("upgrade")[:2] == (0, "")
+    assert operator.manage("version") == (0, "0001\n", "")
+    assert operator.manage("check") == (0, "", "")
+    assert operator.status() == (0, None)
+
+
+def test_upgrade_as_sql_touches_nothing(operator: Operator) -> None:
+    code, sql, _ = operator.manage("upgrade", "--sql")
+    assert (code, sql.count("CREATE TABLE")) == (0, 9)
+    assert operator.manage("version") == (0, "none\n", "")
+
+
+def test_purge(operator: Operator) -> None:
+    operator.database.upgrade()
+    ages = {"old": 8, "new": 6}
+    with operator.database.writer() as session:
+        for name, days in ages.items():
+            ended_at = timeutils.utcnow() - timedelta(days=days)
+            make.stored_claim(session, name=name, state=ClaimState.RELEASED, ended_at=ended_at)
+    assert operator.manage("purge", "--older-than", "7") == (0, "1 claims deleted\n", "")
+    with operator.database.reader() as session:
+        assert [claim.name for claim in claims.list_(session)] == ["new"]
+    assert operator.manage("purge", "--older-than", "0") == (0, "1 claims deleted\n", "")
+
+
+@pytest.mark.parametrize("days", ["-1", "1.5", "week", "100000", ""])
+def test_purge_refuses(days: str, operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        operator.manage("purge", f"--older-than={days}")
+    assert f"{days!r} is no number of days; allowed: 0 to 99999" in capsys.readouterr().err
+
+
+def test_commands_that_are_not_there(
+    tmp_path: Path, operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in ([], ["downgrade"]):
+        with pytest.raises(SystemExit, match="2"):
+            operator.manage(*arguments)
+        assert "upgrade" in capsys.readouterr().err
+    assert manage.main(["--config-file", str(tmp_path / "none"), "db", "check"]) == 1
+    assert "Failed to find some config files" in capsys.readouterr().err
+
+
+def test_a_configuration_without_a_database(operator: Operator) -> None:
+    operator.file.write_text("")
+    missing = "[database] connection is not set; allowed: a SQLAlchemy URL"
+    assert operator.manage("check") == (1, "", f"gpupool-manage: {missing}\n")
+    assert operator.status() == (2, missing)
