@@ -24,10 +24,10 @@ def _is_uuid(value: object) -> bool:
     return not isinstance(value, str) or str(uuid.UUID(value)) == value.lower()
 
 
-@_formats.checks("date-time", raises=ValueError)
+@_formats.checks("date-time", raises=(ValueError, OverflowError))
 def _is_time(value: object) -> bool:
     if isinstance(value, str):
-        timeutils.parse_isotime(value)
+        timeutils.normalize_time(timeutils.parse_isotime(value))
     return True
 
 
