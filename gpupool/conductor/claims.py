@@ -62,7 +62,7 @@ def _create(
         profile_id=request.profile,
         host=requests.check_place(session, request, pool),
     )
-    requests.check_possible(session, claim, traits)
+    requests.check_possible(session, claim, pool, traits)
     transaction.wake_queue()
     return _same(claims.create(session, claim), ctxt)
 

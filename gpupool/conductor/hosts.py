@@ -50,21 +50,18 @@ def set_health(transaction: Transaction, host_id: str, health: ClaimHealth) -> N
 
 def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:
     """Return the host, moved to another pool; Conflict while vGPUs are on it."""
-    host, owned = parts.commit(_set_pool, host_id, pool_id)
-    try:
-        parts.inventory.follow(host, owned)
-    except errors.Unavailable as exc:
-        LOG.warning("host %s: its pool is written to Placement later: %s", host.name, exc)
+    host = parts.commit(_set_pool, host_id, pool_id)
+    parts.left.add(host.id)
+    parts.wake_queue()
     return host
 
 
-def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> tuple[Host, list[Device]]:
+def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> Host:
     session = transaction.session
     pools.hold(session, pool_id)
     host = hosts.update(session, host_id, pool_id=pool_id)
     _check_empty(transaction, host)
-    transaction.wake_queue()
-    return host, devices.list_(session, {"host_id": host_id})
+    return host
 
 
 def _check_empty(transaction: Transaction, host: Host) -> None:

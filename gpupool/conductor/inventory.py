@@ -11,6 +11,8 @@ from gpupool.model.host import Host
 from gpupool.placement.provider_tree import ProviderTree
 
 LOG = logging.getLogger(__name__)
+# Pool id, compute node, device without its times.
+Wanted = tuple[str, str, Device]
 
 
 class Inventory:
@@ -22,7 +24,7 @@ class Inventory:
     def __init__(self, tree: ProviderTree) -> None:
         self._tree = tree
         self._hypervisors: dict[str, str] = {}
-        self._written: dict[str, tuple[str, str, Device]] = {}
+        self._written: dict[str, Wanted] = {}
         self._traits: dict[str, frozenset[str]] = {}
 
     @property
@@ -40,18 +42,28 @@ class Inventory:
         Return whether one differed in Placement. Raises Unavailable; what was not written then is
         written by the next report or by the reconciler.
         """
-        hypervisor = self._hypervisors.get(host.id, host.name)
         changed = False
         for device in devices:
-            wanted = (host.pool_id, hypervisor, _lasting(device))
+            wanted = self._wanted(host, device)
             if again or self._written.get(device.id) != wanted:
-                changed |= self._write(host, hypervisor, device)
+                changed |= self._write(host, device)
                 self._written[device.id] = wanted
         return changed
 
-    def _write(self, host: Host, hypervisor: str, device: Device) -> bool:
+    def differs(self, host: Host, devices: Iterable[Device]) -> bool:
+        """Return whether ``follow`` would have something to write."""
+        return any(self._written.get(device.id) != self._wanted(host, device) for device in devices)
+
+    def _wanted(self, host: Host, device: Device) -> Wanted:
+        lasting = replace(device, created_at=None, updated_at=None)
+        return host.pool_id, self._hypervisor(host), lasting
+
+    def _hypervisor(self, host: Host) -> str:
+        return self._hypervisors.get(host.id, host.name)
+
+    def _write(self, host: Host, device: Device) -> bool:
         try:
-            written = self._tree.ensure_device(host.name, hypervisor, host.pool_id, device)
+            written = self._tree.ensure_device(host.name, self._hypervisor(host), host.pool_id, device)
         except (errors.Invalid, errors.Conflict) as exc:
             # This device only: the others of the host go on.
             LOG.warning("device %s of host %s: %s", device.key, host.name, exc)
@@ -68,8 +80,3 @@ class Inventory:
         self._tree.remove_device(device_id)
         self._written.pop(device_id, None)
         self._traits.pop(device_id, None)
-
-
-def _lasting(device: Device) -> Device:
-    """Return ``device`` without its times, which change with every report."""
-    return replace(device, created_at=None, updated_at=None)

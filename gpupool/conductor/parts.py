@@ -11,6 +11,7 @@ from oslo_context.context import RequestContext
 from sqlalchemy.orm import Session
 
 from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.left import Left
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.db import claims, hosts
 from gpupool.db.api import Database
@@ -68,6 +69,7 @@ class Parts:
     placement: PlacementClient
     allocations: Allocations
     inventory: Inventory
+    left: Left
     agents: AgentClient
     notifier: ClaimNotifier
     wake_queue: Callable[[], None]

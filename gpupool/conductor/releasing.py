@@ -18,6 +18,7 @@ from gpupool.model.states import ENDED, AttachmentState, ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
 LOG = logging.getLogger(__name__)
+_WAITING = "its allocations wait to be given back: "
 
 
 def start(transaction: Transaction, claim: Claim, release_to: ClaimState, reason: str = "") -> Claim:
@@ -61,6 +62,7 @@ def finish(transaction: Transaction, claim: Claim) -> Claim:
     return transaction.move(
         claim,
         state,
+        state_reason=_without_waiting(claim.state_reason),
         release_to=None,
         health=ClaimHealth.OK,
         bound_at=None if not ended else claim.bound_at,
@@ -77,7 +79,7 @@ def drop(parts: Parts, gone: Iterable[Vgpu]) -> None:
         try:
             parts.allocations.deallocate(vgpu.id)
         except errors.Unavailable as exc:
-            parts.commit(note, vgpu.claim_id, f"its allocations wait to be given back: {exc}")
+            parts.commit(_note_waiting, vgpu.claim_id, str(exc))
             raise
         parts.commit(_forget, vgpu)
 
@@ -94,6 +96,17 @@ def _forget(transaction: Transaction, vgpu: Vgpu) -> None:
     claim = claims.get(session, vgpu.claim_id)
     if claim.state == ClaimState.RELEASING and not vgpus.list_(session, {"claim_id": claim.id}):
         finish(transaction, claim)
+
+
+def _note_waiting(transaction: Transaction, claim_id: str, why: str) -> None:
+    """Write that Placement keeps a claim from ending, after why it ends at all."""
+    claim = claims.get(transaction.session, claim_id)
+    before = _without_waiting(claim.state_reason)
+    note(transaction, claim_id, f"{before}; {_WAITING}{why}" if before else _WAITING + why)
+
+
+def _without_waiting(reason: str) -> str:
+    return reason.partition(_WAITING)[0].removesuffix("; ")
 
 
 def note(transaction: Transaction, claim_id: str, reason: str) -> None:

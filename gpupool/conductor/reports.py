@@ -10,7 +10,7 @@ from collections import Counter
 
 from oslo_utils import timeutils
 
-from gpupool.conductor import binding, releasing, requests
+from gpupool.conductor import binding, requests
 from gpupool.conductor.desired import desired_state
 from gpupool.conductor.hosts import set_health
 from gpupool.conductor.parts import Parts, Transaction
@@ -31,15 +31,11 @@ LOG = logging.getLogger(__name__)
 def take(parts: Parts, report: HostReport) -> DesiredState:
     """Write what ``report`` says and return what its host should have."""
     _check(report)
-    host, gone = parts.commit(_write, report, parts.conf.conductor.binding_attempts)
+    host, owned, gone = parts.commit(_write, report, parts.conf.conductor.binding_attempts)
     parts.inventory.heard(host, report.hypervisor_hostname or host.name)
-    with parts.database.reader() as session:
-        owned = devices.list_(session, {"host_id": host.id})
-    try:
-        parts.inventory.follow(host, owned)
-        releasing.drop(parts, gone)
-    except errors.Unavailable as exc:
-        LOG.warning("host %s: Placement follows later: %s", host.name, exc)
+    if gone or parts.inventory.differs(host, owned):
+        parts.left.add(host.id, gone)
+        parts.wake_queue()
     with parts.database.reader() as session:
         return desired_state(session, hosts.get(session, host.id))
 
@@ -55,8 +51,10 @@ def _check(report: HostReport) -> None:
             raise errors.Invalid(f"device {device.key} reports less than 0 MiB; allowed: 0 or more")
 
 
-def _write(transaction: Transaction, report: HostReport, attempts: int) -> tuple[Host, list[Vgpu]]:
-    """Return the host, and the vGPUs that have left it; ``attempts`` as for binding.refused."""
+def _write(
+    transaction: Transaction, report: HostReport, attempts: int
+) -> tuple[Host, list[Device], list[Vgpu]]:
+    """Return the host, its devices, the vGPUs that left it; ``attempts`` as for binding.refused."""
     host = _write_host(transaction, report)
     _write_devices(transaction, host, report)
     held = vgpus.list_(transaction.session, {"host_id": host.id})
@@ -73,7 +71,7 @@ def _write(transaction: Transaction, report: HostReport, attempts: int) -> tuple
         and vgpu.generation <= report.generation
         and vgpu.id not in listed
     ]
-    return host, gone
+    return host, devices.list_(transaction.session, {"host_id": host.id}), gone
 
 
 def _write_host(transaction: Transaction, report: HostReport) -> Host:

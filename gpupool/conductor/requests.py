@@ -126,22 +126,22 @@ def _check_device(session: Session, device_id: str, pool: Pool) -> None:
         raise errors.Invalid(f"device {device_id} is not in pool {pool.name}")
 
 
-def check_possible(session: Session, claim: Claim, traits: Traits) -> None:
-    """Raise Invalid when no device of the claim's pool could hold it even if nothing else were there.
+def check_possible(session: Session, claim: Claim, pool: Pool, traits: Traits) -> None:
+    """Raise Invalid when no device of ``pool`` could hold the claim even if nothing else were there.
 
     A pool that has no devices yet says nothing about what it may hold: the claim waits.
     """
-    rooms = room.rooms(session, claim.pool_id, traits)
+    rooms = room.rooms(session, pool.id, traits)
     if not rooms:
         return
     largest = max(each.memory_total for each in rooms)
     if claim.memory_mib > largest:
         raise errors.Invalid(
-            f"memory_mib is {claim.memory_mib}; the largest device of the pool has {largest}"
+            f"memory_mib is {claim.memory_mib}; the largest device of pool {pool.name} has {largest}"
         )
     outcome = plan(PoolView(rooms), claim)
     if isinstance(outcome, NoRoom) and outcome.impossible:
-        raise errors.Invalid(f"the pool could never hold it: {outcome.reason}")
+        raise errors.Invalid(f"pool {pool.name} could never hold it: {outcome.reason}")
 
 
 def claim_of(

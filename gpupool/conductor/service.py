@@ -6,8 +6,9 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from gpupool.conductor import claims, hosts, pools, queue, reconciler
+from gpupool.conductor import claims, hosts, pools, queue, reconciler, settling
 from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.left import Left
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.parts import Parts
@@ -32,8 +33,8 @@ class Conductor:
         transport: oslo_messaging.Transport,
     ) -> None:
         settings = conf.conductor
-        self._queue = Periodic("queue", self._tick, settings.queue_interval)
-        self._reconciler = Periodic("reconciler", self._reconcile, settings.reconcile_interval)
+        self._queue = Periodic("queue", self.tick, settings.queue_interval)
+        self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
         self._transport = transport
         self._since = timeutils.utcnow()
         self.parts = Parts(
@@ -42,6 +43,7 @@ class Conductor:
             placement=placement,
             allocations=Allocations(placement),
             inventory=Inventory(ProviderTree(placement)),
+            left=Left(),
             agents=AgentClient(transport),
             notifier=ClaimNotifier(conf),
             wake_queue=self._queue.wake,
@@ -65,10 +67,13 @@ class Conductor:
         self._queue.stop()
         self._reconciler.stop()
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Do once what the queue's thread does: leases, silent hosts, Placement's news, the queue."""
         claims.expire(self.parts)
         hosts.mark_silent(self.parts, self._since)
+        settling.settle(self.parts)
         queue.serve(self.parts)
 
-    def _reconcile(self) -> None:
+    def reconcile(self) -> None:
+        """Do once what the reconciler's thread does."""
         reconciler.reconcile(self.parts)

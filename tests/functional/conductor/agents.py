@@ -22,7 +22,7 @@ from gpupool.rpc.conductor import ConductorClient
 
 
 class SimulatedAgent:
-    """Reports and converges when told by the test; ``error`` makes it refuse every vGPU and attachment."""
+    """Reports and converges when the test says so; with ``error`` it refuses everything."""
 
     def __init__(
         self, conductor: ConductorClient, host: str, *, devices: int = 2, memory_mib: int = 4096

@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 
 from gpupool.db.api import Database
+from gpupool.placement import names
 from tests.functional.conductor.lab import Lab, new_conf
-from tests.functional.placement.faults import FaultyPlacement
+from tests.functional.placement.faults import FaultyPlacement, answering
+
+
+class Placement(FaultyPlacement):
+    def go(self, status: str) -> None:
+        """Answer nothing but ``status`` from now on."""
+        self.fault = answering(status)
+
+    def come_back(self) -> None:
+        self.fault = None
+        self.after = False
 
 
 @pytest.fixture(scope="session")
@@ -30,22 +41,33 @@ def database(template: Path, tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture
-def placement(tmp_path: Path) -> Iterator[FaultyPlacement]:
-    """The real Placement service, in front of which a test may put faults."""
-    service = FaultyPlacement(tmp_path / "placement")
+@pytest.fixture(scope="session")
+def placement_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Placement]:
+    service = Placement(tmp_path_factory.mktemp("placement"))
     yield service
     service.close()
 
 
 @pytest.fixture
-def lab(database: Database, placement: FaultyPlacement) -> Iterator[Lab]:
+def placement(placement_of_all: Placement) -> Iterator[Placement]:
+    """The real Placement service, empty, in front of which a test may put faults."""
+    yield placement_of_all
+    placement_of_all.come_back()
+    client = placement_of_all.client()
+    for provider in client.providers_with(names.MARK):
+        for consumer in client.provider_allocations(provider.id):
+            client.delete_allocation(consumer)
+        client.delete_provider(provider.id)
+
+
+@pytest.fixture
+def lab(database: Database, placement: Placement) -> Iterator[Lab]:
     lab = Lab(new_conf(), database, placement.client())
     yield lab
     lab.close()
 
 
 @pytest.fixture
-def threads(database: Database, placement: FaultyPlacement) -> Iterator[Lab]:
+def threads(database: Database, placement: Placement) -> Iterator[Lab]:
     """As lab; the test starts and stops the conductor's own server and threads."""
     return Lab(new_conf(queue_interval=1), database, placement.client())

@@ -1,4 +1,4 @@
-"""The real parts around a conductor under test: database, Placement, messages. Only agents are simulated."""
+"""The real parts around a conductor under test: database, Placement, messages; agents are simulated."""
 
 import uuid
 from collections.abc import Sequence
@@ -8,12 +8,14 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
-from gpupool.conductor import pools, queue, reconciler
+from gpupool.conductor import pools
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.service import Conductor
-from gpupool.db import claims, devices, vgpus
+from gpupool.db import claims, devices, hosts, vgpus
 from gpupool.db.api import Database
 from gpupool.model.claim import Claim, ClaimRequest
+from gpupool.model.device import Device
+from gpupool.model.host import Host
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
 from gpupool.placement.client import PlacementClient
@@ -61,7 +63,7 @@ class Lab:
     def agent(self, **kwargs: Any) -> SimulatedAgent:
         """Return a host of two devices that has reported."""
         agent = SimulatedAgent(self.client, f"host-{uuid.uuid4().hex[:8]}", **kwargs)
-        agent.look()
+        self.look(agent)
         return agent
 
     def create(self, **wishes: Any) -> Claim:
@@ -73,30 +75,47 @@ class Lab:
         """Return a claim bound on the host of ``agent``."""
         claim = self.create(**wishes)
         self.serve()
-        agent.look()
+        self.look(agent)
         return self.claim(claim)
 
+    def release(self, claim: Claim) -> Claim:
+        return self.client.release_claim(self.ctxt, claim.id)
+
     def serve(self) -> None:
-        queue.serve(self.parts)
+        self.conductor.tick()
 
     def reconcile(self) -> None:
-        reconciler.reconcile(self.parts)
+        self.conductor.reconcile()
+
+    def look(self, *agents: SimulatedAgent) -> None:
+        """Let agents report and converge, and the conductor do what that leaves."""
+        for agent in agents:
+            agent.look()
+        self.serve()
 
     def settle(self, *agents: SimulatedAgent) -> None:
         """Let everybody do all there is to do."""
         self.reconcile()
-        for _ in range(2):
+        for _ in range(3):
             self.serve()
-            for agent in agents:
-                agent.look()
+            self.look(*agents)
 
     def claim(self, claim: Claim) -> Claim:
         with self.database.reader() as session:
             return claims.get(session, claim.id)
 
+    def host(self, agent: SimulatedAgent) -> Host:
+        with self.database.reader() as session:
+            return hosts.get_by_name(session, agent.host)
+
+    def devices(self, agent: SimulatedAgent) -> list[Device]:
+        """Return the devices of a host, by key."""
+        with self.database.reader() as session:
+            return devices.list_(session, {"host_id": self.host(agent).id}, sort=[("key", "asc")])
+
     def vgpus(self, **filters: object) -> list[Vgpu]:
         with self.database.reader() as session:
-            return vgpus.list_(session, filters)
+            return vgpus.list_(session, filters, sort=[("claim_id", "asc"), ("index", "asc")])
 
     def allocated(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return amounts by class by device by consumer: all that Placement holds on known devices."""
