@@ -1,0 +1,300 @@
+"""Every `openstack gpu` command against a real service: good and bad input."""
+
+import importlib.metadata
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("empty")
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+def claim(openstack, name: str, *more: str) -> str:
+    """Create a claim of 10 % and 100 MiB; return its id."""
+    line = f"gpu claim create --name {name} --compute 10 --memory-mib 100"
+    return openstack.json(line, *more)["id"]
+
+
+def test_no_other_plugin_has_these_commands() -> None:
+    ours = importlib.metadata.distribution("gpupool").entry_points
+    names = {one.name for one in ours if one.group == "openstack.gpu_pool.v1"}
+    assert {"gpu_run", "gpu_claim_create", "gpu_pool_list"} <= names
+    groups = [
+        group for group in importlib.metadata.entry_points().groups if group.startswith("openstack.")
+    ]
+    others = {
+        one.name
+        for group in groups
+        for one in importlib.metadata.entry_points(group=group)
+        if one.dist and one.dist.name != "gpupool"
+    }
+    assert others, "no other plug-in is installed; this shows nothing"
+    assert not {name for name in others if name == "gpu" or name.startswith("gpu_")}
+
+
+def test_pools(openstack) -> None:
+    made = openstack.json("gpu pool create lab --description", "two racks")
+    assert (made["name"], made["description"]) == ("lab", "two racks")
+    assert openstack.json("gpu pool show lab") == made == openstack.json(f"gpu pool show {made['id']}")
+    assert {"default", "lab"} <= {row["Name"] for row in openstack.json("gpu pool list")}
+    assert "Created" in openstack.json("gpu pool list --long")[0]
+    openstack("gpu pool set lab --name lab2 --description", "three racks")
+    assert openstack.json("gpu pool show lab2")["description"] == "three racks"
+    assert "name" in openstack.refused("gpu pool create lab2")
+    assert "nothing to change; give one of --name, --description" in openstack.refused(
+        "gpu pool set lab2"
+    )
+    openstack("gpu pool delete lab2")
+    assert "lab2" in openstack.refused("gpu pool show lab2")
+
+
+def test_delete_goes_on_after_an_error(openstack) -> None:
+    for name in ("one", "two"):
+        openstack(f"gpu pool create {name}")
+    said = openstack.refused("gpu pool delete one none two")
+    assert "none: " in said
+    assert "1 of 3 pools could not be deleted" in said
+    assert {row["Name"] for row in openstack.json("gpu pool list")} == {"default"}
+
+
+def test_hosts(openstack) -> None:
+    hosts = openstack.json("gpu host list")
+    assert sorted((row["Name"], row["State"], row["Pool"]) for row in hosts) == [
+        ("sim-a", "up", "default"),
+        ("sim-b", "up", "default"),
+    ]
+    assert all(row["Simulated"] is True for row in hosts)
+    assert openstack.json("gpu host list --state down") == []
+    shown = openstack.json("gpu host show sim-a")
+    assert shown["id"] in {row["ID"] for row in hosts}
+    openstack("gpu pool create apart")
+    openstack("gpu host set sim-b --pool apart")
+    assert [row["Name"] for row in openstack.json("gpu host list --pool apart")] == ["sim-b"]
+    both = openstack.json("gpu host list --pool apart --pool default --sort name:desc --long")
+    assert [row["Name"] for row in both] == ["sim-b", "sim-a"]
+    openstack("gpu host set sim-b --pool default")
+    openstack("gpu pool delete apart")
+    assert "sim-a" in openstack.refused("gpu host delete sim-a")
+    assert "sim-x" in openstack.refused("gpu host show sim-x")
+    assert "nopool" in openstack.refused("gpu host set sim-a --pool nopool")
+    assert "arguments are required: --pool" in openstack.refused("gpu host set sim-a", code=2)
+
+
+def test_devices(openstack) -> None:
+    devices = openstack.json("gpu device list")
+    assert len(devices) == 4
+    assert {(row["Compute granted"], row["Memory"]) for row in devices} == {(0, 4096)}
+    assert len(openstack.json("gpu device list --host sim-a --long")) == 2
+    shown = openstack.json("gpu device show sim-a/ref-1")
+    assert (shown["host"], shown["key"], shown["simulated"]) == ("sim-a", "ref-1", True)
+    openstack("gpu device set --disable --reason", "the fan", "sim-a/ref-1")
+    assert [row["ID"] for row in openstack.json("gpu device list --disabled")] == [shown["id"]]
+    assert openstack.json("gpu device show", shown["id"])["disabled_reason"] == "the fan"
+    openstack("gpu device set --enable", shown["id"])
+    assert len(openstack.json("gpu device list --enabled")) == 4
+    assert "2 devices are named 'ref-0'; give one id of: " in openstack.refused("gpu device show ref-0")
+    assert "no device with the id or name 'sim-a/x'" in openstack.refused("gpu device show sim-a/x")
+    assert "--reason goes with --disable" in openstack.refused(
+        "gpu device set --enable --reason x ref-0"
+    )
+    assert "one of the arguments --enable --disable" in openstack.refused("gpu device set ref-0", code=2)
+
+
+def test_people_see_units(openstack) -> None:
+    lines = openstack("gpu device list -c Host -c Key -c Enabled -c Memory", "-c", "Compute granted").out
+    row = next(line for line in lines.splitlines() if "sim-b" in line and "ref-0" in line)
+    assert [cell.strip() for cell in row.strip("|").split("|")] == [
+        "sim-b",
+        "ref-0",
+        "yes",
+        "0 %",
+        "4 GiB",
+    ]
+
+
+def test_profiles(openstack) -> None:
+    made = openstack.json("gpu profile create small --compute 5 --memory-mib 64 --count 2 --priority 70")
+    assert (made["compute"], made["memory_mib"], made["count"]) == (5, 64, 2)
+    assert openstack.json("gpu profile show small") == made
+    assert [row["Name"] for row in openstack.json("gpu profile list")] == ["small"]
+    wanted = openstack.json("gpu claim create --profile small --compute 6 --wait")
+    assert (wanted["compute"], wanted["memory_mib"], wanted["count"]) == (6, 64, 2)
+    assert (wanted["state"], wanted["priority"], wanted["profile_id"]) == ("bound", 70, made["id"])
+    openstack("gpu profile delete small")
+    assert "small" in openstack.refused("gpu profile delete small")
+    assert "compute is 101; allowed: 1 to 100 (HTTP 400)" in openstack.refused(
+        "gpu profile create large --compute 101 --memory-mib 64"
+    )
+    assert "required: --memory-mib" in openstack.refused("gpu profile create x --compute 1", code=2)
+
+
+def test_the_life_of_a_claim(openstack) -> None:
+    made = openstack("gpu claim create --name mine --compute 25 --memory-mib 512 --wait -f json")
+    assert made.err.splitlines()[-1] == f"claim {made.json['id']} is bound"
+    assert (made.json["state"], made.json["compute"], made.json["memory_mib"]) == ("bound", 25, 512)
+    ident = made.json["id"]
+    assert openstack.json("gpu claim show mine")["id"] == ident
+    openstack("gpu claim set mine --name yours --priority 60 --lease-end 2099-01-01T00:00:00+01:00")
+    shown = openstack.json("gpu claim show", ident)
+    assert (shown["name"], shown["priority"]) == ("yours", 60)
+    assert shown["lease_end"].startswith("2098-12-31T23:00:00")
+    vgpu = openstack.json("gpu vgpu list --claim yours --long")
+    assert [(row["Claim"], row["State"], row["Compute"], row["Memory"]) for row in vgpu] == [
+        (ident, "active", 25, 512)
+    ]
+    assert openstack.json("gpu vgpu show", vgpu[0]["ID"])["device_id"] == vgpu[0]["Device"]
+    assert [row["ID"] for row in openstack.json("gpu vgpu list --device", vgpu[0]["Device"])] == [
+        vgpu[0]["ID"]
+    ]
+    usage = openstack.json("gpu usage show")[0]
+    assert (usage["Compute granted"], usage["Memory granted"], usage["Memory total"]) == (25, 512, 16384)
+    assert openstack.json("gpu usage show --by project")[0]["Compute granted"] == 25
+    openstack("gpu claim delete yours --wait")
+    assert openstack.json("gpu claim show", ident)["state"] == "released"
+    assert openstack.json("gpu vgpu list") == []
+    assert "released" in openstack.refused("gpu claim delete", ident)
+
+
+def test_lists_of_claims(openstack) -> None:
+    ids = [claim(openstack, name, "--wait") for name in ("a", "b", "c")]
+    bound = "gpu claim list --state bound --sort name"
+    assert [row["ID"] for row in openstack.json(bound)] == ids
+    assert [row["ID"] for row in openstack.json(f"{bound}:desc --limit 2")] == ids[:0:-1]
+    assert [row["ID"] for row in openstack.json(f"{bound} --marker", ids[0])] == ids[1:]
+    assert [row["ID"] for row in openstack.json("gpu claim list --name b --long")] == [ids[1]]
+    assert len(openstack.json("gpu claim list --state bound --all-projects --pool default")) == 3
+    assert openstack.json("gpu claim list --project nobody") == []
+    assert "nopool" in openstack.refused("gpu claim list --pool nopool")
+    assert "marker" in openstack.refused("gpu claim list --marker", NOWHERE)
+    assert "sort" in openstack.refused("gpu claim list --sort colour")
+    assert "'up' is no direction" in openstack.refused("gpu claim list --sort name:up", code=2)
+    assert "invalid choice: 'lost'" in openstack.refused("gpu claim list --state lost", code=2)
+
+
+def test_a_name_must_be_unique_to_be_taken(openstack) -> None:
+    twins = [claim(openstack, "twin"), claim(openstack, "twin")]
+    said = openstack.refused("gpu claim show twin")
+    assert "2 claims are named 'twin'; give one id of: " in said
+    assert all(ident in said for ident in twins)
+    openstack("gpu claim delete --wait", twins[0])
+    assert openstack.json("gpu claim show twin")["id"] == twins[1]
+    assert "no claim with the id or name 'other'" in openstack.refused("gpu claim show other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("--compute 0 --memory-mib 1", "compute is 0; allowed: 1 to 100"),
+        ("--compute 101 --memory-mib 1", "compute is 101; allowed: 1 to 100"),
+        ("--compute 1 --memory-mib 0", "memory_mib is 0; allowed: 1 to"),
+        ("--compute 1 --memory-mib -5", "memory_mib is -5; allowed: 1 to"),
+        ("--compute 1 --memory-mib 4097", "4096"),
+        ("--compute 1", "memory"),
+        ("--compute 1 --memory-mib 1 --count 0", "count is 0; allowed: 1 to 1024"),
+        ("--compute 1 --memory-mib 1 --priority 101", "priority is 101; allowed: 0 to 100"),
+        ("--compute 1 --memory-mib 1 --required-trait CUSTOM_NO_SUCH", "CUSTOM_NO_SUCH"),
+        (
+            "--compute 1 --memory-mib 1 --required-trait lower",
+            "required_traits[0] is 'lower'; allowed: a trait",
+        ),
+        ("--compute 1 --memory-mib 1 --tier dedicated", "dedicated"),
+        ("--compute 1 --memory-mib 1 --pool nopool", "nopool"),
+        ("--compute 1 --memory-mib 1 --tier local --host nohost", "nohost"),
+        ("--profile none", "none"),
+        (f"--compute 1 --memory-mib 1 --tier dedicated --device {NOWHERE}", NOWHERE),
+        (
+            "--compute 1 --memory-mib 1 --tier dedicated --device sim-a/x",
+            "no device with the id or name",
+        ),
+        ("--compute 1 --memory-mib 1 --lease-end 2001-01-01T00:00:00", "2001"),
+        ("--compute 1 --memory-mib 1 --timeout 3", "--timeout goes with --wait"),
+    ],
+)
+def test_a_claim_that_cannot_be(openstack, arguments: str, why: str) -> None:
+    before = len(openstack.json("gpu claim list"))
+    assert why in openstack.refused(f"gpu claim create {arguments}")
+    assert len(openstack.json("gpu claim list")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("--compute much --memory-mib 1", "argument --compute: invalid int value: 'much'"),
+        ("--compute 1 --memory-mib 1 --tier best", "argument --tier: invalid choice: 'best'"),
+        ("--compute 1 --memory-mib 1 --lease-end soon", "argument --lease-end: 'soon' is no time"),
+        ("--compute 1 --memory-mib 1 --wait --timeout 0", "'0' is not a number of seconds above 0"),
+    ],
+)
+def test_a_command_line_that_cannot_be(openstack, arguments: str, why: str) -> None:
+    assert why in openstack.refused(f"gpu claim create {arguments}", code=2)
+
+
+def test_waiting_for_room_ends_with_the_time(openstack) -> None:
+    device = openstack.json("gpu device list --host sim-a")[0]["ID"]
+    whole = (
+        "--tier",
+        "dedicated",
+        "--device",
+        device,
+        "--compute",
+        "100",
+        "--memory-mib",
+        "10",
+        "--wait",
+    )
+    first = openstack.json("gpu claim create", *whole)
+    said = openstack.refused("gpu claim create --name second", *whole, "--timeout", "0.5")
+    assert "is queued" in said
+    assert "not bound after 0.5 s; it stays as it is" in said
+    openstack("gpu claim delete", first["id"])
+    waiting = openstack.json("gpu claim show second")
+    assert waiting["state"] in ("queued", "allocating", "binding", "bound")
+
+
+def test_a_disabled_device_takes_no_claim(openstack) -> None:
+    openstack("gpu device set --disable sim-b/ref-0")
+    try:
+        place = ("--tier", "dedicated", "--device", "sim-b/ref-0", "--wait", "--timeout", "0.5")
+        assert "is queued" in openstack.refused("gpu claim create --compute 1 --memory-mib 1", *place)
+    finally:
+        openstack("gpu device set --enable sim-b/ref-0")
+
+
+def test_attachments(openstack) -> None:
+    ident = claim(openstack, "mine", "--wait")
+    made = openstack.json("gpu attachment create --claim mine --kind container --wait")
+    assert (made["state"], made["claim_id"]) == ("ready", ident)
+    assert made["cdi_device"] == f"gpupool.org/vgpu={made['id']}"
+    other = openstack.json("gpu attachment create --claim mine --kind process --wait")
+    assert set(other["environment"]) == {"GPUPOOL_SOCKET", "GPUPOOL_TICKET", "LD_LIBRARY_PATH"}
+    rows = openstack.json("gpu attachment list --claim mine --state ready --long")
+    assert {row["ID"] for row in rows} == {made["id"], other["id"]}
+    assert [row["ID"] for row in openstack.json("gpu attachment list --kind process")] == [other["id"]]
+    assert openstack.json("gpu attachment show", made["id"])["cdi_device"] == made["cdi_device"]
+    assert openstack.json("gpu session list --attachment", made["id"], "--all-projects") == []
+    openstack("gpu attachment delete", made["id"], other["id"])
+    assert made["id"] in openstack.refused("gpu attachment delete", made["id"], NOWHERE)
+    assert "nohost" in openstack.refused("gpu attachment create --claim mine --host nohost")
+    assert "the following arguments are required: --claim" in openstack.refused(
+        "gpu attachment create", code=2
+    )
+
+
+def test_a_claim_that_is_not_bound_is_not_attached(openstack) -> None:
+    ident = claim(openstack, "mine", "--wait")
+    openstack("gpu claim delete mine --wait")
+    assert "released" in openstack.refused("gpu attachment create --claim", ident)
+
+
+def test_a_foreign_claim_is_not_there(openstack, service) -> None:
+    ident = claim(openstack, "mine", "--wait")
+    stranger = service.client(X_Project_Id="p2", X_User_Id="u2", X_Roles="member,reader")
+    assert list(stranger.list("claims", {"name": "mine"})) == []
+    for work in (
+        lambda: stranger.get("claims", ident),
+        lambda: stranger.delete("claims", ident),
+        lambda: stranger.create("attachments", {"claim_id": ident, "kind": "process"}),
+    ):
+        with pytest.raises(Exception, match=f"claim {ident} not found") as caught:
+            work()
+        assert caught.value.status == 404
+    assert openstack.json("gpu claim show", ident)["state"] == "bound"

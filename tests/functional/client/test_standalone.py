@@ -1,0 +1,148 @@
+"""gpupool-standalone as a process: how it starts, ends, and goes on."""
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.functional.client.conftest import COMMAND, Service, running
+
+pytestmark = pytest.mark.usefixtures("native")
+SMALL = ("--hosts", "1", "--devices", "1", "--memory-mib", "256")
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def bound_claim(service: Service) -> str:
+    client = service.client()
+    claim = client.create("claims", {"compute": 50, "memory_mib": 100})
+    while claim["state"] != "bound":
+        time.sleep(0.05)
+        claim = client.get("claims", claim["id"])
+    return claim["id"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_all(tmp_path: Path, signum: signal.Signals) -> None:
+    with running(tmp_path / "state", *SMALL) as service:
+        port = int(service.api.rpartition(":")[2])
+        run_dir = (tmp_path / "state" / "run").readlink()
+        assert run_dir.is_dir()
+        assert service.stop(signum) == 0
+    assert service.process.stderr.read() == ""
+    assert not run_dir.exists()
+    assert not (tmp_path / "state" / "endpoints.json").exists()
+    with socket.socket() as free:
+        assert free.connect_ex(("127.0.0.1", port)) != 0
+    # Every process of it would be of its session.
+    left = subprocess.run(["pgrep", "-s", str(service.process.pid)], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def test_it_says_what_to_try(tmp_path: Path) -> None:
+    command = [
+        *COMMAND,
+        "--state-dir",
+        str(tmp_path),
+        "--cdi-dir",
+        str(tmp_path / "cdi"),
+        "--port",
+        "0",
+        *SMALL,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        said = []
+        while "Ctrl-C" not in "".join(said):
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            said.append(line)
+        text = "".join(said)
+        endpoint = text.partition("OS_ENDPOINT=")[2].splitlines()[0]
+        assert f"API    {endpoint} " in text
+        assert f"state  {tmp_path}\n" in text
+        assert Path(text.partition("log    ")[2].splitlines()[0]).is_file()
+        process.terminate()
+        output, error = process.communicate(timeout=30)
+    assert output == "Stopping ...\n"
+    assert error == ""
+    assert process.returncode == 0
+
+
+def test_a_restart_goes_on(tmp_path: Path) -> None:
+    with running(tmp_path, *SMALL) as service:
+        claim_id = bound_claim(service)
+        vgpus = list(service.client().list("vgpus"))
+    with running(tmp_path, *SMALL) as service:
+        client = service.client()
+        assert client.get("claims", claim_id)["state"] == "bound"
+        assert [item["id"] for item in client.list("vgpus")] == [item["id"] for item in vgpus]
+        assert [item["compute_granted"] for item in client.list("devices")] == [50]
+        client.delete("claims", claim_id)
+        while client.get("claims", claim_id)["state"] != "released":
+            time.sleep(0.05)
+
+
+def test_a_killed_one_goes_on(tmp_path: Path) -> None:
+    with running(tmp_path, *SMALL) as service:
+        claim_id = bound_claim(service)
+        attachment = service.client().create("attachments", {"claim_id": claim_id, "kind": "process"})
+        run_dir = (tmp_path / "run").readlink()
+        assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+    (tmp_path / "endpoints.json").unlink()
+    with running(tmp_path, *SMALL) as service:
+        client = service.client()
+        assert client.get("claims", claim_id)["state"] == "bound"
+        assert (tmp_path / "run").readlink() == run_dir
+        while (found := client.get("attachments", attachment["id"]))["state"] != "ready":
+            time.sleep(0.05)
+        assert Path(found["environment"]["GPUPOOL_SOCKET"]).is_relative_to(run_dir)
+
+
+def test_two_of_one_state_folder(tmp_path: Path) -> None:
+    with running(tmp_path, *SMALL) as service:
+        second = run("--state-dir", str(tmp_path), "--port", "0")
+        assert second.returncode == 1
+        assert second.stderr == (
+            f"gpupool-standalone: gpupool-standalone runs already in {tmp_path}, as process"
+            f" {service.process.pid}; stop it, or choose another folder by --state-dir\n"
+        )
+        assert list(service.client().list("hosts"))
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = run("--state-dir", str(tmp_path), "--port", str(port), *SMALL)
+    assert said.returncode == 1
+    assert said.stderr == (
+        f"gpupool-standalone: port {port} is in use; choose another by --port (0: any free one)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--port", "65536"], "argument --port: '65536' is not allowed; allowed: 0 to 65535"),
+        (["--hosts", "0"], "argument --hosts: '0' is not allowed; allowed: 1 to 26"),
+        (["--devices", "many"], "argument --devices: 'many' is not allowed; allowed: 0 to 64"),
+        (["--memory-mib", "-1"], "argument --memory-mib: '-1' is not allowed; allowed: 1 to 1048576"),
+    ],
+)
+def test_a_command_line_that_cannot_be(arguments: list[str], why: str) -> None:
+    said = run(*arguments)
+    assert said.returncode == 2
+    assert why in said.stderr
+
+
+def test_a_state_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = run("--state-dir", str(tmp_path / "file"))
+    assert said.returncode == 1
+    assert f"the state folder {tmp_path / 'file'} cannot be used: File exists" in said.stderr
