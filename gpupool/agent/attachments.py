@@ -51,7 +51,8 @@ class Attachments:
         before = self._report(one) if one.server else None
         one.spec, one.error = spec, ""
         try:
-            (self._folders.attachments / spec.id).touch(mode=0o600)
+            if spec.id not in self.ids():
+                (self._folders.attachments / spec.id).touch(mode=0o600)
             self._sessions.allow(spec.id)
             self._serve(one)
             if spec.kind is AttachmentKind.CONTAINER:

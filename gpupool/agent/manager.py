@@ -21,6 +21,8 @@ from gpupool.model.report import AttachmentSpec, DesiredState, HostReport, VgpuS
 
 LOG = logging.getLogger(__name__)
 VERSION = importlib.metadata.version("gpupool")
+# The thread may be waiting for a conductor that does not answer; it changes nothing any more.
+STOP_SECONDS = 1.0
 
 
 class Conductor(Protocol):
@@ -42,6 +44,7 @@ class AgentManager:
         self._sessions = Sessions(conf, self._folders, self._vgpus)
         self._attachments = Attachments(self._folders, self._vgpus, self._sessions)
         self._generation = 0
+        self._desired: DesiredState | None = None
         self._unheard = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -70,7 +73,8 @@ class AgentManager:
         """Stop converging and open no more sessions; those that live go on unless told otherwise."""
         self._stopping.set()
         self._wake.set()
-        with self._applying:  # not for the thread: it may wait for a conductor that does not answer
+        self._thread.join(STOP_SECONDS)
+        with self._applying:
             self._attachments.stop()
         if end_sessions:
             self._sessions.end_all()
@@ -133,7 +137,9 @@ class AgentManager:
 
     def _apply(self, desired: DesiredState) -> bool:
         """Make the host as desired; return whether there is something new to report."""
-        record.write(self._folders.desired, desired)
+        if desired != self._desired:
+            record.write(self._folders.desired, desired)
+            self._desired = desired
         changed = self._remove(desired)
         for vgpu in desired.vgpus:
             changed |= self._make_vgpu(vgpu)

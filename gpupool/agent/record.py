@@ -27,7 +27,10 @@ def write(path: Path, value: Any) -> None:
 def read(path: Path, cls: type[T]) -> T | None:
     """Return the ``cls`` at ``path``; None when there is none or, with a warning, none that is whole."""
     try:
-        return wire.load(cls, json.loads(path.read_text()))
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object")
+        return wire.load(cls, content)
     except FileNotFoundError:
         return None
     except (errors.Invalid, ValueError) as exc:

@@ -6,6 +6,7 @@ that was killed at any point finds each again, or its trace to clean up. Session
 
 import logging
 import os
+import pwd
 import select
 import socket
 import subprocess
@@ -51,6 +52,7 @@ class Sessions:
 
     def __init__(self, conf: cfg.ConfigOpts, folders: Folders, vgpus: Vgpus) -> None:
         self._options = conf.agent
+        _check_user(conf.agent.worker_user)
         self._folders = folders
         self._vgpus = vgpus
         self._lock = threading.Lock()
@@ -265,3 +267,13 @@ class Sessions:
                 ended = [key for key, one in self._live.items() if one.pidfd in ready]
             for session_id in ended:
                 self._finish(session_id)
+
+
+def _check_user(name: str | None) -> None:
+    """Raise Invalid unless workers can run as ``name``."""
+    if name is None:
+        return
+    if os.geteuid() != 0:
+        raise errors.Invalid("[agent] worker_user is set, but only root may choose another user")
+    if name not in {entry.pw_name for entry in pwd.getpwall()}:
+        raise errors.Invalid(f"[agent] worker_user names {name}; allowed: users of this host")

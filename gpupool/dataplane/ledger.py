@@ -26,9 +26,9 @@ HEADER = struct.Struct("<IIIIQIIQ24x")
 SLOT = struct.Struct("<QQI44x")
 SIZE = HEADER.size + SLOTS * SLOT.size
 
+# lost, memory_limit, compute: what the agent alone may change
+_TERMS = struct.Struct("<IQI")
 _LOST_OFFSET = 12
-_LIMITS = struct.Struct("<QI")
-_LIMITS_OFFSET = 16
 _OPEN_AT = struct.Struct("<Q")
 _OPEN_AT_OFFSET = 32
 _BUSY_OFFSET = 8
@@ -88,15 +88,15 @@ class Ledger:
     def limits(self) -> Limits:
         """Return the limits, within what a vGPU can have at all."""
         with self._file() as descriptor:
-            memory, compute = _read(descriptor, _LIMITS, _LIMITS_OFFSET)
+            _, memory, compute = _read(descriptor, _TERMS, _LOST_OFFSET)
         return Limits(compute=min(max(compute, 1), 100), memory_mib=memory // MIB)
 
     def set_limits(self, limits: Limits) -> None:
         """Change the limits; workers follow at once. Memory in use stays in use. Lost is found again."""
+        wanted = (0, limits.memory_mib * MIB, limits.compute)
         with self._file() as descriptor:
-            packed = _LIMITS.pack(limits.memory_mib * MIB, limits.compute)
-            os.pwrite(descriptor, packed, _LIMITS_OFFSET)
-            os.pwrite(descriptor, bytes(4), _LOST_OFFSET)
+            if _read(descriptor, _TERMS, _LOST_OFFSET) != wanted:
+                os.pwrite(descriptor, _TERMS.pack(*wanted), _LOST_OFFSET)
 
     def set_lost(self) -> None:
         """Tell every worker that the vGPU is being taken away."""
@@ -111,7 +111,7 @@ class Ledger:
     def usages(self) -> list[SlotUsage]:
         """Return what each slot uses."""
         with self._file() as descriptor:
-            limit, _ = _read(descriptor, _LIMITS, _LIMITS_OFFSET)
+            _, limit, _ = _read(descriptor, _TERMS, _LOST_OFFSET)
             content = os.pread(descriptor, SLOTS * SLOT.size, HEADER.size)
         if len(content) < SLOTS * SLOT.size:
             raise errors.Invalid(f"{self.path}: the ledger was cut short")

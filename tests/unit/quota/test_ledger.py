@@ -81,8 +81,8 @@ def test_layout_is_the_same_in_c_and_python(compile_test: Compile) -> None:
     assert found["ledger_file.version"] == [4, 4]
     assert found["ledger_file.slots"] == [8, 4]
     assert found["ledger_file.lost"] == [ledger._LOST_OFFSET, 4]
-    assert found["ledger_file.memory_limit"] == [ledger._LIMITS_OFFSET, 8]
-    assert found["ledger_file.compute"] == [ledger._LIMITS_OFFSET + 8, 4]
+    assert found["ledger_file.memory_limit"] == [ledger._LOST_OFFSET + 4, 8]
+    assert found["ledger_file.compute"] == [ledger._LOST_OFFSET + 12, 4]
     assert found["ledger_file.open_at_ns"] == [ledger._OPEN_AT_OFFSET, 8]
     assert found["ledger_file.slot"] == [ledger.HEADER.size, ledger.SLOTS * ledger.SLOT.size]
     assert found["ledger_slot.memory"] == [0, 8]
@@ -174,6 +174,14 @@ def test_lost_reaches_a_worker(start, book):
     assert worker.ask("lost") == "0"
     book.set_lost()
     assert worker.ask("lost") == "1"
+    book.create(book.limits())
+    assert worker.ask("lost") == "0"
+
+
+def test_setting_the_same_limits_writes_nothing(book):
+    before = book.path.stat().st_mtime_ns
+    book.create(book.limits())
+    assert book.path.stat().st_mtime_ns == before
 
 
 def test_clearing_a_slot_keeps_its_busy_time(start, book):
@@ -199,6 +207,14 @@ def test_values_out_of_bounds_are_bounded(start, book):
     book.path.write_bytes(content)
     assert book.limits().compute == 1
     assert worker.ask("compute") == "1"
+
+
+def test_a_ledger_cut_short_is_no_ledger(book):
+    assert book.sound()
+    os.truncate(book.path, 100)
+    assert not book.sound()
+    with pytest.raises(errors.Invalid):
+        book.usage(0)
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 5000, bytes(ledger.SIZE)])

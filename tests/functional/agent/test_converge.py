@@ -1,0 +1,233 @@
+"""The agent makes a host have what is wanted: vGPUs and attachments, again and again."""
+
+import json
+import stat
+
+import pytest
+
+from gpupool.agent.manager import AgentManager
+from gpupool.dataplane.ledger import Ledger, Limits
+from gpupool.model import errors
+from gpupool.model.attachment import AttachmentKind
+
+from .stand_in import TICKET, attachment, configuration, eventually, vgpu
+
+
+def snapshot(host):
+    """Everything on disk, with the inodes: what is made anew shows."""
+    return {
+        str(path): (path.stat().st_ino, path.stat().st_mtime_ns if path.is_file() else 0)
+        for path in host.state.rglob("*")
+        if path.parent != host.state
+    }
+
+
+def test_vgpus_and_attachments_come_and_go(host):
+    one, two = vgpu(1), vgpu(2, compute=50, memory_mib=100, device="ref-1")
+    host.conductor.want(3, [one, two], [attachment(1, one), attachment(2, two)])
+    manager = host.start()
+    host.wait_converged(3)
+    reported = host.conductor.reported()
+    assert [(each.id, each.error) for each in reported.vgpus] == [(one.id, ""), (two.id, "")]
+    assert Ledger(host.folders.ledgers / two.id).limits() == Limits(compute=50, memory_mib=100)
+    assert {each.id for each in reported.attachments} == {attachment(1, one).id, attachment(2, two).id}
+    assert stat.S_ISSOCK(host.folders.socket(attachment(1, one).id).stat().st_mode)
+
+    host.conductor.want(4, [two], [attachment(2, two)])
+    manager.look(None)
+    host.wait_converged(4)
+    assert [each.id for each in host.conductor.reported().vgpus] == [two.id]
+    assert not host.folders.run_of(attachment(1, one).id).exists()
+
+    host.conductor.want(5)
+    manager.look(None)
+    host.wait_converged(5)
+    for folder in (host.folders.ledgers, host.folders.attachments, host.folders.cdi):
+        assert not list(folder.iterdir())
+
+
+def test_the_report_says_what_the_host_is(host):
+    host.conductor.want(1)
+    host.start()
+    host.wait_converged(1)
+    reported = host.conductor.reported()
+    assert (reported.host, reported.hypervisor_hostname, reported.pool) == (
+        "host-a",
+        "host-a",
+        "default",
+    )
+    assert [(one.key, one.simulated) for one in reported.devices] == [("ref-0", True), ("ref-1", True)]
+
+
+def test_the_same_desired_state_twice_changes_nothing(host):
+    one = vgpu(1)
+    container = attachment(2, one, kind=AttachmentKind.CONTAINER)
+    host.conductor.want(1, [one], [attachment(1, one), container])
+    manager = host.start()
+    host.wait_converged(1)
+    before = snapshot(host)
+    for _ in range(3):
+        manager.converge()
+    assert snapshot(host) == before
+
+
+def test_a_process_is_given_its_environment(host):
+    one = vgpu(1)
+    host.conductor.want(1, [one], [attachment(1, one)])
+    host.start()
+    host.wait_converged(1)
+    (reported,) = host.conductor.reported().attachments
+    socket = host.folders.socket(reported.id)
+    assert reported.environment["GPUPOOL_SOCKET"] == str(socket)
+    assert reported.environment["GPUPOOL_TICKET"] == TICKET
+    assert reported.environment["LD_LIBRARY_PATH"].endswith("/lib/runtime")
+    assert reported.cdi_device is None
+    assert not list(host.folders.cdi.iterdir())
+
+
+def test_a_container_is_given_a_cdi_device(host):
+    one = vgpu(1)
+    wanted = attachment(1, one, kind=AttachmentKind.CONTAINER)
+    host.conductor.want(1, [one], [wanted])
+    manager = host.start()
+    host.wait_converged(1)
+    (reported,) = host.conductor.reported().attachments
+    assert (reported.environment, reported.cdi_device) == ({}, f"gpupool.org/vgpu={wanted.id}")
+    (path,) = host.folders.cdi.iterdir()
+    assert json.loads(path.read_text())["devices"][0]["name"] == wanted.id
+    path.unlink()  # somebody cleans up too much
+    manager.converge()
+    assert path.exists()
+
+
+def test_a_vgpu_on_a_device_that_is_not_here_is_reported_as_an_error(host):
+    good, bad = vgpu(1), vgpu(2, device="ref-7")
+    host.conductor.want(1, [good, bad], [])
+    manager = host.start()
+    host.wait_converged(1)
+    found = {each.id: each.error for each in host.conductor.reported().vgpus}
+    assert found == {good.id: "", bad.id: "this host has no device ref-7"}
+    host.conductor.want(2, [good], [])
+    manager.look(None)
+    host.wait_converged(2)
+    assert [each.id for each in host.conductor.reported().vgpus] == [good.id]
+
+
+def test_an_older_desired_state_is_ignored(host, caplog):
+    one = vgpu(1)
+    host.conductor.want(5, [one], [])
+    manager = host.start()
+    host.wait_converged(5)
+    host.conductor.want(4)
+    manager.converge()
+    assert [each.id for each in manager.host_report().vgpus] == [one.id]
+    assert "desired state 4 is older than 5" in caplog.text
+
+
+def test_without_a_conductor_everything_stays(host, caplog):
+    one = vgpu(1)
+    host.conductor.want(1, [one], [attachment(1, one)])
+    manager = host.start()
+    host.wait_converged(1)
+    before = snapshot(host)
+    host.conductor.vanish()
+    manager.converge()
+    manager.converge()
+    assert snapshot(host) == before
+    assert caplog.text.count("keeping everything as it is") == 1
+
+
+def test_a_restart_without_a_conductor_serves_what_there_was(host):
+    one = vgpu(1)
+    host.conductor.want(7, [one], [attachment(1, one)])
+    host.start()
+    host.wait_converged(7)
+    host.stop()
+    host.conductor.vanish()
+    report = host.start().host_report()
+    assert report.generation == 7
+    assert [each.id for each in report.vgpus] == [one.id]
+    assert host.program(attachment(1, one)).hello(1).devices[0].memory_mib == 512
+
+
+def test_what_is_not_wanted_is_found_after_a_restart(host):
+    """Left by an agent that was killed between removing a vGPU from its plan and from its host."""
+    one = vgpu(1)
+    host.folders.make()
+    Ledger(host.folders.ledgers / one.id).create(Limits(compute=25, memory_mib=512))
+    (host.folders.attachments / "left").touch()
+    host.folders.run_of("left").mkdir()
+    (host.folders.cdi / "gpupool.org-vgpu_left.json").write_text("{}")
+    host.conductor.want(1)
+    host.start()
+    host.wait_converged(1)
+    for folder in (host.folders.ledgers, host.folders.attachments, host.folders.cdi):
+        assert not list(folder.iterdir())
+    assert not host.folders.run_of("left").exists()
+
+
+def test_a_half_written_plan_is_no_plan(host, caplog):
+    host.folders.make()
+    host.folders.desired.write_text('{"host": "host-')
+    host.conductor.want(1, [vgpu(1)], [])
+    host.start()
+    host.wait_converged(1)
+    assert "desired.json can't be read" in caplog.text
+
+
+def test_limits_follow_what_is_wanted(host):
+    host.conductor.want(1, [vgpu(1)], [])
+    manager = host.start()
+    host.wait_converged(1)
+    host.conductor.want(2, [vgpu(1, compute=75, memory_mib=99)], [])
+    manager.look(None)
+    host.wait_converged(2)
+    assert Ledger(host.folders.ledgers / vgpu(1).id).limits() == Limits(compute=75, memory_mib=99)
+
+
+def test_a_socket_that_was_swept_away_comes_back(host):
+    one = vgpu(1)
+    host.conductor.want(1, [one], [attachment(1, one)])
+    manager = host.start()
+    host.wait_converged(1)
+    host.folders.socket(attachment(1, one).id).unlink()
+    manager.converge()
+    assert len(host.program(attachment(1, one)).hello(1).devices) == 1
+
+
+def test_two_agents_do_not_share_a_state_folder(host):
+    host.conductor.want(1)
+    host.start()
+    with pytest.raises(errors.Conflict, match="another agent uses"):
+        AgentManager(host.conf, host.conductor).start()
+
+
+def test_a_run_path_too_long_for_sockets_is_refused(host):
+    conf = configuration(host.state / "agent")
+    conf.set_override("run_path", "/" + "r" * 60, "agent")
+    with pytest.raises(errors.Invalid, match=r"run_path /r+ has 61 bytes; allowed: up to \d\d,"):
+        AgentManager(conf, host.conductor)
+
+
+def test_an_unknown_driver_is_refused(host):
+    conf = configuration(host.state / "agent")
+    conf.set_override("drivers", ["reference", "abacus"], "agent")
+    with pytest.raises(errors.Invalid, match="drivers names abacus; allowed: nvidia, reference"):
+        AgentManager(conf, host.conductor)
+
+
+def test_an_unknown_worker_user_is_refused(host):
+    conf = configuration(host.state / "agent")
+    conf.set_override("worker_user", "no-such-user", "agent")
+    with pytest.raises(errors.Invalid, match="worker_user"):
+        AgentManager(conf, host.conductor)
+
+
+def test_a_driver_that_fails_keeps_its_devices(host, monkeypatch, caplog):
+    host.conductor.want(1)
+    manager = host.start()
+    host.wait_converged(1)
+    monkeypatch.setattr("gpupool.drivers.reference.ReferenceDriver.discover", lambda self: 1 / 0)
+    manager.converge()
+    assert len(manager.host_report().devices) == 2
+    eventually(lambda: "driver ReferenceDriver failed" in caplog.text)

@@ -1,0 +1,231 @@
+"""Sessions: opened by programs, ended with them, with their vGPU, their attachment; never by others."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from gpupool.agent import process, server
+from gpupool.agent.session import SessionRecord
+from gpupool.dataplane.handshake import Error, Kind
+from gpupool.dataplane.ledger import SLOTS, Ledger
+
+from .stand_in import TICKET, attachment, eventually, vgpu
+
+ONE, TWO = vgpu(1), vgpu(2, compute=50, memory_mib=100, device="ref-1")
+BOTH = attachment(1, TWO, ONE)
+OTHER = attachment(2, ONE)
+
+
+@pytest.fixture
+def manager(host):
+    host.conductor.want(1, [ONE, TWO], [BOTH, OTHER])
+    manager = host.start()
+    host.wait_converged(1)
+    return manager
+
+
+def opened(host, wanted=BOTH, ordinal=0):
+    program = host.program(wanted)
+    assert program.hello(Kind.OPEN, ordinal).error == 0
+    assert program.wait_ready() == 0
+    return program
+
+
+def test_a_program_learns_its_devices_in_order(host, manager):
+    welcome = host.program(BOTH).hello(Kind.LIST)
+    assert [(one.compute, one.memory_mib) for one in welcome.devices] == [(50, 100), (25, 512)]
+    assert not host.session_records()
+
+
+def test_a_program_opens_a_session_and_ends_it_by_leaving(host, manager):
+    program = opened(host)
+    (session,) = manager.host_report().sessions
+    assert (session.attachment_id, session.vgpu_id) == (BOTH.id, TWO.id)
+    assert session.program_pid == os.getpid()
+    assert process.start_of(session.worker_pid)
+    program.close()
+    eventually(lambda: not host.session_records())
+    assert not process.start_of(session.worker_pid)
+    assert not manager.host_report().sessions
+
+
+def test_a_wrong_ticket_opens_nothing(host, manager):
+    for ticket in ("", TICKET[:-1], TICKET + "x", "ä" * 40):
+        for kind in Kind:
+            refused = host.program(BOTH).hello(kind, ticket=ticket)
+            assert (refused.error, refused.devices) == (Error.NO_DEVICE, ())
+            assert refused.message == "the ticket is not this attachment's"
+    assert not host.session_records()
+
+
+@pytest.mark.parametrize("ordinal", [2, 1024, 2**32 - 1])
+def test_an_ordinal_beyond_the_claim_is_refused(host, manager, ordinal):
+    refused = host.program(BOTH).hello(Kind.OPEN, ordinal)
+    assert (refused.error, refused.message) == (
+        Error.INVALID_DEVICE,
+        f"device {ordinal}; allowed: 0 to 1",
+    )
+
+
+@pytest.mark.parametrize("packet", [b"x", b"\0" * 280, b"y" * 5000])
+def test_what_is_no_hello_is_hung_up(host, manager, packet):
+    program = host.program(BOTH)
+    program.connection.send(packet)
+    program.wait_hung_up()
+    opened(host)
+
+
+def test_silent_clients_hold_up_nobody_else(host, manager, monkeypatch):
+    monkeypatch.setattr(server, "HELLO_SECONDS", 60.0)
+    for _ in range(server.HANDSHAKES + 1):
+        host.program(OTHER)
+    opened(host, BOTH)
+    host.conductor.want(2, [ONE, TWO], [BOTH])
+    manager.look(None)
+    host.wait_converged(2)
+    assert not host.folders.socket(OTHER.id).exists()
+
+
+def test_a_silent_client_is_hung_up(host, manager, monkeypatch):
+    monkeypatch.setattr(server, "HELLO_SECONDS", 0.05)
+    for _ in range(server.HANDSHAKES + 1):
+        host.program(OTHER).wait_hung_up()
+    monkeypatch.undo()
+    opened(host, OTHER)
+
+
+def test_a_session_too_many_is_refused(host, manager):
+    # The ledger's slots are the limit; the first is left free, the rest are taken by records.
+    for number in range(SLOTS - 1):
+        manager._sessions._unborn[str(number)] = fake_record(number + 1)
+    program = opened(host)
+    refused = host.program(BOTH).hello(Kind.OPEN)
+    assert refused.error == Error.DEVICE_UNAVAILABLE
+    assert refused.message == f"vGPU {TWO.id} has 64 sessions; allowed: 64"
+    program.close()
+    eventually(lambda: not host.session_records())
+    opened(host)
+    manager._sessions._unborn.clear()
+
+
+def fake_record(slot):
+    return SessionRecord(
+        id="x",
+        attachment_id="x",
+        vgpu_id=TWO.id,
+        slot=slot,
+        busy_before_ns=0,
+        program_pid=0,
+        started_at=None,
+    )
+
+
+def test_many_programs_at_once_get_a_session_each(host, manager):
+    threads = [threading.Thread(target=opened, args=(host,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sessions = manager.host_report().sessions
+    assert len({one.worker_pid for one in sessions}) == len(sessions) == 8
+    assert len({record["slot"] for record in host.session_records()}) == 8
+
+
+def test_a_worker_that_dies_ends_only_its_session(host, manager):
+    victim, bystander = opened(host), opened(host)
+    first = min(manager.host_report().sessions, key=lambda one: one.started_at)
+    os.kill(first.worker_pid, signal.SIGKILL)
+    victim.wait_hung_up()
+    eventually(lambda: len(host.session_records()) == 1)
+    (left,) = manager.host_report().sessions
+    assert process.start_of(left.worker_pid)
+    assert left.worker_pid != first.worker_pid
+    bystander.close()
+
+
+def test_a_dead_workers_memory_is_free_again(host, manager):
+    opened(host)
+    (session,) = manager.host_report().sessions
+    ledger = Ledger(host.folders.ledgers / TWO.id)
+    with ledger.path.open("r+b") as file:  # as the worker would, after an allocation
+        file.seek(64)
+        file.write((10 << 20).to_bytes(8, "little"))
+    assert manager.host_report().sessions[0].memory_used_mib == 10
+    assert [one.memory_used_mib for one in manager.host_report().vgpus] == [0, 10]
+    os.kill(session.worker_pid, signal.SIGKILL)
+    eventually(lambda: not host.session_records())
+    assert ledger.usage(0).memory_mib == 0
+
+
+def test_the_sessions_of_a_vgpu_end_with_it(host, manager):
+    gone, stays = opened(host, BOTH, 0), opened(host, OTHER)
+    host.conductor.want(2, [ONE], [OTHER])
+    manager.look(None)
+    gone.wait_hung_up()
+    host.wait_converged(2)
+    assert [one.vgpu_id for one in manager.host_report().sessions] == [ONE.id]
+    assert not (host.folders.ledgers / TWO.id).exists()
+    stays.close()
+
+
+def test_the_sessions_of_an_attachment_end_with_it_and_the_next_is_refused(host, manager):
+    gone, stays = opened(host, OTHER), opened(host, BOTH, 1)
+    waiting = host.program(OTHER)
+    host.conductor.want(2, [ONE, TWO], [BOTH])
+    manager.look(None)
+    gone.wait_hung_up()
+    host.wait_converged(2)
+    assert [one.attachment_id for one in manager.host_report().sessions] == [BOTH.id]
+    with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
+        host.program(OTHER)
+    refused = waiting.hello(Kind.OPEN)
+    assert refused.error == Error.DEVICE_UNAVAILABLE
+    assert "being taken away" in refused.message
+    stays.close()
+
+
+def test_another_ticket_ends_the_sessions_of_the_old_one(host, manager):
+    old = opened(host, OTHER)
+    renewed = type(OTHER)(**{**vars(OTHER), "ticket": "another", "generation": 2})
+    host.conductor.want(2, [ONE, TWO], [BOTH, renewed])
+    manager.look(None)
+    old.wait_hung_up()
+    host.wait_converged(2)
+    assert host.program(OTHER).hello(Kind.LIST).error == Error.NO_DEVICE
+    assert host.program(OTHER).hello(Kind.LIST, ticket="another").error == 0
+
+
+def test_a_damaged_ledger_ends_its_sessions_and_is_made_anew(host, manager):
+    hostile, bystander = opened(host), opened(host, OTHER)
+    os.truncate(host.folders.ledgers / TWO.id, 10)
+    manager.host_report()
+    manager.look(None)
+    hostile.wait_hung_up()
+    eventually(lambda: Ledger(host.folders.ledgers / TWO.id).sound())
+    opened(host)
+    assert len(manager.host_report().sessions) == 2
+    bystander.close()
+
+
+def test_a_vgpu_that_could_not_be_made_refuses_with_the_reason(host, manager):
+    bad = vgpu(3, device="ref-9")
+    host.conductor.want(2, [bad], [attachment(3, bad)])
+    manager.look(None)
+    host.wait_converged(2)
+    refused = host.program(attachment(3, bad)).hello(Kind.OPEN)
+    assert refused.error == Error.DEVICE_UNAVAILABLE
+    assert "this host has no device ref-9" in refused.message
+
+
+def test_stopping_an_agent_leaves_its_sessions_unless_told_otherwise(host, manager):
+    program = opened(host)
+    host.stop()
+    (pid,) = host.worker_pids()
+    assert process.start_of(pid)
+    host.start()
+    host.stop(end_sessions=True)
+    program.wait_hung_up()
+    assert not process.start_of(pid)
+    assert not host.session_records()

@@ -1,0 +1,52 @@
+"""Processes known by pid and start."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gpupool.agent import process
+
+
+@pytest.fixture
+def child():
+    with subprocess.Popen([sys.executable, "-c", "input()", "--session", "abc"], stdin=-1) as started:
+        yield started
+        started.kill()
+
+
+def test_a_process_has_one_start_and_none_when_it_ended(child):
+    start = process.start_of(child.pid)
+    assert start == process.start_of(child.pid)
+    child.kill()
+    pidfd = os.pidfd_open(child.pid)
+    assert process.wait([pidfd], 10) == []
+    assert process.ended(pidfd)
+    assert process.start_of(child.pid) is None  # a zombie is no live worker
+    assert process.hold(child.pid, start) is None
+    os.close(pidfd)
+    child.wait()
+    assert process.start_of(child.pid) is None
+    assert process.hold(child.pid, start) is None
+
+
+def test_a_pid_with_another_start_is_another_process(child):
+    assert process.hold(child.pid, "an-earlier-boot:1") is None
+
+
+def test_waiting_tells_who_has_not_ended_and_killing_ends_it(child):
+    pidfd = process.hold(child.pid, process.start_of(child.pid))
+    assert process.wait([pidfd], 0) == [pidfd]
+    assert not process.ended(pidfd)
+    process.kill(pidfd)
+    assert process.wait([pidfd], 10) == []
+    child.wait()
+    process.kill(pidfd)
+    os.close(pidfd)
+
+
+def test_a_process_is_found_by_its_command_line(child):
+    assert process.find_by_argument("--session", "abc") == child.pid
+    assert process.find_by_argument("--session", "ab") is None
+    assert process.find_by_argument("session", "abc") is None

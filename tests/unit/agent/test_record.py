@@ -1,0 +1,42 @@
+"""Records: whole or not there."""
+
+import stat
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+
+from gpupool.agent import record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    name: str
+    at: datetime | None = None
+    schema_version: int = 1
+
+
+def test_what_is_written_is_read(tmp_path):
+    noted = Noted(name="x", at=datetime(2026, 1, 2, 3, 4, 5, 678))
+    record.write(tmp_path / "one", noted)
+    assert record.read(tmp_path / "one", Noted) == noted
+    assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o600
+
+
+def test_what_is_not_there_is_none(tmp_path):
+    assert record.read(tmp_path / "one", Noted) is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", '{"name": "x', "[]", "{}", '{"name": "x", "schema_version": 2}']
+)
+def test_what_is_not_whole_is_none_with_a_warning(tmp_path, caplog, content):
+    (tmp_path / "one").write_text(content)
+    assert record.read(tmp_path / "one", Noted) is None
+    assert "can't be read" in caplog.text
+
+
+def test_what_was_not_finished_has_no_name(tmp_path):
+    record.write(tmp_path / "one", Noted(name="x"))
+    (tmp_path / ".two.partial").touch()
+    assert record.names(tmp_path) == ["one"]
