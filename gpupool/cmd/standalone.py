@@ -46,6 +46,8 @@ ADDRESS = "127.0.0.1"
 MESSAGES = "fake://"
 DEFAULT_PORT = 8790
 API_THREADS = 16
+# Seconds for requests under way when this stops; connections that clients keep open would use them up.
+API_PATIENCE = 1
 # Seconds until every simulated host has reported its devices; it takes one or two.
 READY_TIMEOUT = 60
 
@@ -111,7 +113,8 @@ class Standalone:
     def _bind(self) -> wsgi.Server:
         """Return the API's server, listening but not answering yet."""
         app = make_app(self._conf, self._database, ConductorClient(self._messages))
-        server = _Server((ADDRESS, self._options.port), app, numthreads=API_THREADS)
+        address = (ADDRESS, self._options.port)
+        server = _Server(address, app, numthreads=API_THREADS, shutdown_timeout=API_PATIENCE)
         try:
             server.prepare()
         except OSError as exc:

@@ -11,6 +11,7 @@ from tests.functional.client.conftest import Service
 CLIENTS = 8
 CLAIMS = 100
 DEADLINE = 90
+PAUSE = 0.3
 
 
 def life_of_a_claim(service: Service, number: int) -> str:
@@ -21,14 +22,14 @@ def life_of_a_claim(service: Service, number: int) -> str:
     end = time.monotonic() + DEADLINE
     while claim["state"] != "bound":
         assert time.monotonic() < end, claim
-        time.sleep(0.05)
+        time.sleep(PAUSE)
         claim = client.get("claims", claim["id"])
     if number % 3 == 0:
         client.create("attachments", {"claim_id": claim["id"], "kind": "process"})
     client.delete("claims", claim["id"])
     while claim["state"] not in ("released", "failed"):
         assert time.monotonic() < end, claim
-        time.sleep(0.05)
+        time.sleep(PAUSE)
         claim = client.get("claims", claim["id"])
     return str(claim["state"])
 
