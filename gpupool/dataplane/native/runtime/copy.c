@@ -1,0 +1,420 @@
+/* Copies. Data from ordinary memory is taken before the call returns; data to it is there then. Only
+ * pinned memory of the session's own arena takes part in asynchronous copies. */
+#include <string.h>
+
+#include "runtime/runtime.h"
+
+#define SMALL_IN (16u << 10) /* travels in the record itself */
+
+static const struct bytes NONE = {NULL, 0};
+
+CUresult stream_wait(struct session *session, uint64_t stream)
+{
+    struct cuStreamSynchronize_request message = {.hStream = stream};
+    struct bytes request = {&message, sizeof message};
+    size_t got;
+    return session_ask(session, CALL_cuStreamSynchronize, request, NONE, NULL, 0, &got);
+}
+
+/* --- towards the device --- */
+
+/* Wait until staging is free up to `position` of all that ever went through it. */
+static CUresult wait_staging(struct session *session, uint64_t position)
+{
+    struct staging_wait_request message = {.position = position};
+    struct bytes request = {&message, sizeof message};
+    size_t got;
+    uint64_t released = atomic_load(&session->ring.control->staging_released);
+    if ((int64_t)(released - position) >= 0)
+        return CUDA_SUCCESS;
+    return session_ask(session, CALL_staging_wait, request, NONE, NULL, 0, &got);
+}
+
+/* Put one piece into staging, where it does not wrap; the staging lock is held. */
+static CUresult stage(struct session *session, const void *source, size_t bytes, uint64_t *position)
+{
+    uint64_t size = session->ring.staging_bytes, at = session->staged;
+    if (at % size + bytes > size)
+        at += size - at % size;
+    CUresult result = at + bytes > size ? wait_staging(session, at + bytes - size) : CUDA_SUCCESS;
+    if (result != CUDA_SUCCESS)
+        return result;
+    memcpy(session->ring.arena + at % size, source, bytes);
+    session->staged = (at + bytes + RING_ALIGNMENT - 1) & ~(uint64_t)(RING_ALIGNMENT - 1);
+    *position = at;
+    return CUDA_SUCCESS;
+}
+
+CUresult staging_send(struct session *session, const void *source, size_t bytes,
+                      CUresult (*send)(struct session *session, uint64_t position, size_t bytes, void *context),
+                      void *context)
+{
+    size_t most = session->ring.staging_bytes / 4;
+    const unsigned char *from = source;
+    CUresult result = CUDA_SUCCESS;
+    pthread_mutex_lock(&session->staging_lock);
+    while (bytes && result == CUDA_SUCCESS) {
+        size_t piece = bytes < most ? bytes : most;
+        uint64_t position;
+        result = stage(session, from, piece, &position);
+        if (result == CUDA_SUCCESS)
+            result = send(session, position, piece, context);
+        from += piece;
+        bytes -= piece;
+    }
+    pthread_mutex_unlock(&session->staging_lock);
+    return result;
+}
+
+struct target {
+    uint64_t destination, stream;
+};
+
+static CUresult send_piece(struct session *session, uint64_t position, size_t bytes, void *context)
+{
+    struct target *target = context;
+    struct copy_in_request message = {.destination = target->destination, .bytes = bytes,
+                                      .position = position, .stream = target->stream};
+    struct bytes request = {&message, sizeof message};
+    target->destination += bytes;
+    return session_send(session, CALL_copy_in, request, NONE);
+}
+
+CUresult copy_in(struct session *session, uint64_t destination, const void *source, size_t bytes, uint64_t stream)
+{
+    if (bytes > SMALL_IN) {
+        struct target target = {destination, stream};
+        return staging_send(session, source, bytes, send_piece, &target);
+    }
+    struct copy_in_small_request message = {.destination = destination, .bytes = bytes, .stream = stream};
+    struct bytes request = {&message, sizeof message}, payload = {source, bytes};
+    return session_send(session, CALL_copy_in_small, request, payload);
+}
+
+static CUresult copy_arena(struct session *session, uint64_t device, uint64_t offset, size_t bytes,
+                           uint64_t stream, bool to_device)
+{
+    struct copy_arena_request message = {.device = device, .offset = offset, .bytes = bytes,
+                                         .stream = stream, .to_device = to_device};
+    struct bytes request = {&message, sizeof message};
+    return session_send(session, CALL_copy_arena, request, NONE);
+}
+
+/* --- from the device --- */
+
+static CUresult out_small(struct session *session, void *destination, uint64_t source, size_t bytes,
+                          uint64_t stream)
+{
+    struct copy_out_small_request message = {.source = source, .bytes = bytes, .stream = stream};
+    struct bytes request = {&message, sizeof message};
+    size_t got;
+    CUresult result = session_ask(session, CALL_copy_out_small, request, NONE, destination, bytes, &got);
+    return result == CUDA_SUCCESS && got != bytes ? CUDA_ERROR_UNKNOWN : result;
+}
+
+CUresult copy_out(struct session *session, void *destination, uint64_t source, size_t bytes, uint64_t stream)
+{
+    unsigned char *to = destination;
+    CUresult result = CUDA_SUCCESS;
+    if (bytes <= RING_REPLY_LIMIT)
+        return out_small(session, destination, source, bytes, stream);
+    pthread_mutex_lock(&session->bounce_lock);
+    while (bytes && result == CUDA_SUCCESS) {
+        size_t piece = bytes < session->ring.bounce_bytes ? bytes : session->ring.bounce_bytes;
+        result = copy_arena(session, source, session->ring.bounce_at, piece, stream, false);
+        if (result == CUDA_SUCCESS)
+            result = stream_wait(session, stream);
+        if (result == CUDA_SUCCESS)
+            memcpy(to, session->ring.arena + session->ring.bounce_at, piece);
+        source += piece;
+        to += piece;
+        bytes -= piece;
+    }
+    pthread_mutex_unlock(&session->bounce_lock);
+    return result;
+}
+
+/* --- one copy, whatever its ends are --- */
+
+/* One end: device memory of a session, or host memory. */
+struct end {
+    struct session *session;
+    uint64_t address;
+};
+
+struct order {
+    struct session *session; /* whose stream it is */
+    uint64_t stream;
+    bool waits; /* the blocking form */
+};
+
+static CUresult device_to_device(const struct order *order, struct end to, struct end from, size_t bytes)
+{
+    struct copy_device_request message = {.destination = to.address, .source = from.address,
+                                          .bytes = bytes, .stream = order->stream};
+    struct bytes request = {&message, sizeof message};
+    if (to.session == from.session)
+        return session_send(to.session, CALL_copy_device, request, NONE);
+    /* Between two vGPUs: through this process, piece by piece. */
+    static const size_t PIECE = 64 << 10;
+    unsigned char buffer[64 << 10];
+    while (bytes) {
+        size_t piece = bytes < PIECE ? bytes : PIECE;
+        uint64_t from_stream = from.session == order->session ? order->stream : 0;
+        uint64_t to_stream = to.session == order->session ? order->stream : 0;
+        CUresult result = copy_out(from.session, buffer, from.address, piece, from_stream);
+        if (result == CUDA_SUCCESS)
+            result = copy_in(to.session, to.address, buffer, piece, to_stream);
+        if (result != CUDA_SUCCESS)
+            return result;
+        from.address += piece;
+        to.address += piece;
+        bytes -= piece;
+    }
+    return to.session == order->session ? CUDA_SUCCESS : stream_wait(to.session, 0);
+}
+
+static CUresult host_with_device(const struct order *order, struct end to, struct end from, size_t bytes)
+{
+    struct session *session = to.session ? to.session : from.session;
+    uint64_t stream = session == order->session ? order->stream : 0, offset;
+    void *pointer = (void *)(to.session ? from.address : to.address);
+    uint64_t device = to.session ? to.address : from.address;
+    if (host_offset(session, pointer, bytes, &offset)) {
+        CUresult result = copy_arena(session, device, offset, bytes, stream, to.session);
+        return result == CUDA_SUCCESS && order->waits ? stream_wait(session, stream) : result;
+    }
+    if (to.session)
+        return copy_in(session, device, pointer, bytes, stream);
+    return copy_out(session, pointer, device, bytes, stream);
+}
+
+static CUresult host_to_host(const struct order *order, struct end to, struct end from, size_t bytes)
+{
+    CUresult result = stream_wait(order->session, order->stream);
+    if (result == CUDA_SUCCESS)
+        memmove((void *)to.address, (void *)from.address, bytes);
+    return result;
+}
+
+static CUresult copy(const struct order *order, struct end to, struct end from, size_t bytes)
+{
+    if (bytes == 0)
+        return CUDA_SUCCESS;
+    if (to.session && from.session)
+        return device_to_device(order, to, from, bytes);
+    if (to.session || from.session)
+        return host_with_device(order, to, from, bytes);
+    return to.address && from.address ? host_to_host(order, to, from, bytes) : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* --- the calls --- */
+
+static CUresult begin(struct order *order, CUstream stream, bool per_thread, bool waits)
+{
+    struct call call = {0};
+    CUresult result = call_stream(&call, stream, per_thread, &order->stream);
+    order->session = call.session;
+    order->waits = waits;
+    return result;
+}
+
+/* A device address of `bytes` bytes; false when it is none. */
+static bool device_end(const struct order *order, CUdeviceptr address, size_t bytes, struct end *end)
+{
+    *end = (struct end){memory_session(order->session, address, bytes), address};
+    return end->session || bytes == 0;
+}
+
+static CUresult to_device(CUdeviceptr to, const void *from, size_t bytes, CUstream stream, bool per_thread,
+                          bool waits)
+{
+    struct order order;
+    struct end target;
+    CUresult result = begin(&order, stream, per_thread, waits);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if ((bytes && !from) || !device_end(&order, to, bytes, &target))
+        return CUDA_ERROR_INVALID_VALUE;
+    return copy(&order, target, (struct end){NULL, (uintptr_t)from}, bytes);
+}
+
+static CUresult to_host(void *to, CUdeviceptr from, size_t bytes, CUstream stream, bool per_thread, bool waits)
+{
+    struct order order;
+    struct end source;
+    CUresult result = begin(&order, stream, per_thread, waits);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if ((bytes && !to) || !device_end(&order, from, bytes, &source))
+        return CUDA_ERROR_INVALID_VALUE;
+    return copy(&order, (struct end){NULL, (uintptr_t)to}, source, bytes);
+}
+
+static CUresult on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream, bool per_thread)
+{
+    struct order order;
+    struct end target, source;
+    CUresult result = begin(&order, stream, per_thread, false);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!device_end(&order, to, bytes, &target) || !device_end(&order, from, bytes, &source))
+        return CUDA_ERROR_INVALID_VALUE;
+    return copy(&order, target, source, bytes);
+}
+
+/* Addresses of either kind: what no session's memory holds is host memory. */
+static CUresult anywhere(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream, bool per_thread,
+                         bool waits)
+{
+    struct order order;
+    struct end target, source;
+    CUresult result = begin(&order, stream, per_thread, waits);
+    if (result != CUDA_SUCCESS)
+        return result;
+    device_end(&order, to, bytes, &target);
+    device_end(&order, from, bytes, &source);
+    return copy(&order, target, source, bytes);
+}
+
+CUresult runtime_cuMemcpyHtoD_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount, bool per_thread)
+{
+    return to_device(dstDevice, srcHost, ByteCount, NULL, per_thread, true);
+}
+
+CUresult runtime_cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount,
+                                      CUstream hStream, bool per_thread)
+{
+    return to_device(dstDevice, srcHost, ByteCount, hStream, per_thread, false);
+}
+
+CUresult runtime_cuMemcpyDtoH_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount, bool per_thread)
+{
+    return to_host(dstHost, srcDevice, ByteCount, NULL, per_thread, true);
+}
+
+CUresult runtime_cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount,
+                                      CUstream hStream, bool per_thread)
+{
+    return to_host(dstHost, srcDevice, ByteCount, hStream, per_thread, false);
+}
+
+CUresult runtime_cuMemcpyDtoD_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
+                                 bool per_thread)
+{
+    return on_device(dstDevice, srcDevice, ByteCount, NULL, per_thread);
+}
+
+CUresult runtime_cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
+                                      CUstream hStream, bool per_thread)
+{
+    return on_device(dstDevice, srcDevice, ByteCount, hStream, per_thread);
+}
+
+CUresult runtime_cuMemcpy(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, bool per_thread)
+{
+    return anywhere(dst, src, ByteCount, NULL, per_thread, true);
+}
+
+CUresult runtime_cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream,
+                               bool per_thread)
+{
+    return anywhere(dst, src, ByteCount, hStream, per_thread, false);
+}
+
+static CUresult between(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context,
+                        size_t bytes, CUstream stream, bool per_thread)
+{
+    struct order order;
+    struct end target = {NULL, to}, source = {NULL, from};
+    uint64_t handle;
+    CUresult result = begin(&order, stream, per_thread, false);
+    if (result == CUDA_SUCCESS)
+        result = context_find(to_context, &target.session, &handle);
+    if (result == CUDA_SUCCESS)
+        result = context_find(from_context, &source.session, &handle);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (bytes && (!memory_owns(target.session, to, bytes, NULL) || !memory_owns(source.session, from, bytes, NULL)))
+        return CUDA_ERROR_INVALID_VALUE;
+    return copy(&order, target, source, bytes);
+}
+
+CUresult runtime_cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
+                              CUcontext srcContext, size_t ByteCount, bool per_thread)
+{
+    return between(dstDevice, dstContext, srcDevice, srcContext, ByteCount, NULL, per_thread);
+}
+
+CUresult runtime_cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
+                                   CUcontext srcContext, size_t ByteCount, CUstream hStream, bool per_thread)
+{
+    return between(dstDevice, dstContext, srcDevice, srcContext, ByteCount, hStream, per_thread);
+}
+
+/* --- rectangles, row by row --- */
+
+struct side {
+    CUmemorytype type;
+    uint64_t base;
+    size_t pitch;
+};
+
+static bool read_side(CUmemorytype type, const void *pointer, CUdeviceptr device, size_t x, size_t y,
+                      size_t pitch, size_t width, struct side *side)
+{
+    side->type = type;
+    side->pitch = pitch ? pitch : x + width;
+    side->base = (type == CU_MEMORYTYPE_HOST ? (uintptr_t)pointer : device) + y * side->pitch + x;
+    return side->pitch >= x + width && type != CU_MEMORYTYPE_ARRAY &&
+           (type == CU_MEMORYTYPE_HOST || type == CU_MEMORYTYPE_DEVICE || type == CU_MEMORYTYPE_UNIFIED);
+}
+
+static bool row_end(const struct order *order, const struct side *side, size_t row, size_t bytes, struct end *end)
+{
+    uint64_t address = side->base + row * side->pitch;
+    if (side->type == CU_MEMORYTYPE_HOST) {
+        *end = (struct end){NULL, address};
+        return address;
+    }
+    return device_end(order, address, bytes, end) || side->type == CU_MEMORYTYPE_UNIFIED;
+}
+
+static CUresult rectangle(const CUDA_MEMCPY2D *box, CUstream stream, bool per_thread, bool waits)
+{
+    struct order order;
+    struct side from, to;
+    if (!box)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = begin(&order, stream, per_thread, waits);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!read_side(box->srcMemoryType, box->srcHost, box->srcDevice, box->srcXInBytes, box->srcY, box->srcPitch,
+                   box->WidthInBytes, &from) ||
+        !read_side(box->dstMemoryType, box->dstHost, box->dstDevice, box->dstXInBytes, box->dstY, box->dstPitch,
+                   box->WidthInBytes, &to))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (size_t row = 0; row < box->Height && result == CUDA_SUCCESS; row++) {
+        struct end target, source;
+        if (!row_end(&order, &to, row, box->WidthInBytes, &target) ||
+            !row_end(&order, &from, row, box->WidthInBytes, &source))
+            return CUDA_ERROR_INVALID_VALUE;
+        result = copy(&order, target, source, box->WidthInBytes);
+    }
+    return result;
+}
+
+CUresult runtime_cuMemcpy2D_v2(const CUDA_MEMCPY2D *pCopy, bool per_thread)
+{
+    return rectangle(pCopy, NULL, per_thread, true);
+}
+
+CUresult runtime_cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *pCopy, bool per_thread)
+{
+    return rectangle(pCopy, NULL, per_thread, true);
+}
+
+CUresult runtime_cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *pCopy, CUstream hStream, bool per_thread)
+{
+    return rectangle(pCopy, hStream, per_thread, false);
+}

@@ -1,0 +1,185 @@
+#include "wire/handshake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "runtime/runtime.h"
+
+#define ANSWER_MS 120000 /* a device's library may take long to start */
+
+static CUresult unreachable(const char *path, const char *why)
+{
+    runtime_log("no session: %s: %s (was the claim released, or is the agent down?)", path, why);
+    return CUDA_ERROR_DEVICE_UNAVAILABLE;
+}
+
+/* Connect; a path too long for a socket address is reached through an open descriptor. */
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int place = -1;
+    if (fd < 0)
+        return -1;
+    if (strlen(path) < sizeof address.sun_path) {
+        strcpy(address.sun_path, path);
+    } else {
+        place = open(path, O_PATH | O_CLOEXEC);
+        snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", place);
+    }
+    int failed = connect(fd, (struct sockaddr *)&address, sizeof address);
+    int reason = errno;
+    if (place >= 0)
+        close(place);
+    if (failed) {
+        close(fd);
+        errno = reason;
+        return -1;
+    }
+    return fd;
+}
+
+static bool send_hello(int fd, uint32_t kind, int ordinal, const char *ticket)
+{
+    struct hello hello = {
+        .magic = HANDSHAKE_MAGIC, .version = HANDSHAKE_VERSION, .kind = kind,
+        .ordinal = (uint32_t)ordinal, .pid = (uint32_t)getpid(),
+    };
+    strncpy(hello.ticket, ticket, sizeof hello.ticket - 1);
+    return send(fd, &hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello;
+}
+
+/* Read one packet and the descriptor that came with it (-1: none); the bytes read, -1 with errno. */
+static ssize_t receive(int fd, void *buffer, size_t room, int *passed)
+{
+    union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control;
+    struct iovec vector = {buffer, room};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    int there;
+    *passed = -1;
+    while ((there = poll(&ready, 1, ANSWER_MS)) < 0 && errno == EINTR)
+        continue;
+    if (there == 0)
+        errno = ETIMEDOUT;
+    if (there <= 0)
+        return -1;
+    ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(passed, CMSG_DATA(header), sizeof *passed);
+    return got;
+}
+
+struct answer {
+    struct welcome head;
+    struct welcome_device devices[HANDSHAKE_DEVICES];
+};
+
+/* Whether a packet's head is ours; logs otherwise. */
+static bool is_ours(const char *path, ssize_t got, size_t least, const uint32_t *head)
+{
+    if (got <= 0)
+        unreachable(path, got == 0 ? "hung up" : strerror(errno));
+    else if ((size_t)got < least || head[0] != HANDSHAKE_MAGIC || head[1] != HANDSHAKE_VERSION)
+        unreachable(path, "speaks another protocol version");
+    else
+        return true;
+    return false;
+}
+
+/* Say hello and read the welcome; -1 with `*result` set when there is none. Returns the connection. */
+static int greet(uint32_t kind, int ordinal, struct answer *answer, int *passed, CUresult *result)
+{
+    const char *path = getenv("GPUPOOL_SOCKET"), *ticket = getenv("GPUPOOL_TICKET");
+    *result = CUDA_ERROR_DEVICE_UNAVAILABLE;
+    *passed = -1;
+    int fd = connect_to(path ? path : "");
+    if (fd < 0) {
+        unreachable(path ? path : "", strerror(errno));
+        return -1;
+    }
+    ssize_t got = -1;
+    if (send_hello(fd, kind, ordinal, ticket ? ticket : ""))
+        got = receive(fd, answer, sizeof *answer, passed);
+    if (is_ours(path, got, sizeof answer->head, &answer->head.magic)) {
+        answer->head.message[HANDSHAKE_TEXT - 1] = 0;
+        size_t size = sizeof answer->head + answer->head.device_count * sizeof *answer->devices;
+        *result = (CUresult)answer->head.error;
+        if (*result != CUDA_SUCCESS)
+            runtime_log("the agent refused: %s", answer->head.message);
+        else if ((size_t)got == size)
+            return fd;
+        else
+            *result = unreachable(path, "sent a welcome of the wrong size");
+    }
+    if (*passed >= 0)
+        close(*passed);
+    close(fd);
+    return -1;
+}
+
+CUresult handshake_list(struct vgpu **vgpus, int *count)
+{
+    CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+    struct answer *answer = calloc(1, sizeof *answer);
+    int passed, fd = answer ? greet(HELLO_LIST, 0, answer, &passed, &result) : -1;
+    if (fd >= 0) {
+        int devices = (int)answer->head.device_count;
+        *vgpus = calloc((size_t)devices + 1, sizeof **vgpus);
+        result = *vgpus ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+        for (int index = 0; *vgpus && index < devices; index++) {
+            (*vgpus)[index].memory = answer->devices[index].memory;
+            (*vgpus)[index].compute = answer->devices[index].compute;
+        }
+        *count = devices;
+        if (passed >= 0)
+            close(passed);
+        close(fd);
+    }
+    free(answer);
+    return result;
+}
+
+static CUresult wait_ready(int fd, int *ring)
+{
+    struct ready ready;
+    int passed;
+    ssize_t got = receive(fd, &ready, sizeof ready, &passed);
+    if (passed >= 0)
+        close(passed);
+    if (*ring < 0)
+        return unreachable("the agent", "sent no ring");
+    if (!is_ours("the worker", got, sizeof ready, &ready.magic))
+        return CUDA_ERROR_DEVICE_UNAVAILABLE;
+    if (ready.error != CUDA_SUCCESS) {
+        ready.message[HANDSHAKE_TEXT - 1] = 0;
+        runtime_log("the worker could not start: %s", ready.message);
+    }
+    return (CUresult)ready.error;
+}
+
+CUresult handshake_open(int ordinal, int *connection, int *ring)
+{
+    CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+    struct answer *answer = calloc(1, sizeof *answer);
+    *connection = answer ? greet(HELLO_OPEN, ordinal, answer, ring, &result) : -1;
+    free(answer);
+    if (*connection < 0)
+        return result;
+    result = wait_ready(*connection, ring);
+    if (result != CUDA_SUCCESS) {
+        close(*connection);
+        if (*ring >= 0)
+            close(*ring);
+    }
+    return result;
+}

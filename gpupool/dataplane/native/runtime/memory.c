@@ -1,0 +1,293 @@
+/* Device memory as the program sees it. */
+#include <string.h>
+
+#include "runtime/runtime.h"
+
+bool memory_owns(struct session *session, uint64_t address, uint64_t bytes, struct range *found)
+{
+    pthread_mutex_lock(&session->table_lock);
+    const struct range *range = ranges_find(&session->memory, address, bytes);
+    if (range && found)
+        *found = *range;
+    pthread_mutex_unlock(&session->table_lock);
+    return range;
+}
+
+struct session *memory_session(struct session *first, uint64_t address, uint64_t bytes)
+{
+    if (first && memory_owns(first, address, bytes, NULL))
+        return first;
+    for (int ordinal = 0; ordinal < runtime_device_count(); ordinal++) {
+        struct session *session = runtime_opened(ordinal);
+        if (session && session != first && memory_owns(session, address, bytes, NULL))
+            return session;
+    }
+    return NULL;
+}
+
+static CUresult remember(struct session *session, uint64_t address, uint64_t bytes, uint64_t context)
+{
+    struct range range = {.start = address, .bytes = bytes, .owner = context};
+    struct bytes request = {&address, sizeof address}, none = {NULL, 0};
+    pthread_mutex_lock(&session->table_lock);
+    bool kept = ranges_add(&session->memory, range);
+    pthread_mutex_unlock(&session->table_lock);
+    if (!kept)
+        session_send(session, CALL_memory_free, request, none);
+    return kept ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult runtime_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
+{
+    struct memory_allocate_request request = {.bytes = bytesize};
+    struct memory_allocate_reply reply;
+    struct call call = {0};
+    if (!dptr || !bytesize)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = context_current(&call.session, &request.context);
+    if (result == CUDA_SUCCESS)
+        result = call_ask(&call, CALL_memory_allocate, &request, sizeof request, NULL, 0, &reply, sizeof reply);
+    if (result == CUDA_SUCCESS)
+        result = remember(call.session, reply.address, bytesize, request.context);
+    if (result == CUDA_SUCCESS)
+        *dptr = reply.address;
+    return result;
+}
+
+CUresult runtime_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *pPitch, size_t WidthInBytes, size_t Height,
+                                    unsigned int ElementSizeBytes)
+{
+    struct memory_allocate_pitch_request request = {
+        .width = WidthInBytes, .height = Height, .element_bytes = ElementSizeBytes};
+    struct memory_allocate_pitch_reply reply;
+    struct call call = {0};
+    if (!dptr || !pPitch || !WidthInBytes || !Height)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = context_current(&call.session, &request.context);
+    if (result == CUDA_SUCCESS)
+        result = call_ask(&call, CALL_memory_allocate_pitch, &request, sizeof request, NULL, 0, &reply,
+                          sizeof reply);
+    if (result == CUDA_SUCCESS)
+        result = remember(call.session, reply.address, reply.pitch * Height, request.context);
+    if (result != CUDA_SUCCESS)
+        return result;
+    *dptr = reply.address;
+    *pPitch = reply.pitch;
+    return CUDA_SUCCESS;
+}
+
+/* Whether an owner is a context: a module's memory ends with the module only. */
+static bool of_context(struct session *session, uint64_t owner)
+{
+    return handle_get(&session->handles, owner, HANDLE_CONTEXT);
+}
+
+CUresult runtime_cuMemFree_v2(CUdeviceptr dptr)
+{
+    struct call call = {0};
+    struct range range;
+    if (!dptr)
+        return CUDA_SUCCESS;
+    CUresult result = call_session(&call);
+    if (result != CUDA_SUCCESS)
+        return result;
+    call.session = memory_session(call.session, dptr, 1);
+    if (!call.session)
+        return CUDA_ERROR_INVALID_VALUE;
+    pthread_mutex_lock(&call.session->table_lock);
+    const struct range *found = ranges_find(&call.session->memory, dptr, 1);
+    bool freed = found && of_context(call.session, found->owner) &&
+                 ranges_remove(&call.session->memory, dptr, &range);
+    pthread_mutex_unlock(&call.session->table_lock);
+    if (!freed)
+        return CUDA_ERROR_INVALID_VALUE;
+    struct memory_free_request request = {.address = dptr};
+    return call_send(&call, CALL_memory_free, &request, sizeof request, NULL, 0);
+}
+
+CUresult runtime_cuMemGetAddressRange_v2(CUdeviceptr *pbase, size_t *psize, CUdeviceptr dptr)
+{
+    struct call call = {0};
+    struct range range;
+    CUresult result = call_session(&call);
+    if (result != CUDA_SUCCESS)
+        return result;
+    struct session *session = memory_session(call.session, dptr, 1);
+    if (!session || !memory_owns(session, dptr, 1, &range))
+        return CUDA_ERROR_NOT_FOUND;
+    if (pbase)
+        *pbase = range.start;
+    if (psize)
+        *psize = range.bytes;
+    return CUDA_SUCCESS;
+}
+
+/* --- memset --- */
+
+static CUresult set(struct memory_set_request request, CUstream stream, bool per_thread)
+{
+    struct call call = {0};
+    uint64_t row = request.width * request.element_bytes;
+    if (request.address % request.element_bytes || request.pitch % request.element_bytes)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = call_stream(&call, stream, per_thread, &request.stream);
+    if (result != CUDA_SUCCESS || request.width == 0 || request.height == 0)
+        return result;
+    if (request.height > 1 && request.pitch < row)
+        return CUDA_ERROR_INVALID_VALUE;
+    call.session = memory_session(call.session, request.address, request.pitch * (request.height - 1) + row);
+    if (!call.session)
+        return CUDA_ERROR_INVALID_VALUE;
+    return call_send(&call, CALL_memory_set, &request, sizeof request, NULL, 0);
+}
+
+#define SETS(bits, type)                                                                                    \
+    CUresult runtime_cuMemsetD##bits##Async(CUdeviceptr address, type value, size_t count, CUstream stream, \
+                                            bool per_thread)                                                \
+    {                                                                                                       \
+        struct memory_set_request request = {.address = address, .width = count, .height = 1,               \
+                                             .value = value, .element_bytes = bits / 8};                    \
+        return set(request, stream, per_thread);                                                            \
+    }                                                                                                       \
+    CUresult runtime_cuMemsetD##bits##_v2(CUdeviceptr address, type value, size_t count, bool per_thread)   \
+    {                                                                                                       \
+        return runtime_cuMemsetD##bits##Async(address, value, count, NULL, per_thread);                     \
+    }                                                                                                       \
+    CUresult runtime_cuMemsetD2D##bits##Async(CUdeviceptr address, size_t pitch, type value, size_t width,  \
+                                              size_t height, CUstream stream, bool per_thread)              \
+    {                                                                                                       \
+        struct memory_set_request request = {.address = address, .pitch = pitch, .width = width,            \
+                                             .height = height, .value = value, .element_bytes = bits / 8};  \
+        return set(request, stream, per_thread);                                                            \
+    }                                                                                                       \
+    CUresult runtime_cuMemsetD2D##bits##_v2(CUdeviceptr address, size_t pitch, type value, size_t width,    \
+                                            size_t height, bool per_thread)                                 \
+    {                                                                                                       \
+        return runtime_cuMemsetD2D##bits##Async(address, pitch, value, width, height, NULL, per_thread);    \
+    }
+
+SETS(8, unsigned char)
+SETS(16, unsigned short)
+SETS(32, unsigned int)
+
+/* --- what a pointer is --- */
+
+struct place {
+    struct session *session; /* of device memory */
+    struct range range;
+    struct host_block block; /* of pinned memory */
+    bool device, host;
+};
+
+static CUresult device_attribute(void *data, CUpointer_attribute attribute, const struct place *place)
+{
+    struct session *session = place->session;
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_CONTEXT:
+        *(CUcontext *)data = (CUcontext)public_handle(session, HANDLE_CONTEXT, session->primary);
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+        *(unsigned *)data = CU_MEMORYTYPE_DEVICE;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+        *(int *)data = session->ordinal;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        *(uint64_t *)data = place->range.start;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(size_t *)data = place->range.bytes;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+        *(unsigned long long *)data = place->range.start;
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+static CUresult host_attribute(void *data, CUpointer_attribute attribute, const struct place *place)
+{
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+        *(unsigned *)data = CU_MEMORYTYPE_HOST;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+        *(int *)data = place->block.ordinal;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        *(uint64_t *)data = place->block.start;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(size_t *)data = place->block.bytes;
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+static CUresult one_attribute(void *data, CUpointer_attribute attribute, CUdeviceptr pointer,
+                              const struct place *place)
+{
+    bool known = place->device || place->host;
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+        *(bool *)data = false;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+        *(bool *)data = place->device;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+        *(CUdeviceptr *)data = place->device ? pointer : 0;
+        return place->device ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+        *(void **)data = place->host ? (void *)pointer : NULL;
+        return place->host ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    default:
+        if (!known)
+            return CUDA_ERROR_INVALID_VALUE;
+        return place->device ? device_attribute(data, attribute, place) : host_attribute(data, attribute, place);
+    }
+}
+
+static struct place locate(CUdeviceptr pointer)
+{
+    struct place place = {0};
+    struct call call = {0};
+    if (call_session(&call) != CUDA_SUCCESS)
+        call.session = NULL;
+    place.session = memory_session(call.session, pointer, 1);
+    place.device = place.session && memory_owns(place.session, pointer, 1, &place.range);
+    place.host = !place.device && host_find(pointer, &place.block);
+    return place;
+}
+
+CUresult runtime_cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr ptr)
+{
+    struct place place = locate(ptr);
+    if (!data || !(place.device || place.host))
+        return CUDA_ERROR_INVALID_VALUE;
+    return one_attribute(data, attribute, ptr, &place);
+}
+
+/* Unlike the call for one attribute, this one answers zeros for ordinary host memory. */
+CUresult runtime_cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute *attributes,
+                                        void **data, CUdeviceptr ptr)
+{
+    struct place place = locate(ptr);
+    if (!attributes || !data)
+        return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned index = 0; index < numAttributes; index++) {
+        if (one_attribute(data[index], attributes[index], ptr, &place) == CUDA_SUCCESS)
+            continue;
+        if (attributes[index] == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)
+            *(int *)data[index] = -2;
+        else if (attributes[index] == CU_POINTER_ATTRIBUTE_MEMORY_TYPE)
+            *(unsigned *)data[index] = 0;
+        else
+            *(void **)data[index] = NULL;
+    }
+    return CUDA_SUCCESS;
+}

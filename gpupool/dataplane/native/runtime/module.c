@@ -1,0 +1,332 @@
+/* Modules, libraries and their functions. A library is a module of the current context's device, or of
+ * the first device when none is current; a kernel is a function. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/image.h"
+#include "runtime/runtime.h"
+
+#define OPTIONS 32
+#define NAME_LIMIT 4000
+
+void module_item_free(enum handle_kind kind, struct item *item)
+{
+    if (kind == HANDLE_FUNCTION)
+        free(((struct function *)item)->name);
+    free(item);
+}
+
+/* --- loading --- */
+
+struct load {
+    const void *image;
+    unsigned option_count;
+    const CUjit_option *options;
+    void **values;
+};
+
+static CUresult send_part(struct session *session, uint64_t position, size_t bytes, void *context)
+{
+    struct image_part_request message = {.position = position, .bytes = bytes};
+    struct bytes request = {&message, sizeof message}, none = {NULL, 0};
+    (void)context;
+    return session_send(session, CALL_image_part, request, none);
+}
+
+static const void *option_value(const struct load *load, CUjit_option name)
+{
+    for (unsigned index = 0; index < load->option_count; index++)
+        if (load->options[index] == name)
+            return load->values[index];
+    return NULL;
+}
+
+/* Write one of the compiler's logs where the caller wants it, and its length over the size it gave. */
+static void give_log(const struct load *load, CUjit_option buffer, CUjit_option size, const char *text,
+                     size_t bytes)
+{
+    char *to = (char *)option_value(load, buffer);
+    size_t room = (uintptr_t)option_value(load, size);
+    size_t given = room && bytes >= room ? room - 1 : bytes;
+    if (to && room) {
+        memcpy(to, text, given);
+        to[given] = 0;
+    }
+    for (unsigned index = 0; index < load->option_count; index++)
+        if (load->options[index] == size)
+            load->values[index] = (void *)(to && room ? given : 0);
+}
+
+static void give_logs(const struct load *load, const unsigned char *reply, size_t got)
+{
+    struct module_load_reply head = {0};
+    if (got >= sizeof head)
+        memcpy(&head, reply, sizeof head);
+    if (sizeof head + (size_t)head.information_bytes + head.error_bytes > got)
+        head = (struct module_load_reply){0};
+    const char *text = (const char *)reply + sizeof head;
+    give_log(load, CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES, text, head.information_bytes);
+    give_log(load, CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, text + head.information_bytes,
+             head.error_bytes);
+}
+
+static CUresult ask_load(struct call *call, const struct load *load, uint64_t number, size_t size)
+{
+    struct module_load_request message = {.module = number, .bytes = size, .option_count = load->option_count};
+    uint64_t pairs[OPTIONS * 2];
+    unsigned char reply[RING_REPLY_LIMIT];
+    size_t got;
+    for (unsigned index = 0; index < load->option_count; index++) {
+        pairs[2 * index] = (uint64_t)load->options[index];
+        pairs[2 * index + 1] = (uintptr_t)load->values[index];
+    }
+    struct bytes request = {&message, sizeof message};
+    struct bytes payload = {pairs, load->option_count * 2 * sizeof *pairs};
+    CUresult result = session_ask(call->session, CALL_module_load, request, payload, reply, sizeof reply, &got);
+    give_logs(load, reply, got);
+    return result;
+}
+
+static void forget(struct call *call, uint64_t number)
+{
+    pthread_mutex_lock(&call->session->table_lock);
+    free(handle_drop(&call->session->handles, number, HANDLE_MODULE));
+    pthread_mutex_unlock(&call->session->table_lock);
+}
+
+static CUresult load_image(struct call *call, const struct load *load, uint64_t *number)
+{
+    const void *start;
+    size_t size = load->image ? image_size(load->image, &start) : 0;
+    if (!load->image || load->option_count > OPTIONS || (load->option_count && (!load->options || !load->values)))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!size)
+        return CUDA_ERROR_INVALID_IMAGE;
+    struct item *item = calloc(1, sizeof *item);
+    if (!item)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = call_new(call, HANDLE_MODULE, item, number);
+    if (result != CUDA_SUCCESS) {
+        free(item);
+        return result;
+    }
+    pthread_mutex_lock(&call->session->load_lock);
+    result = staging_send(call->session, start, size, send_part, NULL);
+    if (result == CUDA_SUCCESS)
+        result = ask_load(call, load, *number, size);
+    pthread_mutex_unlock(&call->session->load_lock);
+    if (result != CUDA_SUCCESS)
+        forget(call, *number);
+    return result;
+}
+
+CUresult runtime_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int numOptions,
+                                    CUjit_option *options, void **optionValues)
+{
+    struct load load = {image, numOptions, options, optionValues};
+    struct call call = {0};
+    uint64_t number;
+    if (!module)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = load_image(&call, &load, &number);
+    if (result == CUDA_SUCCESS)
+        *module = (CUmodule)public_handle(call.session, HANDLE_MODULE, number);
+    return result;
+}
+
+CUresult runtime_cuModuleLoadData(CUmodule *module, const void *image)
+{
+    return runtime_cuModuleLoadDataEx(module, image, 0, NULL, NULL);
+}
+
+CUresult runtime_cuModuleLoadFatBinary(CUmodule *module, const void *fatCubin)
+{
+    return runtime_cuModuleLoadDataEx(module, fatCubin, 0, NULL, NULL);
+}
+
+/* The whole file with a NUL behind it; NULL when it can't be read. */
+static char *read_file(const char *name)
+{
+    FILE *file = fopen(name, "re");
+    char *text = NULL;
+    if (!file)
+        return NULL;
+    long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    if (size >= 0)
+        text = calloc(1, (size_t)size + sizeof(uint64_t));
+    rewind(file);
+    if (text && fread(text, 1, (size_t)size, file) != (size_t)size) {
+        free(text);
+        text = NULL;
+    }
+    fclose(file);
+    return text;
+}
+
+CUresult runtime_cuModuleLoad(CUmodule *module, const char *fname)
+{
+    char *image = fname ? read_file(fname) : NULL;
+    if (!image)
+        return fname ? CUDA_ERROR_FILE_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
+    CUresult result = runtime_cuModuleLoadData(module, image);
+    free(image);
+    return result;
+}
+
+/* --- unloading --- */
+
+/* The table lock is held. The worker ends a module's functions by itself. */
+static void forget_parts(struct session *session, uint64_t module)
+{
+    struct range removed;
+    for (uint32_t index = 1; index < session->handles.count; index++) {
+        struct handle_entry *entry = &session->handles.entries[index];
+        struct function *function = entry->object;
+        if (entry->kind != HANDLE_FUNCTION || function->module != module)
+            continue;
+        handle_drop(&session->handles, handle_at(&session->handles, index), HANDLE_FUNCTION);
+        module_item_free(HANDLE_FUNCTION, &function->item);
+    }
+    for (size_t index = session->memory.count; index-- > 0;)
+        if (session->memory.items[index].owner == module)
+            ranges_remove(&session->memory, session->memory.items[index].start, &removed);
+}
+
+CUresult runtime_cuModuleUnload(CUmodule hmod)
+{
+    struct module_unload_request message;
+    struct call call = {0};
+    CUresult result = call_handle(&call, HANDLE_MODULE, hmod, &message.module);
+    if (result != CUDA_SUCCESS)
+        return result;
+    struct bytes request = {&message, sizeof message}, none = {NULL, 0};
+    pthread_mutex_lock(&call.session->table_lock);
+    void *item = handle_drop(&call.session->handles, message.module, HANDLE_MODULE);
+    if (item) {
+        forget_parts(call.session, message.module);
+        result = session_send(call.session, CALL_module_unload, request, none);
+    }
+    pthread_mutex_unlock(&call.session->table_lock);
+    free(item);
+    return item ? result : CUDA_ERROR_INVALID_HANDLE;
+}
+
+/* --- functions and globals --- */
+
+struct described {
+    struct module_function_reply head;
+    struct { uint16_t offset, bytes; } parameters[(RING_REPLY_LIMIT - sizeof(struct module_function_reply)) / 4];
+};
+
+static struct function *new_function(const char *name, uint64_t module, const struct described *described,
+                                     size_t got)
+{
+    size_t bytes = described->head.parameter_count * sizeof *described->parameters;
+    if (got < sizeof described->head || bytes > got - sizeof described->head)
+        return NULL;
+    struct function *function = calloc(1, sizeof *function + bytes);
+    if (!function)
+        return NULL;
+    function->name = strdup(name);
+    function->module = module;
+    function->layout_known = described->head.layout_known;
+    function->parameter_count = described->head.parameter_count;
+    function->parameter_bytes = described->head.parameter_bytes;
+    memcpy(function->parameters, described->parameters, bytes);
+    return function;
+}
+
+/* Tell the worker's new function apart from others: its number is chosen before it is known. */
+static uint64_t reserve(struct session *session, struct item *placeholder)
+{
+    pthread_mutex_lock(&session->table_lock);
+    uint64_t number = handle_new(&session->handles, HANDLE_FUNCTION, placeholder);
+    pthread_mutex_unlock(&session->table_lock);
+    return number;
+}
+
+static void settle(struct session *session, uint64_t number, struct function *function)
+{
+    pthread_mutex_lock(&session->table_lock);
+    if (function)
+        session->handles.entries[number & ((1u << HANDLE_INDEX_BITS) - 1)].object = function;
+    else
+        handle_drop(&session->handles, number, HANDLE_FUNCTION);
+    pthread_mutex_unlock(&session->table_lock);
+}
+
+static CUresult get_function(struct call *call, uint64_t module, const char *name, uint64_t *number)
+{
+    struct function placeholder = {.module = 0};
+    struct module_function_request message = {.module = module};
+    struct described described;
+    size_t got = 0;
+    struct item *owner = call_object(call, HANDLE_MODULE, module);
+    if (!owner)
+        return CUDA_ERROR_INVALID_HANDLE;
+    message.function = *number = reserve(call->session, &placeholder.item);
+    if (!*number)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    struct bytes request = {&message, sizeof message}, payload = {name, strlen(name)};
+    CUresult result =
+        session_ask(call->session, CALL_module_function, request, payload, &described, sizeof described, &got);
+    struct function *function = NULL;
+    if (result == CUDA_SUCCESS) {
+        function = new_function(name, module, &described, got);
+        result = function ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (function)
+        function->item.context = owner->context;
+    settle(call->session, *number, function);
+    return result;
+}
+
+CUresult runtime_cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, const char *name)
+{
+    struct call call = {0};
+    uint64_t module, number;
+    if (!hfunc || !name || !*name || strlen(name) > NAME_LIMIT)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = call_handle(&call, HANDLE_MODULE, hmod, &module);
+    if (result == CUDA_SUCCESS)
+        result = get_function(&call, module, name, &number);
+    if (result == CUDA_SUCCESS)
+        *hfunc = (CUfunction)public_handle(call.session, HANDLE_FUNCTION, number);
+    return result;
+}
+
+CUresult runtime_cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name)
+{
+    struct module_global_request request;
+    struct module_global_reply reply;
+    struct call call = {0};
+    if (!name || !*name || strlen(name) > NAME_LIMIT)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = call_handle(&call, HANDLE_MODULE, hmod, &request.module);
+    if (result == CUDA_SUCCESS)
+        result = call_ask(&call, CALL_module_global, &request, sizeof request, name, strlen(name), &reply,
+                          sizeof reply);
+    if (result != CUDA_SUCCESS)
+        return result;
+    struct range range = {.start = reply.address, .bytes = reply.bytes, .owner = request.module};
+    pthread_mutex_lock(&call.session->table_lock);
+    bool known = ranges_find(&call.session->memory, reply.address, reply.bytes);
+    bool added = known || ranges_add(&call.session->memory, range);
+    pthread_mutex_unlock(&call.session->table_lock);
+    if (!added)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (dptr)
+        *dptr = reply.address;
+    if (bytes)
+        *bytes = reply.bytes;
+    return CUDA_SUCCESS;
+}
+
+CUresult runtime_cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
+{
+    if (!mode)
+        return CUDA_ERROR_INVALID_VALUE;
+    *mode = CU_MODULE_EAGER_LOADING;
+    return CUDA_SUCCESS;
+}

@@ -1,0 +1,176 @@
+/* The runtime: stands in for libcuda.so.1 in a program and holds no policy.
+ *
+ * One session per vGPU, opened at the first use of its device. The program's handles are numbers: kind,
+ * ordinal of the session, and the handle that the worker knows. */
+#ifndef GPUPOOL_RUNTIME_H
+#define GPUPOOL_RUNTIME_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cuda/cuda_abi.h"
+#include "gpupool_calls.h"
+#include "gpupool_messages.h"
+#include "wire/handle_table.h"
+#include "wire/ranges.h"
+#include "wire/ring.h"
+
+/* --- session.c: one vGPU's connection --- */
+
+struct session {
+    int ordinal;
+    int connection;
+    atomic_bool lost; /* the worker is gone; every call says so */
+    struct ring ring;
+    pthread_mutex_t send_lock; /* the ring's producer side */
+    sem_t free_slots;
+    atomic_uint_fast64_t slots_in_use;
+    uint32_t sequence[RING_SLOTS];
+    pthread_mutex_t staging_lock; /* one upload at a time: pieces must arrive in order */
+    uint64_t staged;
+    pthread_mutex_t bounce_lock;
+    pthread_mutex_t load_lock; /* one module image at a time */
+    pthread_mutex_t table_lock; /* all below */
+    struct handle_table handles;
+    struct ranges memory; /* owner: the context, or the module of a global */
+    struct ranges heap;   /* pinned blocks, by arena offset */
+    uint64_t primary;     /* handle of the primary context */
+    unsigned primary_retained;
+    unsigned primary_flags;
+    struct snapshot_reply snapshot;
+};
+
+/* A stretch of bytes to send or to receive into. */
+struct bytes {
+    const void *data;
+    size_t size;
+};
+
+/* Open a session on vGPU `ordinal`; on failure `*session` is NULL and one log line says why. */
+CUresult session_open(int ordinal, struct session **session);
+/* Send a one-way message. */
+CUresult session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload);
+/* Send a message and wait for its answer: up to `room` bytes go to `reply`, their number to `*got`. */
+CUresult session_ask(struct session *session, uint16_t call, struct bytes request, struct bytes payload,
+                     void *reply, size_t room, size_t *got);
+/* After fork(), in the child: forget the parent's connection. */
+void session_abandon(struct session *session);
+
+/* --- handshake.c --- */
+
+struct vgpu {
+    uint64_t memory;
+    uint32_t compute;
+};
+
+/* Ask the agent which vGPUs the ticket gives; `*vgpus` is malloc-ed. Errors are logged. */
+CUresult handshake_list(struct vgpu **vgpus, int *count);
+/* Open: on success a connection to a worker that serves, and the ring's descriptor. Errors are logged. */
+CUresult handshake_open(int ordinal, int *connection, int *ring);
+
+/* --- device.c: the process's state --- */
+
+/* CUDA_SUCCESS once cuInit was called in this process. */
+CUresult runtime_entered(void);
+int runtime_device_count(void);
+/* The session of a device, opened at need. */
+CUresult runtime_session(CUdevice device, struct session **session);
+/* The session of a device if it was opened, else NULL. */
+struct session *runtime_opened(int ordinal);
+
+/* --- context.c --- */
+
+struct context {
+    unsigned flags;
+    bool primary;
+};
+
+CUresult context_primary_new(struct session *session);
+/* The session and the (session-local) handle of a program's context; 0 for the current one. */
+CUresult context_find(CUcontext context, struct session **session, uint64_t *handle);
+CUresult context_current(struct session **session, uint64_t *handle);
+/* After fork(), in the child: no context is current. */
+void context_forget(void);
+/* Free what belongs to a context. */
+void context_clear(struct session *session, uint64_t context);
+
+/* --- call.c: what calls are made of --- */
+
+struct call {
+    struct session *session;
+};
+
+#define HANDLE_ORDINAL_SHIFT HANDLE_BITS
+#define HANDLE_KIND_SHIFT 56
+
+/* What the client keeps of a stream, event, module or function; each kind's struct starts with it. */
+struct item {
+    uint64_t context;
+};
+
+uint64_t public_handle(const struct session *session, enum handle_kind kind, uint64_t handle);
+/* Resolve a handle; all handles of one call must be of one session, which becomes the call's. */
+CUresult call_handle(struct call *call, enum handle_kind kind, const void *handle, uint64_t *number);
+CUresult call_stream(struct call *call, CUstream stream, bool per_thread, uint64_t *number);
+/* The object behind a resolved handle, NULL when another thread ended it; valid while no one ends it. */
+void *call_object(struct call *call, enum handle_kind kind, uint64_t number);
+/* The call's session: that of its handles, else that of the current context. */
+CUresult call_session(struct call *call);
+/* Register `item` under a new handle of the current context's session. */
+CUresult call_new(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number);
+CUresult call_send(struct call *call, uint16_t number, const void *request, size_t request_bytes,
+                   const void *payload, size_t payload_bytes);
+CUresult call_ask(struct call *call, uint16_t number, const void *request, size_t request_bytes,
+                  const void *payload, size_t payload_bytes, void *reply, size_t reply_bytes);
+
+/* --- memory.c, host.c, copy.c, stream.c, module.c --- */
+
+/* Whether a session's device memory holds all of the range; the range's owner and bounds if asked. */
+bool memory_owns(struct session *session, uint64_t address, uint64_t bytes, struct range *found);
+/* The session whose device memory holds the address: `first` if it does, else any; NULL: none. */
+struct session *memory_session(struct session *first, uint64_t address, uint64_t bytes);
+
+enum host_kind { HOST_ARENA = 1, HOST_PLAIN = 2, HOST_REGISTERED = 3 };
+struct host_block {
+    uint64_t start, bytes;
+    enum host_kind kind;
+    unsigned flags;
+    int ordinal; /* of the session whose arena it is in */
+};
+/* The pinned block that holds the address; false: it is ordinary memory. */
+bool host_find(uint64_t address, struct host_block *block);
+/* The arena offset of [host, host + bytes) if all of it is pinned in this session's arena. */
+bool host_offset(const struct session *session, const void *host, size_t bytes, uint64_t *offset);
+
+CUresult copy_in(struct session *session, uint64_t destination, const void *source, size_t bytes, uint64_t stream);
+CUresult copy_out(struct session *session, void *destination, uint64_t source, size_t bytes, uint64_t stream);
+/* Put `bytes` into staging and hand them over with `send`; holds the staging lock. */
+CUresult staging_send(struct session *session, const void *source, size_t bytes,
+                      CUresult (*send)(struct session *session, uint64_t position, size_t bytes, void *context),
+                      void *context);
+CUresult stream_wait(struct session *session, uint64_t stream);
+/* The calling thread's own default stream in this session. */
+CUresult stream_of_thread(struct session *session, uint64_t *stream);
+void module_item_free(enum handle_kind kind, struct item *item);
+
+/* --- module.c --- */
+
+struct function {
+    struct item item;
+    uint64_t module;
+    char *name;
+    bool layout_known;
+    uint32_t parameter_count, parameter_bytes;
+    struct { uint16_t offset, bytes; } parameters[]; /* where the device wants them */
+};
+
+/* --- log.c --- */
+
+/* One line on standard error, starting "gpupool: ". */
+void runtime_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,209 @@
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/runtime.h"
+
+#define LOOK_MS 100 /* how long a blocked call may miss that the worker is gone */
+
+static CUresult lost(void)
+{
+    return CUDA_ERROR_DEVICE_UNAVAILABLE;
+}
+
+/* Learns at once that the worker is gone, even while the program calls nothing. */
+static void *watch(void *argument)
+{
+    struct session *session = argument;
+    struct pollfd connection = {.fd = session->connection, .events = POLLIN};
+    while (poll(&connection, 1, -1) < 0 && errno == EINTR)
+        continue;
+    atomic_store(&session->lost, true);
+    runtime_log("device %d is lost: its worker ended (the claim was released, or the worker failed)",
+                session->ordinal);
+    return NULL;
+}
+
+/* Signals belong to the program's own threads. */
+static bool start_watch(struct session *session)
+{
+    sigset_t all, before;
+    pthread_attr_t small;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 << 10);
+    pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&thread, &small, watch, session);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&small);
+    return !failed;
+}
+
+static struct session *new_session(int ordinal)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return NULL;
+    session->ordinal = ordinal;
+    session->connection = -1;
+    sem_init(&session->free_slots, 0, RING_SLOTS);
+    pthread_mutex_t *locks[] = {&session->send_lock, &session->staging_lock, &session->bounce_lock,
+                                &session->load_lock, &session->table_lock};
+    for (size_t index = 0; index < sizeof locks / sizeof *locks; index++)
+        pthread_mutex_init(locks[index], NULL);
+    return session;
+}
+
+static CUresult ask_snapshot(struct session *session)
+{
+    size_t got = 0;
+    struct bytes none = {NULL, 0};
+    CUresult result = session_ask(session, CALL_snapshot, none, none, &session->snapshot,
+                                  sizeof session->snapshot, &got);
+    if (result == CUDA_SUCCESS && got != sizeof session->snapshot)
+        return CUDA_ERROR_UNKNOWN;
+    return result;
+}
+
+static CUresult start(struct session *session)
+{
+    int ring = -1;
+    CUresult result = handshake_open(session->ordinal, &session->connection, &ring);
+    if (result != CUDA_SUCCESS)
+        return result;
+    bool mapped = ring_map(&session->ring, ring);
+    close(ring);
+    if (!mapped) {
+        runtime_log("device %d: the ring can't be mapped: %s", session->ordinal, strerror(errno));
+        return CUDA_ERROR_OPERATING_SYSTEM;
+    }
+    result = ask_snapshot(session);
+    if (result == CUDA_SUCCESS)
+        result = context_primary_new(session);
+    if (result == CUDA_SUCCESS && !start_watch(session))
+        result = CUDA_ERROR_OPERATING_SYSTEM;
+    return result;
+}
+
+CUresult session_open(int ordinal, struct session **session)
+{
+    *session = new_session(ordinal);
+    if (!*session)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = start(*session);
+    if (result == CUDA_SUCCESS)
+        return result;
+    session_abandon(*session);
+    handle_table_clear(&(*session)->handles);
+    ring_unmap(&(*session)->ring);
+    free(*session);
+    *session = NULL;
+    return result;
+}
+
+void session_abandon(struct session *session)
+{
+    if (session->connection >= 0)
+        close(session->connection);
+    session->connection = -1;
+    atomic_store(&session->lost, true);
+}
+
+/* Before the watching thread runs, and should it not be scheduled: look by ourselves. */
+static bool hung_up(struct session *session)
+{
+    struct pollfd connection = {.fd = session->connection, .events = POLLIN};
+    if (poll(&connection, 1, 0) > 0)
+        atomic_store(&session->lost, true);
+    return atomic_load_explicit(&session->lost, memory_order_relaxed);
+}
+
+/* Write a record; the send lock is held. */
+static CUresult write_record(struct session *session, const struct record *head, struct bytes request,
+                             struct bytes payload)
+{
+    unsigned char *place;
+    while (!(place = ring_reserve(&session->ring, head->bytes))) {
+        ring_wait_room(&session->ring, LOOK_MS);
+        if (hung_up(session))
+            return lost();
+    }
+    memcpy(place, head, sizeof *head);
+    if (request.size)
+        memcpy(place + sizeof *head, request.data, request.size);
+    if (payload.size)
+        memcpy(place + sizeof *head + request.size, payload.data, payload.size);
+    ring_publish(&session->ring, head->bytes);
+    return CUDA_SUCCESS;
+}
+
+static CUresult send_record(struct session *session, struct record head, struct bytes request,
+                            struct bytes payload)
+{
+    size_t bytes = sizeof head + request.size + payload.size;
+    if (atomic_load_explicit(&session->lost, memory_order_relaxed))
+        return lost();
+    if (bytes > RING_RECORD_LIMIT)
+        return CUDA_ERROR_INVALID_VALUE;
+    head.bytes = (uint32_t)bytes;
+    pthread_mutex_lock(&session->send_lock);
+    CUresult result = write_record(session, &head, request, payload);
+    pthread_mutex_unlock(&session->send_lock);
+    return result;
+}
+
+CUresult session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload)
+{
+    return send_record(session, (struct record){.call = call, .slot = RING_NO_SLOT}, request, payload);
+}
+
+static unsigned take_slot(struct session *session)
+{
+    while (sem_wait(&session->free_slots) != 0)
+        continue;
+    uint_fast64_t used = atomic_load(&session->slots_in_use);
+    for (;;) {
+        unsigned slot = (unsigned)__builtin_ctzll(~used);
+        if (atomic_compare_exchange_weak(&session->slots_in_use, &used, used | 1ull << slot))
+            return slot;
+    }
+}
+
+static void give_slot(struct session *session, unsigned slot)
+{
+    atomic_fetch_and(&session->slots_in_use, ~(1ull << slot));
+    sem_post(&session->free_slots);
+}
+
+static CUresult await(struct session *session, unsigned index, void *reply, size_t room, size_t *got)
+{
+    struct slot *slot = &session->ring.slots[index];
+    while (!slot_wait(slot, session->sequence[index], LOOK_MS))
+        if (hung_up(session))
+            return lost();
+    size_t bytes = atomic_load_explicit(&slot->bytes, memory_order_relaxed);
+    *got = bytes < room ? bytes : room;
+    if (*got > RING_REPLY_LIMIT)
+        return CUDA_ERROR_UNKNOWN;
+    if (*got)
+        memcpy(reply, slot->data, *got);
+    return (CUresult)atomic_load_explicit(&slot->result, memory_order_relaxed);
+}
+
+CUresult session_ask(struct session *session, uint16_t call, struct bytes request, struct bytes payload,
+                     void *reply, size_t room, size_t *got)
+{
+    unsigned slot = take_slot(session);
+    struct record head = {.call = call, .slot = (uint16_t)slot, .sequence = ++session->sequence[slot]};
+    CUresult result = send_record(session, head, request, payload);
+    *got = 0;
+    if (result == CUDA_SUCCESS)
+        result = await(session, slot, reply, room, got);
+    give_slot(session, slot);
+    return result;
+}

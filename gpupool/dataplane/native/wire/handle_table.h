@@ -1,0 +1,55 @@
+/* Handles both sides know: the runtime chooses them, the worker says what they stand for.
+ *
+ * A handle is a generation (16 bits) above an index (24 bits). A handle whose index was given out
+ * again has another generation, so an old one finds nothing. Not thread safe: the owner locks.
+ */
+#ifndef GPUPOOL_WIRE_HANDLE_TABLE_H
+#define GPUPOOL_WIRE_HANDLE_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HANDLE_INDEX_BITS 24
+#define HANDLE_BITS 40
+#define HANDLE_LIMIT (1u << 20) /* most handles of one session at a time */
+
+enum handle_kind {
+    HANDLE_NONE = 0,
+    HANDLE_CONTEXT = 1,
+    HANDLE_STREAM = 2,
+    HANDLE_EVENT = 3,
+    HANDLE_MODULE = 4,
+    HANDLE_FUNCTION = 5,
+};
+
+struct handle_entry {
+    void *object;
+    uint16_t generation;
+    uint8_t kind; /* HANDLE_NONE: free */
+    uint32_t next_free;
+};
+
+struct handle_table {
+    struct handle_entry *entries;
+    uint32_t count;      /* entries that exist */
+    uint32_t first_free; /* index + 1, 0: none */
+};
+
+/* Runtime: choose a new handle for `object`; 0 when there is no memory or no number left. */
+uint64_t handle_new(struct handle_table *table, enum handle_kind kind, void *object);
+
+/* Worker: take the client's new `handle`. False when its index is in use, out of range, or no memory. */
+bool handle_set(struct handle_table *table, uint64_t handle, enum handle_kind kind, void *object);
+
+/* The object of a live handle of this kind, else NULL. */
+void *handle_get(const struct handle_table *table, uint64_t handle, enum handle_kind kind);
+
+/* End a live handle; returns its object, NULL when there is none. */
+void *handle_drop(struct handle_table *table, uint64_t handle, enum handle_kind kind);
+
+void handle_table_clear(struct handle_table *table);
+
+/* The handle of entry `index`, which is in use. */
+uint64_t handle_at(const struct handle_table *table, uint32_t index);
+
+#endif

@@ -1,0 +1,126 @@
+/* Copies. All are put on a stream; who must wait, waits elsewhere. */
+#include "worker/session.h"
+#include "worker/span.h"
+#include "worker/staging.h"
+#include "worker/synchronize.h"
+
+CUresult serve_copy_in(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct copy_in_request *request = (const void *)(record + 1);
+    struct object *stream = stream_object(session, request->stream);
+    const unsigned char *source = staging_bytes(session, request->position, request->bytes);
+    uint64_t end = request->position + request->bytes;
+    CUresult result = CUDA_ERROR_INVALID_VALUE;
+    if (!source)
+        return result;
+    if (!stream || !session_owns(session, request->destination, request->bytes)) {
+        staging_release(session, end, NULL);
+        return stream ? result : CUDA_ERROR_INVALID_HANDLE;
+    }
+    span_enter(session, stream);
+    result = session->driver.cuMemcpyHtoDAsync_v2(request->destination, source, request->bytes, stream->stream);
+    span_leave(session, stream);
+    CUresult recorded = staging_release(session, end, stream);
+    return result == CUDA_SUCCESS ? recorded : result;
+}
+
+CUresult serve_copy_in_small(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct copy_in_small_request *request = (const void *)(record + 1);
+    struct object *stream = stream_object(session, request->stream);
+    if (!stream)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (request->bytes != payload_bytes(record, sizeof *request) ||
+        !session_owns(session, request->destination, request->bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    span_enter(session, stream);
+    /* From pageable memory: the device library has taken the data when this returns. */
+    CUresult result =
+        session->driver.cuMemcpyHtoDAsync_v2(request->destination, request + 1, request->bytes, stream->stream);
+    span_leave(session, stream);
+    return result;
+}
+
+CUresult serve_copy_out_small(SERVE_ARGUMENTS)
+{
+    const struct copy_out_small_request *request = (const void *)(record + 1);
+    struct object *stream = stream_object(session, request->stream);
+    if (!stream)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (request->bytes > RING_REPLY_LIMIT || !session_owns(session, request->source, request->bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    span_enter(session, stream);
+    CUresult result = session->driver.cuMemcpyDtoHAsync_v2(session->ring.slots[record->slot].data,
+                                                           request->source, request->bytes, stream->stream);
+    span_leave(session, stream);
+    if (result != CUDA_SUCCESS)
+        return result;
+    return answer_after(session, record, reply, stream, (uint32_t)request->bytes);
+}
+
+CUresult serve_copy_arena(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct copy_arena_request *request = (const void *)(record + 1);
+    struct object *stream = stream_object(session, request->stream);
+    CUresult result;
+    if (!stream)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (!ring_in_arena(&session->ring, request->offset, request->bytes) ||
+        !session_owns(session, request->device, request->bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    void *host = session->ring.arena + request->offset;
+    span_enter(session, stream);
+    if (request->to_device)
+        result = session->driver.cuMemcpyHtoDAsync_v2(request->device, host, request->bytes, stream->stream);
+    else
+        result = session->driver.cuMemcpyDtoHAsync_v2(host, request->device, request->bytes, stream->stream);
+    span_leave(session, stream);
+    return result;
+}
+
+CUresult serve_copy_device(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct copy_device_request *request = (const void *)(record + 1);
+    struct object *stream = stream_object(session, request->stream);
+    if (!stream)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (!session_owns(session, request->destination, request->bytes) ||
+        !session_owns(session, request->source, request->bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    span_enter(session, stream);
+    CUresult result = session->driver.cuMemcpyDtoDAsync_v2(request->destination, request->source,
+                                                           request->bytes, stream->stream);
+    span_leave(session, stream);
+    return result;
+}
+
+static bool page_aligned(const struct session *session, uint64_t offset, uint64_t bytes)
+{
+    return bytes && offset % RING_PAGE == 0 && bytes % RING_PAGE == 0 && ring_in_arena(&session->ring, offset, bytes);
+}
+
+/* A device that can't pin copies from plain memory, only slower: no error of the client's. */
+CUresult serve_host_register(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct host_register_request *request = (const void *)(record + 1);
+    if (!page_aligned(session, request->offset, request->bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    session->driver.cuMemHostRegister_v2(session->ring.arena + request->offset, request->bytes,
+                                         CU_MEMHOSTREGISTER_PORTABLE);
+    return CUDA_SUCCESS;
+}
+
+CUresult serve_host_unregister(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct host_unregister_request *request = (const void *)(record + 1);
+    if (!page_aligned(session, request->offset, RING_PAGE))
+        return CUDA_ERROR_INVALID_VALUE;
+    session->driver.cuMemHostUnregister(session->ring.arena + request->offset);
+    return CUDA_SUCCESS;
+}

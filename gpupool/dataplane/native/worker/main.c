@@ -1,0 +1,213 @@
+/* gpupool-worker: serves one session on one device; started by the agent (gpupool/dataplane/worker.py). */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "wire/futex.h"
+#include "wire/handshake.h"
+#include "worker/driver.h"
+#include "worker/sandbox.h"
+#include "worker/session.h"
+#include "worker/span.h"
+#include "worker/staging.h"
+#include "worker/waiter.h"
+
+#define ENDING_SECONDS 2 /* for freeing what the client left; the device's driver frees the rest */
+
+struct options {
+    const char *session, *library;
+    int ordinal, ledger, slot, connection, ring;
+};
+
+void worker_log(const struct session *session, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "gpupool-worker %s: %s\n", session->id ? session->id : "?", line);
+}
+
+static bool read_number(const char *text, int *number)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno || end == text || *end || value < 0 || value > 1 << 20)
+        return false;
+    *number = (int)value;
+    return true;
+}
+
+static bool read_options(int count, char **arguments, struct options *options)
+{
+    static const struct option names[] = {
+        {"session", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'L'},
+        {"ordinal", required_argument, NULL, 'o'}, {"ledger", required_argument, NULL, 'l'},
+        {"slot", required_argument, NULL, 'n'}, {"connection", required_argument, NULL, 'c'},
+        {"ring", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0},
+    };
+    int letter, given = 0;
+    *options = (struct options){.ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1};
+    while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1) {
+        int *number = letter == 'o' ? &options->ordinal : letter == 'l' ? &options->ledger
+                    : letter == 'n' ? &options->slot : letter == 'c' ? &options->connection
+                    : letter == 'r' ? &options->ring : NULL;
+        if (letter == 's')
+            options->session = optarg;
+        else if (letter == 'L')
+            options->library = optarg;
+        else if (!number || !read_number(optarg, number))
+            return false;
+        given++;
+    }
+    return given == 7 && optind == count && options->session && options->library && options->ring >= 0;
+}
+
+/* Tell the runtime how starting went. */
+static void send_ready(const struct session *session, CUresult error, const char *message)
+{
+    struct ready ready = {.magic = HANDSHAKE_MAGIC, .version = HANDSHAKE_VERSION, .error = error};
+    snprintf(ready.message, sizeof ready.message, "%s", message);
+    if (send(session->connection, &ready, sizeof ready, MSG_NOSIGNAL) != (ssize_t)sizeof ready)
+        worker_log(session, "the runtime is gone before it was served");
+}
+
+static bool fail(const struct session *session, CUresult error, const char *what, const char *why)
+{
+    char message[HANDSHAKE_TEXT];
+    snprintf(message, sizeof message, "%s: %s", what, why);
+    worker_log(session, "%s", message);
+    send_ready(session, error, message);
+    return false;
+}
+
+static bool fail_cuda(const struct session *session, CUresult error, const char *what)
+{
+    char number[32];
+    snprintf(number, sizeof number, "CUDA error %d", error);
+    return fail(session, error, what, number);
+}
+
+/* Shared memory that its maker can cut off would let the client kill this process with a signal. */
+static bool is_sealed(int fd)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK);
+}
+
+static bool open_shared(struct session *session, const struct options *options)
+{
+    if (!is_sealed(options->ring))
+        return fail(session, CUDA_ERROR_UNKNOWN, "ring", "not a memfd sealed against shrinking");
+    if (!ring_map(&session->ring, options->ring))
+        return fail(session, CUDA_ERROR_UNKNOWN, "ring", strerror(errno));
+    session->ledger = ledger_open(options->ledger, (unsigned)options->slot);
+    if (!session->ledger)
+        return fail(session, CUDA_ERROR_UNKNOWN, "ledger", strerror(errno));
+    return true;
+}
+
+static bool open_device(struct session *session, const struct options *options)
+{
+    struct driver *driver = &session->driver;
+    session->library = driver_open(options->library, driver);
+    if (!session->library)
+        return fail(session, CUDA_ERROR_UNKNOWN, "device library", dlerror());
+    CUresult result = driver->cuInit(0);
+    if (result == CUDA_SUCCESS)
+        result = driver->cuDeviceGet(&session->device, options->ordinal);
+    if (result == CUDA_SUCCESS)
+        result = driver->cuDevicePrimaryCtxRetain(&session->context, session->device);
+    if (result == CUDA_SUCCESS)
+        result = driver->cuCtxSetCurrent(session->context);
+    if (result != CUDA_SUCCESS)
+        return fail_cuda(session, result, "opening the device");
+    return true;
+}
+
+/* Pin what the device reads and writes all the time. A device that can't pin works all the same. */
+static void pin(struct session *session)
+{
+    const struct ring *ring = &session->ring;
+    session->driver.cuMemHostRegister_v2(ring->slots, sizeof(struct slot) * RING_SLOTS, CU_MEMHOSTREGISTER_PORTABLE);
+    session->driver.cuMemHostRegister_v2(ring->arena, ring->heap_at, CU_MEMHOSTREGISTER_PORTABLE);
+}
+
+static bool make_parts(struct session *session)
+{
+    session->default_stream = (struct object){.references = 1, .kind = HANDLE_STREAM};
+    session->staging = staging_new();
+    session->waiters = waiters_new(session);
+    session->arbiter = arbiter_new(session->ledger);
+    session->spans = spans_new(session);
+    if (!session->staging || !session->waiters || !session->arbiter || !session->spans)
+        return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "worker", "out of memory");
+    pin(session);
+    if (sandbox_enter() != 0)
+        return fail(session, CUDA_ERROR_UNKNOWN, "sandbox", strerror(errno));
+    return true;
+}
+
+/* Ends the session when the runtime hangs up, in any way and whatever the main thread does. */
+static void *watch(void *argument)
+{
+    struct session *session = argument;
+    struct pollfd connection = {.fd = session->connection, .events = POLLIN};
+    while (poll(&connection, 1, -1) < 0 && errno == EINTR)
+        continue;
+    atomic_store(&session->ended, true);
+    futex_wake(&session->ring.control->head, 1);
+    sleep(ENDING_SECONDS);
+    _exit(0);
+}
+
+static bool start_watch(struct session *session)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, watch, session) != 0)
+        return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "worker", "no thread");
+    pthread_detach(thread);
+    return true;
+}
+
+static void end(struct session *session)
+{
+    memory_free_all(session);
+    modules_free_all(session);
+    session->driver.cuDevicePrimaryCtxRelease(session->device);
+}
+
+int main(int count, char **arguments)
+{
+    static struct session session;
+    struct options options;
+    signal(SIGPIPE, SIG_IGN);
+    if (!read_options(count, arguments, &options)) {
+        fputs("usage: gpupool-worker --session ID --library PATH --ordinal N --ledger FD --slot N "
+              "--connection FD --ring FD\n", stderr);
+        return 2;
+    }
+    session.id = options.session;
+    session.connection = options.connection;
+    if (!open_shared(&session, &options) || !open_device(&session, &options) || !make_parts(&session) ||
+        !start_watch(&session))
+        return 1;
+    send_ready(&session, CUDA_SUCCESS, "");
+    loop_run(&session);
+    end(&session);
+    /* Waiting threads still run: leave without the library's own end. */
+    fflush(stderr);
+    _exit(0);
+}

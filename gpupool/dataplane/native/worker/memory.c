@@ -1,0 +1,163 @@
+/* Device memory: every byte is charged to the ledger before the device is asked for it. */
+#include <stdlib.h>
+
+#include "worker/session.h"
+#include "worker/span.h"
+
+bool session_owns(struct session *session, uint64_t address, uint64_t bytes)
+{
+    return bytes && ranges_find(&session->memory, address, bytes);
+}
+
+/* Keep the books on what the device gave; gives it back when that fails. */
+static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes, uint64_t charged)
+{
+    if (ranges_add(&session->memory, (struct range){.start = address, .bytes = bytes}))
+        return CUDA_SUCCESS;
+    session->driver.cuMemFree_v2(address);
+    ledger_give(session->ledger, charged);
+    return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult serve_memory_allocate(SERVE_ARGUMENTS)
+{
+    const struct memory_allocate_request *request = (const void *)(record + 1);
+    struct memory_allocate_reply answer = {0};
+    CUdeviceptr address = 0;
+    if (request->bytes == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!ledger_take(session->ledger, request->bytes))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = session->driver.cuMemAlloc_v2(&address, request->bytes);
+    if (result != CUDA_SUCCESS) {
+        ledger_give(session->ledger, request->bytes);
+        return result;
+    }
+    result = keep(session, address, request->bytes, request->bytes);
+    answer.address = address;
+    reply_put(reply, &answer, sizeof answer);
+    return result;
+}
+
+/* The pitch is the device's choice, so the charge can only be settled after the allocation. */
+CUresult serve_memory_allocate_pitch(SERVE_ARGUMENTS)
+{
+    const struct memory_allocate_pitch_request *request = (const void *)(record + 1);
+    struct memory_allocate_pitch_reply answer = {0};
+    CUdeviceptr address = 0;
+    size_t pitch = 0;
+    uint64_t bytes;
+    if (__builtin_mul_overflow(request->width, request->height, &bytes) || bytes == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!ledger_take(session->ledger, bytes))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = session->driver.cuMemAllocPitch_v2(&address, &pitch, request->width, request->height,
+                                                         request->element_bytes);
+    if (result == CUDA_SUCCESS && !ledger_take(session->ledger, pitch * request->height - bytes)) {
+        session->driver.cuMemFree_v2(address);
+        result = CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (result != CUDA_SUCCESS) {
+        ledger_give(session->ledger, bytes);
+        return result;
+    }
+    bytes = pitch * request->height;
+    result = keep(session, address, bytes, bytes);
+    answer.address = address;
+    answer.pitch = pitch;
+    reply_put(reply, &answer, sizeof answer);
+    return result;
+}
+
+CUresult serve_memory_free(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct memory_free_request *request = (const void *)(record + 1);
+    const struct range *found = ranges_find(&session->memory, request->address, 1);
+    struct range range;
+    if (!found || found->owner || !ranges_remove(&session->memory, request->address, &range))
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = session->driver.cuMemFree_v2(range.start);
+    ledger_give(session->ledger, range.bytes);
+    return result;
+}
+
+CUresult serve_cuMemGetInfo_v2(SERVE_ARGUMENTS)
+{
+    (void)record;
+    struct cuMemGetInfo_v2_reply answer = {0};
+    ledger_memory(session->ledger, &answer.free_bytes, &answer.total_bytes);
+    reply_put(reply, &answer, sizeof answer);
+    return CUDA_SUCCESS;
+}
+
+/* Bytes from the first to behind the last of `height` rows; false when they overflow. */
+static bool extent(const struct memory_set_request *request, uint64_t *bytes)
+{
+    uint64_t row, rows;
+    if (request->height == 0 || __builtin_mul_overflow(request->width, request->element_bytes, &row) ||
+        __builtin_mul_overflow(request->pitch, request->height - 1, &rows))
+        return false;
+    return !__builtin_add_overflow(row, rows, bytes);
+}
+
+static CUresult set_run(struct session *session, const struct memory_set_request *request, CUstream stream)
+{
+    const struct driver *driver = &session->driver;
+    switch (request->element_bytes) {
+    case 1:
+        return driver->cuMemsetD8Async(request->address, (unsigned char)request->value, request->width, stream);
+    case 2:
+        return driver->cuMemsetD16Async(request->address, (unsigned short)request->value, request->width,
+                                        stream);
+    default:
+        return driver->cuMemsetD32Async(request->address, request->value, request->width, stream);
+    }
+}
+
+static CUresult set_rows(struct session *session, const struct memory_set_request *request, CUstream stream)
+{
+    const struct driver *driver = &session->driver;
+    switch (request->element_bytes) {
+    case 1:
+        return driver->cuMemsetD2D8Async(request->address, request->pitch, (unsigned char)request->value,
+                                         request->width, request->height, stream);
+    case 2:
+        return driver->cuMemsetD2D16Async(request->address, request->pitch, (unsigned short)request->value,
+                                          request->width, request->height, stream);
+    default:
+        return driver->cuMemsetD2D32Async(request->address, request->pitch, request->value, request->width,
+                                          request->height, stream);
+    }
+}
+
+CUresult serve_memory_set(SERVE_ARGUMENTS)
+{
+    (void)reply;
+    const struct memory_set_request *request = (const void *)(record + 1);
+    struct object *stream = stream_object(session, request->stream);
+    uint32_t element = request->element_bytes;
+    uint64_t bytes;
+    if (!stream)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if ((element != 1 && element != 2 && element != 4) || !extent(request, &bytes) ||
+        !session_owns(session, request->address, bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    span_enter(session, stream);
+    CUresult result = request->height == 1 ? set_run(session, request, stream->stream)
+                                           : set_rows(session, request, stream->stream);
+    span_leave(session, stream);
+    return result;
+}
+
+void memory_free_all(struct session *session)
+{
+    for (size_t index = 0; index < session->memory.count; index++) {
+        const struct range *range = &session->memory.items[index];
+        if (range->owner)
+            continue;
+        session->driver.cuMemFree_v2(range->start);
+        ledger_give(session->ledger, range->bytes);
+    }
+    ranges_clear(&session->memory);
+}

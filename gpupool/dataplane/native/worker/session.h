@@ -1,0 +1,99 @@
+/* The session a worker serves, and what serving functions share. */
+#ifndef GPUPOOL_WORKER_SESSION_H
+#define GPUPOOL_WORKER_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gpupool_messages.h"
+#include "wire/handle_table.h"
+#include "wire/ranges.h"
+#include "wire/ring.h"
+#include "worker/arbiter.h"
+#include "worker/ledger.h"
+#include "worker_driver.h"
+
+struct span;
+struct spans;
+struct staging;
+struct waiters;
+
+/* A stream or an event. A thread that waits for one holds a reference, so that the client's destroying
+ * it meanwhile does no harm. */
+struct object {
+    atomic_uint references;
+    enum handle_kind kind;
+    CUstream stream;
+    CUevent event;
+    struct span *span; /* the stream's open span, see span.h */
+};
+
+struct image {
+    unsigned char *bytes;
+    uint64_t size;
+    uint64_t room;
+};
+
+struct session {
+    const char *id;
+    int connection;
+    atomic_bool ended;
+    struct ring ring;
+    struct driver driver;
+    void *library;
+    CUdevice device;
+    CUcontext context;
+    struct ledger *ledger;
+    struct arbiter *arbiter;
+    struct handle_table handles;
+    struct ranges memory; /* allocations (owner 0) and module globals (owner: the module) */
+    struct object default_stream;
+    struct image image;
+    struct staging *staging;
+    struct spans *spans;
+    struct waiters *waiters;
+    CUresult deferred; /* the first error of a one-way call that no answer has carried yet */
+};
+
+struct reply {
+    uint32_t bytes;
+    bool later; /* a waiting thread answers */
+    _Alignas(8) unsigned char data[RING_REPLY_LIMIT];
+};
+
+/* Serving functions get a private copy of the record, whose request has its full size; they check all
+ * else. For a one-way message the result is deferred unless it is 0. */
+#define SERVE_ARGUMENTS struct session *session, const struct record *record, struct reply *reply
+
+/* Bytes of the record behind the request struct. */
+static inline uint32_t payload_bytes(const struct record *record, uint32_t request)
+{
+    return record->bytes - (uint32_t)sizeof *record - request;
+}
+
+/* Append to the answer; what does not fit is a bug of the caller and ends the worker. */
+void reply_put(struct reply *reply, const void *data, uint32_t bytes);
+
+/* Find the object of a client's handle; false when there is none. Stream 0 is the default stream. */
+struct object *stream_object(struct session *session, uint64_t handle);
+struct object *event_object(struct session *session, uint64_t handle);
+bool object_stream(struct session *session, uint64_t handle, CUstream *stream);
+bool object_event(struct session *session, uint64_t handle, CUevent *event);
+bool object_function(struct session *session, uint64_t handle, CUfunction *function);
+void object_release(struct session *session, struct object *object);
+
+/* Whether [address, address + bytes) is this session's device memory. */
+bool session_owns(struct session *session, uint64_t address, uint64_t bytes);
+
+/* One line on standard error. */
+void worker_log(const struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Take records until the runtime hangs up or breaks the protocol. */
+void loop_run(struct session *session);
+
+/* Free all the client left. */
+void memory_free_all(struct session *session);
+void modules_free_all(struct session *session);
+
+#endif

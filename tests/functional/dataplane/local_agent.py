@@ -1,0 +1,126 @@
+"""A small agent for tests and benches: hands each session to a real worker on the reference device.
+
+It keeps no record and checks no ticket but one; the real one is gpupool.agent.
+"""
+
+import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpupool.dataplane import handshake, worker
+from gpupool.dataplane.ledger import Ledger, Limits
+
+TICKET = "the-ticket"
+
+
+@dataclass(frozen=True)
+class Vgpu:
+    """One vGPU of the claim: its share, and its device."""
+
+    compute: int = 100
+    memory_mib: int = 512
+    ordinal: int = 0
+
+
+@dataclass
+class LocalAgent:
+    """Serves one attachment under ``folder``; ``native`` is the folder of a build."""
+
+    folder: Path
+    native: Path
+    vgpus: Sequence[Vgpu] = (Vgpu(),)
+    ring_mib: int = 32
+    environment: dict[str, str] = field(default_factory=dict)
+    library: Path | None = None
+    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.socket_path = self.folder / "session.sock"
+        self.ledgers = [Ledger(self.folder / f"ledger-{index}") for index in range(len(self.vgpus))]
+        for ledger, vgpu in zip(self.ledgers, self.vgpus, strict=True):
+            ledger.create(Limits(vgpu.compute, vgpu.memory_mib))
+        self._slots = [itertools.count() for _ in self.vgpus]
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(self.socket_path))
+        self._listener.listen(64)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Refuse new sessions and end those there are."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+        for one in self.workers:
+            one.kill()
+            one.wait()
+
+    def __enter__(self) -> "LocalAgent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def program_environment(self) -> dict[str, str]:
+        """Return what a program needs to reach its session."""
+        return {
+            **os.environ,
+            "GPUPOOL_SOCKET": str(self.socket_path),
+            "GPUPOOL_TICKET": TICKET,
+            "LD_LIBRARY_PATH": str(self.native / "runtime"),
+        }
+
+    def _serve(self) -> None:
+        for connection in self._connections():
+            with connection, contextlib.suppress(OSError, handshake.HandshakeError):
+                self._answer(connection)
+
+    def _connections(self) -> Iterator[socket.socket]:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.settimeout(5)
+            yield connection
+
+    def _answer(self, connection: socket.socket) -> None:
+        hello = handshake.receive_hello(connection)
+        if hello.ticket != TICKET:
+            refusal = handshake.Error.DEVICE_UNAVAILABLE
+            handshake.send_refusal(connection, refusal, "this ticket opens no claim")
+        elif hello.kind is handshake.Kind.LIST:
+            handshake.send_welcome(connection, self._shares())
+        else:
+            self._open(connection, hello.ordinal)
+
+    def _shares(self) -> list[handshake.VgpuShare]:
+        return [handshake.VgpuShare(one.compute, one.memory_mib) for one in self.vgpus]
+
+    def _open(self, connection: socket.socket, ordinal: int) -> None:
+        ring_fd = handshake.make_ring(self.ring_mib)
+        ledger_fd = os.open(self.ledgers[ordinal].path, os.O_RDWR)
+        connection.setblocking(True)
+        try:
+            handshake.send_welcome(connection, self._shares(), ring_fd)
+            spec = worker.WorkerSpec(
+                session_id=f"session-{len(self.workers)}",
+                library=self.library or self.native / "refcuda" / "libcuda.so.1",
+                ordinal=self.vgpus[ordinal].ordinal,
+                environment=self.environment,
+                ledger_fd=ledger_fd,
+                slot=next(self._slots[ordinal]),
+                connection_fd=connection.fileno(),
+                ring_fd=ring_fd,
+            )
+            self.workers.append(worker.spawn(spec, self.native / "gpupool-worker"))
+        finally:
+            os.close(ring_fd)
+            os.close(ledger_fd)
