@@ -23,7 +23,8 @@ from placement.objects import resource_class, trait
 from gpupool.placement.client import MICROVERSION, PlacementClient
 
 TOKEN = "admin"  # noqa: S105 - no secret: noauth2 takes the token for the user's name
-_TIMEOUT = 30
+# A claim of 1,024 vGPUs takes Placement half a minute.
+_TIMEOUT = 180
 _LOCK = threading.RLock()
 
 Environ = dict[str, Any]

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from oslo_config import cfg
+from oslo_db.sqlalchemy import enginefacade
+from placement.db.sqlalchemy import migration
 
 from gpupool import conf as gpupool_conf
 from gpupool.model import errors
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import from_conf
-from gpupool.placement.embedded import TOKEN, EmbeddedPlacement
+from gpupool.placement.embedded import TOKEN, EmbeddedPlacement, _Patched
 from gpupool.placement.provider_tree import ProviderTree
 
 
@@ -29,6 +32,38 @@ def test_a_restart_continues(tmp_path, host, pool, device, grant):
     with EmbeddedPlacement(tmp_path / "new" / "folder") as second:
         assert not ProviderTree(second.client()).ensure_device(host, host, pool, device).changed
         assert list(Allocations(second.client()).allocations_of(device.id)) == [held.vgpu_id]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gpupool.placement.embedded import EmbeddedPlacement
+EmbeddedPlacement(Path(sys.argv[1])).client().create_provider(sys.argv[2], "kept", None)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_answered_survives_kill_9(tmp_path):
+    provider_id = str(uuid.uuid4())
+    command = [sys.executable, "-c", KILLED, str(tmp_path), provider_id]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with EmbeddedPlacement(tmp_path) as service:
+        assert service.client().get_provider(provider_id).name == "kept"
+
+
+def test_an_older_schema_is_brought_up_to_date(tmp_path, host, pool, device, grant):
+    """The first schema Placement has a migration for knows no consumer types."""
+    older = enginefacade.transaction_context()
+    older.configure(connection=f"sqlite:///{tmp_path / 'placement.sqlite'}")
+    with _Patched(older):
+        migration.upgrade("b4ed3a175331")
+    older.writer.get_engine().dispose()
+    held = grant()
+    with EmbeddedPlacement(tmp_path) as service:
+        ProviderTree(service.client()).ensure_device(host, host, pool, device)
+        Allocations(service.client()).allocate([held], "project", "user")
+        assert list(Allocations(service.client()).allocations_of(device.id)) == [held.vgpu_id]
 
 
 def test_two_in_one_process_know_nothing_of_each_other(tmp_path, host, pool, device):

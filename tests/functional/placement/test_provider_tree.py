@@ -239,6 +239,18 @@ def test_a_generation_that_moves_under_us_is_read_again(client, ensure, device, 
     assert client.aggregates(device.id)[0]
 
 
+def test_a_provider_that_another_conductor_makes_meanwhile_is_taken(client, ensure, device, monkeypatch):
+    create = client.create_provider
+
+    def create_second(*args):
+        create(*args)
+        return create(*args)
+
+    monkeypatch.setattr(client, "create_provider", create_second)
+    ensure()
+    assert client.inventories(device.id)[0]
+
+
 def test_several_conductors_report_the_same_device_at_once(client, ensure, device):
     failures = []
 

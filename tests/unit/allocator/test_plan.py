@@ -30,6 +30,11 @@ def test_best_fit_takes_the_tightest_device():
     assert planned(rooms, claim()) == ("b",)
 
 
+def test_memory_counts_as_much_as_compute():
+    rooms = [room("a", compute_free=60), room("b", memory_free=500), room("c", compute_free=70)]
+    assert planned(rooms, claim()) == ("b",)
+
+
 def test_a_share_fits_exactly():
     assert planned([room("a", compute_free=25, memory_free=250)], claim()) == ("a",)
 
