@@ -1,0 +1,85 @@
+"""Unmodified programs on a vGPU of an agent: the real runtime, worker and reference device."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .stand_in import TIMEOUT, attachment, eventually, vgpu
+
+PROGRAM = Path(__file__).with_name("program.py")
+DEVICE_UNAVAILABLE = 46
+OUT_OF_MEMORY = 2
+ONE, TWO = vgpu(1), vgpu(2, memory_mib=100, device="ref-1")
+
+
+@pytest.fixture
+def manager(host):
+    pytest.importorskip("cuda.bindings", reason="the demo extra is not installed")
+    host.conductor.want(1, [ONE, TWO], [attachment(1, ONE, TWO), attachment(2, TWO)])
+    manager = host.start()
+    host.wait_converged(1)
+    return manager
+
+
+def start(manager, wanted, *arguments):
+    (reported,) = (one for one in manager.host_report().attachments if one.id == wanted.id)
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, *arguments],
+        env={"PATH": os.environ["PATH"], **reported.environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outcome(program):
+    output, _ = program.communicate(timeout=3 * TIMEOUT)
+    assert program.returncode == 0
+    return json.loads(output.splitlines()[-1])
+
+
+def test_a_program_sees_its_claim_as_its_device(host, manager):
+    assert outcome(start(manager, attachment(1, ONE, TWO), "report")) == {
+        "count": 2,
+        "total_mib": 512,
+        "free_mib": 16,
+        "too_much": OUT_OF_MEMORY,
+        "allocated": 0,
+        "copied": True,
+    }
+    eventually(lambda: not host.session_records())
+
+
+def test_two_programs_share_a_vgpus_memory(host, manager):
+    looping = start(manager, attachment(2, TWO), "loop")
+    assert looping.stdout.readline() == "looping\n"
+    (session,) = manager.host_report().sessions
+    assert (session.vgpu_id, session.program_pid) == (TWO.id, looping.pid)
+    assert outcome(start(manager, attachment(2, TWO), "report"))["total_mib"] == 100
+    looping.kill()
+    looping.communicate()
+    eventually(lambda: not host.session_records())
+    assert [one.memory_used_mib for one in manager.host_report().vgpus] == [0, 0]
+
+
+def test_a_program_whose_vgpu_goes_gets_device_lost(host, manager):
+    program = start(manager, attachment(2, TWO), "loop")
+    assert program.stdout.readline() == "looping\n"
+    host.conductor.want(2, [ONE], [])
+    manager.look(None)
+    assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
+
+
+def test_a_program_outlives_its_agent(host, manager):
+    program = start(manager, attachment(2, TWO), "loop")
+    assert program.stdout.readline() == "looping\n"
+    host.stop()
+    manager = host.start()
+    assert [one.program_pid for one in manager.host_report().sessions] == [program.pid]
+    assert program.poll() is None
+    host.conductor.want(2)
+    manager.look(None)
+    assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
