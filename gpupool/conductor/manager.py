@@ -1,10 +1,6 @@
 # ruff: noqa: ARG002 - every method takes the context, few need it
 """The conductor's RPC end: messages in, the nouns' functions, messages out."""
 
-import functools
-from collections.abc import Callable
-from typing import Any
-
 import oslo_messaging
 from oslo_context.context import RequestContext
 
@@ -19,21 +15,8 @@ from gpupool.model.report import HostReport
 from gpupool.model.wire import Payload
 from gpupool.rpc import conductor as rpc
 
-
-def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Have errors of ours cross the wire as what they are, and not be logged as failures."""
-
-    @oslo_messaging.expected_exceptions(errors.GpupoolError)
-    @functools.wraps(method)
-    def answer(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(*args, **kwargs)
-        except errors.GpupoolError as exc:
-            # The caller's side knows the classes of gpupool.model only.
-            known = next(each for each in type(exc).__mro__ if each.__module__ == errors.__name__)
-            raise known(exc.message) from exc
-
-    return answer
+# Such an error is an answer, and not logged as a failure.
+_answering = oslo_messaging.expected_exceptions(errors.GpupoolError)
 
 
 class ConductorManager:

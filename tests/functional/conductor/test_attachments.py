@@ -1,0 +1,124 @@
+"""Attachments: a claim made usable on the host of its vGPUs."""
+
+import uuid
+
+import pytest
+
+from gpupool.db import attachments
+from gpupool.model import errors
+from gpupool.model.attachment import AttachmentKind, AttachmentRequest
+from gpupool.model.states import AttachmentState, ClaimState
+from tests.functional.conductor.test_hosts import silence
+
+
+def attach(lab, claim, host=None, attachment_id=None):
+    request = AttachmentRequest(claim_id=claim.id, kind=AttachmentKind.PROCESS, host=host)
+    return lab.client.create_attachment(lab.ctxt, attachment_id or str(uuid.uuid4()), request)
+
+
+def stored(lab):
+    with lab.database.reader() as session:
+        return attachments.list_(session)
+
+
+def test_an_attachment_becomes_ready_and_goes(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent, count=2)
+    attachment = attach(lab, claim)
+    assert attachment.state == AttachmentState.PENDING
+    agent.look()
+    (ready,) = stored(lab)
+    assert ready.state == AttachmentState.READY
+    assert ready.environment == {"GPUPOOL_TICKET": attachment.ticket}
+    assert ready.cdi_device == f"gpupool.org/vgpu={attachment.id}"
+    spec = agent.attachments[attachment.id]
+    assert spec.vgpu_ids == tuple(vgpu.id for vgpu in lab.vgpus(claim_id=claim.id))
+    lab.client.delete_attachment(lab.ctxt, attachment.id)
+    assert stored(lab)[0].state == AttachmentState.REMOVING
+    lab.client.delete_attachment(lab.ctxt, attachment.id)
+    agent.look()
+    assert not agent.attachments
+    assert not stored(lab)
+    with pytest.raises(errors.NotFound, match=attachment.id):
+        lab.client.delete_attachment(lab.ctxt, attachment.id)
+
+
+def test_tickets_are_secret_and_differ(lab):
+    claim = lab.bound(lab.agent())
+    tickets = {attach(lab, claim).ticket for _ in range(3)}
+    assert len(tickets) == 3
+    assert all(len(ticket) >= 32 for ticket in tickets)
+
+
+def test_the_same_message_twice_makes_one_attachment(lab):
+    claim = lab.bound(lab.agent())
+    attachment_id = str(uuid.uuid4())
+    assert attach(lab, claim, None, attachment_id) == attach(lab, claim, None, attachment_id)
+    assert len(stored(lab)) == 1
+
+
+def test_only_a_bound_claim_can_be_attached(lab):
+    agent = lab.agent()
+    claim = lab.create()
+    with pytest.raises(errors.Conflict, match="is queued; only a bound claim"):
+        attach(lab, claim)
+    lab.serve()
+    with pytest.raises(errors.Conflict, match="is binding; only a bound claim"):
+        attach(lab, claim)
+    lab.look(agent)
+    lab.release(claim)
+    with pytest.raises(errors.Conflict, match="is releasing; only a bound claim"):
+        attach(lab, claim)
+    assert not stored(lab)
+
+
+def test_an_attachment_of_no_claim_is_not_found(lab):
+    request = AttachmentRequest(claim_id="no-such", kind=AttachmentKind.PROCESS)
+    with pytest.raises(errors.NotFound, match="claim no-such not found"):
+        lab.client.create_attachment(lab.ctxt, str(uuid.uuid4()), request)
+
+
+def test_an_attachment_is_on_the_host_of_the_vgpus(lab):
+    agent, other = lab.agent(), lab.agent()
+    claim = lab.bound(agent, host=agent.host)
+    with pytest.raises(errors.Invalid, match=f"host is {other.host}; allowed: {agent.host}, where"):
+        attach(lab, claim, host=other.host)
+    assert attach(lab, claim, host=agent.host).host_id == lab.host(agent).id
+    assert attach(lab, claim, host=lab.host(agent).id).host_id == lab.host(agent).id
+
+
+def test_a_host_that_is_down_takes_none(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    silence(lab, agent)
+    lab.serve()
+    with pytest.raises(errors.Conflict, match=f"host {agent.host} is down"):
+        attach(lab, claim)
+
+
+def test_a_host_may_refuse_and_then_do(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    attach(lab, claim)
+    agent.apply(agent.send())
+    # The vGPU is fine: only the attachment is refused.
+    report = agent.report()
+    refused = [type(each)(**{**vars(each), "error": "no room in /run"}) for each in report.attachments]
+    agent.send(type(report)(**{**vars(report), "attachments": tuple(refused)}))
+    (failed,) = stored(lab)
+    assert (failed.state, failed.state_reason) == (AttachmentState.FAILED, "no room in /run")
+    agent.look()
+    (ready,) = stored(lab)
+    assert (ready.state, ready.state_reason) == (AttachmentState.READY, "")
+
+
+def test_attachments_go_with_their_claim(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    attach(lab, claim)
+    agent.look()
+    lab.release(claim)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not stored(lab)
+    assert not agent.attachments

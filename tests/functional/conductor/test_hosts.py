@@ -1,0 +1,308 @@
+"""Hosts and devices: reports, silence, and what the operator wants."""
+
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from oslo_utils import timeutils
+
+from gpupool.db import devices, hosts, sessions
+from gpupool.model import errors
+from gpupool.model.claim import ClaimHealth
+from gpupool.model.pool import Pool
+from gpupool.model.report import SessionReport
+from gpupool.model.states import ClaimState, DeviceHealth, HostState, VgpuState
+from tests.functional.conductor.agents import SimulatedAgent
+
+LONG_AGO = timedelta(hours=1)
+
+
+def silence(lab, agent):
+    """Have the conductor have listened for long, and the host of ``agent`` not have reported since."""
+    lab.conductor._since = timeutils.utcnow() - 2 * LONG_AGO
+    with lab.database.writer() as session:
+        host = hosts.get_by_name(session, agent.host)
+        hosts.update(session, host.id, last_seen_at=timeutils.utcnow() - LONG_AGO)
+
+
+def inventory(lab, device):
+    return lab.parts.placement.inventories(device.id)[0]["CUSTOM_GPUPOOL_COMPUTE"]
+
+
+def test_a_report_makes_host_devices_and_providers(lab):
+    agent = lab.agent(devices=1)
+    host = lab.host(agent)
+    assert (host.state, host.simulated, host.agent_version) == (HostState.UP, True, "simulated")
+    (device,) = lab.devices(agent)
+    assert (device.key, device.memory_mib, device.health) == ("ref-0", 4096, DeviceHealth.OK)
+    assert inventory(lab, device).total == 100
+    assert host.pool_id in lab.parts.placement.aggregates(device.id)[0]
+
+
+def test_a_report_without_news_costs_placement_nothing(lab, placement):
+    agent = lab.agent()
+    placement.requests.clear()
+    agent.look()
+    lab.serve()
+    assert placement.requests == []
+
+
+def test_the_compute_node_is_the_parent(lab):
+    root = str(uuid.uuid4())
+    lab.parts.placement.create_provider(root, f"node-{root}", None)
+    agent = SimulatedAgent(lab.client, f"host-{root}", devices=1)
+    agent.hypervisor = f"node-{root}"
+    lab.look(agent)
+    (device,) = lab.devices(agent)
+    assert lab.parts.placement.get_provider(device.id).parent_id == root
+    lab.reconcile()
+    assert lab.parts.placement.get_provider(device.id).parent_id == root
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"pool": "no-such"}, "pool no-such does not exist; there are: default"),
+        ({"host": " "}, "host is empty"),
+    ],
+)
+def test_a_bad_report_changes_nothing(lab, change, said):
+    agent = SimulatedAgent(lab.client, "host-bad")
+    with pytest.raises(errors.Invalid, match=said):
+        agent.send(replace(agent.report(), **change))
+    with lab.database.reader() as session:
+        assert not hosts.list_(session)
+
+
+def test_a_device_twice_or_less_than_nothing_is_refused(lab):
+    agent = SimulatedAgent(lab.client, "host-bad")
+    report = agent.report()
+    with pytest.raises(errors.Invalid, match="reports twice: device ref-0, ref-1"):
+        agent.send(replace(report, devices=report.devices * 2))
+    shrunk = replace(report.devices[0], memory_mib=-1)
+    with pytest.raises(errors.Invalid, match="device ref-0 reports less than 0 MiB"):
+        agent.send(replace(report, devices=(shrunk,)))
+    with lab.database.reader() as session:
+        assert not devices.list_(session)
+
+
+def test_the_same_report_twice_changes_nothing(lab):
+    agent = lab.agent()
+    lab.bound(agent, count=2)
+    before = (lab.host(agent).generation, lab.vgpus(), lab.allocated())
+    first, second = agent.send(), agent.send()
+    assert first == second
+    lab.serve()
+    assert (lab.host(agent).generation, lab.vgpus(), lab.allocated()) == before
+
+
+def test_a_late_report_of_before_does_not_end_a_vgpu(lab):
+    """Out of order: what a host had before it made a vGPU says nothing of the vGPU."""
+    agent = lab.agent()
+    old = agent.report()
+    claim = lab.bound(agent)
+    lab.release(claim)
+    agent.send(old)
+    lab.serve()
+    assert lab.claim(claim).state == ClaimState.RELEASING
+    assert len(lab.allocated()) == 1
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+
+
+def test_a_late_report_of_a_vgpu_does_not_bring_it_back(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    old = agent.report()
+    lab.release(claim)
+    lab.look(agent)
+    agent.send(old)
+    lab.serve()
+    assert not lab.vgpus()
+    assert not lab.allocated()
+    agent.look()
+    assert not agent.vgpus
+
+
+def test_an_error_of_an_older_generation_is_old(lab):
+    agent = lab.agent()
+    claim = lab.create()
+    lab.serve()
+    desired = agent.send()
+    agent.apply(desired)
+    agent.error = "failed"
+    (report,) = agent.report().vgpus
+    stale = replace(report, generation=report.generation - 1)
+    agent.send(replace(agent.report(), vgpus=(stale,)))
+    assert lab.claim(claim).state == ClaimState.BINDING
+    (vgpu,) = lab.vgpus()
+    assert vgpu.state == VgpuState.PLANNED
+
+
+def test_a_host_that_was_forgotten_sees_its_generation_grow(lab):
+    agent = SimulatedAgent(lab.client, "host-again")
+    agent.generation = 41
+    lab.look(agent)
+    lab.bound(agent)
+    assert agent.generation > 41
+
+
+def test_usage_and_sessions_are_shown(lab):
+    agent = lab.agent()
+    lab.bound(agent)
+    (vgpu,) = lab.vgpus()
+    seen = SessionReport(
+        id=str(uuid.uuid4()),
+        attachment_id=str(uuid.uuid4()),
+        vgpu_id=vgpu.id,
+        program_pid=100,
+        worker_pid=101,
+        started_at=timeutils.utcnow(),
+    )
+    report = agent.report()
+    used = replace(report.vgpus[0], memory_used_mib=77, busy_ns=10**9)
+    for _ in range(2):
+        agent.send(replace(report, vgpus=(used,), sessions=(seen,)))
+        (vgpu,) = lab.vgpus()
+        assert (vgpu.memory_used_mib, vgpu.busy_ns) == (77, 10**9)
+        with lab.database.reader() as session:
+            (stored,) = sessions.list_(session, {"host_id": lab.host(agent).id})
+        assert (stored.id, stored.program_pid) == (seen.id, 100)
+    agent.send()
+    with lab.database.reader() as session:
+        assert not sessions.list_(session)
+
+
+def test_a_silent_host_is_down_and_its_claims_show_it(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    silence(lab, agent)
+    lab.serve()
+    assert lab.host(agent).state == HostState.DOWN
+    shown = lab.claim(claim)
+    assert (shown.state, shown.health) == (ClaimState.BOUND, ClaimHealth.HOST_DOWN)
+    waiting = lab.create()
+    lab.serve()
+    assert lab.claim(waiting).state == ClaimState.QUEUED
+    lab.look(agent)
+    assert lab.host(agent).state == HostState.UP
+    assert lab.claim(claim).health == ClaimHealth.OK
+    lab.look(agent)
+    assert lab.claim(waiting).state == ClaimState.BOUND
+
+
+def test_a_conductor_that_just_started_calls_nobody_silent(lab):
+    agent = lab.agent()
+    silence(lab, agent)
+    lab.conductor._since = timeutils.utcnow()
+    lab.serve()
+    assert lab.host(agent).state == HostState.UP
+
+
+def test_a_claim_binding_on_a_host_that_goes_down_is_queued_again(lab):
+    agent = lab.agent()
+    claim = lab.create()
+    lab.serve()
+    silence(lab, agent)
+    lab.serve()
+    lab.reconcile()
+    lab.reconcile()
+    waiting = lab.claim(claim)
+    assert waiting.state == ClaimState.QUEUED
+    assert waiting.state_reason == f"host {agent.host} went down"
+    assert not lab.allocated()
+
+
+def test_a_claim_released_on_a_host_that_is_down_ends(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    silence(lab, agent)
+    lab.serve()
+    lab.release(claim)
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not lab.allocated()
+    lab.look(agent)
+    assert not agent.vgpus
+
+
+def test_a_device_that_fails_or_is_missing_takes_nothing_new(lab):
+    agent = lab.agent()
+    first, second = lab.devices(agent)
+    agent.set_health("ref-0", DeviceHealth.FAILED)
+    gone = agent.devices.pop("ref-1")
+    lab.look(agent)
+    assert [device.health for device in lab.devices(agent)] == ["failed", "missing"]
+    for device in (first, second):
+        assert inventory(lab, device).reserved == 100
+    claim = lab.create()
+    lab.serve()
+    assert "0 after enabled and healthy" in lab.claim(claim).state_reason
+    agent.devices["ref-1"] = gone
+    lab.look(agent)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    assert lab.vgpus()[0].device_id == second.id
+
+
+def test_a_disabled_device_takes_nothing_new_and_keeps_what_it_has(lab):
+    agent = lab.agent(devices=1)
+    claim = lab.bound(agent)
+    (device,) = lab.devices(agent)
+    disabled = lab.client.set_device_enabled(lab.ctxt, device.id, False, "fan")
+    assert (disabled.enabled, disabled.disabled_reason) == (False, "fan")
+    waiting = lab.create()
+    lab.look(agent)
+    assert inventory(lab, device).reserved == 100
+    assert lab.claim(claim).state == ClaimState.BOUND
+    assert lab.claim(waiting).state == ClaimState.QUEUED
+    enabled = lab.client.set_device_enabled(lab.ctxt, device.id, True, "")
+    assert (enabled.enabled, enabled.disabled_reason) == (True, "")
+    lab.serve()
+    lab.look(agent)
+    assert lab.claim(waiting).state == ClaimState.BOUND
+    with pytest.raises(errors.NotFound, match="device no-such not found"):
+        lab.client.set_device_enabled(lab.ctxt, "no-such", True, "")
+
+
+def test_a_host_moves_to_another_pool_when_it_is_empty(lab):
+    agent = lab.agent(devices=1)
+    claim = lab.bound(agent)
+    pool = lab.client.create_pool(lab.ctxt, Pool(id=str(uuid.uuid4()), name="other"))
+    host = lab.host(agent)
+    with pytest.raises(errors.Conflict, match=f"host {agent.host} still has 1 vGPUs"):
+        lab.client.set_host_pool(lab.ctxt, host.id, pool.id)
+    assert lab.host(agent).pool_id == host.pool_id
+    lab.release(claim)
+    lab.look(agent)
+    assert lab.client.set_host_pool(lab.ctxt, host.id, pool.id).pool_id == pool.id
+    lab.serve()
+    (device,) = lab.devices(agent)
+    assert lab.parts.placement.aggregates(device.id)[0] == {pool.id}
+    with pytest.raises(errors.NotFound, match="pool no-such not found"):
+        lab.client.set_host_pool(lab.ctxt, host.id, "no-such")
+    lab.look(agent)
+    assert lab.host(agent).pool_id == pool.id
+
+
+def test_a_host_is_deleted_when_it_is_down_and_empty(lab):
+    agent = lab.agent(devices=1)
+    claim = lab.bound(agent)
+    host, (device,) = lab.host(agent), lab.devices(agent)
+    with pytest.raises(errors.Conflict, match="is up; stop its agent"):
+        lab.client.delete_host(lab.ctxt, host.id)
+    silence(lab, agent)
+    lab.serve()
+    with pytest.raises(errors.Conflict, match="still has 1 vGPUs"):
+        lab.client.delete_host(lab.ctxt, host.id)
+    assert lab.parts.placement.get_provider(device.id) is not None
+    lab.release(claim)
+    lab.reconcile()
+    lab.client.delete_host(lab.ctxt, host.id)
+    assert lab.parts.placement.get_provider(device.id) is None
+    with pytest.raises(errors.NotFound):
+        lab.client.delete_host(lab.ctxt, host.id)
+    lab.look(agent)  # It reports again: it is new.
+    assert lab.host(agent).state == HostState.UP
+    assert lab.parts.placement.get_provider(device.id) is not None

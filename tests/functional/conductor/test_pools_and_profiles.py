@@ -1,0 +1,84 @@
+"""Pools and profiles."""
+
+import uuid
+
+import pytest
+
+from gpupool.conductor import pools as conductor_pools
+from gpupool.db import pools, profiles
+from gpupool.model import errors
+from gpupool.model.claim import Tier
+from gpupool.model.pool import Pool
+from gpupool.model.profile import Profile
+
+
+def new_pool(name="one"):
+    return Pool(id=str(uuid.uuid4()), name=name)
+
+
+def new_profile(**values):
+    given = {"name": "small", "compute": 10, "memory_mib": 64, "tier": Tier.POOL, "priority": 50}
+    return Profile(id=str(uuid.uuid4()), **{**given, **values})
+
+
+def test_a_pool_is_made_once_changed_and_deleted(lab):
+    wanted = new_pool()
+    pool = lab.client.create_pool(lab.ctxt, wanted)
+    assert lab.client.create_pool(lab.ctxt, wanted) == pool
+    with pytest.raises(errors.Conflict, match="name one exists already"):
+        lab.client.create_pool(lab.ctxt, new_pool())
+    with pytest.raises(errors.Invalid, match="name is empty"):
+        lab.client.create_pool(lab.ctxt, new_pool(" "))
+    changed = lab.client.update_pool(lab.ctxt, pool.id, "two", None)
+    assert (changed.name, changed.description) == ("two", "")
+    changed = lab.client.update_pool(lab.ctxt, pool.id, None, "second floor")
+    assert (changed.name, changed.description) == ("two", "second floor")
+    with pytest.raises(errors.Invalid, match="name is empty"):
+        lab.client.update_pool(lab.ctxt, pool.id, "", None)
+    lab.client.delete_pool(lab.ctxt, pool.id)
+    with pytest.raises(errors.NotFound):
+        lab.client.delete_pool(lab.ctxt, pool.id)
+
+
+def test_a_pool_in_use_stays(lab):
+    agent = lab.agent()
+    pool_id = lab.host(agent).pool_id
+    with pytest.raises(errors.Conflict, match="still has 1 hosts"):
+        lab.client.delete_pool(lab.ctxt, pool_id)
+
+
+def test_the_default_pool_is_one_for_all_conductors(lab):
+    again = lab.parts.commit(conductor_pools.create_default)
+    with lab.database.reader() as session:
+        assert pools.list_(session) == [again]
+
+
+def test_a_profile_is_made_once_and_deleted(lab):
+    wanted = new_profile()
+    profile = lab.client.create_profile(lab.ctxt, wanted)
+    assert lab.client.create_profile(lab.ctxt, wanted) == profile
+    with pytest.raises(errors.Conflict, match="name small exists already"):
+        lab.client.create_profile(lab.ctxt, new_profile())
+    claim = lab.create(profile="small")
+    lab.client.delete_profile(lab.ctxt, profile.id)
+    assert lab.claim(claim).profile_id == profile.id
+    with pytest.raises(errors.NotFound):
+        lab.client.delete_profile(lab.ctxt, profile.id)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": ""}, "name is empty"),
+        ({"compute": 0}, "compute is 0"),
+        ({"memory_mib": 0}, "memory_mib is 0"),
+        ({"count": 0}, "count is 0"),
+        ({"priority": 101}, "priority is 101"),
+        ({"required_traits": ("CUSTOM_NO_SUCH",)}, "no such traits: CUSTOM_NO_SUCH"),
+    ],
+)
+def test_a_profile_that_no_claim_could_use_is_refused(lab, values, said):
+    with pytest.raises(errors.Invalid, match=said):
+        lab.client.create_profile(lab.ctxt, new_profile(**values))
+    with lab.database.reader() as session:
+        assert not profiles.list_(session)
