@@ -2,11 +2,14 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gpupool.dataplane import paths
 
 from .stand_in import TIMEOUT, attachment, eventually, vgpu
 
@@ -82,4 +85,30 @@ def test_a_program_outlives_its_agent(host, manager):
     assert program.poll() is None
     host.conductor.want(2)
     manager.look(None)
+    assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
+
+
+def reachable(path):
+    return all(folder.stat().st_mode & 0o001 for folder in path.parents)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may choose the user of workers")
+@pytest.mark.skipif(not reachable(paths.WORKER), reason="another user can't reach the worker's file")
+def test_workers_run_as_the_user_that_was_chosen(host):
+    pytest.importorskip("cuda.bindings", reason="the demo extra is not installed")
+    host.conf.set_override("worker_user", "nobody", "agent")
+    host.conductor.want(1, [TWO], [attachment(2, TWO)])
+    manager = host.start()
+    host.wait_converged(1)
+    program = start(manager, attachment(2, TWO), "loop")
+    assert program.stdout.readline() == "looping\n"
+    (session,) = manager.host_report().sessions
+    status = Path(f"/proc/{session.worker_pid}/status").read_text()
+    nobody = pwd.getpwnam("nobody").pw_uid
+    assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in status
+    assert "CapEff:\t0000000000000000\n" in status
+    assert "Seccomp:\t2\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+    manager.stop(end_sessions=True)
+    host.managers.clear()
     assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
