@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import gpupool.cmd  # noqa: F401 first: it chooses threads, as every entry point does
 from gpupool.dataplane import build
 
 
