@@ -59,7 +59,7 @@ def describe() -> None:
     """Print the devices this program sees."""
     for ordinal in range(call(driver.cuDeviceGetCount)):
         device = call(driver.cuDeviceGet, ordinal)
-        name = call(driver.cuDeviceGetName, 128, device).rstrip(b"\0").decode()
+        name = call(driver.cuDeviceGetName, 128, device).partition(b"\0")[0].decode()
         print(f"device {ordinal}: {name}, {call(driver.cuDeviceTotalMem, device) // MIB} MiB")
 
 
