@@ -144,6 +144,8 @@ def new_conf(folder: Path, auth_strategy: str = "noauth") -> cfg.ConfigOpts:
         transport_url = fake://
         [api]
         auth_strategy = {auth_strategy}
+        [keystone_authtoken]
+        www_authenticate_uri = http://keystone.example.org
         [conductor]
         queue_interval = 1
         [database]

@@ -1,0 +1,113 @@
+"""auth_strategy keystone: who has no valid token stays outside.
+
+keystonemiddleware's own fixture stands for Keystone: it answers what a token is of.
+"""
+
+import pytest
+import webob
+from keystonemiddleware.fixture import AuthTokenFixture
+
+from gpupool.api.app import make_app
+from tests.functional.api.service import new_conf
+
+
+@pytest.fixture
+def tokens():
+    with AuthTokenFixture() as fixture:
+        yield fixture
+
+
+@pytest.fixture
+def app(tokens, shared, tmp_path):
+    conf = new_conf(tmp_path, auth_strategy="keystone")
+    return make_app(conf, shared.database, shared.conductor)
+
+
+@pytest.fixture
+def token(tokens):
+    def add(*roles, project="blue"):
+        tokens.add_token_data(
+            token_id=f"{project}-token",
+            user_id="berta",
+            project_id=project,
+            role_list=list(roles),
+        )
+        return f"{project}-token"
+
+    return add
+
+
+def call(app, path, token=None, method="GET", body=None, **headers):
+    request = webob.Request.blank(path, method=method, headers=headers)
+    if token:
+        request.headers["X-Auth-Token"] = token
+    if body is not None:
+        request.content_type = "application/json"
+        request.json = body
+    return request.get_response(app)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/healthcheck"])
+def test_what_anyone_may_read(app, path):
+    assert call(app, path).status_int == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/pools", "/v1/claims", "/v1/nothing", "//v1/pools", "/v1/./"])
+def test_without_a_token(app, path):
+    answer = call(app, path)
+    assert answer.status_int == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Keystone uri=")
+    error = answer.json["errors"][0]
+    assert error["code"] == "gpu-pool.unauthorized"
+    assert error["detail"] == "a valid token is needed in the header X-Auth-Token"
+    assert error["request_id"] == answer.headers["x-openstack-request-id"]
+
+
+def test_with_a_token_that_is_none(app):
+    assert call(app, "/v1/pools", token="forged").status_int == 401
+
+
+def test_headers_make_nobody_an_administrator(app, token):
+    forged = {"X-Roles": "admin", "X-Project-Id": "green", "X-Identity-Status": "Confirmed"}
+    assert call(app, "/v1/pools", **forged).status_int == 401
+    answer = call(app, "/v1/hosts", token("member", "reader"), **forged)
+    assert answer.status_int == 403
+
+
+def test_roles_and_project_come_from_the_token(app, token):
+    member = token("member", "reader")
+    claim = call(app, "/v1/claims", member, "POST", {"compute": 10, "memory_mib": 100})
+    assert claim.status_int == 201
+    assert (claim.json["project_id"], claim.json["user_id"]) == ("blue", "berta")
+    foreign = token("member", "reader", project="green")
+    path = f"/v1/claims/{claim.json['id']}"
+    assert call(app, path, member).status_int == 200
+    assert call(app, path, foreign).status_int == 404
+    admin = token("admin", "manager", "member", "reader", project="operators")
+    assert call(app, path, admin).status_int == 200
+    assert call(app, "/v1/pools", admin, "POST", {"name": "east"}).status_int == 201
+
+
+def test_a_token_of_a_domain_has_no_claims(app, tokens):
+    tokens.add_token_data(
+        token_id="domain-token", user_id="berta", user_domain_id="d", role_list=["admin"]
+    )
+    tokens._token_data["domain-token"].set_domain_scope(id="d", name="domain")
+    answer = call(app, "/v1/claims", "domain-token")
+    assert answer.status_int == 403
+
+
+def test_the_token_goes_no_further(app, token, shared, monkeypatch):
+    seen = []
+    create = shared.conductor.create_claim
+
+    def watch(ctxt, *args):
+        seen.append(ctxt.to_dict())
+        return create(ctxt, *args)
+
+    monkeypatch.setattr(shared.conductor, "create_claim", watch)
+    member = token("member", "reader")
+    answer = call(app, "/v1/claims", member, "POST", {"compute": 10, "memory_mib": 100})
+    assert answer.status_int == 201
+    assert member not in str(seen)
+    assert seen[0]["request_id"] == answer.headers["x-openstack-request-id"] == answer.json["request_id"]
