@@ -4,10 +4,20 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
+from gpupool.agent.folders import Folders
+from gpupool.agent.inventory import Inventory
 from gpupool.agent.manager import AgentManager
+from gpupool.agent.sessions import check_user
 from gpupool.rpc import agent as rpc
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Raise Invalid when no agent could ever start with ``conf``."""
+    Folders.from_conf(conf)
+    Inventory(conf)
+    check_user(conf.agent.worker_user)
 
 
 class AgentEndpoint:

@@ -52,7 +52,7 @@ class Sessions:
 
     def __init__(self, conf: cfg.ConfigOpts, folders: Folders, vgpus: Vgpus) -> None:
         self._options = conf.agent
-        _check_user(conf.agent.worker_user)
+        check_user(conf.agent.worker_user)
         self._folders = folders
         self._vgpus = vgpus
         self._lock = threading.Lock()
@@ -269,7 +269,7 @@ class Sessions:
                 self._finish(session_id)
 
 
-def _check_user(name: str | None) -> None:
+def check_user(name: str | None) -> None:
     """Raise Invalid unless workers can run as ``name``."""
     if name is None:
         return
