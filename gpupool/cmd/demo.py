@@ -20,8 +20,6 @@ from gpupool.demo.steps import Demo
 
 START_TIMEOUT = 60
 STOP_TIMEOUT = 30
-# Every process of this demo inherits it, or has the state folder on its command line.
-MARK = "GPUPOOL_DEMO"
 
 
 def main() -> int:
@@ -52,7 +50,6 @@ def main() -> int:
 @contextmanager
 def service(state_dir: Path) -> Iterator[Endpoints]:
     """Start gpupool-standalone; yield where it listens; stop it."""
-    os.environ[MARK] = str(state_dir)
     command = [str(BIN / "gpupool-standalone"), "--port", "0", "--state-dir", str(state_dir)]
     command += ["--cdi-dir", str(state_dir / "cdi")]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
@@ -79,17 +76,20 @@ def wait_until_ready(process: "subprocess.Popen[bytes]", endpoints: Path) -> End
 
 
 def running(state_dir: Path) -> list[int]:
-    """Return the processes of this demo besides this one: by environment and by command line."""
-    mark = f"{MARK}={state_dir}".encode()
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            traces = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if (mark in traces or str(state_dir).encode() in traces) and int(process.name) != os.getpid():
-            found.append(int(process.name))
-    return found
+    """Return the processes of this demo besides this one: by command line and by open files."""
+    processes = [path for path in Path("/proc").glob("[0-9]*") if int(path.name) != os.getpid()]
+    return [int(process.name) for process in processes if uses(process, str(state_dir))]
+
+
+def uses(process: Path, folder: str) -> bool:
+    """Return whether a process, by its folder in /proc, names ``folder`` or has a file of it open."""
+    try:
+        if folder in (process / "cmdline").read_bytes().decode(errors="replace"):
+            return True
+        return any(str(opened.readlink()).startswith(folder) for opened in (process / "fd").iterdir())
+    except OSError:
+        # It has ended, or is somebody else's.
+        return False
 
 
 if __name__ == "__main__":

@@ -59,21 +59,14 @@ class Demo:
         shell = self._shell
         shell.title("Two claims of 50 % share one device")
         free = next(item for item in self._devices() if item["Compute granted"] == 0)
-        place = (
-            "--tier",
-            "dedicated",
-            "--device",
-            free["ID"],
-            "--compute",
-            "50",
-            "--memory-mib",
-            "1024",
-        )
+        device = f"{free['Host']}/{free['Key']}"
+        sizes = ("--compute", "50", "--memory-mib", "1024")
+        place = ("--tier", "dedicated", "--device", device, *sizes)
         for name in ("half-1", "half-2"):
             shell.openstack("gpu", "claim", "create", "--name", name, *place, "--wait", *CLAIM)
-        shell.openstack("gpu", "vgpu", "list", "--device", free["ID"], *VGPU)
+        shell.openstack("gpu", "vgpu", "list", "--device", device, *VGPU)
         shell.check(
-            len(shell.query("gpu", "vgpu", "list", "--device", free["ID"])) == 2, "both on one device"
+            len(shell.query("gpu", "vgpu", "list", "--device", device)) == 2, "both on one device"
         )
         programs = [self._program(name) for name in ("half-1", "half-2")]
         for said in shell.together(programs):
