@@ -19,7 +19,7 @@ static const struct row {
 #define ONE(name, version, function) {#name, version, false, (any_function)function},
 #define TWO(name, version, twin_version, function, suffix)                                                        \
     {#name, version, false, (any_function)function}, {#name, twin_version, true, (any_function)function##suffix},
-#include "refcuda/symbols.inc"
+#include "refcuda/symbols.h"
 #undef ONE
 #undef TWO
 };
