@@ -107,7 +107,7 @@ def undo(parts: Parts, claim: Claim, planned: Sequence[Vgpu], reason: str) -> No
     try:
         for vgpu in planned:
             parts.allocations.deallocate(vgpu.id)
-    except errors.Unavailable as exc:
+    except errors.GpupoolError as exc:
         # The reconciler gives back what has no row.
         LOG.warning("claim %s: allocations are given back later: %s", claim.id, exc)
     parts.commit(_undo, claim.id, planned, reason)

@@ -1,8 +1,11 @@
 """Real parts for the conductor's tests; see lab and agents for what is simulated."""
 
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,23 @@ class Placement(FaultyPlacement):
     def go(self, status: str) -> None:
         """Answer nothing but ``status`` from now on."""
         self.fault = answering(status)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Answer nothing until the end of the block."""
+        over = threading.Event()
+
+        def hang(environ: Any, start_response: Any) -> list[bytes]:
+            over.wait()
+            start_response("500 Internal Server Error", [("Content-Length", "0")])
+            return [b""]
+
+        self.fault = hang
+        try:
+            yield
+        finally:
+            over.set()
+            self.come_back()
 
     def come_back(self) -> None:
         self.fault = None

@@ -1,0 +1,145 @@
+"""The queue: who gets room, in which order, and what those who wait are told."""
+
+from dataclasses import replace
+from threading import Barrier, Thread
+
+from gpupool.model.claim import ClaimChange
+from gpupool.model.states import ClaimState
+from tests.functional.conductor.lab import Lab
+
+
+def states(lab, *claims):
+    return [lab.claim(claim).state for claim in claims]
+
+
+def test_highest_priority_then_oldest_first(lab):
+    old, late = lab.create(compute=100), lab.create(compute=100)
+    high = lab.create(compute=100, priority=90)
+    agent = lab.agent()
+    lab.look(agent)
+    assert states(lab, old, late, high) == ["bound", "queued", "bound"]
+    lab.release(high)
+    lab.look(agent)
+    lab.look(agent)
+    assert states(lab, late) == [ClaimState.BOUND]
+
+
+def test_a_change_of_priority_counts(lab):
+    first, second = lab.create(compute=100), lab.create(compute=100)
+    lab.client.update_claim(lab.ctxt, second.id, ClaimChange(priority=100))
+    lab.agent(devices=1)
+    assert states(lab, first, second) == ["queued", "binding"]
+
+
+def test_one_that_does_not_fit_does_not_block_others(lab):
+    agent = lab.agent(devices=1)
+    lab.bound(agent, compute=60)
+    large, small = lab.create(compute=50), lab.create(compute=40)
+    lab.serve()
+    assert states(lab, large, small) == ["queued", "binding"]
+
+
+def test_no_younger_claim_of_the_same_wishes_passes(lab):
+    agent = lab.agent(devices=1)
+    holder = lab.bound(agent, compute=100)
+    waiting = [lab.create(compute=100) for _ in range(3)]
+    lab.serve()
+    lab.release(holder)
+    lab.look(agent)
+    assert states(lab, *waiting) == ["binding", "queued", "queued"]
+
+
+def test_the_reason_is_told_and_written_only_when_it_changes(lab):
+    agent = lab.agent(devices=1)
+    lab.bound(agent, compute=90)
+    claim = lab.create(compute=20)
+    lab.serve()
+    told = lab.claim(claim)
+    assert "no room for 1 x 20 %" in told.state_reason
+    lab.serve()
+    assert lab.claim(claim) == told
+    lab.agent(devices=1, memory_mib=1)
+    lab.serve()
+    assert "2 devices in the pool" in lab.claim(claim).state_reason
+    assert lab.claim(claim).generation == told.generation + 1
+
+
+def test_room_appears_by_release_by_a_host_and_by_enabling(lab):
+    agent = lab.agent(devices=1)
+    holder = lab.bound(agent, compute=100)
+    claims = [lab.create(compute=100) for _ in range(3)]
+    lab.serve()
+    assert states(lab, *claims) == ["queued"] * 3
+    lab.release(holder)
+    lab.look(agent)
+    assert states(lab, *claims) == ["binding", "queued", "queued"]
+    other = lab.agent(devices=1)
+    assert states(lab, *claims)[1:] == ["binding", "queued"]
+    third = lab.agent(devices=0)
+    third.devices = {"ref-9": replace(other.devices["ref-0"], key="ref-9")}
+    third.send()
+    (device,) = lab.devices(third)
+    lab.client.set_device_enabled(lab.ctxt, device.id, False, "later")
+    lab.serve()
+    assert states(lab, claims[2]) == ["queued"]
+    lab.client.set_device_enabled(lab.ctxt, device.id, True, "")
+    lab.serve()
+    assert states(lab, claims[2]) == ["binding"]
+    lab.check_books()
+
+
+def test_what_placement_holds_beyond_our_rows_is_learnt_and_planned_around(lab):
+    """Somebody else, Nova one day, holds most of the device that fits best here."""
+    agent = lab.agent()
+    best, other = lab.devices(agent)
+    lab.bound(agent, devices=(best.id,), compute=10)
+    foreign = "d0d0d0d0-0000-4000-8000-000000000001"
+    body = {
+        "allocations": {best.id: {"resources": {"CUSTOM_GPUPOOL_COMPUTE": 80}}},
+        "project_id": "nova",
+        "user_id": "nova",
+        "consumer_type": "INSTANCE",
+        "consumer_generation": None,
+    }
+    lab.parts.placement.set_allocations({foreign: body})
+    claim = lab.create(compute=25)
+    lab.serve()
+    assert lab.claim(claim).state == ClaimState.BINDING
+    assert [vgpu.device_id for vgpu in lab.vgpus(claim_id=claim.id)] == [other.id]
+    lab.reconcile()
+    assert lab.parts.placement.get_allocation(foreign) is not None  # It is no business of ours.
+
+
+def test_a_device_without_provider_is_planned_around(lab):
+    agent = lab.agent()
+    first, second = lab.devices(agent)
+    lab.parts.placement.delete_provider(first.id)
+    claims = [lab.create(compute=100) for _ in range(2)]
+    lab.serve()
+    assert states(lab, *claims) == ["binding", "queued"]
+    assert [vgpu.device_id for vgpu in lab.vgpus()] == [second.id]
+    assert "Placement refused: not in Placement" in lab.claim(claims[1]).state_reason
+
+
+def test_two_conductors_share_one_queue(lab, placement):
+    """Each plans without the other's knowledge; database and Placement decide."""
+    agent = lab.agent()
+    other = Lab(lab.conf, lab.database, placement.client())
+    try:
+        claims = [lab.create(compute=50) for _ in range(4)]
+        barrier = Barrier(2)
+
+        def run(one):
+            barrier.wait()
+            one.serve()
+
+        threads = [Thread(target=run, args=(one,)) for one in (lab, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        other.close()
+    lab.settle(agent)
+    assert states(lab, *claims) == ["bound"] * 4
+    lab.check_books([agent])
