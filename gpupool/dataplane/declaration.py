@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from gpupool.dataplane.api_table import GENERATED, Call, Message
+from gpupool.dataplane.api_table import Call, Message
 
 # The kinds of handle that a program holds, by their C type.
 HANDLES = {
@@ -87,10 +87,8 @@ def struct_fields(declaration: str) -> list[Variable]:
     return fields
 
 
-def derived_message(call: Call) -> Message | None:
-    """Return the message that a call's own parameters make; None when its C is written by hand."""
-    if GENERATED not in {call.runtime, call.worker}:
-        return None
+def derived_message(call: Call) -> Message:
+    """Return the message that a call's own parameters make."""
     variables = parameters(call.signature)
     request = _wire_struct([one for one in variables if not one.is_out])
     reply = _wire_struct([one for one in variables if one.is_out])

@@ -36,11 +36,12 @@ PER_THREAD_SINCE = 7000  # no interface version before has a per-thread default 
 
 def messages() -> tuple[Message, ...]:
     """Return all that travels, in the order of the message numbers, the first of which is 1."""
-    return (*MESSAGES, *filter(None, map(derived_message, CALLS)))
+    return (*MESSAGES, *(derived_message(call) for call in CALLS if call.has_message))
 
 
 def write(folder: Path) -> None:
     """Write every file into ``folder``; same table, same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
     everything = messages()
     files = {
         "gpupool_messages.h": _messages_header(everything),
@@ -101,7 +102,6 @@ def _stub(call: Call) -> str:
     variables = parameters(call.signature)
     outs = [one for one in variables if one.is_out]
     message = derived_message(call)
-    assert message is not None
     lines = [prototype(f"runtime_{call.key}", call.signature, _per_thread(call)), "{"]
     if message.request:
         lines.append(f"    struct {message.name}_request request = {{0}};")

@@ -11,7 +11,8 @@ _OBJECT = {"CUstream": "object_stream", "CUevent": "object_event", "CUmodule": "
 def driver_header(calls: Iterable[Call]) -> str:
     """Return the struct of pointers to the device library's functions, named by their symbols."""
     lines = [
-        '#ifndef GPUPOOL_WORKER_DRIVER_H\n#define GPUPOOL_WORKER_DRIVER_H\n\n#include "cuda/cuda_abi.h"\n\nstruct driver {\n'
+        "#ifndef GPUPOOL_WORKER_DRIVER_H\n#define GPUPOOL_WORKER_DRIVER_H\n\n",
+        '#include "cuda/cuda_abi.h"\n\nstruct driver {\n',
     ]
     lines += [f"    CUresult (*{call.key})({call.signature or 'void'});\n" for call in calls]
     return "".join([*lines, "};\n\n#endif\n"])
@@ -19,10 +20,10 @@ def driver_header(calls: Iterable[Call]) -> str:
 
 def driver_table(calls: Iterable[Call]) -> str:
     """Return the rows by which those functions are looked up: name, symbol, version, place."""
-    rows = "".join(
-        f'    {{"{call.name}", "{call.key}", {call.symbols[0][1]}, offsetof(struct driver, {call.key})}},\n'
-        for call in calls
-    )
+    rows = ""
+    for call in calls:
+        place = f"offsetof(struct driver, {call.key})"
+        rows += f'    {{"{call.name}", "{call.key}", {call.symbols[0][1]}, {place}}},\n'
     return f"static const struct entry_point entry_points[] = {{\n{rows}}};\n"
 
 
@@ -41,7 +42,6 @@ def dispatch(calls: Iterable[Call], messages: Iterable[Message]) -> str:
 
 def _serve(call: Call) -> str:
     message = derived_message(call)
-    assert message is not None
     variables = parameters(call.signature)
     outs = [one for one in variables if one.is_out]
     lines = [f"static CUresult serve_{call.key}(SERVE_ARGUMENTS)", "{"]

@@ -37,7 +37,8 @@ CONTEXTS = (
         "cuCtxCreate",
         11040,
         LOCAL,
-        "CUcontext *pctx, CUexecAffinityParam *paramsArray, int numParams, unsigned int flags, CUdevice dev",
+        "CUcontext *pctx, CUexecAffinityParam *paramsArray, int numParams, unsigned int flags, "
+        "CUdevice dev",
         symbol="cuCtxCreate_v3",
     ),
     call(

@@ -1,6 +1,6 @@
 """What the API table is made of.
 
-Standard library only, and imported by path: the generator, and so the package build, reads it.
+Standard library only: the generator, and so the package build, reads it.
 
 Signatures are C, in the interface's own parameter names. A call with ``runtime=GENERATED`` has a stub
 made from its signature: handles and numbers go out, ``TYPE *name`` comes back. The C of the others is
@@ -48,7 +48,7 @@ class Call:
     ``name`` is what cuGetProcAddress is asked for. ``symbols`` are the exported names of this binary
     interface with the first version (major * 1000 + minor * 10) that has it. ``twin`` is the suffix of
     the exported variant whose default stream is the thread's own: ``ptsz``, ``ptds`` or none.
-    ``early``: may be called before cuInit. ``submits``: gives the device work, so the gate counts it.
+    ``early``: may be called before cuInit.
     """
 
     name: str
@@ -60,6 +60,11 @@ class Call:
     twin: str = ""
     uses: tuple[str, ...] = ()
     early: bool = False
+
+    @property
+    def has_message(self) -> bool:
+        """Whether its own parameters travel, as the message ``key``."""
+        return GENERATED in {self.runtime, self.worker}
 
     @property
     def key(self) -> str:

@@ -15,7 +15,8 @@ MEMORY = (
         "cuMemAllocPitch",
         3020,
         SYNCHRONOUS,
-        "CUdeviceptr *dptr, size_t *pPitch, size_t WidthInBytes, size_t Height, unsigned int ElementSizeBytes",
+        "CUdeviceptr *dptr, size_t *pPitch, size_t WidthInBytes, size_t Height, "
+        "unsigned int ElementSizeBytes",
         symbol="cuMemAllocPitch_v2",
         uses=("memory_allocate_pitch",),
     ),

@@ -30,8 +30,8 @@ MESSAGES = (
         "copy_in",
         ONE_WAY,
         "uint64_t destination, uint64_t bytes, uint64_t position, uint64_t stream",
-        payload="From staging, at position modulo its size; staging up to position + bytes is free again "
-        "when the copy is done.",
+        payload="From staging, at position modulo its size; staging up to position + bytes is free "
+        "again when the copy is done.",
     ),
     Message(
         "copy_in_small",
@@ -93,8 +93,9 @@ MESSAGES = (
     Message(
         "launch",
         ONE_WAY,
-        "uint64_t function, uint64_t stream, uint32_t grid[3], uint32_t block[3], uint32_t shared_bytes, "
-        "uint32_t attribute_count, uint32_t parameter_bytes, uint32_t cooperative",
+        "uint64_t function, uint64_t stream, uint32_t grid[3], uint32_t block[3], "
+        "uint32_t shared_bytes, uint32_t attribute_count, uint32_t parameter_bytes, "
+        "uint32_t cooperative",
         payload="Launch attributes of 72 bytes each, then the parameters at their own offsets.",
     ),
     Message(

@@ -1,5 +1,7 @@
-"""The names of the driver interface: what CUDA's runtimes 12.4 to 13.0 and the cuda-bindings 13.5 package
-were seen to ask cuGetProcAddress for.
+"""The names of the driver interface.
+
+What CUDA's runtimes 12.4 to 13.0 and the cuda-bindings 13.5 package were seen to ask
+cuGetProcAddress for.
 """
 
 _NAMES = """

@@ -63,10 +63,22 @@ static CUresult pack_attributes(struct packed *packed, const CUlaunchAttribute *
     return CUDA_SUCCESS;
 }
 
-static bool empty(const CUlaunchConfig *config)
+static bool within(const struct session *session, uint64_t value, CUdevice_attribute limit)
 {
-    return !config->gridDimX || !config->gridDimY || !config->gridDimZ || !config->blockDimX ||
-           !config->blockDimY || !config->blockDimZ;
+    return value && (!session->snapshot.known[limit] || value <= (uint32_t)session->snapshot.attributes[limit]);
+}
+
+/* What a launch can be refused for at once, instead of at a later call. */
+static bool fits(const struct session *session, const CUlaunchConfig *config)
+{
+    uint64_t threads = (uint64_t)config->blockDimX * config->blockDimY;
+    return within(session, config->gridDimX, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X) &&
+           within(session, config->gridDimY, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y) &&
+           within(session, config->gridDimZ, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z) &&
+           within(session, config->blockDimX, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X) &&
+           within(session, config->blockDimY, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y) &&
+           within(session, config->blockDimZ, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z) &&
+           within(session, threads * config->blockDimZ, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
 }
 
 static CUresult send(struct call *call, const CUlaunchConfig *config, uint64_t function, uint64_t stream,
@@ -97,7 +109,7 @@ static CUresult launch(const CUlaunchConfig *config, CUfunction f, void **parame
     const struct function *function = call_object(&call, HANDLE_FUNCTION, number);
     if (!function)
         return CUDA_ERROR_INVALID_HANDLE;
-    if (empty(config) || (parameters && extra))
+    if (!fits(call.session, config) || (parameters && extra))
         return CUDA_ERROR_INVALID_VALUE;
     result = pack_attributes(&packed, config->attrs, config->numAttrs);
     if (result == CUDA_SUCCESS)

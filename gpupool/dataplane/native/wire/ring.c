@@ -188,7 +188,7 @@ void slot_answer(struct ring *ring, const struct record *record, uint32_t result
     if (record->slot >= RING_SLOTS || bytes > RING_REPLY_LIMIT)
         return;
     struct slot *slot = &ring->slots[record->slot];
-    if (bytes)
+    if (data && bytes)
         memcpy(slot->data, data, bytes);
     atomic_store_explicit(&slot->result, result, memory_order_relaxed);
     atomic_store_explicit(&slot->bytes, bytes, memory_order_relaxed);

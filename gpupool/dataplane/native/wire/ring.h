@@ -105,7 +105,7 @@ void ring_wait_record(struct ring *ring, unsigned milliseconds);
 
 /* --- replies --- */
 
-/* Worker: answer `record` with `bytes` of `data` (at most RING_REPLY_LIMIT). */
+/* Worker: answer `record` with `bytes` (at most RING_REPLY_LIMIT) of `data`; NULL: they are in the slot. */
 void slot_answer(struct ring *ring, const struct record *record, uint32_t result, const void *data,
                  uint32_t bytes);
 /* Runtime: whether the answer marked `sequence` came; waits at most `milliseconds`. */

@@ -1,0 +1,85 @@
+"""A session on the reference device, and programs that run in it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpupool.dataplane import paths
+from tests.functional.dataplane.local_agent import LocalAgent
+
+HERE = Path(__file__).parent
+PROGRAM = HERE / "program.py"
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    image = tmp_path_factory.mktemp("kernels") / "kernels.so"
+    include = f"-I{paths.REFERENCE_INCLUDE}"
+    command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", include]
+    subprocess.run([*command, HERE / "kernels.c", "-o", image], check=True)
+    return image
+
+
+@pytest.fixture
+def agent(tmp_path: Path, native: Path) -> Iterator[Callable[..., LocalAgent]]:
+    """Return a function that starts an agent; all end with the test."""
+    with ExitStack() as stack:
+
+        def start(*vgpus: Any, **more: Any) -> LocalAgent:
+            if vgpus:
+                more["vgpus"] = vgpus
+            folder = tmp_path / f"agent-{len(list(tmp_path.iterdir()))}"
+            folder.mkdir()
+            return stack.enter_context(LocalAgent(folder, native, **more))
+
+        yield start
+
+
+@pytest.fixture
+def run(kernels: Path) -> Callable[..., Any]:
+    """Return a function that runs a program in an agent's session; returns what it printed, as JSON."""
+
+    def run(agent: LocalAgent, name: str, **environment: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, PROGRAM, name, kernels],
+            env=agent.program_environment() | environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return {**json.loads(done.stdout), "log": done.stderr}
+
+    return run
+
+
+@pytest.fixture
+def start(kernels: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Return a function that starts a program and waits until it works; none is left."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(agent: LocalAgent, name: str) -> "subprocess.Popen[str]":
+        program = subprocess.Popen(
+            [sys.executable, PROGRAM, name, kernels],
+            env=agent.program_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(program)
+        assert program.stdout is not None
+        assert program.stdout.readline() == "working\n"
+        return program
+
+    yield start
+    for program in started:
+        program.kill()
+        program.communicate()
