@@ -37,7 +37,7 @@ def test_a_worker_opens_its_device_by_ordinal(driver):
 
 @pytest.mark.parametrize("key", ["ref-3", "ref-", "", "GPU-1"])
 def test_an_unknown_device_is_not_found(driver, key):
-    with pytest.raises(errors.NotFound, match="no reference device .*; there are 3"):
+    with pytest.raises(errors.NotFound, match=r"no reference device .*; there are 3"):
         driver.open(key)
 
 
