@@ -30,6 +30,7 @@ START_TIMEOUT = 60
 PROGRAM_TIMEOUT = 300
 # What each program gets of the GPU's memory.
 MEMORY_MIB = 8192
+CLAIM = ("openstack", "gpu", "claim", "create", "--name", "check", "--wait", "--compute", "100")
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,7 @@ def main() -> int:
     left_out = [name for name, package in WANTED.items() if missing(package)]
     with standalone() as environment:
         subprocess.run(
-            "openstack gpu claim create --name check --compute 100 --wait --memory-mib".split()
-            + [str(MEMORY_MIB)],
+            [*CLAIM, "--memory-mib", str(MEMORY_MIB)],
             env=environment,
             check=True,
             stdout=subprocess.DEVNULL,
