@@ -16,6 +16,11 @@ from tests.functional.placement.faults import FaultyPlacement, answering
 
 
 class Placement(FaultyPlacement):
+    @property
+    def url(self) -> str:
+        host, port = self._server.bind_addr
+        return f"http://{host}:{port}"
+
     def go(self, status: str) -> None:
         """Answer nothing but ``status`` from now on."""
         self.fault = answering(status)

@@ -1,0 +1,103 @@
+"""kill -9 of a conductor, for real, between what it writes to Placement and to the database."""
+
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from oslo_utils import timeutils
+
+from gpupool.db import claims
+from gpupool.model.states import ClaimState
+
+
+def die(lab, placement, method, when, *gone):
+    """Run a conductor until it is killed at ``method``; ``gone`` are vGPUs that left their host."""
+    command = [sys.executable, "-m", "tests.functional.conductor.crash_driver"]
+    with lab.database.reader() as session:
+        url = session.get_bind().url.render_as_string()
+    done = subprocess.run([*command, url, placement.url, method, when, *gone], check=False, timeout=100)
+    assert done.returncode == -signal.SIGKILL
+
+
+def make_old(lab, claim):
+    """Have nobody touched ``claim`` for long."""
+    with lab.database.writer() as session:
+        claims.update(session, claim.id, updated_at=timeutils.utcnow() - timedelta(hours=1))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_killed_after_placement_agreed_the_claim_is_completed(lab, placement, count):
+    agent = lab.agent()
+    claim = lab.create(count=count)
+    die(lab, placement, "set_allocations", "after")
+    assert lab.claim(claim).state == ClaimState.ALLOCATING
+    assert len(lab.allocated()) == count
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.ALLOCATING  # Perhaps somebody is still at it.
+    make_old(lab, claim)
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.BINDING
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
+
+
+def test_killed_before_placement_heard_the_claim_is_undone_and_bound(lab, placement):
+    agent = lab.agent()
+    claim = lab.create(count=2)
+    die(lab, placement, "set_allocations", "before")
+    assert lab.claim(claim).state == ClaimState.ALLOCATING
+    assert not lab.allocated()
+    assert len(lab.vgpus()) == 2
+    make_old(lab, claim)
+    lab.reconcile()
+    undone = lab.claim(claim)
+    assert (undone.state, undone.state_reason) == (
+        ClaimState.QUEUED,
+        "a conductor stopped while it allocated",
+    )
+    assert not lab.vgpus()
+    lab.settle(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
+
+
+def test_killed_while_allocating_a_claim_can_be_released(lab, placement):
+    agent = lab.agent()
+    claim = lab.create(count=2)
+    die(lab, placement, "set_allocations", "after")
+    lab.release(claim)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not lab.allocated()
+    lab.check_books([agent])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_giving_back_the_release_goes_on(lab, placement, when):
+    agent = lab.agent()
+    claim = lab.bound(agent, count=2)
+    lab.release(claim)
+    agent.look()
+    die(lab, placement, "delete_allocation", when, *[vgpu.id for vgpu in lab.vgpus()])
+    assert lab.claim(claim).state == ClaimState.RELEASING
+    assert len(lab.vgpus()) == 2
+    assert len(lab.allocated()) == (2 if when == "before" else 1)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not lab.allocated()
+    lab.check_books([agent])
+
+
+def test_half_of_what_a_dead_conductor_allocated_is_not_enough(lab, placement):
+    agent = lab.agent()
+    claim = lab.create(count=2)
+    die(lab, placement, "set_allocations", "after")
+    lab.parts.allocations.deallocate(lab.vgpus()[0].id)
+    make_old(lab, claim)
+    lab.settle(agent)
+    lab.settle(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
