@@ -7,31 +7,34 @@ _OUT = ("copy_out_small", "copy_arena", "cuStreamSynchronize")
 _ANY = ("copy_device", *_IN, *_OUT)
 
 
+# What follows cuMemcpy, since when, the suffix of the symbol, the parameters, the messages.
+_FORMS = (
+    ("HtoD", 3020, "_v2", "CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount", _IN),
+    ("DtoH", 3020, "_v2", "void *dstHost, CUdeviceptr srcDevice, size_t ByteCount", _OUT),
+    (
+        "DtoD",
+        3020,
+        "_v2",
+        "CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount",
+        ("copy_device",),
+    ),
+    ("", 4000, "", "CUdeviceptr dst, CUdeviceptr src, size_t ByteCount", _ANY),
+    (
+        "Peer",
+        4000,
+        "",
+        "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, "
+        "size_t ByteCount",
+        _ANY,
+    ),
+    ("2D", 3020, "_v2", "const CUDA_MEMCPY2D *pCopy", _ANY),
+)
+
+
 def copies() -> tuple[Call, ...]:
     """Return the copies that have a blocking form and one on a stream."""
-    forms = (
-        ("HtoD", 3020, "_v2", "CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount", _IN),
-        ("DtoH", 3020, "_v2", "void *dstHost, CUdeviceptr srcDevice, size_t ByteCount", _OUT),
-        (
-            "DtoD",
-            3020,
-            "_v2",
-            "CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount",
-            ("copy_device",),
-        ),
-        ("", 4000, "", "CUdeviceptr dst, CUdeviceptr src, size_t ByteCount", _ANY),
-        (
-            "Peer",
-            4000,
-            "",
-            "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, "
-            "size_t ByteCount",
-            _ANY,
-        ),
-        ("2D", 3020, "_v2", "const CUDA_MEMCPY2D *pCopy", _ANY),
-    )
     made = []
-    for suffix, since, version, signature, uses in forms:
+    for suffix, since, version, signature, uses in _FORMS:
         name = f"cuMemcpy{suffix}"
         kind = ONE_WAY if suffix in {"HtoD", "DtoD"} else SYNCHRONOUS
         made += [

@@ -14,7 +14,7 @@ from gpupool.dataplane import paths
 from tests.functional.dataplane.local_agent import LocalAgent
 
 HERE = Path(__file__).parent
-PROGRAM = HERE / "program.py"
+PROGRAMS = HERE / "programs"
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def run(kernels: Path) -> Callable[..., Any]:
 
     def run(agent: LocalAgent, name: str, **environment: str) -> Any:
         done = subprocess.run(
-            [sys.executable, PROGRAM, name, kernels],
+            [sys.executable, PROGRAMS, name, kernels],
             env=agent.program_environment() | environment,
             capture_output=True,
             text=True,
@@ -67,7 +67,7 @@ def start(kernels: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
     def start(agent: LocalAgent, name: str) -> "subprocess.Popen[str]":
         program = subprocess.Popen(
-            [sys.executable, PROGRAM, name, kernels],
+            [sys.executable, PROGRAMS, name, kernels],
             env=agent.program_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -52,8 +52,8 @@ def test_streams_and_events(agent, run):
     seen = run(agent(), "streams_and_events")
     assert set(seen["busy"]) == {"CUDA_ERROR_NOT_READY"}
     assert seen["waited"]
-    # The kernel spins for 50 ms, so less would be a wrong clock.
-    assert seen["milliseconds"] >= 50
+    # The kernel spins for 500 ms, so less would be a wrong clock.
+    assert seen["milliseconds"] >= 500
     assert seen["done"] == ["CUDA_SUCCESS", "CUDA_SUCCESS"]
     assert seen["flags"] == 1
     assert seen["ended"] == [INVALID_HANDLE, INVALID_HANDLE]

@@ -49,6 +49,7 @@ def test_an_agent_that_speaks_another_version(agent, run, tmp_path):
         def answer():
             for _ in range(2):
                 connection, _ = listener.accept()
+                connection.recv(1000)
                 connection.send(b"some other protocol")
                 connection.close()
 

@@ -1,0 +1,118 @@
+"""Memory, copies, memsets."""
+
+import ctypes
+
+import numpy as np
+from cuda.bindings import driver as cu
+
+from tools import LONG, check, download, launch, load, matrix_product, upload, use_device
+
+
+def memory():
+    device, _ = use_device()
+    total = check(cu.cuDeviceTotalMem(device))
+    half = check(cu.cuMemAlloc(total // 2))
+    free, seen = check(cu.cuMemGetInfo())
+    refused = cu.cuMemAlloc(total // 2 + 1)[0].name
+    rest = check(cu.cuMemAlloc(total // 2))
+    none_left = check(cu.cuMemGetInfo())[0]
+    check(cu.cuMemFree(half))
+    check(cu.cuMemFree(rest))
+    return {
+        "total": total,
+        "info": [free, seen],
+        "refused": refused,
+        "none_left": none_left,
+        "after": check(cu.cuMemGetInfo())[0],
+        "twice": cu.cuMemFree(rest)[0].name,
+        "product": matrix_product(64),
+    }
+
+
+def until_memory_is_held():
+    use_device()
+    check(cu.cuMemAlloc(5 << 20))
+    return {}
+
+
+def copies():
+    """Every size class, up and down, and through pinned memory."""
+    use_device()
+    rng = np.random.default_rng(2)
+    right = {}
+    for size in (1, 4080, 4081, 16384, 16385, 1 << 20, (24 << 20) + 3):
+        data = rng.integers(0, 255, size, dtype=np.uint8)
+        pointer = upload(data)
+        right[str(size)] = bool((download(pointer, data) == data).all())
+        other = check(cu.cuMemAlloc(size))
+        check(cu.cuMemcpyDtoD(other, pointer, size))
+        right[f"{size} device"] = bool((download(other, data) == data).all())
+        check(cu.cuMemFree(pointer))
+        check(cu.cuMemFree(other))
+    right["pinned"] = _pinned(rng, 1 << 20)
+    right["pinned, more than the arena"] = _pinned(rng, 48 << 20)
+    return right
+
+
+def _pinned(rng, size):
+    stream = check(cu.cuStreamCreate(0))
+    data = rng.integers(0, 255, size, dtype=np.uint8)
+    host = check(cu.cuMemHostAlloc(size, 0))
+    view = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
+    view[:] = data
+    pointer = check(cu.cuMemAlloc(size))
+    check(cu.cuMemcpyHtoDAsync(pointer, host, size, stream))
+    check(cu.cuStreamSynchronize(stream))
+    view[:] = 0
+    check(cu.cuMemcpyDtoHAsync(host, pointer, size, stream))
+    check(cu.cuStreamSynchronize(stream))
+    right = bool((view == data).all())
+    del view
+    check(cu.cuMemFreeHost(host))
+    check(cu.cuMemFree(pointer))
+    return right
+
+
+def captured():
+    """Pageable data may change as soon as the asynchronous copy has returned."""
+    use_device()
+    spin = load("spin")
+    stream = check(cu.cuStreamCreate(1))
+    right = []
+    for size in (100, 10_000, 3 << 20):
+        data = np.full(size, 1, dtype=np.uint8)
+        pointer = check(cu.cuMemAlloc(size))
+        launch(spin, (1, 1, 1), (1, 1, 1), (LONG,), (30_000_000,), stream)
+        check(cu.cuMemcpyHtoDAsync(pointer, data.ctypes.data, size, stream))
+        data[:] = 2
+        check(cu.cuStreamSynchronize(stream))
+        right.append(bool((download(pointer, data) == 1).all()))
+    return {"right": right}
+
+
+def sets():
+    use_device()
+    pointer = check(cu.cuMemAlloc(4096))
+    check(cu.cuMemsetD8(pointer, 0xAB, 4096))
+    check(cu.cuMemsetD16(int(pointer) + 16, 0x1234, 4))
+    check(cu.cuMemsetD32(int(pointer) + 32, 0xDEADBEEF, 2))
+    check(cu.cuMemsetD2D8(int(pointer) + 64, 64, 1, 3, 4))
+    got = download(pointer, np.empty(4096, dtype=np.uint8))
+    wanted = np.full(4096, 0xAB, dtype=np.uint8)
+    wanted[16:24] = np.frombuffer(np.full(4, 0x1234, dtype=np.uint16).tobytes(), dtype=np.uint8)
+    wanted[32:40] = np.frombuffer(np.full(2, 0xDEADBEEF, dtype=np.uint32).tobytes(), dtype=np.uint8)
+    for row in range(4):
+        wanted[64 + 64 * row : 67 + 64 * row] = 1
+    box = cu.CUDA_MEMCPY2D()
+    box.srcMemoryType = cu.CUmemorytype.CU_MEMORYTYPE_DEVICE
+    box.srcDevice, box.srcPitch = int(pointer) + 64, 64
+    out = np.zeros((4, 3), dtype=np.uint8)
+    box.dstMemoryType = cu.CUmemorytype.CU_MEMORYTYPE_HOST
+    box.dstHost, box.dstPitch, box.WidthInBytes, box.Height = out.ctypes.data, 3, 3, 4
+    check(cu.cuMemcpy2D(box))
+    return {
+        "sets": bool((got == wanted).all()),
+        "rectangle": bool((out == 1).all()),
+        "beyond": cu.cuMemsetD8(int(pointer) + 1, 0, 4096)[0].name,
+        "unaligned": cu.cuMemsetD32(int(pointer) + 1, 0, 1)[0].name,
+    }
