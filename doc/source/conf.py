@@ -1,5 +1,9 @@
 """Sphinx configuration of the documentation."""
 
+from pathlib import Path
+
+from gpupool.dataplane import protocol_page
+
 project = "gpupool"
 author = "The gpupool developers"
 project_copyright = "The gpupool developers"
@@ -10,3 +14,6 @@ openstackdocs_auto_name = False
 openstackdocs_use_storyboard = False
 exclude_patterns: list[str] = []
 pygments_style = "native"
+
+# The protocol is what the API table says today.
+protocol_page.write_page(Path(__file__).with_name("contributor") / "protocol.rst")
