@@ -16,6 +16,14 @@ from tests.functional.placement.faults import FaultyPlacement, answering
 
 
 class Placement(FaultyPlacement):
+    def empty(self) -> None:
+        """Delete every provider of ours, and what is allocated there."""
+        client = self.client()
+        for provider in client.providers_with(names.MARK):
+            for consumer in client.provider_allocations(provider.id):
+                client.delete_allocation(consumer)
+            client.delete_provider(provider.id)
+
     @property
     def url(self) -> str:
         host, port = self._server.bind_addr
@@ -78,11 +86,7 @@ def placement(placement_of_all: Placement) -> Iterator[Placement]:
     """The real Placement service, empty, in front of which a test may put faults."""
     yield placement_of_all
     placement_of_all.come_back()
-    client = placement_of_all.client()
-    for provider in client.providers_with(names.MARK):
-        for consumer in client.provider_allocations(provider.id):
-            client.delete_allocation(consumer)
-        client.delete_provider(provider.id)
+    placement_of_all.empty()
 
 
 @pytest.fixture

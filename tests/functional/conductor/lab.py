@@ -1,5 +1,6 @@
 """The real parts around a conductor under test: database, Placement, messages; agents are simulated."""
 
+import itertools
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +9,11 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
-from gpupool.conductor import pools
+from gpupool.conductor import binding, room
 from gpupool.conductor.manager import ConductorManager
+from gpupool.conductor.pools import create_default
 from gpupool.conductor.service import Conductor
-from gpupool.db import claims, devices, hosts, vgpus
+from gpupool.db import claims, devices, hosts, pools, vgpus
 from gpupool.db.api import Database
 from gpupool.model.claim import Claim, ClaimRequest
 from gpupool.model.device import Device
@@ -46,7 +48,7 @@ class Lab:
         self.transport = rpc_transport.get_transport(conf)
         self.conductor = Conductor(conf, database, placement, self.transport)
         self.parts = self.conductor.parts
-        self.parts.commit(pools.create_default)
+        self.parts.commit(create_default)
         self.client = rpc.ConductorClient(self.transport, timeout=60)
         self.ctxt = RequestContext(project_id=PROJECT, user_id="user-1")
         self._server = rpc_transport.get_server(
@@ -128,18 +130,20 @@ class Lab:
         return found
 
     def check_books(self, agents: Sequence[SimulatedAgent] = ()) -> None:
-        """Database = Placement = hosts, and no device over its capacity."""
+        """View = database = Placement = hosts, and no device over its capacity."""
         rows = self.vgpus()
-        sizes = {
-            row.id: {row.device_id: {names.COMPUTE: row.compute, names.MEMORY_MIB: row.memory_mib}}
-            for row in rows
-        }
-        assert self.allocated() == sizes
-        hosted = {vgpu_id for agent in agents for vgpu_id in agent.vgpus}
+        held = self.allocated()
+        assert held == {row.id: binding.grant(row).resources() for row in rows}
         if agents:
+            hosted = {vgpu_id for agent in agents for vgpu_id in agent.vgpus}
             assert hosted == {row.id for row in rows}
         with self.database.reader() as session:
-            known = {device.id: device for device in devices.list_(session)}
-            for device_id, granted in vgpus.usage(session).items():
-                assert granted.compute <= 100
-                assert granted.memory_mib <= known[device_id].memory_mib
+            of_pools = [room.rooms(session, pool.id, {}) for pool in pools.list_(session)]
+        for seen in itertools.chain(*of_pools):
+            amounts = [each[seen.device_id] for each in held.values() if seen.device_id in each]
+            compute = sum(each[names.COMPUTE] for each in amounts)
+            memory_mib = sum(each[names.MEMORY_MIB] for each in amounts)
+            assert compute <= seen.compute_total
+            assert memory_mib <= seen.memory_total
+            assert seen.compute_free == seen.compute_total - compute
+            assert seen.memory_free == seen.memory_total - memory_mib

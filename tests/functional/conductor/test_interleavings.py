@@ -1,0 +1,159 @@
+"""Whatever happens in whatever order: database = Placement = hosts, and never over capacity."""
+
+import shutil
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gpupool.db import claims, devices, vgpus
+from gpupool.db.api import Database
+from gpupool.model.states import ENDED, ClaimState
+from tests.functional.conductor.lab import Lab, new_conf
+from tests.functional.conductor.test_hosts import silence
+
+STEPS = 12
+EXAMPLES = 12
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Two hosts of one device each; agents and the conductor's threads move when a rule says so."""
+
+    template = placement = folder = None
+
+    @initialize()
+    def start(self):
+        path = self.folder / f"{uuid.uuid4()}.sqlite"
+        shutil.copy(self.template, path)
+        self.lab = Lab(new_conf(), Database.from_url(f"sqlite:///{path}"), self.placement.client())
+        self.agents = [self.lab.agent(devices=1) for _ in range(2)]
+        self.old = []
+
+    def teardown(self):
+        if not hasattr(self, "lab"):
+            return
+        self.placement.come_back()
+        for agent in self.agents:
+            agent.error = ""
+            agent.look()
+        for claim in self.claims():
+            if claim.state not in ENDED and claim.release_to not in ENDED:
+                self.lab.release(claim)
+        self.lab.settle(*self.agents)
+        self.lab.settle(*self.agents)
+        self.lab.check_books(self.agents)
+        assert {claim.state for claim in self.claims()} <= ENDED
+        assert not self.lab.vgpus()
+        assert not self.lab.allocated()
+        assert not any(agent.vgpus for agent in self.agents)
+        self.lab.close()
+        self.lab.database.close()
+        self.placement.empty()
+
+    def claims(self):
+        with self.lab.database.reader() as session:
+            return claims.list_(session)
+
+    @rule(
+        compute=st.sampled_from([1, 30, 50, 100]),
+        memory_mib=st.sampled_from([1, 1000, 4096]),
+        count=st.integers(1, 2),
+        priority=st.integers(0, 100),
+    )
+    def claim(self, compute, memory_mib, count, priority):
+        if count * compute <= 100 and count * memory_mib <= 4096:
+            self.lab.create(compute=compute, memory_mib=memory_mib, count=count, priority=priority)
+
+    @rule(data=st.data())
+    def release(self, data):
+        live = [
+            claim
+            for claim in self.claims()
+            if claim.state not in ENDED and claim.release_to not in ENDED
+        ]
+        if live:
+            self.lab.release(data.draw(st.sampled_from(live)))
+
+    @rule()
+    def serve(self):
+        self.lab.serve()
+
+    @rule()
+    def reconcile(self):
+        self.lab.reconcile()
+
+    @rule(number=st.integers(0, 1))
+    def report(self, number):
+        """Report, and converge only the next time."""
+        agent = self.agents[number]
+        self.old.append((agent, agent.report()))
+        agent.apply(agent.send())
+
+    @rule(number=st.integers(0, 1))
+    def look(self, number):
+        self.agents[number].look()
+
+    @rule(data=st.data())
+    def late_report(self, data):
+        if self.old:
+            agent, report = data.draw(st.sampled_from(self.old))
+            agent.send(report)
+
+    @rule(number=st.integers(0, 1))
+    def fall_silent(self, number):
+        silence(self.lab, self.agents[number])
+
+    @rule(number=st.integers(0, 1), error=st.sampled_from(["", "refused"]))
+    def refuse(self, number, error):
+        self.agents[number].error = error
+
+    @rule()
+    @precondition(lambda self: self.placement.fault is None)
+    def placement_fails(self):
+        self.placement.go("500 Internal Server Error")
+
+    @rule()
+    @precondition(lambda self: self.placement.fault is not None)
+    def placement_is_back(self):
+        self.placement.come_back()
+
+    @invariant()
+    def never_over_capacity(self):
+        if not hasattr(self, "lab"):
+            return
+        with self.lab.database.reader() as session:
+            known = {device.id: device for device in devices.list_(session)}
+            for device_id, granted in vgpus.usage(session).items():
+                assert granted.compute <= 100
+                assert granted.memory_mib <= known[device_id].memory_mib
+
+    @invariant()
+    def bound_means_allocated(self):
+        """Every grant is an allocation before the claim is bound, and as long as it is."""
+        if not hasattr(self, "lab") or self.placement.fault is not None:
+            return
+        held = self.lab.allocated()
+        bound = {claim.id for claim in self.claims() if claim.state == ClaimState.BOUND}
+        for vgpu in self.lab.vgpus():
+            if vgpu.claim_id in bound:
+                amounts = held[vgpu.id][vgpu.device_id]
+                assert sorted(amounts.values()) == sorted([vgpu.compute, vgpu.memory_mib])
+
+
+@pytest.mark.timeout(600)
+def test_any_interleaving(template, placement, tmp_path):
+    class Here(Interleavings):
+        pass
+
+    Here.template, Here.placement, Here.folder = template, placement, tmp_path
+    machine = Here.TestCase
+    machine.settings = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    machine("runTest").runTest()

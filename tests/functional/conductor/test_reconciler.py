@@ -1,0 +1,288 @@
+"""Each kind of difference is made by hand, seen, and repaired."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from oslo_utils import timeutils
+
+from gpupool.conductor import reconciler
+from gpupool.db import attachments, claims, devices, hosts, vgpus
+from gpupool.model import errors
+from gpupool.model.attachment import AttachmentKind, AttachmentRequest
+from gpupool.model.states import AttachmentState, ClaimState, HostState, VgpuState
+from gpupool.placement import names
+from gpupool.placement.allocation import Grant
+
+
+def orphan(lab, device, compute=25):
+    """Allocate for a vGPU that has no row."""
+    vgpu_id = str(uuid.uuid4())
+    grant = Grant(vgpu_id=vgpu_id, device_id=device.id, compute=compute, memory_mib=64)
+    lab.parts.allocations.allocate([grant], "project-1", "user-1")
+    return vgpu_id
+
+
+def test_without_differences_nothing_is_written(lab):
+    agent = lab.agent()
+    lab.bound(agent, count=2)
+    lab.create(compute=100, count=2)
+    lab.settle(agent)
+    before = (lab.host(agent), lab.vgpus(), lab.allocated(), generations(lab))
+    lab.reconcile()
+    assert (lab.host(agent), lab.vgpus(), lab.allocated(), generations(lab)) == before
+
+
+def generations(lab):
+    with lab.database.reader() as session:
+        return {claim.id: claim.generation for claim in claims.list_(session)}
+
+
+def test_an_allocation_without_vgpu_is_given_back(lab):
+    agent = lab.agent()
+    lab.bound(agent)
+    vgpu_id = orphan(lab, lab.devices(agent)[1])
+    lab.reconcile()
+    assert lab.parts.allocations.get_allocation(vgpu_id) is None
+    lab.check_books([agent])
+
+
+def test_a_vgpu_without_allocation_gets_it_again(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent, count=2)
+    lab.parts.allocations.deallocate(lab.vgpus()[0].id)
+    lab.reconcile()
+    lab.check_books([agent])
+    assert lab.claim(claim) == claim
+
+
+def test_a_vgpu_whose_room_was_taken_meanwhile_goes_elsewhere(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent, compute=60)
+    (vgpu,) = lab.vgpus()
+    lab.parts.allocations.deallocate(vgpu.id)
+    device = next(each for each in lab.devices(agent) if each.id == vgpu.device_id)
+    foreign = {
+        "allocations": {device.id: {"resources": {names.COMPUTE: 60}}},
+        "project_id": "nova",
+        "user_id": "nova",
+        "consumer_type": "INSTANCE",
+        "consumer_generation": None,
+    }
+    lab.parts.placement.set_allocations({str(uuid.uuid4()): foreign})
+    lab.reconcile()
+    queued = lab.claim(claim)
+    assert (queued.state, queued.release_to) == (ClaimState.RELEASING, ClaimState.QUEUED)
+    assert "was lost in Placement" in queued.state_reason
+    lab.look(agent)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    assert lab.vgpus()[0].device_id != device.id
+
+
+@pytest.mark.parametrize("sizes", [(10, 512), (30, 512), (25, 1), (25, 1024)])
+def test_an_allocation_of_other_sizes_is_corrected(lab, sizes):
+    agent = lab.agent()
+    lab.bound(agent)
+    (vgpu,) = lab.vgpus()
+    lab.parts.allocations.deallocate(vgpu.id)
+    wrong = Grant(vgpu_id=vgpu.id, device_id=vgpu.device_id, compute=sizes[0], memory_mib=sizes[1])
+    lab.parts.allocations.allocate([wrong], vgpu.project_id, "user-1")
+    lab.reconcile()
+    lab.check_books([agent])
+
+
+def test_an_allocation_on_another_device_is_corrected(lab):
+    agent = lab.agent()
+    lab.bound(agent)
+    (vgpu,) = lab.vgpus()
+    other = next(each for each in lab.devices(agent) if each.id != vgpu.device_id)
+    lab.parts.allocations.deallocate(vgpu.id)
+    wrong = Grant(vgpu_id=vgpu.id, device_id=other.id, compute=25, memory_mib=512)
+    lab.parts.allocations.allocate([wrong], vgpu.project_id, "user-1")
+    lab.reconcile()
+    lab.check_books([agent])
+
+
+def test_a_provider_that_was_deleted_is_made_again(lab):
+    """As Nova's service delete does to children without allocations."""
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    (vgpu,) = lab.vgpus()
+    client = lab.parts.placement
+    free = next(each for each in lab.devices(agent) if each.id != vgpu.device_id)
+    client.delete_provider(free.id)
+    lab.reconcile()
+    assert client.get_provider(free.id).name == f"gpupool:{agent.host}:{free.key}"
+    assert client.inventories(free.id)[0][names.COMPUTE].total == 100
+    lab.parts.allocations.deallocate(vgpu.id)
+    client.delete_provider(vgpu.device_id)
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
+
+
+def test_inventory_traits_and_aggregates_changed_by_hand_are_written_again(lab):
+    agent = lab.agent(devices=1)
+    (device,) = lab.devices(agent)
+    client = lab.parts.placement
+
+    def found():
+        traits = client.provider_traits(device.id)[0]
+        return client.inventories(device.id)[0], traits, client.aggregates(device.id)[0]
+
+    before = found()
+    inventories, generation = client.inventories(device.id)
+    client.set_inventories(device.id, {names.COMPUTE: inventories[names.COMPUTE]}, generation)
+    client.set_provider_traits(device.id, [], client.provider_traits(device.id)[1])
+    client.set_aggregates(device.id, [], client.aggregates(device.id)[1])
+    assert found() != before
+    lab.reconcile()
+    assert found() == before
+
+
+def test_a_provider_of_no_device_is_removed(lab):
+    agent = lab.agent(devices=1)
+    device = lab.devices(agent)[0]
+    with lab.database.writer() as session:
+        devices.delete(session, device.id)
+    lab.reconcile()
+    assert lab.parts.placement.get_provider(device.id) is None
+
+
+def test_providers_that_are_none_of_ours_stay(lab):
+    provider_id = str(uuid.uuid4())
+    lab.parts.placement.create_provider(provider_id, f"node-{provider_id}", None)
+    lab.reconcile()
+    assert lab.parts.placement.get_provider(provider_id) is not None
+
+
+def age(lab, claim):
+    with lab.database.writer() as session:
+        claims.update(session, claim.id, updated_at=timeutils.utcnow() - timedelta(hours=1))
+
+
+def test_a_claim_left_allocating_without_rows_is_undone(lab):
+    agent = lab.agent()
+    claim = lab.create()
+    with lab.database.writer() as session:
+        claims.transition(session, claims.get(session, claim.id), ClaimState.ALLOCATING)
+    age(lab, claim)
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.QUEUED
+    lab.settle(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+
+
+def test_a_claim_left_binding_with_all_its_vgpus_active_is_bound(lab):
+    lab.agent()
+    claim = lab.create()
+    lab.serve()
+    with lab.database.writer() as session:
+        for vgpu in vgpus.list_(session, {"claim_id": claim.id}):
+            vgpus.transition(session, vgpu, VgpuState.ACTIVE)
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.BOUND
+
+
+def test_a_claim_that_lost_a_vgpu_is_bound_anew(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent, count=2)
+    with lab.database.writer() as session:
+        vgpus.delete(session, lab.vgpus()[0].id)
+    lab.reconcile()
+    again = lab.claim(claim)
+    assert (again.release_to, again.state_reason) == (ClaimState.QUEUED, "it has 1 of 2 vGPUs left")
+    lab.look(agent)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
+
+
+def test_a_claim_left_releasing_without_vgpus_is_finished(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    lab.release(claim)
+    with lab.database.writer() as session:
+        vgpus.delete(session, lab.vgpus()[0].id)
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    lab.look(agent)
+    lab.check_books([agent])
+
+
+def test_a_vgpu_of_a_releasing_claim_that_nobody_removes_is_removed(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    with lab.database.writer() as session:
+        claims.transition(
+            session,
+            claims.get(session, claim.id),
+            ClaimState.RELEASING,
+            release_to=ClaimState.RELEASED,
+        )
+    lab.reconcile()
+    assert lab.vgpus()[0].state == VgpuState.REMOVING
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    lab.check_books([agent])
+
+
+def attach(lab, claim):
+    request = AttachmentRequest(claim_id=claim.id, kind=AttachmentKind.PROCESS)
+    return lab.client.create_attachment(lab.ctxt, str(uuid.uuid4()), request)
+
+
+def end(lab, claim):
+    """Have ``claim`` ended, and everything it has still be there."""
+    with lab.database.writer() as session:
+        claims.update(session, claim.id, state=ClaimState.RELEASED)
+
+
+def test_vgpus_and_attachments_of_an_ended_claim_are_removed(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    attach(lab, claim)
+    agent.look()
+    end(lab, claim)
+    lab.reconcile()
+    with lab.database.reader() as session:
+        (attachment,) = attachments.list_(session)
+    assert attachment.state == AttachmentState.REMOVING
+    lab.look(agent)
+    assert not agent.attachments
+    with lab.database.reader() as session:
+        assert not attachments.list_(session)
+    lab.check_books([agent])
+    assert not lab.vgpus()
+    assert lab.claim(claim).state == ClaimState.RELEASED
+
+
+def test_what_leaves_a_host_that_is_down_is_dropped(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    attach(lab, claim)
+    lab.release(claim)
+    with lab.database.writer() as session:
+        hosts.update(session, lab.host(agent).id, state=HostState.DOWN)
+    lab.reconcile()
+    with lab.database.reader() as session:
+        assert not attachments.list_(session)
+    assert not lab.vgpus()
+    assert not lab.allocated()
+    assert lab.claim(claim).state == ClaimState.RELEASED
+
+
+def test_one_repair_that_fails_does_not_keep_the_others(lab, monkeypatch):
+    agent = lab.agent()
+
+    def broken(parts):
+        raise ZeroDivisionError
+
+    def refusing(parts):
+        raise errors.Unavailable("no")
+
+    monkeypatch.setattr(reconciler, "REPAIRS", (broken, refusing, *reconciler.REPAIRS))
+    vgpu_id = orphan(lab, lab.devices(agent)[0])
+    lab.reconcile()
+    assert lab.parts.allocations.get_allocation(vgpu_id) is None
