@@ -37,6 +37,9 @@ def main() -> int:
         except (OSError, subprocess.SubprocessError) as exc:
             print(f"The demo cannot go on: {exc}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("\nStopped, and all that it started.", file=sys.stderr)
+            return 128 + signal.SIGINT
         shell.title("Stop; nothing is left running")
         shell.check(not running(state_dir), "no process of this demo is left")
     seconds = time.monotonic() - began

@@ -218,11 +218,17 @@ def _run_folder(state_dir: Path) -> Iterator[Path]:
     link = state_dir / "run"
     if not link.is_dir():
         link.unlink(missing_ok=True)
-        link.symlink_to(tempfile.mkdtemp(prefix="gpupool-", dir=os.environ.get("XDG_RUNTIME_DIR")))
+        link.symlink_to(tempfile.mkdtemp(prefix="gpupool-", dir=_short_folder()))
     folder = link.readlink()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
     link.unlink(missing_ok=True)
+
+
+def _short_folder() -> str:
+    """Return the user's own folder of sockets, or /tmp; $TMPDIR may be long."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    return own if Path(own).is_absolute() and os.access(own, os.W_OK) else "/tmp"  # noqa: S108
 
 
 @contextmanager

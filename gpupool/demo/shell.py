@@ -1,6 +1,5 @@
 """What the demo is told and shown by: commands, printed as they are run, and checks."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keystoneauth1 import session, token_endpoint
+from keystoneauth1 import noauth, session, token_endpoint
 
 # Commands of the same installation as this one come first.
 BIN = Path(sys.executable).parent
@@ -69,12 +68,18 @@ class Shell:
             self.say(f"$ {shown(['openstack', *arguments])} &")
         return [self._end(process) for process in [self._start(arguments) for arguments in commands]]
 
-    def query(self, *arguments: str) -> list[dict[str, Any]]:
-        """Run an openstack command that lists something, not shown; return its rows."""
-        process = self._start([*arguments, "-f", "json"], stderr=None)
-        output, _ = process.communicate(timeout=COMMAND_TIMEOUT)
-        rows: list[dict[str, Any]] = json.loads(output or "[]")
-        return rows
+    def items(self, collection: str, **query: str) -> list[dict[str, Any]]:
+        """Ask the API, not shown: return the items of a collection."""
+        url = f"{self._endpoints.api}/v1/{collection}"
+        api = session.Session(auth=noauth.NoAuth(endpoint=self._endpoints.api))
+        found: list[dict[str, Any]] = api.get(url, params=query).json()[collection]
+        return found
+
+    def granted(self) -> tuple[int, int]:
+        """Return the percent of compute and the MiB of memory that the API says are granted."""
+        devices = self.items("devices")
+        compute = sum(device["compute_granted"] for device in devices)
+        return compute, sum(device["memory_mib_granted"] for device in devices)
 
     def placement_allocations(self) -> Mapping[str, Mapping[str, Any]]:
         """Ask Placement itself: return its allocations by the name of the resource provider."""
@@ -88,15 +93,13 @@ class Shell:
             for provider in providers["resource_providers"]
         }
 
-    def _start(
-        self, arguments: Sequence[str], stderr: int | None = subprocess.STDOUT
-    ) -> "subprocess.Popen[str]":
+    def _start(self, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             ["openstack", *arguments],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=stderr,
+            stderr=subprocess.STDOUT,
             text=True,
         )
 

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from gpupool.demo.shell import Shell
 
@@ -29,9 +28,9 @@ class Demo:
         shell = self._shell
         shell.title("Two hosts with two devices each, in one pool; nothing is granted")
         shell.openstack("gpu", "device", "list", *DEVICE)
-        shell.check(len(self._devices()) == 4, "four devices")
+        shell.check(len(shell.items("devices")) == 4, "four devices")
         shell.openstack("gpu", "usage", "show")
-        shell.check(self._granted() == (0, 0), "nothing granted")
+        shell.check(shell.granted() == (0, 0), "nothing granted")
 
     def quarter(self) -> None:
         """Claim a quarter of a device and run a program on it."""
@@ -39,7 +38,7 @@ class Demo:
         shell.title("Claim a quarter of a device's compute and 512 MiB of its memory")
         sizes = ("--compute", "25", "--memory-mib", "512")
         shell.openstack("gpu", "claim", "create", "--name", "quarter", *sizes, "--wait", *CLAIM)
-        shell.check(self._granted() == (25, 512), "25 % and 512 MiB granted")
+        shell.check(shell.granted() == (25, 512), "25 % and 512 MiB granted")
         shell.title("Run a program of NVIDIA's cuda-bindings on it; it knows nothing of gpupool")
         said = self._matmul_on("quarter")
         shell.check("device 0:" in said and "device 1:" not in said, "it sees one device")
@@ -58,21 +57,19 @@ class Demo:
         """Show that two claims share one device."""
         shell = self._shell
         shell.title("Two claims of 50 % share one device")
-        free = next(item for item in self._devices() if item["Compute granted"] == 0)
-        device = f"{free['Host']}/{free['Key']}"
+        free = next(item for item in shell.items("devices") if item["compute_granted"] == 0)
+        device = f"{free['host']}/{free['key']}"
         sizes = ("--compute", "50", "--memory-mib", "1024")
         place = ("--tier", "dedicated", "--device", device, *sizes)
         for name in ("half-1", "half-2"):
             shell.openstack("gpu", "claim", "create", "--name", name, *place, "--wait", *CLAIM)
         shell.openstack("gpu", "vgpu", "list", "--device", device, *VGPU)
-        shell.check(
-            len(shell.query("gpu", "vgpu", "list", "--device", device)) == 2, "both on one device"
-        )
+        shell.check(len(shell.items("vgpus", device_id=free["id"])) == 2, "both on one device")
         programs = [self._program(name) for name in ("half-1", "half-2")]
         for said in shell.together(programs):
             shell.check("product equals NumPy's" in said, "its matrix product is right")
         shell.openstack("gpu", "usage", "show")
-        shell.check(self._granted() == (125, 2560), "125 % and 2560 MiB granted in all")
+        shell.check(shell.granted() == (125, 2560), "125 % and 2560 MiB granted in all")
 
     def release(self) -> None:
         """Release all, and show that nothing is left."""
@@ -80,26 +77,16 @@ class Demo:
         shell.title("Release the claims")
         shell.openstack("gpu", "claim", "delete", "quarter", "half-1", "half-2", "--wait")
         shell.openstack("gpu", "usage", "show")
-        shell.check(self._granted() == (0, 0), "nothing granted")
+        shell.check(shell.granted() == (0, 0), "nothing granted")
         shell.title("Placement, the ledger of all grants, is empty")
         left = shell.placement_allocations()
         for provider, allocations in left.items():
             shell.say(f"{provider:24} {len(allocations)} allocations")
         shell.check(len(left) == 4 and not any(left.values()), "no allocation in Placement")
-        shell.check(not shell.query("gpu", "attachment", "list"), "no attachment left")
+        shell.check(not shell.items("attachments"), "no attachment left")
 
     def _program(self, claim: str, *arguments: str) -> tuple[str, ...]:
         return ("gpu", "run", "--claim", claim, "--", *self._matmul, *arguments)
 
     def _matmul_on(self, claim: str, *arguments: str) -> str:
         return self._shell.openstack(*self._program(claim, *arguments))
-
-    def _devices(self) -> list[dict[str, Any]]:
-        return self._shell.query("gpu", "device", "list")
-
-    def _granted(self) -> tuple[int, int]:
-        pools = self._shell.query("gpu", "usage", "show")
-        return (
-            sum(pool["Compute granted"] for pool in pools),
-            sum(pool["Memory granted"] for pool in pools),
-        )

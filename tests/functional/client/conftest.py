@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from keystoneauth1 import adapter, noauth, session
+from openstackclient.common.clientmanager import ClientManager
 from openstackclient.shell import OpenStackShell
 
 from gpupool.client import rest
@@ -107,14 +108,17 @@ class Said:
 class Openstack:
     """The `openstack` command, run in this process: starting Python each time takes seconds."""
 
-    def __init__(self, endpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self._global = ["--os-auth-type", "none", "--os-endpoint", endpoint]
+    def __init__(self, cloud: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self._global = cloud.split()
         self._capsys = capsys
 
     def __call__(self, line: str, *more: str, code: int = 0) -> Said:
         """Run the words of ``line`` and ``more``; the exit code must be ``code``."""
         self._capsys.readouterr()
         handlers = logging.root.handlers[:]
+        # The command keeps its client for as long as its process lives; here the next test's is another.
+        if (kept := vars(ClientManager).get("gpu_pool")) is not None:
+            kept._handle = None
         try:
             ended = OpenStackShell().run([*self._global, *line.split(), *more])
         except SystemExit as exc:
@@ -137,7 +141,7 @@ class Openstack:
 
 @pytest.fixture
 def openstack(service: Service, capsys: pytest.CaptureFixture[str]) -> Openstack:
-    return Openstack(service.api, capsys)
+    return Openstack(f"--os-auth-type none --os-endpoint {service.api}", capsys)
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from gpupool.demo.shell import Endpoints, Shell
 from tests.functional.client.conftest import Service
 
 CLIENTS = 8
 CLAIMS = 100
-DEADLINE = 90
+DEADLINE = 180
 PAUSE = 0.3
 
 
@@ -34,6 +36,7 @@ def life_of_a_claim(service: Service, number: int) -> str:
     return str(claim["state"])
 
 
+@pytest.mark.timeout(400)
 def test_a_hundred_claims_by_eight_clients(service: Service) -> None:
     with ThreadPoolExecutor(CLIENTS) as clients:
         states = list(clients.map(lambda number: life_of_a_claim(service, number), range(CLAIMS)))

@@ -1,0 +1,83 @@
+"""With Keystone: the endpoint comes from the service catalogue, the token goes with every request.
+
+Keystone itself is a small HTTP server here; it answers as the Identity API v3 does.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from keystoneauth1 import fixture
+
+from tests.functional.client.conftest import Openstack
+
+TOKEN = "a-token"
+
+
+class Identity(BaseHTTPRequestHandler):
+    """Gives a token to whoever asks; also is the API, to see what it is asked with."""
+
+    def do_GET(self) -> None:
+        port = self.server.server_port
+        if self.path.startswith("/v1/"):
+            self.server.asked.append((self.path, self.headers["X-Auth-Token"]))
+            self.answer({"pools": [{"id": "p-1", "name": "theirs"}], "links": []})
+        else:
+            self.answer(fixture.DiscoveryList(f"http://127.0.0.1:{port}", v2=False))
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        token = fixture.V3Token(project_id="project", user_id="user")
+        for service_type, region in self.server.catalogue:
+            service = token.add_service(service_type)
+            service.add_standard_endpoints(
+                public=f"http://127.0.0.1:{self.server.server_port}", region=region
+            )
+        self.answer(token, 201, {"X-Subject-Token": TOKEN})
+
+    def answer(self, body: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def keystone() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Identity) as http:
+        http.asked, http.catalogue = [], [("identity", "one"), ("gpu-pool", "one")]
+        threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
+        yield http
+        http.shutdown()
+
+
+def credentials(http: ThreadingHTTPServer, region: str = "one") -> str:
+    return (
+        f"--os-auth-type password --os-auth-url http://127.0.0.1:{http.server_port}/v3 --os-username u"
+        " --os-password p --os-project-name n --os-user-domain-id default"
+        f" --os-project-domain-id default --os-region-name {region}"
+    )
+
+
+def test_the_catalogues_endpoint_is_used(keystone, capsys) -> None:
+    openstack = Openstack(credentials(keystone), capsys)
+    assert openstack.json("gpu pool list") == [{"ID": "p-1", "Name": "theirs", "Description": ""}]
+    assert keystone.asked == [("/v1/pools", TOKEN)]
+
+
+def test_a_catalogue_without_it(keystone, capsys) -> None:
+    keystone.catalogue = [("identity", "one")]
+    openstack = Openstack(credentials(keystone), capsys)
+    assert "no endpoint of service type gpu-pool is known" in openstack.refused("gpu pool list")
+
+
+def test_a_region_without_it(keystone, capsys) -> None:
+    openstack = Openstack(credentials(keystone, "two"), capsys)
+    assert "no endpoint of service type gpu-pool is known" in openstack.refused("gpu pool list")
