@@ -1,4 +1,7 @@
-"""Rules of hosts: which machines there are is the operator's matter, so members do not see them."""
+"""Rules of hosts: which machines there are is the operator's matter, so members do not see them.
+
+Managers do: a project that names hosts or devices in its claims has to know them.
+"""
 
 from gpupool.policies import base
 
