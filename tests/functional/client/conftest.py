@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from keystoneauth1 import adapter, noauth, session
-from openstackclient.common.clientmanager import ClientManager
 from openstackclient.shell import OpenStackShell
+from osc_lib.clientmanager import ClientManager
 
 from gpupool.client import rest
 
