@@ -114,10 +114,8 @@ class Client:
         if not self._base:
             endpoint = self._adapter.get_endpoint()
             if not endpoint:
-                raise ApiError(
-                    f"no endpoint of service type {SERVICE_TYPE} is known;"
-                    " the service catalogue has none, and --os-endpoint gives none"
-                )
+                # With a service catalogue keystoneauth itself says what is missing there.
+                raise ApiError("where is the API? give its URL by --os-endpoint")
             stripped = endpoint.rstrip("/")
             self._base = stripped if stripped.endswith("/v1") else f"{stripped}/v1"
         return self._base + path

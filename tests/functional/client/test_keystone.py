@@ -75,9 +75,11 @@ def test_the_catalogues_endpoint_is_used(keystone, capsys) -> None:
 def test_a_catalogue_without_it(keystone, capsys) -> None:
     keystone.catalogue = [("identity", "one")]
     openstack = Openstack(credentials(keystone), capsys)
-    assert "no endpoint of service type gpu-pool is known" in openstack.refused("gpu pool list")
+    said = openstack.refused("gpu pool list")
+    assert said == "public endpoint for gpu-pool service in one region not found"
 
 
 def test_a_region_without_it(keystone, capsys) -> None:
     openstack = Openstack(credentials(keystone, "two"), capsys)
-    assert "no endpoint of service type gpu-pool is known" in openstack.refused("gpu pool list")
+    said = openstack.refused("gpu pool list")
+    assert said == "public endpoint for gpu-pool service in two region not found"
