@@ -14,6 +14,14 @@ static CUresult lost(void)
     return CUDA_ERROR_DEVICE_UNAVAILABLE;
 }
 
+/* Who sees it first says it. */
+static void mark_lost(struct session *session)
+{
+    if (!atomic_exchange(&session->lost, true))
+        runtime_log("device %d is lost: its worker ended (the claim was released, or the worker failed)",
+                    session->ordinal);
+}
+
 /* Learns at once that the worker is gone, even while the program calls nothing. */
 static void *watch(void *argument)
 {
@@ -21,9 +29,7 @@ static void *watch(void *argument)
     struct pollfd connection = {.fd = session->connection, .events = POLLIN};
     while (poll(&connection, 1, -1) < 0 && errno == EINTR)
         continue;
-    atomic_store(&session->lost, true);
-    runtime_log("device %d is lost: its worker ended (the claim was released, or the worker failed)",
-                session->ordinal);
+    mark_lost(session);
     return NULL;
 }
 
@@ -119,7 +125,7 @@ static bool hung_up(struct session *session)
 {
     struct pollfd connection = {.fd = session->connection, .events = POLLIN};
     if (poll(&connection, 1, 0) > 0)
-        atomic_store(&session->lost, true);
+        mark_lost(session);
     return atomic_load_explicit(&session->lost, memory_order_relaxed);
 }
 

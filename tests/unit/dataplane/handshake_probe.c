@@ -1,0 +1,26 @@
+/* Prints the size and offsets of each handshake packet, for comparison with handshake.py. */
+#include <stddef.h>
+#include <stdio.h>
+
+#include "wire/handshake.h"
+
+#define FIELD(type, field) printf("%s.%s %zu\n", #type, #field, offsetof(struct type, field))
+#define SIZE(type) printf("%s %zu\n", #type, sizeof(struct type))
+
+int main(void)
+{
+    printf("magic %u\nversion %u\ntext %d\ndevices %d\n", HANDSHAKE_MAGIC, HANDSHAKE_VERSION, HANDSHAKE_TEXT,
+           HANDSHAKE_DEVICES);
+    printf("list %d\nopen %d\n", HELLO_LIST, HELLO_OPEN);
+    SIZE(hello);
+    FIELD(hello, magic); FIELD(hello, version); FIELD(hello, kind); FIELD(hello, ordinal);
+    FIELD(hello, pid); FIELD(hello, ticket);
+    SIZE(welcome);
+    FIELD(welcome, magic); FIELD(welcome, version); FIELD(welcome, error); FIELD(welcome, device_count);
+    FIELD(welcome, ring_bytes); FIELD(welcome, message);
+    SIZE(welcome_device);
+    FIELD(welcome_device, compute); FIELD(welcome_device, memory);
+    SIZE(ready);
+    FIELD(ready, magic); FIELD(ready, version); FIELD(ready, error); FIELD(ready, message);
+    return 0;
+}

@@ -1,0 +1,76 @@
+"""What the generator writes: the same from the same table, and all of it."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from gpupool.dataplane import build, generator, paths, protocol_page
+from gpupool.dataplane.api_table import CALLS, UNSUPPORTED
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generated")
+    generator.write(folder)
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_run_as_a_program_it_writes_the_same(written, tmp_path):
+    """In a process of its own, by path, as the package build runs it; hash seeds differ."""
+    program = build.HERE / "generator.py"
+    subprocess.run([sys.executable, "-I", program, tmp_path / "out"], check=True)
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == written
+
+
+def test_it_needs_one_folder():
+    done = subprocess.run(
+        [sys.executable, build.HERE / "generator.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "usage: generator.py OUTDIR" in done.stderr
+
+
+def test_every_message_has_a_number_and_a_server(written):
+    for number, message in enumerate(generator.messages(), 1):
+        assert f"CALL_{message.name} = {number}," in written["gpupool_messages.h"]
+        assert f"[CALL_{message.name}] = {{serve_{message.name}," in written["worker_dispatch.inc"]
+
+
+def test_the_page_names_every_message_call_and_refused_name(written):
+    page = written["protocol.rst"]
+    assert all(
+        f"\n{number} {message.name}\n" in page for number, message in enumerate(generator.messages(), 1)
+    )
+    assert all(f"``{symbol}`` ({since})" in page for call in CALLS for symbol, since in call.symbols)
+    assert all(f"``{name}``" in page for name in UNSUPPORTED)
+
+
+def test_the_page_can_be_written_for_the_documentation(written, tmp_path):
+    protocol_page.write_page(tmp_path / "protocol.rst")
+    assert (tmp_path / "protocol.rst").read_text() == written["protocol.rst"]
+
+
+def test_the_runtime_exports_every_symbol_and_nothing_else(native):
+    printed = subprocess.run(
+        ["nm", "-D", "--defined-only", native / paths.RUNTIME.relative_to(paths.LIB)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    exported = {line.split()[-1] for line in printed.stdout.splitlines()}
+    wanted = {symbol for call in CALLS for symbol, _ in call.symbols}
+    wanted |= {f"{symbol}_{call.twin}" for call in CALLS for symbol, _ in call.symbols if call.twin}
+    wanted |= {f"{name}{suffix}" for name in UNSUPPORTED for suffix in ("", "_v2", "_ptsz")}
+    assert exported == wanted
+
+
+@pytest.mark.parametrize("name", ["cuInit", "cuCtxGetCurrent"])
+def test_the_runtime_loads_outside_a_session(native, name):
+    code = f"import ctypes; print(ctypes.CDLL({str(native / 'runtime' / 'libcuda.so.1')!r}).{name}(0))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == {"cuInit": 100, "cuCtxGetCurrent": 3}[name]
+    assert ctypes.sizeof(ctypes.c_void_p) == 8
