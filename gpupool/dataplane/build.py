@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).resolve().parent
 NATIVE = HERE / "native"
@@ -54,12 +56,15 @@ def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] =
 
     ``sanitize`` is what gcc's -fsanitize takes. Raises CalledProcessError when gcc refuses.
     """
-    generated = output / "generated"
-    _generate(generated)
-    extra = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"] if sanitize else []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    flags = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"] if sanitize else []
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        work = Path(folder)
+        # As a program, so that building imports nothing of the package.
+        _run([sys.executable, str(HERE / "generator.py"), folder])
         for target in targets:
-            _link(target, output, generated, extra, pool)
+            compile_one = partial(_compile, work, flags)
+            objects = list(pool.map(compile_one, _sources(target)))
+            _link(objects, output / target.path, [*flags, *target.flags])
 
 
 def ensure(output: Path = OUTPUT) -> Path:
@@ -76,36 +81,27 @@ def _is_stale(output: Path) -> bool:
     made = [output / target.path for target in TARGETS]
     if not all(path.exists() for path in made):
         return True
-    sources = [*NATIVE.rglob("*.[ch]"), *HERE.glob("*.py")]
+    sources = [*NATIVE.rglob("*.[ch]"), *HERE.rglob("*.py")]
     return max(path.stat().st_mtime for path in sources) > min(path.stat().st_mtime for path in made)
 
 
-def _generate(generated: Path) -> None:
-    """Run the generator as a program, so that building imports nothing of the package."""
-    generated.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, HERE / "generator.py", generated], check=True)
+def _sources(target: Target) -> list[Path]:
+    return [source for name in target.folders for source in sorted((NATIVE / name).glob("*.c"))]
 
 
-def _link(
-    target: Target, output: Path, generated: Path, extra: list[str], pool: ThreadPoolExecutor
-) -> None:
-    objects = output / "objects" / target.path.replace("/", "_")
-    objects.mkdir(parents=True, exist_ok=True)
-    sources = [source for name in target.folders for source in sorted((NATIVE / name).glob("*.c"))]
-    include = [f"-I{NATIVE}", f"-I{generated}"]
+def _compile(work: Path, flags: Sequence[str], source: Path) -> str:
+    """Return the object file made of ``source``, beside the generated files in ``work``."""
+    made = str(work / f"{source.parent.name}_{source.stem}.o")
+    _run([_cc(), *CFLAGS, *flags, f"-I{NATIVE}", f"-I{work}", "-c", str(source), "-o", made])
+    return made
 
-    def compile_one(source: Path) -> Path:
-        made = objects / f"{source.parent.name}_{source.stem}.o"
-        _run([_cc(), *CFLAGS, *extra, *include, "-c", str(source), "-o", str(made)])
-        return made
 
-    made = [str(path) for path in pool.map(compile_one, sources)]
-    path = output / target.path
+def _link(objects: Sequence[str], path: Path, flags: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A new file replaces the old one: programs may have that mapped.
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    _run([_cc(), "-pthread", *extra, *made, "-o", str(partial), *target.flags])
-    partial.replace(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    _run([_cc(), "-pthread", *objects, "-o", str(unfinished), *flags])
+    unfinished.replace(path)
 
 
 def _cc() -> str:
