@@ -1,4 +1,5 @@
 /* Everything made is unmade: by its own call, with its context, or not at all before the program ends. */
+#include <dirent.h>
 #include <string.h>
 
 #include "check.h"
@@ -27,6 +28,23 @@ static void fill_context(void)
     CHECK(cuStreamWaitEvent(other, event, 0));
     CHECK(cuMemcpyDtoHAsync_v2(pinned, data, 4000, other));
     CHECK(cuMemsetD8Async(more, 1, 4000, CU_STREAM_PER_THREAD));
+}
+
+/* Open files and mapped images of this process. */
+static int holdings(void)
+{
+    char line[4096];
+    int number = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    DIR *files = opendir("/proc/self/fd");
+    TRUE(maps && files);
+    while (fgets(line, sizeof line, maps))
+        number += strstr(line, "refcuda-image") != NULL;
+    while (readdir(files))
+        number++;
+    fclose(maps);
+    closedir(files);
+    return number;
 }
 
 static void check_dead(CUcontext context)
@@ -142,6 +160,7 @@ static void libraries(void)
 int main(int argc, char **argv)
 {
     CUcontext context = begin(argc, argv);
+    int before = holdings();
     single_calls();
     private_copies();
     libraries();
@@ -149,6 +168,7 @@ int main(int argc, char **argv)
     CHECK(cuCtxSetCurrent(context));
     CHECK(cuCtxDestroy_v2(context));
     primary();
+    TRUE(holdings() == before);
     /* What follows is left to the end of the process. */
     CHECK(cuCtxCreate_v2(&context, 0, 0));
     fill_context();

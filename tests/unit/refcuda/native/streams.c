@@ -1,5 +1,6 @@
 /* What waits for what: streams, events, the default streams, host functions. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "check.h"
@@ -110,19 +111,13 @@ static void thread_stream(void)
 }
 
 /* Freeing memory and unloading wait for what may use it. */
-static void free_waits(void *context)
+static void *open_later(void *unused)
 {
-    CHECK(cuCtxSetCurrent(context));
     open_gate();
+    return unused;
 }
 
-static void *later(void *context)
-{
-    free_waits(context);
-    return NULL;
-}
-
-static void implicit_waits(CUcontext context)
+static void implicit_waits(void)
 {
     CUstream stream;
     CUdeviceptr data;
@@ -131,10 +126,37 @@ static void implicit_waits(CUcontext context)
     CHECK(cuMemAlloc_v2(&data, 100));
     shut(stream, cuLaunchKernel);
     CHECK(cuMemsetD8Async(data, 1, 100, stream));
-    TRUE(!pthread_create(&thread, NULL, later, context));
+    TRUE(!pthread_create(&thread, NULL, open_later, NULL));
     CHECK(cuMemFree_v2(data));
     CHECK(cuStreamQuery(stream));
     pthread_join(thread, NULL);
+}
+
+static void *synchronize_legacy(void *context)
+{
+    CHECK(cuCtxSetCurrent(context));
+    CHECK(cuStreamSynchronize(NULL));
+    return NULL;
+}
+
+/* One thread waits in a stream while another queues work behind it: they keep their order. */
+static void two_in_one_stream(CUcontext context)
+{
+    CUstream blocking;
+    CUdeviceptr data;
+    CHECK(cuStreamCreate(&blocking, CU_STREAM_DEFAULT));
+    CHECK(cuMemAlloc_v2(&data, 100));
+    for (int i = 0; i < 50; i++) {
+        pthread_t thread;
+        shut(blocking, cuLaunchKernel);
+        TRUE(!pthread_create(&thread, NULL, synchronize_legacy, context));
+        for (int turn = 0; turn < i; turn++)
+            sched_yield();
+        CHECK(cuMemsetD8_v2(data, 1, 100));
+        open_gate();
+        CHECK(cuCtxSynchronize());
+        pthread_join(thread, NULL);
+    }
 }
 
 struct note {
@@ -211,7 +233,8 @@ int main(int argc, char **argv)
     other_streams();
     legacy_stream();
     thread_stream();
-    implicit_waits(context);
+    implicit_waits();
+    two_in_one_stream(context);
     host_functions();
     chain();
     CHECK(cuCtxDestroy_v2(context));
