@@ -1,0 +1,106 @@
+"""What others do to a claim in the very moment when its conductor waits for Placement."""
+
+import pytest
+
+from gpupool.model.claim import ClaimChange
+from gpupool.model.states import ClaimState
+from tests.functional.conductor.test_crash import make_old
+
+
+@pytest.fixture
+def meanwhile(lab, monkeypatch):
+    """Return a function: what it is given happens once, just before or after the next allocation."""
+    client = lab.parts.placement
+    real = client.set_allocations
+
+    def arrange(happening, *, after=False):
+        def set_allocations(body):
+            monkeypatch.setattr(client, "set_allocations", real)
+            if after:
+                real(body)
+            happening()
+            if not after:
+                real(body)
+
+        monkeypatch.setattr(client, "set_allocations", set_allocations)
+
+    return arrange
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_released_and_gone_meanwhile(lab, meanwhile, after):
+    agent = lab.agent()
+    claim = lab.create(count=2)
+
+    def happening():
+        lab.release(claim)
+        agent.look()
+        lab.serve()
+        assert lab.claim(claim).state == ClaimState.RELEASED
+
+    meanwhile(happening, after=after)
+    lab.serve()
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not lab.allocated()
+    lab.check_books([agent])
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_released_meanwhile_and_gone_later(lab, meanwhile, after):
+    agent = lab.agent()
+    claim = lab.create(count=2)
+    meanwhile(lambda: lab.release(claim), after=after)
+    lab.serve()
+    assert lab.claim(claim).state == ClaimState.RELEASING
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not lab.allocated()
+    lab.check_books([agent])
+
+
+def test_a_change_that_matters_not(lab, meanwhile):
+    agent = lab.agent()
+    claim = lab.create()
+    meanwhile(lambda: lab.client.update_claim(lab.ctxt, claim.id, ClaimChange(name="new")))
+    lab.serve()
+    lab.look(agent)
+    bound = lab.claim(claim)
+    assert (bound.state, bound.name) == (ClaimState.BOUND, "new")
+    lab.check_books([agent])
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_taken_for_dead_and_undone_meanwhile(lab, meanwhile, after):
+    """The other conductor is faster in everything; this one must not disturb what it made."""
+    agent = lab.agent()
+    claim = lab.create(count=2)
+
+    def happening():
+        make_old(lab, claim)
+        lab.reconcile()
+        lab.serve()
+        agent.look()
+        assert lab.claim(claim).state == ClaimState.BOUND
+
+    meanwhile(happening, after=after)
+    lab.serve()
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.settle(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
+
+
+def test_released_in_the_moment_of_the_reconcilers_repair(lab, meanwhile):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    lab.parts.allocations.deallocate(lab.vgpus()[0].id)
+
+    def happening():
+        lab.release(claim)
+        agent.look()
+        lab.serve()
+
+    meanwhile(happening)
+    lab.reconcile()
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not lab.allocated()
