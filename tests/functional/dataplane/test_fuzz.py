@@ -1,0 +1,190 @@
+"""A hostile client: the sanitized worker never goes wrong, and its books stay right."""
+
+import random
+import struct
+
+import pytest
+
+from gpupool.dataplane import build
+from gpupool.dataplane.api_table import Class
+from gpupool.dataplane.declaration import struct_fields
+from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
+from tests.functional.dataplane.raw_client import (
+    ARENA_AT,
+    MESSAGES,
+    NO_SLOT,
+    NUMBERS,
+    SLOTS,
+    RawClient,
+    layout,
+)
+
+RECORDS = 1500
+HANDLES = [0, *((generation << 24) | index for generation in (1, 2) for index in range(1, 8))]
+SIZES = [0, 1, 4, 64, 4079, 4080, 4081, 65536, 1 << 20, (1 << 20) + 1, 1 << 40, 2**63, 2**64 - 1]
+NAMED = {
+    "handle": {
+        "stream",
+        "hStream",
+        "event",
+        "hEvent",
+        "hStart",
+        "hEnd",
+        "module",
+        "function",
+        "hfunc",
+        "func",
+    },
+    "address": {"address", "destination", "source", "device"},
+}
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sanitized")
+    build.build(folder, "address,undefined", [one for one in build.TARGETS if "runtime" not in one.path])
+    return folder
+
+
+class Fuzzer:
+    """Makes records from a seed: mostly plausible, so that they get past the first check."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.addresses = [0, 1, 2**64 - 1, 0x7F0000000000]
+
+    def record(self):
+        """Return call number, content and slot."""
+        pick = self.random
+        number = (
+            pick.choice([*MESSAGES, *MESSAGES, 0, len(MESSAGES) + 1, 0xFFFF])
+            if pick.random() < 0.01
+            else pick.choice([*MESSAGES])
+        )
+        message = MESSAGES.get(number)
+        if message is None:
+            return number, pick.randbytes(40), NO_SLOT
+        slot = pick.randrange(SLOTS - 1) if message.kind is Class.SYNCHRONOUS else NO_SLOT
+        return number, self._request(message) + self._payload(), slot
+
+    def _request(self, message):
+        if not message.request:
+            return b""
+        values = []
+        for field in struct_fields(message.request):
+            values += [self._value(field) for _ in range(field.length or 1)]
+        return layout(message.request).pack(*values)
+
+    def _value(self, field):
+        pick = self.random
+        if field.name in NAMED["handle"]:
+            return pick.choice(HANDLES)
+        if field.name in NAMED["address"]:
+            return (pick.choice(self.addresses) + pick.choice([0, 0, 0, 1, 4096])) % 2**64
+        if field.name in {"grid", "block"}:
+            return pick.choice([0, 1, 1, 2, 64])
+        if field.name in {"attribute_count", "option_count", "element_bytes", "parameter_bytes"}:
+            return pick.choice([0, 0, 1, 2, 3, 4, 16, 17, 2**32 - 1])
+        if field.c_type == "uint64_t":
+            return pick.choice(SIZES)
+        return pick.choice([0, 1, 2, 4, 100, 2**31 - 1])
+
+    def _payload(self):
+        pick = self.random
+        kind = pick.randrange(5)
+        if kind == 0:
+            return pick.choice([b"nothing", b"count", b"counter", b"no\0such", b"x" * 5000])
+        if kind == 1:
+            return pick.randbytes(pick.choice([1, 4, 16, 72, 144, 4096, 60_000]))
+        return bytes(pick.choice([0, 0, 4, 8, 16, 64, 4080]))
+
+
+def _open_module(client, image):
+    """Load a real module as module 1, so that functions and globals can be found."""
+    client.memory[ARENA_AT : ARENA_AT + len(image)] = image
+    client.send(NUMBERS["image_part"], struct.pack("<QQ", 0, len(image)))
+    result, _ = client.ask("module_load", struct.pack("<QQII", (1 << 24) | 1, len(image), 0, 0))
+    assert result == 0
+
+
+def _allocate(client, fuzzer):
+    for size in (1, 4096, 1 << 20):
+        result, reply = client.ask("memory_allocate", struct.pack("<QQ", size, 0))
+        # An error of what was sent before may come out instead.
+        if result == 0:
+            fuzzer.addresses.append(struct.unpack("<Q", reply)[0])
+
+
+def _is_sane(worker, log):
+    text = log.read_text()
+    assert "ERROR: AddressSanitizer" not in text, text
+    assert "runtime error" not in text, text
+    assert worker.returncode in (0, None), (worker.returncode, text)
+
+
+@pytest.fixture
+def hostile(tmp_path, sanitized, monkeypatch):
+    """Yield an agent whose workers are sanitized, and the file of their errors."""
+    log = tmp_path / "log"
+    environment = {"ASAN_OPTIONS": f"log_path={log}.asan", "UBSAN_OPTIONS": f"log_path={log}.ubsan"}
+    agent = LocalAgent(tmp_path, sanitized, (Vgpu(100, 64),), ring_mib=8, environment=environment)
+    with agent:
+        yield agent
+    reports = [path.read_text() for path in tmp_path.glob("log.*")]
+    assert reports == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_plausible_records(hostile, kernels, seed):
+    fuzzer = Fuzzer(seed)
+    client = RawClient(hostile)
+    _open_module(client, kernels.read_bytes())
+    sent = 0
+    while sent < RECORDS:
+        if sent % 100 == 0:
+            _allocate(client, fuzzer)
+        number, content, slot = fuzzer.record()
+        client.send(number, content[: (64 << 10) - 16], slot)
+        sent += 1
+        if client.worker.poll() is not None:
+            # It saw that no runtime writes such records, and ended the session.
+            assert client.worker.returncode == 0
+            client = RawClient(hostile)
+            _open_module(client, kernels.read_bytes())
+    assert client.hang_up() == 0
+    assert hostile.ledgers[0].usage(0).memory_mib == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_records(hostile, seed):
+    """Sizes, numbers and content that fit nothing: the session ends, the worker does so in order."""
+    fuzzer = Fuzzer(seed)
+    for _ in range(12):
+        client = RawClient(hostile)
+        for _ in range(fuzzer.random.randrange(30)):
+            client.send(*fuzzer.record())
+        number, content, slot = fuzzer.record()
+        size = fuzzer.random.choice([0, 1, 15, 16, 17, 65536, 65537, 1 << 20, 2**32 - 1])
+        client.send(fuzzer.random.choice([number, 0, 999]), content, slot, size)
+        assert client.hang_up() == 0
+
+
+@pytest.mark.parametrize("head", [1, 63, 65, RECORDS + 1, 2**31, 2**32 - 1])
+def test_a_head_that_no_producer_writes(hostile, head):
+    with RawClient(hostile) as client:
+        struct.pack_into("<I", client.memory, 0, head)
+        client._head = 64
+        client._put(b"", 0)
+        struct.pack_into("<I", client.memory, 0, head)
+        assert client.hang_up() == 0
+
+
+def test_a_full_queue_of_waits(hostile, kernels):
+    """More waits than there are slots: refused, and answered again when there is room."""
+    with RawClient(hostile) as client:
+        for turn in range(300):
+            client.send(NUMBERS["cuCtxSynchronize"], b"", turn % (SLOTS - 1))
+        assert client.ask("snapshot")[0] == 0
+        result, reply = client.ask("memory_allocate", struct.pack("<QQ", 4096, 0))
+        assert (result, len(reply)) == (0, 8)
+        assert client.hang_up() == 0
