@@ -94,9 +94,3 @@ def lab(database: Database, placement: Placement) -> Iterator[Lab]:
     lab = Lab(new_conf(), database, placement.client())
     yield lab
     lab.close()
-
-
-@pytest.fixture
-def threads(database: Database, placement: Placement) -> Iterator[Lab]:
-    """As lab; the test starts and stops the conductor's own server and threads."""
-    return Lab(new_conf(queue_interval=1), database, placement.client())

@@ -1,0 +1,90 @@
+"""A conductor as it runs: RPC server and threads, with agents (simulated) that look when told."""
+
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from oslo_context.context import RequestContext
+
+from gpupool.conductor.service import Conductor
+from gpupool.db import claims
+from gpupool.db.api import Database
+from gpupool.model import errors
+from gpupool.model.claim import ClaimRequest
+from gpupool.model.states import ENDED, ClaimState
+from gpupool.rpc import transport as rpc_transport
+from gpupool.rpc.conductor import ConductorClient
+from tests.functional.conductor.agents import ServedAgent, SimulatedAgent
+from tests.functional.conductor.lab import Lab, new_conf
+
+CLAIMS = 100
+CLIENTS = 8
+WAIT = 100
+
+
+@pytest.fixture
+def conf():
+    return new_conf(queue_interval=1, reconcile_interval=2)
+
+
+@pytest.fixture
+def running(conf, database, placement):
+    """Return the transport that two hosts and a running conductor are at."""
+    transport = rpc_transport.get_transport(conf)
+    conductor = Conductor(conf, database, placement.client(), transport)
+    conductor.start()
+    client = ConductorClient(transport, timeout=60)
+    with ExitStack() as stack:
+        for _ in range(2):
+            agent = SimulatedAgent(client, f"host-{uuid.uuid4().hex[:8]}")
+            stack.enter_context(ServedAgent(transport, agent))
+        yield transport
+    conductor.stop()
+
+
+def wait_for(database, claim_id, *states):
+    """Return the claim when it is in one of ``states``."""
+    pause = threading.Event()
+    for _ in range(WAIT * 20):
+        with database.reader() as session:
+            claim = claims.get(session, claim_id)
+        if claim.state in states:
+            return claim
+        pause.wait(0.05)
+    raise AssertionError(f"{claim} is not {states} after {WAIT} s")
+
+
+@pytest.mark.timeout(300)
+def test_100_claims_by_8_clients_leave_nothing(conf, running, database, placement):
+    """Twelve of 30 % fit at a time: the others queue, and bind when room appears."""
+    ctxt = RequestContext(project_id="project-1", user_id="user-1")
+
+    def one(number):
+        client = ConductorClient(running, timeout=60)
+        claim_id = str(uuid.uuid4())
+        request = ClaimRequest(compute=30, memory_mib=64, count=1 + number % 2)
+        client.create_claim(ctxt, claim_id, request)
+        claim = wait_for(database, claim_id, ClaimState.BOUND, ClaimState.FAILED)
+        client.release_claim(ctxt, claim_id)
+        ended = wait_for(database, claim_id, *ENDED)
+        return claim.state, ended.state
+
+    with ThreadPoolExecutor(CLIENTS) as executor:
+        found = list(executor.map(one, range(CLAIMS)))
+    assert found == [(ClaimState.BOUND, ClaimState.RELEASED)] * CLAIMS
+    lab = Lab(conf, database, placement.client())
+    lab.close()
+    assert not lab.vgpus()
+    assert not lab.allocated()
+    lab.check_books()
+    with database.reader() as session:
+        assert claims.count_by_state(session)[ClaimState.RELEASED] == CLAIMS
+
+
+def test_a_conductor_refuses_a_database_of_another_version(conf, placement, tmp_path):
+    empty = Database.from_url(f"sqlite:///{tmp_path}/empty.sqlite")
+    conductor = Conductor(conf, empty, placement.client(), rpc_transport.get_transport(conf))
+    with pytest.raises(errors.Unavailable):
+        conductor.start()
