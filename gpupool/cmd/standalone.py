@@ -1,7 +1,8 @@
-"""``gpupool-standalone``: the whole of gpupool in one process, with simulated devices.
+"""``gpupool-standalone``: the whole of gpupool in one process.
 
-API, conductor, Placement and one agent per simulated host: the same parts that run as services in a
-cloud, on SQLite and in-process messages. All state is in one folder.
+API, conductor, Placement and one agent per host: the same parts that run as services in a cloud, on
+SQLite and in-process messages. All state is in one folder. Hosts and devices are simulated, unless
+--driver nvidia asks for this machine's GPUs.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -32,10 +34,11 @@ from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
 from gpupool.conductor.service import Conductor
-from gpupool.dataplane import build
-from gpupool.db import devices
+from gpupool.dataplane import paths
+from gpupool.db import hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
+from gpupool.model.states import HostState
 from gpupool.placement.embedded import EmbeddedPlacement
 from gpupool.rpc import transport
 from gpupool.rpc.conductor import ConductorClient
@@ -48,7 +51,7 @@ DEFAULT_PORT = 8790
 API_THREADS = 16
 # Seconds for requests under way when this stops; connections that clients keep open would use them up.
 API_PATIENCE = 1
-# Seconds until every simulated host has reported its devices; it takes one or two.
+# Seconds until every host has reported its devices; it takes one or two.
 READY_TIMEOUT = 60
 
 
@@ -63,9 +66,21 @@ class Options:
     state_dir: Path
     cdi_dir: Path
     port: int
+    driver: str
     hosts: int
     devices: int
     memory_mib: int
+
+    @property
+    def simulated(self) -> bool:
+        """Whether hosts and devices are simulated."""
+        return self.driver == "reference"
+
+    def host_names(self) -> list[str]:
+        """Return sim-a, sim-b, ..., or this machine's name."""
+        if not self.simulated:
+            return [socket.gethostname()]
+        return [f"sim-{letter}" for letter in ascii_lowercase[: self.hosts]]
 
 
 class _Server(wsgi.Server):
@@ -104,10 +119,10 @@ class Standalone:
         conductor = Conductor(self._conf, self._database, placement.client(), self._messages)
         conductor.start()
         self._stops.callback(conductor.stop)
-        for name in host_names(self._options.hosts):
+        for name in self._options.host_names():
             self._start_agent(name, run_dir)
         self._serve()
-        self._wait_for_devices()
+        self._wait_for_hosts()
         self._write_endpoints(placement.url)
 
     def _bind(self) -> wsgi.Server:
@@ -140,16 +155,18 @@ class Standalone:
         """Stop what was started, last things first; every session ends."""
         self._stops.close()
 
-    def _wait_for_devices(self) -> None:
+    def _wait_for_hosts(self) -> None:
+        """Wait until every host has reported, and its devices with it."""
         end = time.monotonic() + READY_TIMEOUT
-        wanted = self._options.hosts * self._options.devices
+        wanted = set(self._options.host_names())
         while True:
             with self._database.reader() as session:
-                found = len(devices.list_(session, {}))
-            if found >= wanted:
+                missing = wanted - {host.name for host in hosts.list_(session, {"state": HostState.UP})}
+            if not missing:
                 return
             if time.monotonic() > end:
-                raise CannotStart(f"{found} of {wanted} devices were reported in {READY_TIMEOUT} s")
+                names = ", ".join(sorted(missing))
+                raise CannotStart(f"no report in {READY_TIMEOUT} s from: {names}; see the log")
             time.sleep(0.05)
 
     def _write_endpoints(self, placement_url: str) -> None:
@@ -159,11 +176,6 @@ class Standalone:
         partial.write_text(json.dumps({"api": self.api_url, "placement": placement_url}))
         partial.replace(path)
         self._stops.callback(path.unlink, missing_ok=True)
-
-
-def host_names(count: int) -> list[str]:
-    """Return sim-a, sim-b, ..."""
-    return [f"sim-{letter}" for letter in ascii_lowercase[:count]]
 
 
 def _conf(path: Path, options: dict[str, dict[str, Any]]) -> cfg.ConfigOpts:
@@ -192,11 +204,11 @@ def _service_conf(options: Options) -> cfg.ConfigOpts:
 
 
 def _agent_conf(options: Options, name: str, run_dir: Path) -> cfg.ConfigOpts:
-    """Return the configuration of one simulated host's agent."""
+    """Return the configuration of one host's agent."""
     folder = options.state_dir / "hosts" / name
     agent = {
         "host": name,
-        "drivers": "reference",
+        "drivers": options.driver,
         "state_path": folder,
         "run_path": run_dir / name,
         "cdi_path": options.cdi_dir,
@@ -255,9 +267,10 @@ def _locked(state_dir: Path) -> Iterator[None]:
 
 def _greet(api_url: str, options: Options) -> None:
     """Say where this listens and what to try."""
+    what = f"{options.hosts} simulated hosts, {options.devices} simulated devices on each"
     print(
         f"""\
-gpupool runs on this machine: {options.hosts} simulated hosts, {options.devices} devices on each.
+gpupool runs on this machine: {what if options.simulated else "its GPUs"}.
   API    {api_url} (whoever reaches it is administrator)
   state  {options.state_dir}
   log    {options.state_dir / "standalone.log"}
@@ -312,9 +325,17 @@ def _parse() -> Options:
         help="folder of CDI specs (default: /var/run/cdi for root, else cdi in the state folder)",
     )
     parser.add_argument("--port", type=_number(0, 65535), default=DEFAULT_PORT, help="port of the API")
+    parser.add_argument(
+        "--driver",
+        choices=("reference", "nvidia"),
+        default="reference",
+        help="simulated devices, or this machine's GPUs (default: %(default)s)",
+    )
     parser.add_argument("--hosts", type=_number(1, 26), default=2, help="how many simulated hosts")
-    parser.add_argument("--devices", type=_number(0, 64), default=2, help="devices on each")
-    parser.add_argument("--memory-mib", type=_number(1, 2**20), default=4096, help="MiB of each device")
+    parser.add_argument("--devices", type=_number(0, 64), default=2, help="simulated devices on each")
+    parser.add_argument(
+        "--memory-mib", type=_number(1, 2**20), default=4096, help="MiB of each simulated device"
+    )
     given = parser.parse_args()
     state_dir = given.state_dir.expanduser().absolute()
     own = Path("/var/run/cdi") if os.geteuid() == 0 else state_dir / "cdi"
@@ -322,6 +343,7 @@ def _parse() -> Options:
         state_dir=state_dir,
         cdi_dir=(given.cdi_dir or own).absolute(),
         port=given.port,
+        driver=given.driver,
         hosts=given.hosts,
         devices=given.devices,
         memory_mib=given.memory_mib,
@@ -340,9 +362,15 @@ def main() -> int:
     return 0
 
 
+def _check_built() -> None:
+    if missing := [path for path in (paths.RUNTIME, paths.REFERENCE, paths.WORKER) if not path.exists()]:
+        how = "build the C by: python -m gpupool.dataplane.build"
+        raise CannotStart(f"{missing[0]} is missing; {how}")
+
+
 def _run(options: Options) -> None:
     stop = _stop_signal()
-    build.ensure()
+    _check_built()
     standalone = Standalone(options)
     try:
         standalone.start()
