@@ -90,7 +90,7 @@ CONTEXTS = (
         uses=("cuCtxSynchronize",),
     ),
     stub("cuCtxGetLimit", 3010, SYNCHRONOUS, "size_t *pvalue, CUlimit limit"),
-    stub("cuCtxSetLimit", 3010, SYNCHRONOUS, "CUlimit limit, size_t value"),
+    stub("cuCtxSetLimit", 3010, SYNCHRONOUS, "CUlimit limit, size_t value", worker=HAND),
     stub("cuCtxGetCacheConfig", 3020, SYNCHRONOUS, "CUfunc_cache *pconfig"),
     stub("cuCtxSetCacheConfig", 3020, SYNCHRONOUS, "CUfunc_cache config"),
     stub("cuCtxGetSharedMemConfig", 4020, SYNCHRONOUS, "CUsharedconfig *pConfig"),

@@ -57,6 +57,23 @@ FUNCTIONS = (
         SYNCHRONOUS,
         "int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize, unsigned int flags",
     ),
+    call(
+        "cuOccupancyMaxPotentialBlockSize",
+        6050,
+        SYNCHRONOUS,
+        "int *minGridSize, int *blockSize, CUfunction func, "
+        "CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit",
+        uses=("cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", "cuFuncGetAttribute"),
+    ),
+    call(
+        "cuOccupancyMaxPotentialBlockSizeWithFlags",
+        7000,
+        SYNCHRONOUS,
+        "int *minGridSize, int *blockSize, CUfunction func, "
+        "CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, "
+        "int blockSizeLimit, unsigned int flags",
+        uses=("cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", "cuFuncGetAttribute"),
+    ),
     stub(
         "cuOccupancyAvailableDynamicSMemPerBlock",
         10020,

@@ -39,6 +39,10 @@ def _code(field: Variable) -> str:
     return f"{field.length or 1}{_CODES[field.c_type]}"
 
 
+class Ended(Exception):
+    """The worker ended the session; the argument is its exit code."""
+
+
 class RawClient:
     """One session, opened by hand."""
 
@@ -71,6 +75,11 @@ class RawClient:
         self.connection.close()
         return self.worker.wait(20)
 
+    def look(self) -> None:
+        """Raise Ended when the worker has ended the session."""
+        if self.worker.poll() is not None:
+            raise Ended(self.worker.returncode)
+
     def send(self, call: int, content: bytes, slot: int = NO_SLOT, size: int | None = None) -> int:
         """Write one record, waiting for room; return the sequence its answer is marked with."""
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
@@ -88,7 +97,7 @@ class RawClient:
         at = PAGE * (1 + slot)
         until = time.monotonic() + 30
         while struct.unpack_from("<I", self.memory, at)[0] != sequence:
-            assert self.worker.poll() is None, "the worker is gone"
+            self.look()
             assert time.monotonic() < until, "no answer"
             time.sleep(0.0002)
         _, _, result, size = struct.unpack_from("<4I", self.memory, at)

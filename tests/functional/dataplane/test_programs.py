@@ -24,6 +24,13 @@ def test_memory_is_the_claims_and_a_refusal_leaves_the_session_usable(agent, run
     assert seen["product"]["error"] < 1e-3
 
 
+def test_raising_a_limit_is_charged_like_an_allocation(agent, run):
+    seen = run(agent(Vgpu(100, 64)), "limits")
+    assert seen["taken"] == 8 * MIB
+    assert seen["beyond"] == "CUDA_ERROR_OUT_OF_MEMORY"
+    assert seen["left"] == 0
+
+
 def test_the_ledger_is_empty_when_the_program_is_gone(agent, run):
     serving = agent(Vgpu(100, 64))
     run(serving, "until_memory_is_held")
@@ -93,6 +100,7 @@ def test_modules_functions_and_globals(agent, run):
     assert seen["counter"] == [41, 0, 0, 0]
     assert seen["most_threads"] == 1024
     assert seen["occupancy"] >= 1
+    assert seen["potential"] in ([0, True, 100], [0, True, 96])
     assert seen["no_function"] == "CUDA_ERROR_NOT_FOUND"
     assert seen["no_image"] == "CUDA_ERROR_INVALID_IMAGE"
     assert seen["after_unload"] == INVALID_HANDLE

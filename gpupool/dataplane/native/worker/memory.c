@@ -160,4 +160,6 @@ void memory_free_all(struct session *session)
         ledger_give(session->ledger, range->bytes);
     }
     ranges_clear(&session->memory);
+    for (int limit = 0; limit < LIMITS; limit++)
+        ledger_give(session->ledger, session->limit_bytes[limit]);
 }

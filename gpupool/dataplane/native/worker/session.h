@@ -29,6 +29,8 @@ struct object {
     struct span *span; /* the stream's open span, see span.h */
 };
 
+#define LIMITS 3 /* stack, print queue and heap: CU_LIMIT_STACK_SIZE and the two after it */
+
 struct image {
     unsigned char *bytes;
     uint64_t size;
@@ -50,6 +52,7 @@ struct session {
     struct ranges memory; /* allocations (owner 0) and module globals (owner: the module) */
     struct object default_stream;
     struct image image;
+    uint64_t limit_bytes[LIMITS]; /* charged for what a limit was raised by */
     struct staging *staging;
     struct spans *spans;
     struct waiters *waiters;

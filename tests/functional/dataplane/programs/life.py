@@ -102,17 +102,6 @@ def init():
     }
 
 
-def busy():
-    """Keep the device as busy as it lets us, for about two seconds."""
-    use_device()
-    spin = load("spin")
-    begun = time.monotonic()
-    while time.monotonic() - begun < 2:
-        launch(spin, (1, 1, 1), (1, 1, 1), (LONG,), (2_000_000,))
-        check(cu.cuCtxSynchronize())
-    return {"seconds": time.monotonic() - begun}
-
-
 def unsupported():
     use_device()
     library = ctypes.CDLL("libcuda.so.1")

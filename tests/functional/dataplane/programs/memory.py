@@ -73,6 +73,23 @@ def _pinned(rng, size):
     return right
 
 
+def limits():
+    """Raising a limit takes device memory, so it is charged as such."""
+    use_device()
+    heap = cu.CUlimit.CU_LIMIT_MALLOC_HEAP_SIZE
+    free = check(cu.cuMemGetInfo())[0]
+    before = check(cu.cuCtxGetLimit(heap))
+    check(cu.cuCtxSetLimit(heap, before + (8 << 20)))
+    raised = check(cu.cuMemGetInfo())[0]
+    beyond = cu.cuCtxSetLimit(heap, before + (1 << 40))[0].name
+    check(cu.cuCtxSetLimit(heap, before))
+    return {
+        "taken": free - raised,
+        "beyond": beyond,
+        "left": free - check(cu.cuMemGetInfo())[0],
+    }
+
+
 def captured():
     """Pageable data may change as soon as the asynchronous copy has returned."""
     use_device()

@@ -113,6 +113,16 @@ def streams_and_events():
     return answer
 
 
+def _potential_block(function):
+    """Ask the library itself: the bindings want a callback."""
+    grid, block = INT(), INT()
+    ask = ctypes.CDLL("libcuda.so.1").cuOccupancyMaxPotentialBlockSize
+    error = ask(
+        ctypes.byref(grid), ctypes.byref(block), VOID(int(function)), None, ctypes.c_size_t(0), 100
+    )
+    return [error, grid.value > 0, block.value]
+
+
 def functions():
     use_device()
     image = Path(sys.argv[2]).read_bytes()
@@ -135,6 +145,7 @@ def functions():
         "counter": counter.tolist(),
         "most_threads": check(cu.cuFuncGetAttribute(most, mixed)),
         "occupancy": check(cu.cuOccupancyMaxActiveBlocksPerMultiprocessor(mixed, 64, 0)),
+        "potential": _potential_block(mixed),
         "no_function": cu.cuModuleGetFunction(module, b"no such")[0].name,
         "no_image": cu.cuModuleLoadData(b"\x7fELF" + bytes(100))[0].name,
     }
