@@ -7,7 +7,6 @@ import pytest
 
 from tests.functional.conductor.lab import Lab, new_conf
 
-
 WAIT = 60
 
 
