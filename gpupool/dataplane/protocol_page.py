@@ -37,7 +37,7 @@ def page(calls: Sequence[Call], messages: Iterable[Message], unsupported: Sequen
     parts.append(
         "These names resolve; a call returns ``CUDA_ERROR_NOT_SUPPORTED`` and logs one line.\n\n"
     )
-    parts.append(", ".join(f"``{name}``" for name in unsupported) + "\n")
+    parts.append(",\n".join(f"``{name}``" for name in unsupported) + "\n")
     return "".join(parts)
 
 
