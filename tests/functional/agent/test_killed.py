@@ -28,11 +28,16 @@ def opened(host):
     return program
 
 
+def wait_for_workers(host, count):
+    """Wait until the agent has written down every worker: it does so after the program is welcome."""
+    eventually(lambda: len(host.worker_pids()) == count and all(host.worker_pids()))
+
+
 def test_sessions_survive_and_are_taken_over(host, wanted):
     killed = host.start_process()
     host.wait_converged(1)
     stays, leaves = opened(host), opened(host)
-    eventually(lambda: len(host.session_records()) == 2)
+    wait_for_workers(host, 2)
     before = {record["id"]: record["worker_pid"] for record in host.session_records()}
     killed.kill()
     assert all(map(process.start_of, before.values()))
@@ -64,6 +69,7 @@ def test_a_stranger_with_a_dead_workers_pid_is_left_alone(host, wanted):
     killed = host.start_process()
     host.wait_converged(1)
     opened(host)
+    wait_for_workers(host, 1)
     (pid,) = host.worker_pids()
     killed.kill()
     os.kill(pid, signal.SIGKILL)
