@@ -1,5 +1,6 @@
 """Where an agent keeps things: what must outlive it, and the sockets programs reach."""
 
+import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,14 @@ class Folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.run, self.run / "attachments", self.cdi):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    def lock(self) -> int:
+        """Return the descriptor of a lock that ends with this process; Conflict if another has it."""
+        path = self.state / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(descriptor)
+            raise errors.Conflict(f"another agent uses {path}") from exc
+        return descriptor

@@ -1,6 +1,5 @@
 """The agent's manager: makes this host have what the conductor wants of it (D2)."""
 
-import fcntl
 import importlib.metadata
 import logging
 import os
@@ -58,7 +57,7 @@ class AgentManager:
         Raises Conflict when another agent has the same state folder.
         """
         self._folders.make()
-        self._only = _lock(self._folders.state / "lock")
+        self._only = self._folders.lock()
         self._inventory.refresh()
         self._sessions.start()
         for vgpu_id in self._vgpus.ids():
@@ -184,14 +183,3 @@ class AgentManager:
         self._vgpus.remove(vgpu_id)
         LOG.info("vGPU %s removed", vgpu_id)
         return True
-
-
-def _lock(path: "os.PathLike[str]") -> int:
-    """Return the descriptor of a lock that ends with this process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(descriptor)
-        raise errors.Conflict(f"another agent uses {path}") from exc
-    return descriptor

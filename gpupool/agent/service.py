@@ -1,5 +1,7 @@
 """A running agent: its manager, and its end of the messages."""
 
+import os
+
 import oslo_messaging
 from oslo_config import cfg
 from oslo_context.context import RequestContext
@@ -14,10 +16,12 @@ from gpupool.rpc.conductor import ConductorClient
 
 
 def check(conf: cfg.ConfigOpts) -> None:
-    """Raise Invalid when no agent could ever start with ``conf``."""
-    Folders.from_conf(conf)
+    """Raise Invalid, Conflict or OSError when no agent could start with ``conf``; make its folders."""
+    folders = Folders.from_conf(conf)
     Inventory(conf)
     check_user(conf.agent.worker_user)
+    folders.make()
+    os.close(folders.lock())
 
 
 class AgentEndpoint:

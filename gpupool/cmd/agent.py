@@ -2,21 +2,20 @@
 
 import sys
 
+from oslo_config import cfg
+
 from gpupool.agent.service import Agent, check
 from gpupool.cmd import service
-from gpupool.model import errors
 from gpupool.rpc import transport
+
+
+def _make(conf: cfg.ConfigOpts) -> Agent:
+    return Agent(conf, transport.get_transport(conf))
 
 
 def main() -> int:
     """Run until SIGTERM; programs keep their devices while no agent runs."""
-    conf = service.configure("gpupool-agent", sys.argv[1:])
-    try:
-        check(conf)
-    except errors.Invalid as exc:
-        print(f"gpupool-agent: {exc}", file=sys.stderr)
-        return 1
-    return service.serve(conf, lambda: Agent(conf, transport.get_transport(conf)))
+    return service.serve("gpupool-agent", _make, check)
 
 
 if __name__ == "__main__":

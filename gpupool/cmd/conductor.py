@@ -19,8 +19,7 @@ def _make(conf: cfg.ConfigOpts) -> Conductor:
 
 def main() -> int:
     """Run until SIGTERM; claims and programs stay while no conductor runs."""
-    conf = service.configure("gpupool-conductor", sys.argv[1:])
-    return service.serve(conf, lambda: _make(conf))
+    return service.serve("gpupool-conductor", _make)
 
 
 if __name__ == "__main__":

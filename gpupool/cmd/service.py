@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from oslo_config import cfg
@@ -14,6 +14,8 @@ from gpupool import conf as gpupool_conf
 from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
+# Raises a GpupoolError, OSError or cfg.Error when no part could ever start with this configuration.
+Check = Callable[[cfg.ConfigOpts], None]
 
 
 class Part(Protocol):
@@ -57,14 +59,19 @@ class Service(service.ServiceBase):
         """Nothing is kept that a reloaded configuration would change."""
 
 
-def configure(name: str, args: Sequence[str]) -> cfg.ConfigOpts:
-    """Return the configuration from ``args`` and the files they name, with the log set up."""
-    conf = gpupool_conf.new(args)
-    log.setup(conf, name)
-    return conf
+def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check | None = None) -> int:
+    """Run the part that ``make`` makes until a signal ends it; return the exit status.
 
-
-def serve(conf: cfg.ConfigOpts, make: Callable[[], Part]) -> int:
-    """Run the part that ``make`` makes until a signal ends it; return the exit status."""
-    launcher = service.launch(conf, Service(make), restart_method="mutate")
+    What ``check`` raises ends this with one line and status 1: it runs before oslo.service forks,
+    for a child that can't start is started again for ever.
+    """
+    try:
+        conf = gpupool_conf.new(sys.argv[1:])
+        log.setup(conf, name)
+        if check:
+            check(conf)
+    except (errors.GpupoolError, OSError, cfg.Error, log.LogConfigError) as exc:
+        print(f"{name}: {' '.join(str(exc).split())}", file=sys.stderr)
+        return 1
+    launcher = service.launch(conf, Service(lambda: make(conf)), restart_method="mutate")
     return int(launcher.wait() or 0)
