@@ -103,24 +103,30 @@ def _hand_over(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu])
 
 
 def undo(parts: Parts, claim: Claim, planned: Sequence[Vgpu], reason: str) -> None:
-    """Bring an allocating claim back to ``queued`` and give back what Placement may hold of it."""
+    """Bring an allocating claim back to ``queued`` and give back what Placement may hold of it.
+
+    A claim that went on meanwhile keeps everything.
+    """
+    lost = parts.commit(_undo, claim.id, planned, reason)
     try:
-        for vgpu in planned:
+        for vgpu in lost:
             parts.allocations.deallocate(vgpu.id)
     except errors.GpupoolError as exc:
         # The reconciler gives back what has no row.
         LOG.warning("claim %s: allocations are given back later: %s", claim.id, exc)
-    parts.commit(_undo, claim.id, planned, reason)
 
 
-def _undo(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu], reason: str) -> None:
+def _undo(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu], reason: str) -> list[Vgpu]:
+    """Return the vGPUs that have no row any more, whoever deleted it."""
     session = transaction.session
     claim = claims.get(session, claim_id)
     rows = {vgpu.id for vgpu in vgpus.list_(session, {"claim_id": claim_id})}
-    if claim.state == ClaimState.ALLOCATING and rows == {vgpu.id for vgpu in planned}:
-        for vgpu_id in rows:
-            vgpus.delete(session, vgpu_id)
-        transaction.move(claim, ClaimState.QUEUED, state_reason=reason)
+    if claim.state != ClaimState.ALLOCATING or rows != {vgpu.id for vgpu in planned}:
+        return [vgpu for vgpu in planned if vgpu.id not in rows]
+    for vgpu_id in rows:
+        vgpus.delete(session, vgpu_id)
+    transaction.move(claim, ClaimState.QUEUED, state_reason=reason)
+    return list(planned)
 
 
 def bind_if_active(transaction: Transaction, claim_id: str) -> None:

@@ -24,9 +24,12 @@ OPTS = (
     ),
     cfg.IntOpt(
         "allocating_timeout",
-        default=60,
+        default=600,
         min=1,
-        help="Seconds after which a claim that still is allocating is taken to be left by a crash.",
+        help=(
+            "Seconds after which a claim that still is allocating is taken to be left by a crash. "
+            "Longer than Placement may take to answer with all retries."
+        ),
     ),
     cfg.IntOpt(
         "binding_attempts",

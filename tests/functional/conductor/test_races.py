@@ -2,6 +2,7 @@
 
 import pytest
 
+from gpupool.conductor import binding, reconciler
 from gpupool.model.claim import ClaimChange
 from gpupool.model.states import ClaimState
 from tests.functional.conductor.test_crash import make_old
@@ -104,3 +105,27 @@ def test_released_in_the_moment_of_the_reconcilers_repair(lab, meanwhile):
     lab.reconcile()
     assert lab.claim(claim).state == ClaimState.RELEASED
     assert not lab.allocated()
+
+
+def test_a_claim_that_went_on_while_it_was_to_be_undone_keeps_what_it_has(lab, monkeypatch):
+    """A slow conductor is taken for dead: it goes on right after the other has asked Placement."""
+    agent = lab.agent()
+    claim = lab.create(count=2)
+    devices = [device.id for device in lab.devices(agent)]
+    reserved, planned = lab.parts.commit(binding._reserve, claim.id, devices)
+    make_old(lab, claim)
+    asked = reconciler._agreed
+
+    def slow(parts, vgpu):
+        agreed = asked(parts, vgpu)
+        monkeypatch.setattr(reconciler, "_agreed", asked)
+        grants = [binding.grant(each) for each in planned]
+        parts.allocations.allocate(grants, reserved.project_id, reserved.user_id)
+        binding.hand_over(parts, reserved, planned)
+        agent.look()
+        return agreed
+
+    monkeypatch.setattr(reconciler, "_agreed", slow)
+    reconciler.end_allocating(lab.parts)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
