@@ -70,10 +70,6 @@ class Base(DeclarativeBase):
     }
 
 
-# Names are compared byte by byte on every database.
-MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
-
-
 class Stamps:
     """When a row was made and last changed, UTC."""
 
@@ -85,7 +81,7 @@ class Pool(Stamps, Base):
     """See model.pool.Pool."""
 
     __tablename__ = "pools"
-    __table_args__ = (sa.UniqueConstraint("name"), MYSQL)
+    __table_args__ = (sa.UniqueConstraint("name"),)
 
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(sa.String(255))
@@ -100,7 +96,6 @@ class Host(Stamps, Base):
         sa.UniqueConstraint("name"),
         sa.Index(None, "pool_id"),
         sa.Index(None, "state", "last_seen_at"),
-        MYSQL,
     )
 
     id: Mapped[Key]
@@ -118,7 +113,7 @@ class Device(Stamps, Base):
     """See model.device.Device."""
 
     __tablename__ = "devices"
-    __table_args__ = (sa.UniqueConstraint("host_id", "key"), MYSQL)
+    __table_args__ = (sa.UniqueConstraint("host_id", "key"),)
 
     id: Mapped[Key]
     host_id: Mapped[Id] = mapped_column(sa.ForeignKey("hosts.id", ondelete="CASCADE"))
@@ -139,7 +134,7 @@ class Profile(Stamps, Base):
     """See model.profile.Profile."""
 
     __tablename__ = "profiles"
-    __table_args__ = (sa.UniqueConstraint("name"), MYSQL)
+    __table_args__ = (sa.UniqueConstraint("name"),)
 
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(sa.String(255))
@@ -168,7 +163,6 @@ class Claim(Stamps, Base):
         sa.Index(None, "profile_id"),
         sa.Index(None, "lease_end"),
         sa.Index(None, "created_at"),
-        MYSQL,
     )
 
     id: Mapped[Key]
@@ -192,6 +186,7 @@ class Claim(Stamps, Base):
     release_to: Mapped[ClaimState | None]
     health: Mapped[ClaimHealth]
     attempts: Mapped[int]
+    refused_by: Mapped[tuple[str, ...]]
     generation: Mapped[int]
     request_id: Mapped[str] = mapped_column(sa.String(64))
     bound_at: Mapped[datetime | None]
@@ -207,7 +202,6 @@ class Vgpu(Stamps, Base):
         sa.Index(None, "project_id"),
         sa.Index(None, "host_id", "state"),
         sa.Index(None, "device_id"),
-        MYSQL,
     )
 
     id: Mapped[Key]
@@ -232,7 +226,6 @@ class Attachment(Stamps, Base):
         sa.Index(None, "claim_id"),
         sa.Index(None, "project_id"),
         sa.Index(None, "host_id", "state"),
-        MYSQL,
     )
 
     id: Mapped[Key]
@@ -260,7 +253,6 @@ class Session(Base):
         sa.Index(None, "host_id"),
         sa.Index(None, "attachment_id"),
         sa.Index(None, "vgpu_id"),
-        MYSQL,
     )
 
     id: Mapped[Key]

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sqlalchemy import CursorResult
 
 
+# Filters that say whose items are listed; what they ask of never changes on an item.
+_WHOSE = ("project_id", "attachment_id")
+
+
 class Record(Protocol):
     """A dataclass of the model: it has an id."""
 
@@ -81,9 +85,7 @@ class Table(Generic[Item]):
         to match. ``marker`` is the id of the last item of the page before. Raises Invalid for keys,
         directions, values and markers that are not allowed, saying which are.
         """
-        after = None if marker is None else self._first(session, self.columns["id"] == marker)
-        if marker is not None and after is None:
-            raise errors.Invalid(f"marker {marker} is no {self.noun}")
+        after = None if marker is None else self._marked(session, marker, filters or {})
         query = self.query.where(*self.conditions(filters or {}))
         query = pages.page(query, pages.parse(sort or self._order, self._keys), after)
         return self.items(session, query.limit(limit))
@@ -149,6 +151,17 @@ class Table(Generic[Item]):
     def items(self, session: Session, query: sa.Select[Any]) -> list[Item]:
         """Return the items ``query``, made from ``self.query``, selects."""
         return [self._item(**row) for row in session.execute(query).mappings()]
+
+    def _marked(self, session: Session, marker: str, filters: Mapping[str, object]) -> Item:
+        """Return the item a page comes after; nobody learns how another's item compares with theirs.
+
+        It need not meet the other filters: a claim may have left its state since the page before.
+        """
+        whose = self.conditions({key: filters[key] for key in _WHOSE if key in filters})
+        found = self._first(session, sa.and_(self.columns["id"] == marker, *whose))
+        if found is None:
+            raise errors.Invalid(f"marker {marker} is no {self.noun}")
+        return found
 
     def _condition(self, key: str, value: object) -> sa.ColumnElement[bool]:
         if key not in self._keys:

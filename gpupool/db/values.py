@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from gpupool.model import errors
 
 INTEGER_MAX = 2**63 - 1
+# Bytes of UTF-8 that text of no stated length may have: what MariaDB's TEXT holds.
+TEXT_MAX = 2**16 - 1
 
 
 def check(column: sa.Column[Any], value: Any) -> Any:
@@ -36,8 +38,11 @@ def _member(key: str, wanted: type[Enum], value: Any) -> Enum:
 
 def _check_text(column: sa.Column[Any], value: str) -> None:
     longest = getattr(column.type, "length", None)
-    if longest is not None and len(value) > longest:
-        raise errors.Invalid(f"{column.key} has {len(value)} characters; allowed: at most {longest}")
+    if longest is not None:
+        if len(value) > longest:
+            raise errors.Invalid(f"{column.key} has {len(value)} characters; allowed: at most {longest}")
+    elif len(value.encode(errors="surrogatepass")) > TEXT_MAX:
+        raise errors.Invalid(f"{column.key} is too long; allowed: at most {TEXT_MAX} bytes of UTF-8")
     # Neither a NUL nor half a surrogate pair can be stored everywhere.
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise errors.Invalid(f"{column.key} is {value!r}; allowed: Unicode text without NUL")

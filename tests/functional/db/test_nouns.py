@@ -107,6 +107,17 @@ def test_names_differ_by_case(noun: ModuleType, database: Database) -> None:
 
 
 @NAMED
+def test_names_differ_by_spaces_at_the_end(noun: ModuleType, database: Database) -> None:
+    with database.writer() as session:
+        first = stored(noun, session)
+        with pytest.raises(errors.NotFound):
+            noun.find(session, f"{first.name} ")
+        assert noun.list_(session, {"name": f"{first.name} "}) == []
+        noun.create(session, dataclasses.replace(first, id=str(uuid.uuid4()), name=f"{first.name} "))
+        assert noun.find(session, first.name) == first
+
+
+@NAMED
 def test_find_by_id_or_name(noun: ModuleType, database: Database) -> None:
     with database.writer() as session:
         first = stored(noun, session)
@@ -230,6 +241,7 @@ def test_listings_refuse(arguments: dict[str, Any], message: str, database: Data
         ({"name": "a" * 256}, "name has 256 characters; allowed: at most 255"),
         ({"name": "a\0b"}, "allowed: Unicode text without NUL"),
         ({"name": "\ud800"}, "allowed: Unicode text without NUL"),
+        ({"description": "\u20ac" * 21846}, "description is too long; allowed: at most 65535 bytes"),
         ({"memory_mib": 2**63}, "memory_mib is 9223372036854775808; allowed: at most"),
         ({"tier": "best"}, "tier is 'best'; allowed: dedicated, local, pool"),
     ],
@@ -238,7 +250,12 @@ def test_values_that_do_not_fit(fields: dict[str, Any], message: str, database: 
     with database.writer() as session:
         with pytest.raises(errors.Invalid, match=message):
             profiles.create(session, make.profile(**fields))
-        kept = profiles.create(session, make.profile(name="\U0001f600" * 255, memory_mib=2**63 - 1))
+        kept = profiles.create(
+            session,
+            make.profile(
+                name="\U0001f600" * 255, description="\u20ac" * 21845, memory_mib=2**63 - 1
+            ),
+        )
         with pytest.raises(errors.Invalid, match=message):
             profiles.update(session, kept.id, **fields)
         assert profiles.list_(session) == [kept]

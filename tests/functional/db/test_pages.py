@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
-from gpupool.db import claims, pools
+from gpupool.db import claims, pools, sessions
 from gpupool.db.api import Database
 from gpupool.db.pages import Sort
+from gpupool.model import errors
 from tests.functional.db import make
 
 SORTS: list[Sort] = [
@@ -75,6 +76,21 @@ def test_a_marker_need_not_meet_the_filter(database: Database) -> None:
         for place, marker in enumerate(everything):
             rest = [claim for claim in everything[place + 1 :] if claim.host == "a"]
             assert claims.list_(session, {"host": "a"}, marker=marker.id) == rest
+
+
+def test_a_marker_must_be_of_whose_items_are_listed(database: Database) -> None:
+    """Else its place among one's own would say what another's sizes are."""
+    fill(database)
+    with database.writer() as session:
+        pool, host, _ = make.place(session)
+        foreign = claims.create(session, make.claim(pool, project_id="other"))
+        assert claims.list_(session, {"project_id": ["other"]}, marker=foreign.id) == []
+        with pytest.raises(errors.Invalid, match=f"marker {foreign.id} is no claim"):
+            claims.list_(session, {"project_id": ["project"]}, [("compute", "asc")], foreign.id)
+        mine, other = make.session(host), make.session(host)
+        sessions.replace(session, host.id, [mine, other])
+        with pytest.raises(errors.Invalid, match=f"marker {other.id} is no session"):
+            sessions.list_(session, {"attachment_id": [mine.attachment_id]}, marker=other.id)
 
 
 def test_times_are_told_apart_by_the_microsecond(database: Database) -> None:

@@ -26,9 +26,22 @@ def upgrade() -> None:
 
 def _table(name: str, *parts: sa.Column[Any] | sa.Constraint) -> None:
     key = sa.PrimaryKeyConstraint("id", name=f"pk_{name}")
-    options = {"charset": "utf8mb4", "collate": "utf8mb4_bin", "engine": "InnoDB"}
-    settings: dict[str, Any] = {f"mysql_{option}": value for option, value in options.items()}
-    op.create_table(name, _id("id"), *parts, key, **settings)
+    op.create_table(name, _id("id"), *parts, key, **_options())
+
+
+def _options() -> dict[str, Any]:
+    """Have text compared byte by byte, spaces at its end included, as SQLite and PostgreSQL do.
+
+    MariaDB and MySQL have different names for that. SQL written without a connection is MariaDB's.
+    """
+    context = op.get_context()
+    dialect = context.dialect
+    if dialect.name not in ("mysql", "mariadb"):
+        return {}
+    mariadb = context.as_sql or getattr(dialect, "is_mariadb", False)
+    collation = "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
+    options = {"charset": "utf8mb4", "collate": collation, "engine": "InnoDB"}
+    return {f"{dialect.name}_{option}": value for option, value in options.items()}
 
 
 def _index(table: str, *columns: str) -> None:
@@ -111,7 +124,7 @@ def _claims() -> None:
         *_numbers("count", "compute", "memory_mib", "priority", "attempts", "generation"),
         _word("tier"),
         _id("profile_id", nullable=True),
-        *_json("required_traits", "forbidden_traits", "devices"),
+        *_json("required_traits", "forbidden_traits", "devices", "refused_by"),
         _name("host", nullable=True),
         _time("lease_end"),
         _word("state"),
