@@ -1,6 +1,7 @@
 /* Kernel launches. Parameters arrive packed at the offsets that the driver itself told. */
 #include <string.h>
 
+#include "wire/launch_attribute.h"
 #include "worker/module.h"
 #include "worker/span.h"
 
@@ -12,15 +13,6 @@ struct parts {
     unsigned char *parameters;
 };
 
-/* Attributes whose value is plain numbers; others hold handles and pointers of the client. */
-static bool is_plain(int id)
-{
-    enum { IGNORE = 0, COOPERATIVE = 2, CLUSTER_DIMENSION = 4, CLUSTER_POLICY = 5, PRIORITY = 8,
-           PREFERRED_CLUSTER = 11, SHARED_CARVEOUT = 14 };
-    return id == IGNORE || id == COOPERATIVE || id == CLUSTER_DIMENSION || id == CLUSTER_POLICY ||
-           id == PRIORITY || id == PREFERRED_CLUSTER || id == SHARED_CARVEOUT;
-}
-
 static bool read_parts(const struct record *record, const struct launch_request *request, struct parts *parts)
 {
     uint64_t attribute_bytes = request->attribute_count * sizeof *parts->attributes;
@@ -29,7 +21,7 @@ static bool read_parts(const struct record *record, const struct launch_request 
         return false;
     memcpy(parts->attributes, request + 1, attribute_bytes);
     for (uint32_t index = 0; index < request->attribute_count; index++)
-        if (!is_plain(parts->attributes[index].id))
+        if (!launch_attribute_travels(parts->attributes[index].id))
             return false;
     /* The record is this call's own copy, so parameters may be used in place. */
     parts->parameters = (unsigned char *)(uintptr_t)(request + 1) + attribute_bytes;
