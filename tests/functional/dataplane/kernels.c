@@ -53,6 +53,14 @@ REFCUDA_KERNEL(spin, (long, nanoseconds))
     while (now.tv_sec * 1000000000L + now.tv_nsec < until);
 }
 
+/* Keeps a compute unit busy until the flag is set. */
+REFCUDA_KERNEL(wait_for, (volatile int *, flag))
+{
+    struct timespec pause = {.tv_nsec = 100000};
+    while (!*flag)
+        nanosleep(&pause, NULL);
+}
+
 REFCUDA_KERNEL(count, (int, value))
 {
     counter[0] += value;

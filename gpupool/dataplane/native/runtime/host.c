@@ -93,19 +93,32 @@ static void *heap_take(struct session *session, size_t size)
     return session->ring.arena + offset;
 }
 
-/* The device may still use the block, so its work must be done first; a lost one uses nothing. */
-static void heap_give(struct session *session, uint64_t address)
+/* Wait until the device uses no pinned memory. The first answer may be an earlier call's error, so one
+ * that is no success proves nothing and is asked for again. */
+static CUresult settle(struct session *session, CUresult *told)
+{
+    struct bytes none = {NULL, 0};
+    size_t got;
+    *told = session_ask(session, CALL_cuCtxSynchronize, none, none, NULL, 0, &got);
+    return *told == CUDA_SUCCESS ? *told : session_ask(session, CALL_cuCtxSynchronize, none, none, NULL, 0, &got);
+}
+
+/* The device may still use the block, so its work must be done first; while that can't be known, the block
+ * is given to nobody else. Returns the error that came to light. */
+static CUresult heap_give(struct session *session, uint64_t address)
 {
     uint64_t offset = address - (uintptr_t)session->ring.arena;
     struct host_unregister_request message = {.offset = offset};
     struct bytes request = {&message, sizeof message}, none = {NULL, 0};
     struct range removed;
-    size_t got;
-    session_ask(session, CALL_cuCtxSynchronize, none, none, NULL, 0, &got);
+    CUresult told;
+    if (settle(session, &told) != CUDA_SUCCESS)
+        return told;
     session_send(session, CALL_host_unregister, request, none);
     pthread_mutex_lock(&session->table_lock);
     ranges_remove(&session->heap, offset, &removed);
     pthread_mutex_unlock(&session->table_lock);
+    return told;
 }
 
 /* --- calls --- */
@@ -169,9 +182,7 @@ CUresult runtime_cuMemFreeHost(void *p)
         return CUDA_SUCCESS;
     }
     struct session *session = runtime_opened(block.ordinal);
-    if (session)
-        heap_give(session, block.start);
-    return CUDA_SUCCESS;
+    return session ? heap_give(session, block.start) : CUDA_SUCCESS;
 }
 
 CUresult runtime_cuMemHostRegister_v2(void *p, size_t bytesize, unsigned int Flags)

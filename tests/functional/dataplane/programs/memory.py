@@ -73,6 +73,22 @@ def _pinned(rng, size):
     return right
 
 
+def pinned_in_use():
+    """Free a pinned block that is being written, while the error of an earlier call is still to be told."""
+    use_device()
+    spin, stream = load("spin"), check(cu.cuStreamCreate(1))
+    host = check(cu.cuMemHostAlloc(1 << 20, 0))
+    pointer = check(cu.cuMemAlloc(1 << 20))
+    launch(spin, (1, 1, 1), (1, 1, 1), (LONG,), (300_000_000,), stream)
+    check(cu.cuMemcpyDtoHAsync(host, pointer, 1 << 20, stream))
+    check(cu.cuLaunchKernel(spin, 1, 1, 1, 1, 1, 1, 1 << 30, stream, ((0,), (LONG,)), 0))
+    return {
+        "free": cu.cuMemFreeHost(host)[0].name,
+        "stream": cu.cuStreamQuery(stream)[0].name,
+        "then": cu.cuCtxSynchronize()[0].name,
+    }
+
+
 def limits():
     """Raising a limit takes device memory, so it is charged as such."""
     use_device()

@@ -45,6 +45,23 @@ def download(pointer, like):
     return array
 
 
+class Gate:
+    """What is put on a stream behind ``close`` waits for ``open``."""
+
+    def __init__(self):
+        self.flag = upload(np.zeros(1, dtype=np.int32))
+        self.stream = check(cu.cuStreamCreate(1))
+        self.kernel = load("wait_for")
+
+    def close(self, stream):
+        check(cu.cuMemsetD32Async(self.flag, 0, 1, self.stream))
+        check(cu.cuStreamSynchronize(self.stream))
+        launch(self.kernel, (1, 1, 1), (1, 1, 1), (VOID,), (int(self.flag),), stream)
+
+    def open(self):
+        check(cu.cuMemsetD32Async(self.flag, 1, 1, self.stream))
+
+
 VOID, INT, LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 
 

@@ -13,6 +13,7 @@ from tools import (
     LONG,
     SUCCESS,
     VOID,
+    Gate,
     check,
     download,
     launch,
@@ -84,18 +85,20 @@ def threads():
 
 def streams_and_events():
     use_device()
-    spin, add = load("spin"), load("add")
+    gate, add = Gate(), load("add")
     first, second = (check(cu.cuStreamCreateWithPriority(1, -1)) for _ in range(2))
     start, end = (check(cu.cuEventCreate(0)) for _ in range(2))
     data = upload(np.zeros(256, dtype=np.int32))
     check(cu.cuEventRecord(start, first))
-    launch(spin, (1, 1, 1), (1, 1, 1), (LONG,), (500_000_000,), first)
+    launch(load("spin"), (1, 1, 1), (1, 1, 1), (LONG,), (50_000_000,), first)
+    gate.close(first)
     launch(add, (1, 1, 1), (256, 1, 1), (VOID, INT, INT), (int(data), 7, 256), first)
     check(cu.cuEventRecord(end, first))
     busy = [cu.cuStreamQuery(first)[0].name, cu.cuEventQuery(end)[0].name]
     early = cu.cuEventElapsedTime(start, end)[0].name
     # The second stream may read only after the first has added.
     check(cu.cuStreamWaitEvent(second, end, 0))
+    gate.open()
     back = np.zeros(256, dtype=np.int32)
     check(cu.cuMemcpyDtoHAsync(back.ctypes.data, data, back.nbytes, second))
     check(cu.cuStreamSynchronize(second))
@@ -228,13 +231,13 @@ def misuse():
 def per_thread():
     """The thread's own default stream does not wait for another thread's."""
     _, context = use_device()
-    spin = load("spin")
-    launch(spin, (1, 1, 1), (1, 1, 1), (LONG,), (1_000_000_000,), 2)
+    gate, nothing = Gate(), load("nothing")
+    gate.close(2)
     order = []
 
     def other():
         check(cu.cuCtxSetCurrent(context))
-        launch(spin, (1, 1, 1), (1, 1, 1), (LONG,), (1000,), 2)
+        launch(nothing, (1, 1, 1), (1, 1, 1), (INT,), (0,), 2)
         check(cu.cuStreamSynchronize(2))
         order.append("other")
 
@@ -242,5 +245,6 @@ def per_thread():
     thread.start()
     thread.join()
     busy = cu.cuStreamQuery(2)[0].name
+    gate.open()
     check(cu.cuStreamSynchronize(2))
     return {"order": order, "mine": busy}
