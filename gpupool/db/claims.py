@@ -13,7 +13,7 @@ from gpupool.model.claim import Claim
 from gpupool.model.states import ClaimState
 
 _table = Table(models.Claim, Claim)
-get, list_, delete = _table.get, _table.list_, _table.delete
+get, list_ = _table.get, _table.list_
 
 
 def create(session: Session, claim: Claim) -> Claim:
@@ -49,10 +49,10 @@ def transition(session: Session, claim: Claim, state: ClaimState, /, **changes: 
     return update(session, claim.id, expected_generation=claim.generation, state=state, **changes)
 
 
-def queued(session: Session, limit: int | None = None) -> list[Claim]:
+def queued(session: Session) -> list[Claim]:
     """Return the claims that wait, in the order in which they are served."""
     order = [("priority", "desc"), ("created_at", "asc")]
-    return list_(session, {"state": ClaimState.QUEUED}, order, limit=limit)
+    return list_(session, {"state": ClaimState.QUEUED}, order)
 
 
 def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Claim]:

@@ -10,7 +10,7 @@ from gpupool.db.table import Table
 from gpupool.model.session import Session
 
 _table = Table(models.Session, Session, order="started_at")
-get, list_ = _table.get, _table.list_
+list_ = _table.list_
 
 
 def replace(session: Transaction, host_id: str, sessions: Iterable[Session]) -> None:

@@ -56,7 +56,7 @@ def _keep_to_pools(session: Session, listing: Listing) -> None:
 def _views(session: Session, found: Sequence[Device]) -> list[Json]:
     """Return devices with the names of host and pool, and what is granted of each."""
     ids = [device.id for device in found]
-    granted = vgpus.usage(session, by="device_id", device_id=ids)
+    granted = vgpus.usage(session, device_id=ids)
     nothing = vgpus.Granted()
     members = hosts.list_(session, {"id": sorted({device.host_id for device in found})})
     pool_names = views.pool_names(session, (host.pool_id for host in members))

@@ -5,7 +5,6 @@ import pytest
 from gpupool.db import claims, devices, hosts, pools, usage, vgpus
 from gpupool.db.api import Database
 from gpupool.db.vgpus import Granted
-from gpupool.model import errors
 from gpupool.model.states import ClaimState
 from tests.functional.db import make
 
@@ -43,28 +42,17 @@ def granted(count: int) -> Granted:
     return Granted(vgpus=count, compute=25 * count, memory_mib=512 * count)
 
 
-@pytest.mark.parametrize(
-    ("by", "expected"),
-    [
-        ("device_id", {"device-a0": 2, "device-a1": 1, "device-b0": 1}),
-        ("host_id", {"host-a0": 2, "host-a1": 1, "host-b0": 1}),
-        ("pool_id", {"pool-a": 3, "pool-b": 1}),
-        ("claim_id", {"claim-two": 2, "claim-one": 1, "claim-far": 1}),
-        ("project_id", {"red": 3, "blue": 1}),
-    ],
-)
-def test_granted_by(by: str, expected: dict[str, int], world: Database) -> None:
+def test_granted_of_devices(world: Database) -> None:
     with world.reader() as session:
-        found = vgpus.usage(session, by)
-    assert found == {owner: granted(count) for owner, count in expected.items()}
+        found = vgpus.usage(session)
+    expected = {"device-a0": 2, "device-a1": 1, "device-b0": 1}
+    assert found == {device_id: granted(count) for device_id, count in expected.items()}
 
 
 def test_granted_of_some(world: Database) -> None:
     with world.reader() as session:
         assert vgpus.usage(session, project_id="blue") == {"device-a0": granted(1)}
-        assert vgpus.usage(session, "host_id", device_id=["device-b0"]) == {"host-b0": granted(1)}
-        with pytest.raises(errors.Invalid, match=r"usage by 'name'; allowed: device_id, host_id"):
-            vgpus.usage(session, "name")
+        assert vgpus.usage(session, device_id=["device-b0"]) == {"device-b0": granted(1)}
 
 
 def test_usage_by_pool(world: Database) -> None:
