@@ -136,12 +136,17 @@ def bind_if_active(transaction: Transaction, claim_id: str) -> None:
     active = sum(vgpu.state == VgpuState.ACTIVE for vgpu in held)
     if claim.state == ClaimState.BINDING and active == claim.count:
         transaction.move(
-            claim, ClaimState.BOUND, bound_at=timeutils.utcnow(), attempts=0, state_reason=""
+            claim,
+            ClaimState.BOUND,
+            bound_at=timeutils.utcnow(),
+            attempts=0,
+            refused_by=(),
+            state_reason="",
         )
 
 
-def refused(transaction: Transaction, claim_id: str, reason: str, attempts: int) -> None:
-    """Take apart a claim whose host could not make it, or lost it; queue it again unless too often.
+def refused(transaction: Transaction, claim_id: str, host: str, error: str, attempts: int) -> None:
+    """Take apart a claim that ``host`` could not make, or lost; queue it again unless too often.
 
     ``attempts`` is how many refusals a claim may meet before it fails.
     """
@@ -153,6 +158,7 @@ def refused(transaction: Transaction, claim_id: str, reason: str, attempts: int)
         claim_id,
         expected_generation=claim.generation,
         attempts=claim.attempts + 1,
+        refused_by=tuple(sorted({*claim.refused_by, host})),
     )
-    again = claim.attempts < attempts
-    releasing.start(transaction, claim, ClaimState.QUEUED if again else ClaimState.FAILED, reason)
+    release_to = ClaimState.QUEUED if claim.attempts < attempts else ClaimState.FAILED
+    releasing.start(transaction, claim, release_to, f"host {host}: {error}")

@@ -7,8 +7,8 @@ from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
 from gpupool.conductor import releasing, requests
+from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.conductor.room import Traits
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
@@ -34,7 +34,7 @@ def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     requests.check_lease(request.lease_end)
     requests.check_traits(parts.placement, request.required_traits, request.forbidden_traits)
     request = replace(request, profile=profile.id if profile else None)
-    return parts.commit(_create, ctxt, claim_id, request, parts.inventory.traits)
+    return parts.commit(_create, ctxt, claim_id, request, parts.inventory)
 
 
 def _same(claim: Claim, ctxt: RequestContext) -> Claim:
@@ -48,7 +48,7 @@ def _create(
     ctxt: RequestContext,
     claim_id: str,
     request: ClaimRequest,
-    traits: Traits,
+    inventory: Inventory,
 ) -> Claim:
     session = transaction.session
     pool = requests.find_pool(session, request.pool)
@@ -62,7 +62,7 @@ def _create(
         profile_id=request.profile,
         host=requests.check_place(session, request, pool),
     )
-    requests.check_possible(session, claim, pool, traits)
+    requests.check_possible(session, claim, pool, inventory)
     transaction.wake_queue()
     return _same(claims.create(session, claim), ctxt)
 

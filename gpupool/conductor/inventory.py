@@ -1,16 +1,17 @@
-"""Device providers in Placement follow the devices in the database."""
+"""The devices' providers in Placement: written after the database, and what else was seen there."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from gpupool.conductor.room import Traits
 from gpupool.model import errors
 from gpupool.model.device import Device
 from gpupool.model.host import Host
+from gpupool.placement import names
 from gpupool.placement.provider_tree import ProviderTree
 
 LOG = logging.getLogger(__name__)
+Held = Mapping[str, Mapping[str, int]]
 # Pool id, compute node, device without its times.
 Wanted = tuple[str, str, Device]
 
@@ -26,11 +27,19 @@ class Inventory:
         self._hypervisors: dict[str, str] = {}
         self._written: dict[str, Wanted] = {}
         self._traits: dict[str, frozenset[str]] = {}
+        self._foreign: dict[str, Held] = {}
 
-    @property
-    def traits(self) -> Traits:
-        """All traits of the providers written so far, by device: an operator may have added some."""
-        return self._traits
+    def traits(self, device: Device) -> frozenset[str]:
+        """Return the traits of a device's provider, those too that an operator added there."""
+        return names.device_traits(device) | self._traits.get(device.id, frozenset())
+
+    def foreign(self, device_id: str, resource_class: str) -> int:
+        """Return how much of a device others hold, Nova for instance, as far as was seen."""
+        return sum(each.get(resource_class, 0) for each in self._foreign.get(device_id, {}).values())
+
+    def saw_foreign(self, device_id: str, held: Held) -> None:
+        """Note everything that others hold of a device: amounts by class by consumer."""
+        self._foreign[device_id] = held
 
     def heard(self, host: Host, hypervisor_hostname: str) -> None:
         """Note the name of the compute node that the providers of ``host`` belong below."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gpupool.conductor import binding, releasing
 from gpupool.conductor.desired import WANTED
+from gpupool.conductor.inventory import Held
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
@@ -19,7 +20,6 @@ from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
 
 LOG = logging.getLogger(__name__)
-Held = Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Books:
     ``due`` are the rows that had to have their allocations before Placement was read, and still do.
     """
 
-    held: Held
+    held: Mapping[str, Held]
     rows: Mapping[str, Vgpu]
     due: Mapping[str, Vgpu]
 
@@ -57,14 +57,26 @@ def _due(parts: Parts) -> dict[str, Vgpu]:
 
 
 def give_back_orphans(parts: Parts, books: Books) -> None:
-    """Delete allocations of ours that belong to no vGPU."""
-    consumers = {consumer for held in books.held.values() for consumer in held}
-    for consumer in consumers - set(books.rows):
-        allocation = parts.allocations.get_allocation(consumer)
-        # Instances that Nova placed on our providers are no business of ours.
-        if allocation is not None and allocation.consumer_type == names.CONSUMER_TYPE:
-            LOG.warning("allocation of %s belongs to no vGPU: given back", consumer)
-            parts.allocations.deallocate(consumer)
+    """Delete allocations of ours that belong to no vGPU; note what others hold."""
+    for device_id, held in books.held.items():
+        outside = {consumer: each for consumer, each in held.items() if consumer not in books.rows}
+        foreign = {
+            consumer: each for consumer, each in outside.items() if not _give_back(parts, consumer)
+        }
+        parts.inventory.saw_foreign(device_id, foreign)
+
+
+def _give_back(parts: Parts, consumer: str) -> bool:
+    """Return whether ``consumer`` was of our type, and now holds nothing."""
+    allocation = parts.allocations.get_allocation(consumer)
+    if allocation is None:
+        return True
+    # Instances that Nova placed on our providers are no business of ours.
+    if allocation.consumer_type != names.CONSUMER_TYPE:
+        return False
+    LOG.warning("allocation of %s belongs to no vGPU: given back", consumer)
+    parts.allocations.deallocate(consumer)
+    return True
 
 
 def correct(parts: Parts, books: Books) -> None:

@@ -7,11 +7,11 @@ reservations.
 import logging
 from dataclasses import replace
 
-from gpupool.allocator.plan import NoRoom, plan
+from gpupool.allocator.plan import NoRoom, Plan, plan
 from gpupool.allocator.view import DeviceRoom, PoolView
 from gpupool.conductor import binding, releasing, room
 from gpupool.conductor.parts import Parts
-from gpupool.db import claims
+from gpupool.db import claims, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.placement.errors import NoCapacity
@@ -43,6 +43,7 @@ class _Pass:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._rooms: dict[str, list[DeviceRoom]] = {}
+        self._refused: set[str] = set()
         self._without: dict[tuple[object, ...], str] = {}
 
     def serve(self, claim: Claim) -> None:
@@ -56,7 +57,7 @@ class _Pass:
         """Return why there is no room, or nothing when the claim is on its way."""
         refusal = ""
         for _ in range(_PLANS):
-            outcome = plan(PoolView(self._room(claim.pool_id)), claim)
+            outcome = _plan(self._room(claim.pool_id), claim)
             if isinstance(outcome, NoRoom):
                 return outcome.reason + refusal
             try:
@@ -72,20 +73,40 @@ class _Pass:
     def _room(self, pool_id: str) -> list[DeviceRoom]:
         if pool_id not in self._rooms:
             with self._parts.database.reader() as session:
-                self._rooms[pool_id] = room.rooms(session, pool_id, self._parts.inventory.traits)
+                found = room.rooms(session, pool_id, self._parts.inventory)
+            self._rooms[pool_id] = [
+                replace(each, usable=False) if each.device_id in self._refused else each
+                for each in found
+            ]
         return self._rooms[pool_id]
 
     def _refresh(self, pool_id: str, device_ids: tuple[str, ...]) -> None:
-        """Learn from Placement what is left on devices that it refused."""
-        for index, known in enumerate(self._rooms[pool_id]):
-            if known.device_id in device_ids:
-                self._rooms[pool_id][index] = self._refreshed(known)
+        """Learn from Placement what others hold of devices that it refused."""
+        before = self._rooms.pop(pool_id)
+        for device_id in set(device_ids):
+            self._see(device_id)
+        after = self._room(pool_id)
+        # Where it was not room that Placement found wanting, it is the device: reserved, or gone.
+        same = {each.device_id for each in after if each in before}
+        self._refused |= same.intersection(device_ids)
+        del self._rooms[pool_id]
 
-    def _refreshed(self, known: DeviceRoom) -> DeviceRoom:
-        held = self._parts.allocations.allocations_of(known.device_id)
-        left = room.less(known, held.values())
-        # If room is not what Placement found wanting, then the device itself: reserved, or gone.
-        return left if left != known else replace(known, usable=False)
+    def _see(self, device_id: str) -> None:
+        held = self._parts.allocations.allocations_of(device_id)
+        with self._parts.database.reader() as session:
+            own = {vgpu.id for vgpu in vgpus.list_(session, {"device_id": device_id})}
+        foreign = {consumer: each for consumer, each in held.items() if consumer not in own}
+        self._parts.inventory.saw_foreign(device_id, foreign)
+
+
+def _plan(rooms: list[DeviceRoom], claim: Claim) -> Plan | NoRoom:
+    """Plan on hosts that have not refused the claim yet, on all when those have no room."""
+    others = [each for each in rooms if each.host not in claim.refused_by]
+    if len(others) < len(rooms):
+        outcome = plan(PoolView(others), claim)
+        if isinstance(outcome, Plan):
+            return outcome
+    return plan(PoolView(rooms), claim)
 
 
 def _wishes(claim: Claim) -> tuple[object, ...]:

@@ -60,7 +60,7 @@ def _write(
     held = vgpus.list_(transaction.session, {"host_id": host.id})
     refused = _write_vgpus(transaction, report, held)
     for claim_id, error in refused.items():
-        binding.refused(transaction, claim_id, f"host {host.name}: {error}", attempts)
+        binding.refused(transaction, claim_id, host.name, error, attempts)
     _write_attachments(transaction, host, report)
     _write_sessions(transaction, host, report)
     listed = {each.id for each in report.vgpus}

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from gpupool.allocator.plan import NoRoom, plan
 from gpupool.allocator.view import PoolView
 from gpupool.conductor import room
-from gpupool.conductor.room import Traits
+from gpupool.conductor.inventory import Inventory
 from gpupool.db import devices, hosts, pools, profiles
 from gpupool.model import errors
 from gpupool.model.claim import (
@@ -126,12 +126,12 @@ def _check_device(session: Session, device_id: str, pool: Pool) -> None:
         raise errors.Invalid(f"device {device_id} is not in pool {pool.name}")
 
 
-def check_possible(session: Session, claim: Claim, pool: Pool, traits: Traits) -> None:
+def check_possible(session: Session, claim: Claim, pool: Pool, inventory: Inventory) -> None:
     """Raise Invalid when no device of ``pool`` could hold the claim even if nothing else were there.
 
     A pool that has no devices yet says nothing about what it may hold: the claim waits.
     """
-    rooms = room.rooms(session, pool.id, traits)
+    rooms = room.rooms(session, pool.id, inventory)
     if not rooms:
         return
     largest = max(each.memory_total for each in rooms)

@@ -36,6 +36,7 @@ class Conductor:
         self._queue = Periodic("queue", self.tick, settings.queue_interval)
         self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
         self._transport = transport
+        self._server: oslo_messaging.MessageHandlingServer | None = None
         self._since = timeutils.utcnow()
         self.parts = Parts(
             conf=conf,
@@ -62,8 +63,9 @@ class Conductor:
 
     def stop(self) -> None:
         """Finish what is being done and serve no more; what waits stays in queue and database."""
-        self._server.stop()
-        self._server.wait()
+        if self._server:
+            self._server.stop()
+            self._server.wait()
         self._queue.stop()
         self._reconciler.stop()
 

@@ -138,7 +138,9 @@ class Lab:
             hosted = {vgpu_id for agent in agents for vgpu_id in agent.vgpus}
             assert hosted == {row.id for row in rows}
         with self.database.reader() as session:
-            of_pools = [room.rooms(session, pool.id, {}) for pool in pools.list_(session)]
+            of_pools = [
+                room.rooms(session, pool.id, self.parts.inventory) for pool in pools.list_(session)
+            ]
         for seen in itertools.chain(*of_pools):
             amounts = [each[seen.device_id] for each in held.values() if seen.device_id in each]
             compute = sum(each[names.COMPUTE] for each in amounts)

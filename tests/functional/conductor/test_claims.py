@@ -229,6 +229,37 @@ def test_a_host_that_refuses_makes_the_claim_try_again_and_then_fail(lab):
     assert not lab.vgpus()
 
 
+def test_a_claim_that_one_host_refuses_goes_to_another(lab):
+    agents = [lab.agent(), lab.agent()]
+    claim = lab.create()
+    lab.serve()
+    (vgpu,) = lab.vgpus()
+    bad, good = sorted(agents, key=lambda agent: lab.host(agent).id != vgpu.host_id)
+    bad.error = "no space for its ledger"
+    lab.look(bad)
+    assert lab.claim(claim).refused_by == (bad.host,)
+    lab.look(bad, good)
+    lab.look(bad, good)
+    bound = lab.claim(claim)
+    assert (bound.state, bound.attempts, bound.refused_by) == (ClaimState.BOUND, 0, ())
+    assert lab.vgpus()[0].host_id == lab.host(good).id
+    lab.check_books([bad, good])
+
+
+def test_a_claim_whose_host_never_makes_it_is_taken_back(lab):
+    """The agent says that it has converged, and does not list the vGPU."""
+    agent = lab.agent()
+    claim = lab.create()
+    lab.serve()
+    agent.generation = lab.host(agent).generation
+    agent.send()
+    refused = lab.claim(claim)
+    (vgpu,) = lab.vgpus()
+    assert (refused.state, refused.release_to) == (ClaimState.RELEASING, ClaimState.QUEUED)
+    assert refused.state_reason == f"host {agent.host}: it did not make vGPU {vgpu.id}"
+    assert refused.refused_by == (agent.host,)
+
+
 def test_a_claim_that_its_host_loses_is_bound_again(lab):
     agent = lab.agent()
     claim = lab.bound(agent)

@@ -75,13 +75,110 @@ def test_a_bad_report_changes_nothing(lab, change, said):
         assert not hosts.list_(session)
 
 
+@pytest.mark.parametrize("generation", [-1, 2**53 + 1, 2**63 - 1])
+def test_a_generation_that_can_not_be_is_refused(lab, generation):
+    agent = SimulatedAgent(lab.client, "host-bad")
+    agent.generation = generation
+    with pytest.raises(errors.Invalid, match=f"generation is {generation}; allowed: 0 to {2**53}"):
+        agent.send()
+    with lab.database.reader() as session:
+        assert not hosts.list_(session)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\0", "line\nbreak", "x" * 256])
+@pytest.mark.parametrize("field", ["host", "hypervisor_hostname", "agent_version"])
+def test_names_that_nobody_can_store_are_refused(lab, field, text):
+    agent = SimulatedAgent(lab.client, "host-bad")
+    with pytest.raises(errors.Invalid, match=f"{field} is .*; allowed: up to 255 printable characters"):
+        agent.send(replace(agent.report(), **{field: text}))
+
+
+@pytest.mark.parametrize(
+    ("field", "bad", "said"),
+    [
+        ("key", "\x01/../x", "key is .* printable"),
+        ("product", "\ud800", "product is .* printable"),
+        ("traits", ("CUSTOM_\ud800",), "trait .*; allowed: A to Z, 0 to 9 and _"),
+        ("traits", ("custom",), "trait .*; allowed: A to Z, 0 to 9 and _"),
+        ("memory_mib", 2**31, f"memory_mib is {2**31}; allowed: 0 to {2**31 - 1}"),
+    ],
+)
+def test_what_no_device_can_be_is_refused(lab, field, bad, said):
+    agent = SimulatedAgent(lab.client, "host-bad", devices=1)
+    device = replace(agent.devices["ref-0"], **{field: bad})
+    with pytest.raises(errors.Invalid, match=said):
+        agent.send(replace(agent.report(), devices=(device,)))
+
+
+def test_an_error_text_of_any_kind_is_an_error(lab):
+    """The report has to be taken: it may come from a path that is no text, and be long."""
+    agent = lab.agent()
+    claim = lab.create()
+    lab.serve()
+    agent.apply(agent.send())
+    agent.error = "no such file: \ud800\0" + "x" * 10**5
+    agent.send()
+    reason = lab.claim(claim).state_reason
+    assert reason.startswith(f"host {agent.host}: no such file: ??xxx")
+    assert len(reason) < 2000
+
+
+def test_a_device_that_fails_shows_on_its_claims(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    other = lab.bound(agent, count=2)
+    (vgpu,) = lab.vgpus(claim_id=claim.id)
+    key = next(device.key for device in lab.devices(agent) if device.id == vgpu.device_id)
+    agent.set_health(key, DeviceHealth.FAILED)
+    agent.send()
+    shown = lab.claim(claim)
+    assert (shown.state, shown.health) == (ClaimState.BOUND, ClaimHealth.DEVICE_FAILED)
+    assert lab.claim(other).health == ClaimHealth.DEVICE_FAILED
+    agent.set_health(key, DeviceHealth.OK)
+    agent.send()
+    assert lab.claim(claim).health == ClaimHealth.OK
+    gone = agent.devices.pop(key)
+    agent.send()
+    assert lab.claim(claim).health == ClaimHealth.DEVICE_FAILED
+    silence(lab, agent)
+    lab.serve()
+    assert lab.claim(claim).health == ClaimHealth.HOST_DOWN
+    agent.send()
+    assert lab.claim(claim).health == ClaimHealth.DEVICE_FAILED
+    agent.devices[key] = gone
+    agent.send()
+    assert lab.claim(claim).health == ClaimHealth.OK
+
+
+def test_one_host_that_can_not_be_served_does_not_keep_the_others(lab, monkeypatch):
+    bad = SimulatedAgent(lab.client, "host-bad")
+    bad.send()
+    bad_id = lab.host(bad).id
+    follow = lab.parts.inventory.follow
+
+    def poisoned(host, devices, again=False):
+        if host.id == bad_id:
+            raise UnicodeEncodeError("utf-8", "", 0, 1, "poison")
+        return follow(host, devices, again)
+
+    monkeypatch.setattr(lab.parts.inventory, "follow", poisoned)
+    good = SimulatedAgent(lab.client, "host-good", devices=1)
+    good.send()
+    claim = lab.create(host=good.host)
+    lab.serve()
+    lab.look(good)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    lab.settle(good)
+    lab.check_books([good])
+
+
 def test_a_device_twice_or_less_than_nothing_is_refused(lab):
     agent = SimulatedAgent(lab.client, "host-bad")
     report = agent.report()
     with pytest.raises(errors.Invalid, match="reports twice: device ref-0, ref-1"):
         agent.send(replace(report, devices=report.devices * 2))
     shrunk = replace(report.devices[0], memory_mib=-1)
-    with pytest.raises(errors.Invalid, match="device ref-0 reports less than 0 MiB"):
+    with pytest.raises(errors.Invalid, match="device ref-0: memory_mib is -1; allowed: 0 to"):
         agent.send(replace(report, devices=(shrunk,)))
     with lab.database.reader() as session:
         assert not devices.list_(session)

@@ -106,8 +106,18 @@ def test_what_placement_holds_beyond_our_rows_is_learnt_and_planned_around(lab):
     lab.serve()
     assert lab.claim(claim).state == ClaimState.BINDING
     assert [vgpu.device_id for vgpu in lab.vgpus(claim_id=claim.id)] == [other.id]
+    waiting = lab.create(devices=(best.id,), compute=25)
+    lab.serve()
+    told = lab.claim(waiting)
+    assert told.state == ClaimState.QUEUED
     lab.reconcile()
+    lab.serve()
+    assert lab.claim(waiting) == told  # Nobody asks Placement in vain again.
     assert lab.parts.placement.get_allocation(foreign) is not None  # It is no business of ours.
+    lab.parts.allocations.deallocate(foreign)
+    lab.reconcile()
+    lab.serve()
+    assert lab.claim(waiting).state == ClaimState.BINDING
 
 
 def test_a_device_without_provider_is_planned_around(lab):
@@ -119,6 +129,17 @@ def test_a_device_without_provider_is_planned_around(lab):
     assert states(lab, *claims) == ["binding", "queued"]
     assert [vgpu.device_id for vgpu in lab.vgpus()] == [second.id]
     assert "Placement refused: not in Placement" in lab.claim(claims[1]).state_reason
+
+
+def test_several_devices_without_provider_are_planned_around(lab):
+    agent = lab.agent(devices=4)
+    *gone, last = sorted(lab.devices(agent), key=lambda device: device.id)
+    for device in gone:
+        lab.parts.placement.delete_provider(device.id)
+    claim = lab.create(compute=100)
+    lab.serve()
+    assert lab.claim(claim).state == ClaimState.BINDING
+    assert [vgpu.device_id for vgpu in lab.vgpus()] == [last.id]
 
 
 def test_two_conductors_share_one_queue(lab, placement):

@@ -1,6 +1,7 @@
 """Each kind of difference is made by hand, seen, and repaired."""
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,9 @@ from gpupool.conductor import reconciler
 from gpupool.db import attachments, claims, devices, hosts, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
-from gpupool.model.states import AttachmentState, ClaimState, HostState, VgpuState
+from gpupool.model.claim import ClaimHealth
+from gpupool.model.device import device_id
+from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 from gpupool.placement import names
 from gpupool.placement.allocation import Grant
 
@@ -286,3 +289,89 @@ def test_one_repair_that_fails_does_not_keep_the_others(lab, monkeypatch):
     vgpu_id = orphan(lab, lab.devices(agent)[0])
     lab.reconcile()
     assert lab.parts.allocations.get_allocation(vgpu_id) is None
+
+
+def test_a_host_that_came_back_keeps_what_it_has_until_it_says_otherwise(lab, monkeypatch):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    with lab.database.writer() as session:
+        hosts.update(session, lab.host(agent).id, state=HostState.DOWN)
+    lab.release(claim)
+    forget = reconciler._drop
+
+    def back(*args):
+        agent.send()
+        return forget(*args)
+
+    monkeypatch.setattr(reconciler, "_drop", back)
+    reconciler.drop_from_down_hosts(lab.parts)
+    assert lab.claim(claim).state == ClaimState.RELEASING
+    lab.check_books([agent])
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+
+
+def test_one_claim_that_can_not_be_repaired_does_not_keep_the_others(lab, monkeypatch):
+    agent = lab.agent()
+    first, second = lab.bound(agent), lab.bound(agent)
+    for claim in (first, second):
+        with lab.database.writer() as session:
+            for vgpu in vgpus.list_(session, {"claim_id": claim.id}):
+                vgpus.delete(session, vgpu.id)
+    end = reconciler._end_binding
+
+    def poisoned(transaction, claim_id):
+        if claim_id == first.id:
+            raise errors.Conflict("poison")
+        end(transaction, claim_id)
+
+    monkeypatch.setattr(reconciler, "_end_binding", poisoned)
+    reconciler.end_binding(lab.parts)
+    assert lab.claim(first).state == ClaimState.BOUND
+    assert lab.claim(second).state == ClaimState.QUEUED
+
+
+def test_providers_of_nobody_go_with_what_is_allocated_on_them(lab, caplog):
+    agent = lab.agent()
+    ghosts = [ghost(lab, agent, f"ref-{number}") for number in range(3)]
+    held = [orphan(lab, device) for device in ghosts]
+    lab.reconcile()
+    assert not any(lab.parts.allocations.get_allocation(vgpu_id) for vgpu_id in held)
+    assert "removed" not in caplog.text
+    lab.reconcile()
+    assert not {device.id for device in ghosts} & lab.parts.inventory.provided()
+    assert caplog.text.count("belonged to no device: removed") == 3
+
+
+def test_a_provider_of_nobody_with_an_instance_does_not_keep_the_others(lab):
+    agent = lab.agent()
+    ghosts = [ghost(lab, agent, f"ref-{number}") for number in range(3)]
+    used = ghosts[0].id
+    foreign = {
+        "allocations": {used: {"resources": {names.COMPUTE: 5}}},
+        "project_id": "nova",
+        "user_id": "nova",
+        "consumer_type": "INSTANCE",
+        "consumer_generation": None,
+    }
+    lab.parts.placement.set_allocations({str(uuid.uuid4()): foreign})
+    lab.reconcile()
+    assert {device.id for device in ghosts} & lab.parts.inventory.provided() == {used}
+
+
+def ghost(lab, agent, key):
+    """Return a device that has a provider and no row."""
+    device = replace(lab.devices(agent)[0], id=device_id("ghost", key), key=key)
+    lab.parts.inventory._tree.ensure_device("ghost", "ghost", lab.host(agent).pool_id, device)
+    return device
+
+
+def test_the_health_of_claims_is_written_again(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    with lab.database.writer() as session:
+        claims.update(session, claim.id, health=ClaimHealth.HOST_DOWN)
+        for device in lab.devices(agent):
+            devices.update(session, device.id, health=DeviceHealth.MISSING)
+    lab.reconcile()
+    assert lab.claim(claim).health == ClaimHealth.DEVICE_FAILED

@@ -1,0 +1,94 @@
+"""A RabbitMQ node of our own: everything in one folder, free ports, no other node touched."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import amqp
+
+HOME = Path("/usr/lib/rabbitmq/bin")
+START_TIMEOUT = 90
+ADDRESS = "127.0.0.1"
+
+
+class Missing(Exception):
+    """RabbitMQ is not installed; the text says what is wanted."""
+
+
+def free_port() -> int:
+    with socket.create_server((ADDRESS, 0)) as server:
+        return server.getsockname()[1]
+
+
+class RabbitMq:
+    """Runs from the moment it is made until ``close``; raises Missing when it can't."""
+
+    def __init__(self, folder: Path) -> None:
+        server = HOME / "rabbitmq-server"
+        if not server.exists() or not shutil.which("epmd"):
+            raise Missing("RabbitMQ is not installed; on Debian: rabbitmq-server")
+        self._folder = folder
+        self._port = free_port()
+        self._environment = self._make_environment()
+        # Its port mapper first, so that no daemon of that kind is left behind.
+        self._mapper = subprocess.Popen(["epmd"], env=self._environment, stdout=subprocess.DEVNULL)
+        self._log = (folder / "output.log").open("wb")
+        self._process = subprocess.Popen(
+            [server],
+            env=self._environment,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.url = f"rabbit://guest:guest@{ADDRESS}:{self._port}/"
+        self._wait()
+
+    def _make_environment(self) -> dict[str, str]:
+        (self._folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = {ADDRESS}:{self._port}\ndisk_free_limit.absolute = 50MB\n"
+        )
+        (self._folder / "advanced.config").write_text(
+            "[{kernel, [{inet_dist_use_interface, {127,0,0,1}}]}].\n"
+        )
+        (self._folder / "plugins").write_text("[].\n")
+        names = {"CONFIG_FILE": "rabbitmq.conf", "ADVANCED_CONFIG_FILE": "advanced.config"}
+        names |= {"ENABLED_PLUGINS_FILE": "plugins", "MNESIA_BASE": "mnesia", "LOG_BASE": "log"}
+        return {
+            **os.environ,
+            **{f"RABBITMQ_{name}": str(self._folder / value) for name, value in names.items()},
+            "HOME": str(self._folder),
+            "RABBITMQ_HOME": str(HOME.parent),
+            "RABBITMQ_NODENAME": f"gpupool{os.getpid()}@localhost",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_CONF_ENV_FILE": os.devnull,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+            "ERL_EPMD_ADDRESS": ADDRESS,
+            "ERL_EPMD_PORT": str(free_port()),
+        }
+
+    def _wait(self) -> None:
+        end = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                amqp.Connection(host=f"{ADDRESS}:{self._port}", connect_timeout=5).connect()
+            except (OSError, amqp.AMQPError) as exc:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    self.close()
+                    output = (self._folder / "output.log").read_text(errors="replace")
+                    raise AssertionError(f"RabbitMQ did not start:\n{output[-2000:]}") from exc
+                time.sleep(0.2)
+            else:
+                return
+
+    def close(self) -> None:
+        """Stop the node and its port mapper."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+        self._mapper.terminate()
+        self._mapper.wait()
