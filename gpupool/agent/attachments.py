@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gpupool.agent import cdi, record
 from gpupool.agent.folders import Folders
 from gpupool.agent.server import SessionServer
-from gpupool.agent.sessions import Program, Sessions
+from gpupool.agent.sessions import NotStarted, Program, Sessions
 from gpupool.agent.vgpus import Vgpus
 from gpupool.dataplane import handshake, paths
 from gpupool.dataplane.handshake import Error, Hello, Kind
@@ -32,13 +32,18 @@ class Attachments:
 
     def __init__(self, folders: Folders, vgpus: Vgpus, sessions: Sessions) -> None:
         self._folders = folders
+        self._listing = record.Listing(folders.attachments)
         self._vgpus = vgpus
         self._sessions = sessions
         self._made: dict[str, _Attachment] = {}
 
     def ids(self) -> list[str]:
         """Return the attachments that exist, wanted or not."""
-        return record.names(self._folders.attachments)
+        return self._listing.names()
+
+    def known(self) -> list[str]:
+        """Return the attachments that exist or could not be made."""
+        return sorted({*self.ids(), *self._made})
 
     def wants_remaking(self, spec: AttachmentSpec) -> bool:
         """Tell whether the attachment exists for other vGPUs, another ticket or another kind."""
@@ -47,8 +52,9 @@ class Attachments:
 
     def make(self, spec: AttachmentSpec) -> bool:
         """Make the attachment, or what is missing of it; return whether that changed its report."""
+        known = spec.id in self._made
         one = self._made.setdefault(spec.id, _Attachment(spec))
-        before = self._report(one) if one.server else None
+        before = (known, self._report(one))
         one.spec, one.error = spec, ""
         try:
             if spec.id not in self.ids():
@@ -60,8 +66,10 @@ class Attachments:
                 cdi.write(self._folders.cdi, spec.id, content)
         except OSError as exc:
             one.error = f"attachment can't be made: {exc}"
-            LOG.error("attachment %s: %s", spec.id, exc)
-        return before != self._report(one)
+        changed = before != (True, self._report(one))
+        if changed and one.error:
+            LOG.error("attachment %s: %s", spec.id, one.error)
+        return changed
 
     def remove(self, attachment_id: str) -> bool:
         """Remove the attachment and end its sessions; False while one of these does not end."""
@@ -146,6 +154,9 @@ class Attachments:
         program = Program(spec.id, spec.vgpu_ids[hello.ordinal], pid)
         try:
             self._sessions.open(program, connection)
+        except NotStarted as exc:
+            LOG.error("attachment %s: process %d gets no session: %s", spec.id, pid, exc)
+            handshake.send_failure(connection, Error.DEVICE_UNAVAILABLE, str(exc))
         except errors.GpupoolError as exc:
             LOG.warning("attachment %s: process %d gets no session: %s", spec.id, pid, exc)
             handshake.send_refusal(connection, Error.DEVICE_UNAVAILABLE, str(exc))

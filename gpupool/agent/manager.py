@@ -4,12 +4,14 @@ import importlib.metadata
 import logging
 import os
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
-from gpupool.agent import record
+from gpupool.agent import process, record
 from gpupool.agent.attachments import Attachments
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
@@ -56,6 +58,7 @@ class AgentManager:
 
         Raises Conflict when another agent has the same state folder.
         """
+        process.raise_open_files()
         self._folders.make()
         self._only = self._folders.lock()
         self._inventory.refresh()
@@ -136,10 +139,9 @@ class AgentManager:
 
     def _apply(self, desired: DesiredState) -> bool:
         """Make the host as desired; return whether there is something new to report."""
-        if desired != self._desired:
-            record.write(self._folders.desired, desired)
-            self._desired = desired
+        # Before it is written down: a full disk must not keep what somebody else waits for.
         changed = self._remove(desired)
+        self._write_down(desired)
         for vgpu in desired.vgpus:
             changed |= self._make_vgpu(vgpu)
         for attachment in desired.attachments:
@@ -147,6 +149,19 @@ class AgentManager:
         changed |= desired.generation != self._generation
         self._generation = desired.generation
         return changed
+
+    def _write_down(self, desired: DesiredState) -> None:
+        """Write the desired state for a restart; an older one would bring back what was removed."""
+        if desired == self._desired:
+            return
+        try:
+            record.write(self._folders.desired, desired)
+            self._desired = desired
+        except OSError as exc:
+            LOG.error("the desired state can't be written down: %s", exc)
+            self._desired = None
+            with suppress(OSError):
+                self._folders.desired.unlink(missing_ok=True)
 
     def _make_vgpu(self, spec: VgpuSpec) -> bool:
         if self._vgpus.wants_remaking(spec):
@@ -167,9 +182,9 @@ class AgentManager:
         removed = False
         # First of all the vGPUs' sessions end: these are what somebody else may be waiting for.
         for vgpu_id in set(self._vgpus.known()) - vgpus:
-            removed |= self._remove_vgpu(vgpu_id)
-        for attachment_id in set(self._attachments.ids()) - attachments:
-            removed |= self._attachments.remove(attachment_id)
+            removed |= _removed(self._remove_vgpu, vgpu_id)
+        for attachment_id in set(self._attachments.known()) - attachments:
+            removed |= _removed(self._attachments.remove, attachment_id)
         return removed
 
     def _remove_vgpu(self, vgpu_id: str) -> bool:
@@ -183,3 +198,12 @@ class AgentManager:
         self._vgpus.remove(vgpu_id)
         LOG.info("vGPU %s removed", vgpu_id)
         return True
+
+
+def _removed(remove: Callable[[str], bool], owner_id: str) -> bool:
+    """Return what ``remove`` does; False when it can't, which keeps none of the others."""
+    try:
+        return remove(owner_id)
+    except OSError as exc:
+        LOG.error("%s can't be removed: %s", owner_id, exc)
+        return False

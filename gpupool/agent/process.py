@@ -1,6 +1,7 @@
 """Processes that the agent did not always start itself: known by pid and start, held by pidfd."""
 
 import os
+import resource
 import select
 import signal
 import time
@@ -10,6 +11,12 @@ from pathlib import Path
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STATE_FIELD = 0
 _START_FIELD = 19
+
+
+def raise_open_files() -> None:
+    """Let this process have as many open files as it may: attachments and sessions take some each."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def start_of(pid: int) -> str | None:

@@ -41,3 +41,25 @@ def read(path: Path, cls: type[T]) -> T | None:
 def names(folder: Path) -> list[str]:
     """Return what lies in ``folder``, without files that were not finished."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+class Listing:
+    """The names in a folder; while it can't be read (too many open files, say), those it had."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._last: list[str] | None = None
+        self._readable = True
+
+    def names(self) -> list[str]:
+        """Return the names. Raises OSError when the folder could not be read even once."""
+        try:
+            self._last = names(self._folder)
+            self._readable = True
+        except OSError as exc:
+            if self._last is None:
+                raise
+            if self._readable:
+                LOG.error("%s can't be read: %s", self._folder, exc)
+            self._readable = False
+        return self._last

@@ -34,7 +34,18 @@ class SessionServer:
         self._thread = threading.Thread(target=self._accept, name=f"accept {path}", daemon=True)
 
     def start(self) -> None:
-        """Listen; the ticket, not the socket's mode, says who may open a session."""
+        """Listen; the ticket, not the socket's mode, says who may open a session. Raises OSError."""
+        try:
+            self._listen()
+            self._thread.start()
+        except RuntimeError as exc:  # no more threads
+            self._listener.close()
+            raise OSError(f"{self.path}: {exc}") from exc
+        except OSError:
+            self._listener.close()
+            raise
+
+    def _listen(self) -> None:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         new = self.path.with_name(f".{self.path.name}")
         new.unlink(missing_ok=True)
@@ -42,7 +53,6 @@ class SessionServer:
         new.chmod(0o666)
         self._listener.listen(BACKLOG)
         new.replace(self.path)
-        self._thread.start()
 
     def stop(self) -> None:
         """Accept no more; what waits in line is hung up. The socket's file is the caller's."""

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +47,10 @@ class Program:
     pid: int
 
 
+class NotStarted(Exception):
+    """The runtime was welcome, but there is no worker for it."""
+
+
 class Sessions:
     """All sessions. Safe to call from several threads."""
 
@@ -59,6 +63,8 @@ class Sessions:
         self._live: dict[str, Session] = {}
         # Records of sessions whose worker was not found yet.
         self._unborn: dict[str, SessionRecord] = {}
+        # Records of sessions that ended, but could not be deleted yet.
+        self._ended: dict[str, SessionRecord] = {}
         # Attachments and vGPUs that may have sessions.
         self._allowed: set[str] = set()
         self._epoll = select.epoll()
@@ -89,14 +95,23 @@ class Sessions:
         """Find the workers of records that have none, or cross the records out."""
         with self._lock:
             for left in list(self._unborn.values()):
-                found = session.find(left)
-                if found:
-                    del self._unborn[left.id]
-                    self._add(found)
-                    LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)
-                elif left.worker_start or timeutils.utcnow() - left.started_at > UNBORN:
-                    del self._unborn[left.id]
-                    self._cross_out(left)
+                try:
+                    self._find(left)
+                except OSError as exc:
+                    LOG.error("session %s: no look at its worker: %s", left.id, exc)
+            for ended in list(self._ended.values()):
+                self._unlink(ended)
+
+    def _find(self, left: SessionRecord) -> None:
+        """Go on with the worker of a record, or cross the record out if there is none any more."""
+        found = session.find(left)
+        if found:
+            self._add(found)
+            del self._unborn[left.id]
+            LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)
+        elif left.worker_start or timeutils.utcnow() - left.started_at > UNBORN:
+            del self._unborn[left.id]
+            self._cross_out(left)
 
     def allow(self, owner_id: str) -> None:
         """Let an attachment, or a vGPU, have sessions."""
@@ -104,24 +119,25 @@ class Sessions:
             self._allowed.add(owner_id)
 
     def open(self, program: Program, connection: socket.socket) -> None:
-        """Start a worker and give it ``connection``; the runtime has its welcome then.
+        """Welcome the runtime, then start a worker and give it ``connection``.
 
-        Raises a GpupoolError when there can be no session, and the runtime waits to hear why; OSError
-        when it is gone, or the worker can't be started. The caller closes its copy of ``connection``.
+        Raises a GpupoolError when there can be no session, and NotStarted after the welcome: the
+        runtime waits to hear why. Raises OSError when it is gone. The caller closes its copy of
+        ``connection``.
         """
         device = self._vgpus.open(program.vgpu_id)
         with self._lock:
             if not self._allowed >= {program.attachment_id, program.vgpu_id}:
                 raise errors.Unavailable(f"vGPU {program.vgpu_id} is being taken away")
             made = self._write_down(program)
-            child = None
             try:
-                child = self._spawn(made, connection, device)
-                self._add(session.of_child(made, child))
+                with ExitStack() as copies:
+                    spec = self._prepare(made, connection, device, copies)
+                    handshake.send_welcome(connection, self._vgpus.shares([made.vgpu_id]), spec.ring_fd)
+                    # Our timeout made the connection non-blocking, and the worker shares that with us.
+                    connection.setblocking(True)
+                    child = self._start(made, spec)
             except BaseException:
-                if child:
-                    child.kill()
-                    child.wait()
                 self._cross_out(made)
                 raise
         LOG.info("session %s of vGPU %s: worker %d", made.id, made.vgpu_id, child.pid)
@@ -178,6 +194,7 @@ class Sessions:
     def _records(self) -> Iterator[SessionRecord]:
         yield from (one.record for one in self._live.values())
         yield from self._unborn.values()
+        yield from self._ended.values()
 
     def _write_down(self, program: Program) -> SessionRecord:
         """Choose a slot and write the session's record."""
@@ -185,47 +202,65 @@ class Sessions:
         slot = next((slot for slot in range(SLOTS) if slot not in taken), None)
         if slot is None:
             raise errors.Unavailable(f"vGPU {program.vgpu_id} has {SLOTS} sessions; allowed: {SLOTS}")
-        made = SessionRecord(
-            id=str(uuid.uuid4()),
-            attachment_id=program.attachment_id,
-            vgpu_id=program.vgpu_id,
-            slot=slot,
-            busy_before_ns=self._vgpus.ledger(program.vgpu_id).usage(slot).busy_ns,
-            program_pid=program.pid,
-            started_at=timeutils.utcnow(),
-        )
-        record.write(self._path(made), made)
+        with _needed("the session's record"):
+            made = SessionRecord(
+                id=str(uuid.uuid4()),
+                attachment_id=program.attachment_id,
+                vgpu_id=program.vgpu_id,
+                slot=slot,
+                busy_before_ns=self._vgpus.ledger(program.vgpu_id).usage(slot).busy_ns,
+                program_pid=program.pid,
+                started_at=timeutils.utcnow(),
+            )
+            record.write(self._path(made), made)
         return made
 
-    def _spawn(
-        self, made: SessionRecord, connection: socket.socket, device: DeviceHandle
-    ) -> "subprocess.Popen[bytes]":
-        """Welcome the runtime with a new ring and start the worker on it."""
-        with ExitStack() as stack:
+    def _prepare(
+        self, made: SessionRecord, connection: socket.socket, device: DeviceHandle, copies: ExitStack
+    ) -> worker.WorkerSpec:
+        """Return what a worker starts with; ``copies`` closes our copies of its descriptors."""
+        with _needed("the session's memory"):
             ring_fd = handshake.make_ring(self._options.ring_mib)
-            stack.callback(os.close, ring_fd)
+            copies.callback(os.close, ring_fd)
             ledger_fd = self._vgpus.ledger(made.vgpu_id).open()
-            stack.callback(os.close, ledger_fd)
-            spec = worker.WorkerSpec(
-                session_id=made.id,
-                library=device.library,
-                ordinal=device.ordinal,
-                environment=device.environment,
-                ledger_fd=ledger_fd,
-                slot=made.slot,
-                connection_fd=connection.fileno(),
-                ring_fd=ring_fd,
-                user=self._options.worker_user,
-            )
-            handshake.send_welcome(connection, self._vgpus.shares([made.vgpu_id]), ring_fd)
-            # Our timeout made the connection non-blocking, and the worker shares that with us.
-            connection.setblocking(True)
-            return worker.spawn(spec)
+            copies.callback(os.close, ledger_fd)
+        return worker.WorkerSpec(
+            session_id=made.id,
+            library=device.library,
+            ordinal=device.ordinal,
+            environment=device.environment,
+            ledger_fd=ledger_fd,
+            slot=made.slot,
+            connection_fd=connection.fileno(),
+            ring_fd=ring_fd,
+            user=self._options.worker_user,
+        )
+
+    def _start(self, made: SessionRecord, spec: worker.WorkerSpec) -> "subprocess.Popen[bytes]":
+        try:
+            child = worker.spawn(spec)
+        except (OSError, LookupError) as exc:
+            raise NotStarted(f"the worker can't be started: {exc}") from exc
+        try:
+            self._add(session.of_child(made, child))
+        except OSError as exc:
+            child.kill()
+            child.wait()
+            raise NotStarted(f"the worker can't be watched: {exc}") from exc
+        return child
 
     def _add(self, one: Session) -> None:
-        record.write(self._path(one.record), one.record)
+        """Watch the session's worker. Raises OSError, and lets go of it, when that is not possible."""
+        try:
+            self._epoll.register(one.pidfd, select.EPOLLIN)
+        except OSError:
+            os.close(one.pidfd)
+            raise
         self._live[one.record.id] = one
-        self._epoll.register(one.pidfd, select.EPOLLIN)
+        try:
+            record.write(self._path(one.record), one.record)
+        except OSError as exc:  # the record without a pid is there, and tells a restarted agent enough
+            LOG.error("session %s: its worker can't be written down: %s", one.record.id, exc)
 
     def _wait_for(self, ending: list[Session]) -> int:
         """Wait for killed workers and cross their sessions out; return how many are left."""
@@ -253,7 +288,16 @@ class Sessions:
             self._vgpus.ledger(ended.vgpu_id).clear(ended.slot)
         except (errors.Invalid, OSError) as exc:
             LOG.debug("slot %d of vGPU %s: %s", ended.slot, ended.vgpu_id, exc)
-        self._path(ended).unlink(missing_ok=True)
+        self._unlink(ended)
+
+    def _unlink(self, ended: SessionRecord) -> None:
+        """Delete the record, now or at a later look; until then its slot stays taken."""
+        try:
+            self._path(ended).unlink(missing_ok=True)
+            self._ended.pop(ended.id, None)
+        except OSError as exc:
+            LOG.error("session %s: its record can't be deleted yet: %s", ended.id, exc)
+            self._ended[ended.id] = ended
 
     def _path(self, one: SessionRecord) -> Path:
         return self._folders.sessions / one.id
@@ -266,7 +310,20 @@ class Sessions:
             with self._lock:
                 ended = [key for key, one in self._live.items() if one.pidfd in ready]
             for session_id in ended:
-                self._finish(session_id)
+                try:
+                    self._finish(session_id)
+                except Exception:
+                    LOG.exception("session %s did not end in order", session_id)
+
+
+@contextmanager
+def _needed(what: str) -> Iterator[None]:
+    """Turn this host's own trouble into Unavailable: it is not the program that hung up."""
+    try:
+        yield
+    except OSError as exc:
+        LOG.error("no session can be opened: %s: %s", what, exc)
+        raise errors.Unavailable(f"{what} can't be made: {exc}") from exc
 
 
 def check_user(name: str | None) -> None:

@@ -7,7 +7,7 @@ from gpupool.agent import record
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.dataplane.handshake import VgpuShare
-from gpupool.dataplane.ledger import Ledger, Limits
+from gpupool.dataplane.ledger import TOO_MANY_FILES, Ledger, Limits
 from gpupool.drivers.base import DeviceHandle
 from gpupool.model import errors
 from gpupool.model.report import VgpuReport, VgpuSpec
@@ -20,13 +20,14 @@ class Vgpus:
 
     def __init__(self, folders: Folders, inventory: Inventory) -> None:
         self._folders = folders
+        self._listing = record.Listing(folders.ledgers)
         self._inventory = inventory
         self._specs: dict[str, VgpuSpec] = {}
         self._errors: dict[str, str] = {}
 
     def ids(self) -> list[str]:
         """Return the vGPUs that exist, wanted or not."""
-        return record.names(self._folders.ledgers)
+        return self._listing.names()
 
     def ledger(self, vgpu_id: str) -> Ledger:
         """Return the vGPU's ledger, whether it exists or not."""
@@ -52,9 +53,14 @@ class Vgpus:
                 self._inventory.open(spec.device_key)
             self.ledger(spec.id).create(Limits(compute=spec.compute, memory_mib=spec.memory_mib))
         except (errors.GpupoolError, OSError) as exc:
-            self._errors[spec.id] = str(exc)
             LOG.error("vGPU %s can't be made: %s", spec.id, exc)
+            if not self._stays(spec.id, exc):
+                self._errors[spec.id] = str(exc)
         return before != (spec, self._errors.get(spec.id))
+
+    def _stays(self, vgpu_id: str, exc: Exception) -> bool:
+        """Tell whether a vGPU is sound although it could not be looked at just now."""
+        return isinstance(exc, OSError) and exc.errno in TOO_MANY_FILES and vgpu_id in self.ids()
 
     def remove(self, vgpu_id: str) -> None:
         """Remove the vGPU; its sessions must have ended."""

@@ -139,6 +139,11 @@ def send_refusal(connection: socket.socket, error: Error, message: str) -> None:
     connection.send(Welcome(error=error, message=message).pack())
 
 
+def send_failure(connection: socket.socket, error: Error, message: str) -> None:
+    """Say, in place of a worker that could not start after the welcome, why there is none."""
+    connection.send(READY.pack(MAGIC, VERSION, error, 0, message.encode()[: TEXT - 1]))
+
+
 def make_ring(size_mib: int) -> int:
     """Return the descriptor of a new ring of ``size_mib`` MiB: shared memory that nobody can resize."""
     fd = os.memfd_create("gpupool-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

@@ -4,6 +4,7 @@ Workers that may have been taken over by their client write to it. So nothing he
 (a file cut short would kill the agent), waits for a lock, or believes a number without bounds.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ SLOTS = 64
 MIB = 1 << 20
 # A vGPU that was busy for 30 years without a pause; a database's BIGINT holds it.
 BUSY_MAX = 10**18
+
+# Errors of opening that say nothing about the file.
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
 # magic, version, slots, lost, memory_limit, compute, reserved, open_at_ns
 HEADER = struct.Struct("<IIIIQIIQ24x")
@@ -69,12 +73,14 @@ class Ledger:
         partial.replace(self.path)
 
     def sound(self) -> bool:
-        """Tell whether the file is there and a ledger."""
+        """Tell whether the file is there and a ledger, as far as it can be looked at."""
         try:
             with self._file():
                 return True
-        except (errors.Invalid, OSError):
+        except errors.Invalid:
             return False
+        except OSError as exc:
+            return exc.errno in TOO_MANY_FILES
 
     def remove(self) -> None:
         """Delete the file, if it is there."""

@@ -5,7 +5,8 @@
  *   runtime -> agent    struct hello
  *   agent   -> runtime  struct welcome, then device_count times struct welcome_device (kind list) or,
  *                       kind open, the ring's memfd as SCM_RIGHTS
- *   worker  -> runtime  struct ready, on the same connection (kind open)
+ *   worker  -> runtime  struct ready, on the same connection (kind open); with an error it may be the
+ *                       agent's, which could not start a worker
  */
 #ifndef GPUPOOL_WIRE_HANDSHAKE_H
 #define GPUPOOL_WIRE_HANDSHAKE_H
