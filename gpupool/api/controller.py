@@ -1,6 +1,7 @@
 """What every noun's controller shares: its addresses, and who may call."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -121,6 +122,18 @@ def choose(request: Request, handlers: Mapping[str, Handler]) -> Handler:
             405, f"method is {request.method}; allowed: {names}", {"Allow": names}
         )
     return handlers[method]
+
+
+@contextmanager
+def made_as(noun: str, item_id: str) -> Iterator[None]:
+    """Have an Unavailable name the item: it may be made all the same by a conductor that is slow."""
+    try:
+        yield
+    except errors.Unavailable as exc:
+        raise errors.Unavailable(
+            f"{exc.message}; the {noun} may be made all the same: "
+            f"look for {item_id}, or repeat the request with this id"
+        ) from exc
 
 
 def prefix(services: Services, request: Request) -> str:

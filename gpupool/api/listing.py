@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from gpupool.api.controller import Services, prefix
 from gpupool.api.request import Request
 from gpupool.api.schema import Schema
+from gpupool.db import hosts
 from gpupool.model import errors
 
 Query = dict[str, Any]
@@ -70,7 +71,7 @@ class Listing:
         caller = self.request.caller.project_id
         everything = self.filters.pop("all_projects", False)
         self.services.authorize(self.request, f"{nouns}:get")
-        if everything or self.filters.get("project_id", [caller]) != [caller]:
+        if everything or set(self.filters.get("project_id", ())) - {caller}:
             self.services.authorize(self.request, f"{nouns}:get_all")
         elif not everything:
             self.filters["project_id"] = [caller]
@@ -80,6 +81,15 @@ class Listing:
         if key in self.filters:
             ids = [found(session, key, name, find).id for name in self.filters.pop(key)]
             self.narrow(f"{key}_id", ids)
+
+    def resolve_host(self, session: Session) -> None:
+        """As ``resolve`` the filter ``host``; who may not see hosts is not told which there are."""
+        if "host" not in self.filters or self.services.may(self.request, "hosts:get"):
+            self.resolve(session, "host", hosts.find)
+        else:
+            names = self.filters.pop("host")
+            known = [hosts.list_(session, {key: names}) for key in ("id", "name")]
+            self.narrow("host_id", [host.id for some in known for host in some])
 
     def narrow(self, key: str, ids: Sequence[str]) -> None:
         """Let the filter ``key`` pass ``ids`` only, and of those only what it passes already."""

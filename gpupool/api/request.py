@@ -1,6 +1,7 @@
 """The request as controllers see it: the caller, and body and query once they are checked."""
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -42,6 +43,11 @@ class Request(pecan.Request):
         schemas.check(value, schema, "body")
         checked: dict[str, Any] = value
         return checked
+
+    def checked_new(self, schema: Schema) -> tuple[str, dict[str, Any]]:
+        """Return as ``checked_body`` the id that the body gives, or a new one, and the rest of it."""
+        body = self.checked_body(schema)
+        return str(uuid.UUID(body.pop("id"))) if "id" in body else str(uuid.uuid4()), body
 
     def checked_query(self, schema: Schema) -> dict[str, Any]:
         """Return the query string as the types that ``schema`` names, or raise Invalid."""

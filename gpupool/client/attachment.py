@@ -1,7 +1,6 @@
 """``openstack gpu attachment ...``."""
 
 import argparse
-import time
 from typing import Any
 
 from osc_lib.command import command
@@ -91,9 +90,9 @@ class CreateAttachment(base.GpuCommand, command.ShowOne):
         """Create it, wait if asked, and show it."""
         body = {"claim_id": find.claim(self.client, parsed_args.claim), "kind": parsed_args.kind}
         body |= arguments.given(parsed_args, "host")
-        attachment = self.client.create("attachments", body)
+        attachment = self.client.create_once("attachments", body)
         if parsed_args.wait:
-            attachment = wait.for_attachment(self.client, attachment, parsed_args.timeout, time.sleep)
+            attachment = wait.for_attachment(self.client, attachment, parsed_args.timeout)
         return columns.details(attachment)
 
 

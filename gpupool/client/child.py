@@ -1,13 +1,13 @@
 """A child process that gets the signals sent to this one.
 
-Signals stay blocked from before the attachment is made until after it is deleted, and are taken by
-``sigtimedwait``: none can come between making it and knowing its id.
+While no program runs a signal raises Interrupted, also out of a request that hangs. While one runs,
+signals are blocked and taken by ``sigwaitinfo``.
 """
 
 import os
 import signal
 from collections.abc import Mapping
-from types import TracebackType
+from types import FrameType, TracebackType
 
 # Sent to us, meant for the program.
 FORWARDED = frozenset(
@@ -27,8 +27,8 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
 
-class Interrupted(Exception):
-    """A signal came while no program runs."""
+class Interrupted(BaseException):
+    """A signal came while no program runs. As KeyboardInterrupt, it is no error to be caught as one."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -36,13 +36,14 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """A context in which signals are taken one by one. Made in a process of one thread."""
+    """A context in which a signal raises Interrupted. Made in a process of one thread."""
 
     def __enter__(self) -> "Signals":
         # Under nohup, say, a hang-up is ignored, and stays so.
-        self._forwarded = {one for one in FORWARDED if signal.getsignal(one) is not signal.SIG_IGN}
-        self._waited = self._forwarded | {signal.SIGCHLD}
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._waited)
+        forwarded = {one for one in FORWARDED if signal.getsignal(one) is not signal.SIG_IGN}
+        self._waited = forwarded | {signal.SIGCHLD}
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._handlers = {one: signal.signal(one, _interrupt) for one in forwarded}
         return self
 
     def __exit__(
@@ -51,19 +52,21 @@ class Signals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Those that came too late for the program are answered by the exit code already.
-        while signal.sigtimedwait(self._waited, 0):
-            pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
-
-    def pause(self, seconds: float) -> None:
-        """Wait; raise Interrupted when a signal comes."""
-        taken = signal.sigtimedwait(self._forwarded, seconds)
-        if taken is not None:
-            raise Interrupted(taken.si_signo)
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
 
     def run(self, command: list[str], environment: Mapping[str, str]) -> int:
         """Run a program to its end; return its exit code, or 128 + the signal that ended it."""
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._waited)
+            return self._run(command, environment)
+        finally:
+            # Those that came too late for the program are answered by the exit code already.
+            while signal.sigtimedwait(self._waited, 0):
+                pass
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def _run(self, command: list[str], environment: Mapping[str, str]) -> int:
         try:
             pid = os.posix_spawnp(
                 command[0],
@@ -88,6 +91,10 @@ class Signals:
             taken = signal.sigwaitinfo(self._waited)
             if taken.si_signo != signal.SIGCHLD and taken.si_code != _SI_KERNEL:
                 os.kill(pid, taken.si_signo)
+
+
+def _interrupt(signum: int, _frame: FrameType | None) -> None:
+    raise Interrupted(signum)
 
 
 def _refused(why: str, code: int) -> int:

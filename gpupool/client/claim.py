@@ -114,7 +114,7 @@ class CreateClaim(base.GpuCommand, command.ShowOne):
         )
         if parsed_args.device:
             body["devices"] = [find.device(self.client, text) for text in parsed_args.device]
-        claim = self.client.create("claims", body)
+        claim = self.client.create_once("claims", body)
         if parsed_args.wait:
             claim = wait.for_claim(self.client, claim, "bound", BINDING, parsed_args.timeout)
         return columns.details(claim)
@@ -131,17 +131,23 @@ class SetClaim(base.GpuCommand):
         parser.add_argument(
             "--priority", metavar="<number>", type=int, help="0 to 100, higher is served first"
         )
-        parser.add_argument(
+        lease = parser.add_mutually_exclusive_group()
+        lease.add_argument(
             "--lease-end",
             metavar="<time>",
             type=arguments.time,
             help="When it ends by itself (ISO 8601, UTC)",
         )
+        lease.add_argument(
+            "--no-lease-end", action="store_true", default=None, help="Let it not end by itself"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Change what was given."""
-        changes = arguments.changes(parsed_args, "name", "priority", "lease_end")
+        changes = arguments.changes(parsed_args, "name", "priority", "lease_end", "no_lease_end")
+        if changes.pop("no_lease_end", False):
+            changes["lease_end"] = None
         self.client.update("claims", find.claim(self.client, parsed_args.claim), changes)
 
 

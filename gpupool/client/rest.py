@@ -1,5 +1,6 @@
 """A thin client of gpupool's REST API. It needs keystoneauth1 and no package of the servers."""
 
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -10,6 +11,8 @@ from keystoneauth1 import exceptions as ksa_errors
 
 SERVICE_TYPE = "gpu-pool"
 MICROVERSION = "1.0"
+# Seconds to connect, and then without a byte; the API itself waits half of it for its conductor.
+TIMEOUT = 60.0
 # One resource of the API, as its JSON object.
 Item = dict[str, Any]
 
@@ -34,6 +37,10 @@ class Conflict(ApiError):
     """The thing is in a state in which this can't be done."""
 
 
+class NoAnswer(ApiError):
+    """The API did not answer in time; it may do what it was asked all the same."""
+
+
 _BY_STATUS = {404: NotFound, 409: Conflict}
 
 
@@ -46,6 +53,8 @@ class Client:
 
     def __init__(self, adapter: ksa.Adapter) -> None:
         self._adapter = adapter
+        # The user's own, `api_timeout` of clouds.yaml, comes first.
+        self._timeout: float = adapter.session.timeout or TIMEOUT
         self._base = ""
 
     def list(
@@ -73,6 +82,14 @@ class Client:
         """Make an item of ``body``; return it."""
         return self._request("POST", f"/{collection}", json=body)
 
+    def create_once(self, collection: str, body: Mapping[str, Any]) -> Item:
+        """As ``create``, under an id of our own: where no answer comes in time, the error names it."""
+        ident = str(uuid.uuid4())
+        try:
+            return self.create(collection, {"id": ident, **body})
+        except NoAnswer as exc:
+            raise NoAnswer(f"{exc}; it may be made all the same, as {ident}") from exc
+
     def update(self, collection: str, ident: str, changes: Mapping[str, Any]) -> Item:
         """Change fields of an item; return it."""
         return self._request("PATCH", _path(collection, ident), json=changes)
@@ -85,10 +102,9 @@ class Client:
         """Do ``name`` to an item; return the item."""
         return self._request("POST", f"{_path(collection, ident)}/action", json={name: arguments})
 
-    def usage(self, filters: Mapping[str, Any] | None = None) -> Item:
+    def usage(self) -> Item:
         """Return ``{"pools": [...], "projects": [...]}``."""
-        query = {key: value for key, value in (filters or {}).items() if value is not None}
-        return self._request("GET", "/usage", params=query)
+        return self._request("GET", "/usage")
 
     def _request(self, method: str, path: str, **arguments: Any) -> Item:
         try:
@@ -97,8 +113,11 @@ class Client:
                 method,
                 raise_exc=False,
                 headers={"Accept": "application/json"},
+                timeout=self._timeout,
                 **arguments,
             )
+        except ksa_errors.ConnectTimeout as exc:
+            raise NoAnswer(f"the API at {self._base} gave no answer in {self._timeout:g} s") from exc
         except ksa_errors.ConnectFailure as exc:
             raise ApiError(
                 f"nothing answers at {self._base}; is the API up, the endpoint right?"

@@ -3,12 +3,13 @@
 import argparse
 import os
 import shlex
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from osc_lib.exceptions import CommandError
 
-from gpupool.client import base, child, find, wait
+from gpupool.client import arguments, base, child, find, wait
 from gpupool.client.rest import ApiError, Item, NotFound
 
 # Variables that hold a search path: what the attachment needs goes in front of what is there.
@@ -47,38 +48,39 @@ class RunProgram(base.GpuCommand):
         """Attach, run, take the attachment away; return the program's exit code."""
         if bool(parsed_args.program) == parsed_args.print_environment:
             raise CommandError("give either a program, after two dashes (--), or --print-environment")
-        claim_id = find.claim(self.client, parsed_args.claim)
-        with child.Signals() as signals:
-            attachment = self._attach(claim_id, parsed_args.host)
-            keep = False
-            try:
-                ready = wait.for_attachment(self.client, attachment, wait.READY_TIMEOUT, signals.pause)
-                environment = program_environment(ready, os.environ)
-                if parsed_args.print_environment:
-                    print(exports(ready), end="")
-                    keep = True
-                    return 0
-                return signals.run([parsed_args.program, *parsed_args.arguments], environment)
-            except child.Interrupted as exc:
-                return 128 + exc.signum
-            finally:
-                if not keep:
-                    self._detach(attachment["id"])
+        try:
+            with child.Signals() as signals:
+                return self._run(parsed_args, signals)
+        except child.Interrupted as exc:
+            return 128 + exc.signum
 
-    def _attach(self, claim_id: str, host: str | None) -> Item:
-        body = {"claim_id": claim_id, "kind": "process"}
-        if host is not None:
-            body["host"] = host
-        return self.client.create("attachments", body)
+    def _run(self, parsed: argparse.Namespace, signals: child.Signals) -> int:
+        body = {"claim_id": find.claim(self.client, parsed.claim), "kind": "process"}
+        body |= arguments.given(parsed, "host")
+        # Of our own choice: whatever comes between, we know what to delete.
+        attachment_id = str(uuid.uuid4())
+        keep = False
+        try:
+            attachment = self.client.create("attachments", {"id": attachment_id, **body})
+            ready = wait.for_attachment(self.client, attachment, wait.READY_TIMEOUT)
+            environment = program_environment(ready, os.environ)
+            if parsed.print_environment:
+                print(exports(ready), end="")
+                keep = True
+                return 0
+            return signals.run([parsed.program, *parsed.arguments], environment)
+        finally:
+            if not keep:
+                self._detach(attachment_id)
 
     def _detach(self, attachment_id: str) -> None:
-        """Delete the attachment; it may have gone with its claim."""
+        """Delete the attachment; it may have gone with its claim, or never have been made."""
         try:
             self.client.delete("attachments", attachment_id)
         except NotFound:
             return
-        except ApiError as exc:
-            self.log.error("attachment %s is left, delete it by hand: %s", attachment_id, exc)
+        except (ApiError, child.Interrupted) as exc:
+            self.log.error("attachment %s may be left, delete it by hand: %s", attachment_id, exc)
 
 
 def program_environment(attachment: Item, own: Mapping[str, str]) -> dict[str, str]:

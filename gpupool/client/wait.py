@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TextIO
 
 from osc_lib.exceptions import CommandError
@@ -70,10 +70,8 @@ def for_claim(
             claim = client.get("claims", claim["id"])
 
 
-def for_attachment(
-    client: Client, attachment: Item, timeout: float, pause: Callable[[float], object] = time.sleep
-) -> Item:
-    """Return the attachment once it is ready; ``pause`` is called with seconds between two looks.
+def for_attachment(client: Client, attachment: Item, timeout: float) -> Item:
+    """Return the attachment once it is ready.
 
     Raises CommandError when its host refuses it or ``timeout`` seconds are over.
     """
@@ -83,7 +81,7 @@ def for_attachment(
             raise CommandError(
                 f"attachment {attachment['id']} is not ready after {timeout:g} s; is its host up?"
             )
-        pause(FIRST_PAUSE)
+        time.sleep(FIRST_PAUSE)
         attachment = client.get("attachments", attachment["id"])
     if attachment["state"] != "ready":
         reason = attachment.get("state_reason") or "no reason given"

@@ -1,15 +1,14 @@
 """``/v1/attachments``."""
 
-import uuid
 from collections.abc import Sequence
 
 from gpupool.api import views
-from gpupool.api.controller import Answer, Controller, Json
+from gpupool.api.controller import Answer, Controller, Json, made_as
 from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import attachment as schemas
-from gpupool.db import attachments, claims, hosts
-from gpupool.model import wire
+from gpupool.db import attachments, claims
+from gpupool.model import errors, wire
 from gpupool.model.attachment import Attachment, AttachmentRequest
 
 # What lets a program use the vGPUs; the environment holds the ticket too.
@@ -24,7 +23,7 @@ class Attachments(Controller):
         listing = Listing.of(self.services, request, schemas.LIST)
         listing.own("attachments")
         with self.services.database.reader() as session:
-            listing.resolve(session, "host", hosts.find)
+            listing.resolve_host(session)
             page, more = listing.read(session, attachments.list_)
         return listing.body("attachments", self._views(request, page), more)
 
@@ -34,13 +33,17 @@ class Attachments(Controller):
         return self._views(request, [found])[0]
 
     def post(self, request: Request) -> Answer:
-        """Attach a claim; the attachment is pending when this answers."""
-        wanted = wire.load(AttachmentRequest, request.checked_body(schemas.CREATE))
+        """Attach a claim, pending when this answers; with the id of one of its own, show that."""
+        attachment_id, body = request.checked_new(schemas.CREATE)
+        wanted = wire.load(AttachmentRequest, body)
         with self.services.database.reader() as session:
             claim = claims.get(session, wanted.claim_id)
         self.services.authorize_owned(request, "attachments:create", "claim", claim)
-        made = self.services.conductor.create_attachment(request.caller, str(uuid.uuid4()), wanted)
-        return Answer(201, self._views(request, [made])[0])
+        with made_as("attachment", attachment_id):
+            made = self.services.conductor.create_attachment(request.caller, attachment_id, wanted)
+            if made.claim_id != claim.id:
+                raise errors.Conflict(f"attachment id {attachment_id} is taken")
+            return Answer(201, self._views(request, [made])[0])
 
     def delete(self, request: Request, attachment_id: str) -> Answer:
         """Take an attachment away."""

@@ -1,15 +1,15 @@
 """``/v1/claims``."""
 
-import uuid
+from datetime import datetime
 from typing import Any
 
 from gpupool.api import views
-from gpupool.api.controller import Answer, Controller, Json
+from gpupool.api.controller import Answer, Controller, Json, made_as
 from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import claim as schemas
 from gpupool.db import claims, pools
-from gpupool.model import wire
+from gpupool.model import errors, wire
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
 
 
@@ -30,11 +30,13 @@ class Claims(Controller):
         return self._view(self._find(request, "claims:get", claim_id))
 
     def post(self, request: Request) -> Answer:
-        """Create a claim; it is queued when this answers."""
+        """Create a claim, queued when this answers; with the id of one of the project, show that."""
         self.services.authorize(request, "claims:create")
-        wanted = wire.load(ClaimRequest, _with_time(request.checked_body(schemas.CREATE)))
-        claim = self.services.conductor.create_claim(request.caller, str(uuid.uuid4()), wanted)
-        return Answer(201, self._view(claim))
+        claim_id, body = request.checked_new(schemas.CREATE)
+        wanted = wire.load(ClaimRequest, _with_time(body))
+        with made_as("claim", claim_id):
+            claim = self.services.conductor.create_claim(request.caller, claim_id, wanted)
+            return Answer(201, self._view(claim))
 
     def patch(self, request: Request, claim_id: str) -> Json:
         """Change a claim's name, priority or lease."""
@@ -51,6 +53,7 @@ class Claims(Controller):
         if "release" in body:
             return self._release(request, claim_id)
         claim = self._find(request, "claims:update", claim_id)
+        _check_later(claim, views.time(body["extend"]["lease_end"]))
         return self._change(request, claim, body["extend"])
 
     def _release(self, request: Request, claim_id: str) -> Answer:
@@ -58,7 +61,8 @@ class Claims(Controller):
         return Answer(202, self._view(self.services.conductor.release_claim(request.caller, claim.id)))
 
     def _change(self, request: Request, claim: Claim, body: dict[str, Any]) -> Json:
-        change = wire.load(ClaimChange, _with_time(body))
+        remove = "lease_end" in body and body["lease_end"] is None
+        change = wire.load(ClaimChange, {**_with_time(body), "remove_lease": remove})
         return self._view(self.services.conductor.update_claim(request.caller, claim.id, change))
 
     def _find(self, request: Request, rule: str, claim_id: str) -> Claim:
@@ -74,6 +78,16 @@ class Claims(Controller):
 
 def _with_time(body: dict[str, Any]) -> dict[str, Any]:
     """Return ``body`` with its time as messages carry times."""
-    if "lease_end" not in body:
+    if body.get("lease_end") is None:
         return body
     return {**body, "lease_end": views.time(body["lease_end"]).isoformat()}
+
+
+def _check_later(claim: Claim, lease_end: datetime) -> None:
+    """Raise Invalid unless ``lease_end`` extends the claim's lease."""
+    if claim.lease_end is None:
+        raise errors.Invalid(f"claim {claim.id} has no lease end to extend; PATCH can set one")
+    if lease_end < claim.lease_end:
+        raise errors.Invalid(
+            f"extend.lease_end is {lease_end}; allowed: from {claim.lease_end}, its end now"
+        )

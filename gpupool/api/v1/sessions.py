@@ -5,7 +5,7 @@ from gpupool.api.controller import Controller, Json
 from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import session as schemas
-from gpupool.db import attachments, hosts, sessions
+from gpupool.db import attachments, sessions
 
 
 class Sessions(Controller):
@@ -20,6 +20,6 @@ class Sessions(Controller):
             if owner is not None:
                 owned = attachments.list_(session, {"project_id": owner})
                 listing.narrow("attachment_id", [attachment.id for attachment in owned])
-            listing.resolve(session, "host", hosts.find)
+            listing.resolve_host(session)
             page, more = listing.read(session, sessions.list_)
             return listing.body("sessions", views.with_host(session, page), more)

@@ -5,7 +5,7 @@ from gpupool.api.controller import Controller, Json
 from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import vgpu as schemas
-from gpupool.db import hosts, vgpus
+from gpupool.db import vgpus
 
 
 class Vgpus(Controller):
@@ -16,7 +16,7 @@ class Vgpus(Controller):
         listing = Listing.of(self.services, request, schemas.LIST)
         listing.own("vgpus")
         with self.services.database.reader() as session:
-            listing.resolve(session, "host", hosts.find)
+            listing.resolve_host(session)
             page, more = listing.read(session, vgpus.list_)
             return listing.body("vgpus", views.with_host(session, page), more)
 

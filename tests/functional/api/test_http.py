@@ -175,3 +175,37 @@ def test_a_conductor_that_does_not_answer(shared, monkeypatch):
     got = answer(shared.app, "/v1/pools/default", "DELETE")
     assert got["status"] == 503
     assert json.loads(got["body"])["errors"][0]["detail"] == "no conductor answered in time; try again"
+
+
+@pytest.mark.parametrize(
+    ("noun", "call"), [("claim", "create_claim"), ("attachment", "create_attachment")]
+)
+def test_what_a_slow_conductor_may_have_made_is_named(shared, monkeypatch, noun, call):
+    """It makes it, and its answer comes too late."""
+    made = []
+    create = getattr(shared.conductor, call)
+
+    def late(ctxt, item_id, wanted):
+        made.append(create(ctxt, item_id, wanted).id)
+        raise errors.Unavailable("no conductor answered in time; try again")
+
+    with serving(shared.app) as port:
+        client = adapter.Adapter(
+            session.Session(), endpoint_override=f"http://127.0.0.1:{port}/v1", raise_exc=False
+        )
+        body = {"compute": 1, "memory_mib": 1}
+        if noun == "attachment":
+            claim = client.post("/claims", json=body).json()
+            while claim["state"] != "bound":
+                claim = client.get(f"/claims/{claim['id']}").json()
+            body = {"claim_id": claim["id"], "kind": "process"}
+        with monkeypatch.context() as slow:
+            slow.setattr(shared.conductor, call, late)
+            answer = client.post(f"/{noun}s", json=body)
+        assert answer.status_code == 503
+        assert answer.json()["errors"][0]["detail"] == (
+            f"no conductor answered in time; try again; the {noun} may be made all the same: "
+            f"look for {made[0]}, or repeat the request with this id"
+        )
+        again = client.post(f"/{noun}s", json={**body, "id": made[0].upper()})
+        assert (again.status_code, again.json()["id"]) == (201, made[0])

@@ -120,7 +120,7 @@ def test_times(value):
 )
 def test_times_that_cannot_be(value):
     shown = f"'{value}'" if isinstance(value, str) else json.dumps(value)
-    assert refusal({"lease_end": value}, claim.UPDATE).startswith(
+    assert refusal({"lease_end": value}, claim.CREATE).startswith(
         f"lease_end is {shown}; allowed: a time"
     )
 

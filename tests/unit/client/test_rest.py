@@ -16,6 +16,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         self.server.heard.append((self.command, self.path, dict(self.headers)))
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if (self.command, self.path) not in self.server.answers:
+            # Never, or rather: after whoever asks has gone.
+            self.server.silent.wait()
+            return
         status, headers, body = self.server.answers[self.command, self.path]
         self.send_response(status)
         for name, value in headers.items():
@@ -24,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_DELETE = answer  # noqa: N815 - http.server's names
+    do_GET = do_DELETE = do_POST = answer  # noqa: N815 - http.server's names
 
     def log_message(self, *_arguments: object) -> None:
         pass
@@ -33,17 +38,18 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        http.answers, http.heard = {}, []
+        http.answers, http.heard, http.silent = {}, [], threading.Event()
         threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
         yield http
+        http.silent.set()
         http.shutdown()
 
 
-def client(http: ThreadingHTTPServer, path: str = "") -> rest.Client:
+def client(http: ThreadingHTTPServer, path: str = "", timeout: float | None = None) -> rest.Client:
     endpoint = f"http://127.0.0.1:{http.server_port}{path}"
     return rest.Client(
         adapter.Adapter(
-            session.Session(auth=noauth.NoAuth(endpoint=endpoint)),
+            session.Session(auth=noauth.NoAuth(endpoint=endpoint), timeout=timeout),
             service_type=rest.SERVICE_TYPE,
             default_microversion=rest.MICROVERSION,
         )
@@ -133,6 +139,15 @@ def test_nobody_answers(server) -> None:
         rest.ApiError, match=r"nothing answers at http://127\.0\.0\.1:\d+/v1; is the API up"
     ):
         gone.get("pools", "x")
+
+
+def test_an_api_that_hangs_is_not_waited_for_for_ever(server) -> None:
+    hasty = client(server, timeout=0.1)
+    with pytest.raises(rest.NoAnswer, match=r"the API at http://\S+/v1 gave no answer in 0\.1 s$"):
+        hasty.get("pools", "x")
+    with pytest.raises(rest.NoAnswer, match=r"it may be made all the same, as [0-9a-f-]{36}$"):
+        hasty.create_once("claims", {})
+    assert client(server)._timeout == rest.TIMEOUT
 
 
 def test_no_endpoint_is_known() -> None:

@@ -18,6 +18,7 @@ LIST = common.listing(
 )
 CREATE = common.body(
     {
+        "id": common.ID,
         "claim_id": common.ID,
         "kind": common.one_of(AttachmentKind),
         "host": common.HOST_NAME_OR_ID,

@@ -35,6 +35,7 @@ LIST = common.listing(
 )
 CREATE = common.body(
     {
+        "id": common.ID,
         "name": common.TEXT,
         "pool": common.NAME_OR_ID,
         "profile": common.NAME_OR_ID,
@@ -55,7 +56,9 @@ CREATE = common.body(
         "lease_end": common.TIME,
     }
 )
-UPDATE = common.change({"name": common.TEXT, "priority": common.PRIORITY, "lease_end": common.TIME})
+UPDATE = common.change(
+    {"name": common.TEXT, "priority": common.PRIORITY, "lease_end": common.nullable(common.TIME)}
+)
 ACTION = common.action(
     {
         "release": common.EMPTY,

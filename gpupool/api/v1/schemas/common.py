@@ -66,6 +66,15 @@ def one_of(values: type[StrEnum]) -> Schema:
 TIER = one_of(Tier)
 
 
+def nullable(schema: Schema) -> Schema:
+    """Return the schema of null, or of what ``schema`` takes."""
+    return {
+        **schema,
+        "type": [schema["type"], "null"],
+        "description": f"{schema['description']}, or null",
+    }
+
+
 def body(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
     """Return the schema of an object with these properties and no others."""
     return {
