@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 
 from oslo_utils import timeutils
 
+from gpupool.conductor import health
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
+from gpupool.db import attachments, devices, hosts, pools, vgpus
 from gpupool.model import errors
-from gpupool.model.claim import ClaimHealth
 from gpupool.model.device import Device
 from gpupool.model.host import Host
 from gpupool.model.states import HostState
@@ -27,7 +28,8 @@ def mark_silent(parts: Parts, listening_since: datetime) -> None:
     with parts.database.reader() as session:
         silent = hosts.silent(session, since)
     for host in silent:
-        parts.commit(_mark_down, host.id, since)
+        with isolated(f"host {host.name} is not marked down now"):
+            parts.commit(_mark_down, host.id, since)
 
 
 def _mark_down(transaction: Transaction, host_id: str, since: datetime) -> None:
@@ -37,15 +39,7 @@ def _mark_down(transaction: Transaction, host_id: str, since: datetime) -> None:
     if host.last_seen_at is None or host.last_seen_at < since:
         LOG.warning("host %s is down: no report since %s", host.name, host.last_seen_at)
         hosts.update(session, host_id, state=HostState.DOWN)
-        set_health(transaction, host_id, ClaimHealth.HOST_DOWN)
-
-
-def set_health(transaction: Transaction, host_id: str, health: ClaimHealth) -> None:
-    """Show on every claim with vGPUs on a host whether it reports."""
-    held = vgpus.list_(transaction.session, {"host_id": host_id})
-    for claim in claims.list_(transaction.session, {"id": {vgpu.claim_id for vgpu in held}}):
-        if claim.health != health:
-            claims.update(transaction.session, claim.id, health=health)
+        health.write(transaction, host_id)
 
 
 def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:

@@ -6,18 +6,15 @@ newer one said of vGPUs and attachments: each carries the generation it was made
 
 import logging
 import uuid
-from collections import Counter
 
 from oslo_utils import timeutils
 
-from gpupool.conductor import binding, requests
+from gpupool.conductor import binding, health, report_checks, requests
 from gpupool.conductor.desired import desired_state
-from gpupool.conductor.hosts import set_health
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import attachments, devices, hosts, sessions, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
-from gpupool.model.claim import ClaimHealth
 from gpupool.model.device import Device, device_id
 from gpupool.model.host import Host
 from gpupool.model.report import AttachmentReport, DesiredState, DeviceReport, HostReport, VgpuReport
@@ -30,7 +27,7 @@ LOG = logging.getLogger(__name__)
 
 def take(parts: Parts, report: HostReport) -> DesiredState:
     """Write what ``report`` says and return what its host should have."""
-    _check(report)
+    report_checks.check(report)
     host, owned, gone = parts.commit(_write, report, parts.conf.conductor.binding_attempts)
     parts.inventory.heard(host, report.hypervisor_hostname or host.name)
     if gone or parts.inventory.differs(host, owned):
@@ -40,17 +37,6 @@ def take(parts: Parts, report: HostReport) -> DesiredState:
         return desired_state(session, hosts.get(session, host.id))
 
 
-def _check(report: HostReport) -> None:
-    if not report.host.strip():
-        raise errors.Invalid("host is empty; allowed: the name of the reporting host")
-    twice = [key for key, times in Counter(each.key for each in report.devices).items() if times > 1]
-    if twice:
-        raise errors.Invalid(f"host {report.host} reports twice: device {', '.join(twice)}")
-    for device in report.devices:
-        if device.memory_mib < 0 or device.reserved_mib < 0:
-            raise errors.Invalid(f"device {device.key} reports less than 0 MiB; allowed: 0 or more")
-
-
 def _write(
     transaction: Transaction, report: HostReport, attempts: int
 ) -> tuple[Host, list[Device], list[Vgpu]]:
@@ -58,6 +44,8 @@ def _write(
     host = _write_host(transaction, report)
     _write_devices(transaction, host, report)
     held = vgpus.list_(transaction.session, {"host_id": host.id})
+    if held:
+        health.write(transaction, host.id)
     refused = _write_vgpus(transaction, report, held)
     for claim_id, error in refused.items():
         binding.refused(transaction, claim_id, host.name, error, attempts)
@@ -89,7 +77,6 @@ def _write_host(transaction: Transaction, report: HostReport) -> Host:
         changes["generation"] = report.generation
     if host.state == HostState.DOWN:
         LOG.info("host %s is up again", host.name)
-        set_health(transaction, host.id, ClaimHealth.OK)
         transaction.wake_queue()
     return hosts.update(session, host.id, **changes)
 
@@ -142,16 +129,27 @@ def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu])
     made = set()
     for vgpu in held:
         each = seen.get(vgpu.id)
-        if each is None or each.generation < vgpu.generation or vgpu.state == VgpuState.REMOVING:
-            continue
-        if each.error:
-            refused.setdefault(vgpu.claim_id, each.error)
-        else:
+        if error := _why_not(vgpu, each, report.generation):
+            refused.setdefault(vgpu.claim_id, error)
+        elif each is not None and _is_news(vgpu, each):
             _write_vgpu(transaction, vgpu, each)
             made.add(vgpu.claim_id)
     for claim_id in made - set(refused):
         binding.bind_if_active(transaction, claim_id)
     return refused
+
+
+def _is_news(vgpu: Vgpu, report: VgpuReport) -> bool:
+    return report.generation >= vgpu.generation and vgpu.state != VgpuState.REMOVING
+
+
+def _why_not(vgpu: Vgpu, report: VgpuReport | None, generation: int) -> str:
+    """Return why a host that converged to ``generation`` does not have a vGPU it should have."""
+    if report is not None:
+        return report_checks.storable(report.error) if _is_news(vgpu, report) else ""
+    # Without a generation the host was not told of it yet.
+    told = vgpu.state == VgpuState.PLANNED and 0 < vgpu.generation <= generation
+    return f"it did not make vGPU {vgpu.id}" if told else ""
 
 
 def _write_vgpu(transaction: Transaction, vgpu: Vgpu, report: VgpuReport) -> None:
@@ -178,7 +176,7 @@ def _write_attachment(
 ) -> None:
     state = AttachmentState.FAILED if report.error else AttachmentState.READY
     said = {
-        "state_reason": report.error,
+        "state_reason": report_checks.storable(report.error),
         "environment": dict(report.environment),
         "cdi_device": report.cdi_device,
     }

@@ -21,10 +21,11 @@ class Tier(StrEnum):
 
 
 class ClaimHealth(StrEnum):
-    """Whether the hosts of a claim's vGPUs report."""
+    """Whether the hosts of a claim's vGPUs report, and whether their devices work."""
 
     OK = "ok"
     HOST_DOWN = "host_down"
+    DEVICE_FAILED = "device_failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,9 @@ class Claim:
     """One claim, complete.
 
     ``release_to`` is set while ``releasing``: the state that follows when every vGPU is gone.
-    ``attempts`` counts bindings that a host refused. ``generation`` grows with every change, so that
-    two writers notice each other.
+    ``attempts`` counts bindings that a host refused since the claim was bound last, ``refused_by`` names
+    those hosts: others are tried first. ``generation`` grows with every change, so that two writers
+    notice each other.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Claim:
     release_to: ClaimState | None = None
     health: ClaimHealth = ClaimHealth.OK
     attempts: int = 0
+    refused_by: tuple[str, ...] = ()
     generation: int = 0
     request_id: str = ""
     created_at: datetime | None = None
