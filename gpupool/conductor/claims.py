@@ -1,6 +1,5 @@
 """Claims: made, changed, released, expired. How they bind: ``binding``; how they end: ``releasing``."""
 
-import logging
 from dataclasses import asdict, replace
 
 from oslo_context.context import RequestContext
@@ -8,13 +7,12 @@ from oslo_utils import timeutils
 
 from gpupool.conductor import releasing, requests
 from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
 from gpupool.model.states import ENDED, ClaimState
-
-LOG = logging.getLogger(__name__)
 
 
 def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
@@ -107,10 +105,8 @@ def expire(parts: Parts) -> None:
     with parts.database.reader() as session:
         overdue = claims.overdue(session, now)
     for claim in overdue:
-        try:
+        with isolated(f"claim {claim.id} does not expire now"):
             parts.commit(_expire, claim.id)
-        except errors.Conflict as exc:
-            LOG.info("claim %s does not expire now: %s", claim.id, exc)
 
 
 def _expire(transaction: Transaction, claim_id: str) -> None:

@@ -1,16 +1,14 @@
 """The devices' providers in Placement: written after the database, and what else was seen there."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from gpupool.model import errors
+from gpupool.conductor.isolation import isolated
 from gpupool.model.device import Device
 from gpupool.model.host import Host
 from gpupool.placement import names
 from gpupool.placement.provider_tree import ProviderTree
 
-LOG = logging.getLogger(__name__)
 Held = Mapping[str, Mapping[str, int]]
 # Pool id, compute node, device without its times.
 Wanted = tuple[str, str, Device]
@@ -55,7 +53,9 @@ class Inventory:
         for device in devices:
             wanted = self._wanted(host, device)
             if again or self._written.get(device.id) != wanted:
-                changed |= self._write(host, device)
+                with isolated(f"device {device.key} of host {host.name}"):
+                    changed |= self._write(host, device)
+                # One that Placement refused is not asked for again until it is another.
                 self._written[device.id] = wanted
         return changed
 
@@ -71,12 +71,7 @@ class Inventory:
         return self._hypervisors.get(host.id, host.name)
 
     def _write(self, host: Host, device: Device) -> bool:
-        try:
-            written = self._tree.ensure_device(host.name, self._hypervisor(host), host.pool_id, device)
-        except (errors.Invalid, errors.Conflict) as exc:
-            # This device only: the others of the host go on.
-            LOG.warning("device %s of host %s: %s", device.key, host.name, exc)
-            return False
+        written = self._tree.ensure_device(host.name, self._hypervisor(host), host.pool_id, device)
         self._traits[device.id] = written.traits
         return written.changed
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gpupool.conductor import binding, releasing
 from gpupool.conductor.desired import WANTED
 from gpupool.conductor.inventory import Held
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
@@ -38,7 +39,9 @@ def read(parts: Parts) -> Books:
     """Read both sides; raises Unavailable."""
     before = _due(parts)
     with parts.database.reader() as session:
-        device_ids = [device.id for device in devices.list_(session)]
+        device_ids = {device.id for device in devices.list_(session)}
+    # A provider whose device is forgotten may hold something too.
+    device_ids |= parts.inventory.provided()
     held = {each: parts.allocations.allocations_of(each) for each in device_ids}
     after = _due(parts)
     with parts.database.reader() as session:
@@ -60,9 +63,11 @@ def give_back_orphans(parts: Parts, books: Books) -> None:
     """Delete allocations of ours that belong to no vGPU; note what others hold."""
     for device_id, held in books.held.items():
         outside = {consumer: each for consumer, each in held.items() if consumer not in books.rows}
-        foreign = {
-            consumer: each for consumer, each in outside.items() if not _give_back(parts, consumer)
-        }
+        foreign = {}
+        for consumer, each in outside.items():
+            with isolated(f"allocation of {consumer} belongs to no vGPU"):
+                if not _give_back(parts, consumer):
+                    foreign[consumer] = each
         parts.inventory.saw_foreign(device_id, foreign)
 
 
@@ -74,8 +79,8 @@ def _give_back(parts: Parts, consumer: str) -> bool:
     # Instances that Nova placed on our providers are no business of ours.
     if allocation.consumer_type != names.CONSUMER_TYPE:
         return False
-    LOG.warning("allocation of %s belongs to no vGPU: given back", consumer)
     parts.allocations.deallocate(consumer)
+    LOG.warning("allocation of %s belonged to no vGPU: given back", consumer)
     return True
 
 
@@ -84,7 +89,8 @@ def correct(parts: Parts, books: Books) -> None:
     for vgpu in books.due.values():
         wanted = binding.grant(vgpu).resources()[vgpu.device_id]
         if books.held.get(vgpu.device_id, {}).get(vgpu.id) != wanted:
-            _allocate_again(parts, vgpu)
+            with isolated(f"vGPU {vgpu.id} is not allocated again now"):
+                _allocate_again(parts, vgpu)
 
 
 def _allocate_again(parts: Parts, vgpu: Vgpu) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from gpupool.allocator.plan import NoRoom, Plan, plan
 from gpupool.allocator.view import DeviceRoom, PoolView
 from gpupool.conductor import binding, releasing, room
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts
 from gpupool.db import claims, vgpus
 from gpupool.model import errors
@@ -28,13 +29,12 @@ def serve(parts: Parts) -> None:
     one_pass = _Pass(parts)
     for claim in waiting:
         try:
-            one_pass.serve(claim)
+            # It may have been released meanwhile, or another conductor serves it.
+            with isolated(f"claim {claim.id} is not bound now"):
+                one_pass.serve(claim)
         except errors.Unavailable as exc:
             LOG.warning("the queue waits: %s", exc)
             return
-        except errors.GpupoolError as exc:
-            # It was released meanwhile, or another conductor serves it.
-            LOG.info("claim %s is not bound now: %s", claim.id, exc)
 
 
 class _Pass:

@@ -4,15 +4,18 @@ Each is harmless when there is no difference, and when another conductor repairs
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from oslo_utils import timeutils
 
-from gpupool.conductor import binding, ledger, releasing
+from gpupool.conductor import binding, health, ledger, releasing
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import attachments, claims, devices, hosts, vgpus
 from gpupool.model import errors
+from gpupool.model.attachment import Attachment
+from gpupool.model.claim import Claim
 from gpupool.model.states import (
     HOLDING,
     AttachmentState,
@@ -36,20 +39,34 @@ def reconcile(parts: Parts) -> None:
             LOG.exception("%s failed", repair.__name__)
 
 
+def _repair_each(
+    parts: Parts, repair: Callable[[Transaction, str], None], found: Iterable[Claim | Attachment]
+) -> None:
+    """Have ``repair`` mend every one of ``found`` in a transaction of its own."""
+    for each in found:
+        with isolated(f"{repair.__name__} {each.id}"):
+            parts.commit(repair, each.id)
+
+
 def end_allocating(parts: Parts) -> None:
     """Complete or undo claims that a conductor left between their rows and Placement."""
     limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
     with parts.database.reader() as session:
         left = claims.stale(session, ClaimState.ALLOCATING, timeutils.utcnow() - limit)
     for claim in left:
-        with parts.database.reader() as session:
-            planned = vgpus.list_(session, {"claim_id": claim.id})
-        if planned and all(_agreed(parts, vgpu) for vgpu in planned):
-            LOG.warning("claim %s was left allocating: completed", claim.id)
-            binding.hand_over(parts, claim, planned)
-        else:
-            LOG.warning("claim %s was left allocating: undone", claim.id)
-            binding.undo(parts, claim, planned, "a conductor stopped while it allocated")
+        with isolated(f"claim {claim.id} stays allocating"):
+            _end_allocating(parts, claim)
+
+
+def _end_allocating(parts: Parts, claim: Claim) -> None:
+    with parts.database.reader() as session:
+        planned = vgpus.list_(session, {"claim_id": claim.id})
+    if planned and all(_agreed(parts, vgpu) for vgpu in planned):
+        LOG.warning("claim %s was left allocating: goes on", claim.id)
+        binding.hand_over(parts, claim, planned)
+    else:
+        LOG.warning("claim %s was left allocating: goes back", claim.id)
+        binding.undo(parts, claim, planned, "a conductor stopped while it allocated")
 
 
 def _agreed(parts: Parts, vgpu: Vgpu) -> bool:
@@ -61,8 +78,7 @@ def end_binding(parts: Parts) -> None:
     """End what waits for a host that is down, lacks a vGPU, or has all of them and was not told."""
     with parts.database.reader() as session:
         found = claims.list_(session, {"state": [ClaimState.BINDING, ClaimState.BOUND]})
-    for claim in found:
-        parts.commit(_end_binding, claim.id)
+    _repair_each(parts, _end_binding, found)
 
 
 def _end_binding(transaction: Transaction, claim_id: str) -> None:
@@ -91,8 +107,7 @@ def end_releasing(parts: Parts) -> None:
     """End releasing claims with vGPUs that nobody takes away, or with none left."""
     with parts.database.reader() as session:
         found = claims.list_(session, {"state": ClaimState.RELEASING})
-    for claim in found:
-        parts.commit(_end_releasing, claim.id)
+    _repair_each(parts, _end_releasing, found)
 
 
 def _end_releasing(transaction: Transaction, claim_id: str) -> None:
@@ -112,10 +127,8 @@ def remove_leftovers(parts: Parts) -> None:
         attached = {attachment.claim_id for attachment in attachments.list_(session)}
         ended = claims.list_(session, {"id": held, "state": set(ClaimState) - HOLDING})
         unbound = claims.list_(session, {"id": attached, "state": set(ClaimState) - {ClaimState.BOUND}})
-    for claim in ended:
-        parts.commit(_remove_vgpus, claim.id)
-    for claim in unbound:
-        parts.commit(_remove_attachments, claim.id)
+    _repair_each(parts, _remove_vgpus, ended)
+    _repair_each(parts, _remove_attachments, unbound)
 
 
 def _remove_vgpus(transaction: Transaction, claim_id: str) -> None:
@@ -136,16 +149,27 @@ def drop_from_down_hosts(parts: Parts) -> None:
         down = {host.id for host in hosts.list_(session, {"state": HostState.DOWN})}
         gone = vgpus.list_(session, {"host_id": down, "state": VgpuState.REMOVING})
         detached = attachments.list_(session, {"host_id": down, "state": AttachmentState.REMOVING})
-    for attachment in detached:
-        parts.commit(_forget_attachment, attachment.id)
-    releasing.drop(parts, gone)
+    _repair_each(parts, _forget_attachment, detached)
+    for vgpu in gone:
+        _drop(parts, vgpu)
 
 
 def _forget_attachment(transaction: Transaction, attachment_id: str) -> None:
-    try:
-        attachments.delete(transaction.session, attachment_id)
-    except errors.NotFound:
-        LOG.debug("attachment %s is gone already", attachment_id)
+    session = transaction.session
+    for attachment in attachments.list_(session, {"id": attachment_id}):
+        if _is_down(transaction, attachment.host_id):
+            attachments.delete(session, attachment_id)
+
+
+def _drop(parts: Parts, vgpu: Vgpu) -> None:
+    if parts.commit(_is_down, vgpu.host_id):
+        releasing.drop(parts, [vgpu])
+
+
+def _is_down(transaction: Transaction, host_id: str) -> bool:
+    """Return whether a host is down still: if it came back, its reports say what it has."""
+    # Writing locks the row: a report that comes now waits.
+    return hosts.update(transaction.session, host_id).state == HostState.DOWN
 
 
 def write_providers(parts: Parts) -> None:
@@ -153,8 +177,9 @@ def write_providers(parts: Parts) -> None:
     with parts.database.reader() as session:
         known = {host: devices.list_(session, {"host_id": host.id}) for host in hosts.list_(session)}
     for host, owned in known.items():
-        if parts.inventory.follow(host, owned, again=True):
-            LOG.info("providers of host %s differed: written again", host.name)
+        with isolated(f"providers of host {host.name} are not written now"):
+            if parts.inventory.follow(host, owned, again=True):
+                LOG.info("providers of host %s differed: written again", host.name)
 
 
 def remove_providers(parts: Parts) -> None:
@@ -164,8 +189,18 @@ def remove_providers(parts: Parts) -> None:
     with parts.database.reader() as session:
         known = {device.id for device in devices.list_(session)}
     for device_id in provided - known:
-        LOG.warning("provider %s belongs to no device: removed", device_id)
-        parts.inventory.remove(device_id)
+        with isolated(f"provider {device_id} belongs to no device"):
+            parts.inventory.remove(device_id)
+            LOG.warning("provider %s belonged to no device: removed", device_id)
+
+
+def write_health(parts: Parts) -> None:
+    """Write again the health of claims."""
+    with parts.database.reader() as session:
+        found = {vgpu.host_id for vgpu in vgpus.list_(session)}
+    for host_id in found:
+        with isolated(f"health of claims on host {host_id}"):
+            parts.commit(health.write, host_id)
 
 
 def compare_ledger(parts: Parts) -> None:
@@ -181,6 +216,7 @@ REPAIRS: tuple[Callable[[Parts], None], ...] = (
     end_releasing,
     remove_leftovers,
     drop_from_down_hosts,
+    write_health,
     write_providers,
     remove_providers,
     compare_ledger,

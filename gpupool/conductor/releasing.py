@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from oslo_utils import timeutils
 
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import attachments, claims, vgpus
 from gpupool.model import errors
@@ -76,12 +77,17 @@ def drop(parts: Parts, gone: Iterable[Vgpu]) -> None:
     Raises Unavailable; the claims say so then, and it is done when a later report comes.
     """
     for vgpu in gone:
-        try:
-            parts.allocations.deallocate(vgpu.id)
-        except errors.Unavailable as exc:
-            parts.commit(_note_waiting, vgpu.claim_id, str(exc))
-            raise
-        parts.commit(_forget, vgpu)
+        with isolated(f"vGPU {vgpu.id} is given back later"):
+            _drop(parts, vgpu)
+
+
+def _drop(parts: Parts, vgpu: Vgpu) -> None:
+    try:
+        parts.allocations.deallocate(vgpu.id)
+    except errors.Unavailable as exc:
+        parts.commit(_note_waiting, vgpu.claim_id, str(exc))
+        raise
+    parts.commit(_forget, vgpu)
 
 
 def _forget(transaction: Transaction, vgpu: Vgpu) -> None:

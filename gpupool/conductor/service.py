@@ -1,4 +1,4 @@
-"""A running conductor: its RPC server and its two threads."""
+"""A running conductor: its RPC server and its three threads."""
 
 import socket
 
@@ -8,6 +8,7 @@ from oslo_utils import timeutils
 
 from gpupool.conductor import claims, hosts, pools, queue, reconciler, settling
 from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.left import Left
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.notifications import ClaimNotifier
@@ -34,6 +35,7 @@ class Conductor:
     ) -> None:
         settings = conf.conductor
         self._queue = Periodic("queue", self.tick, settings.queue_interval)
+        self._clock = Periodic("clock", self.watch, settings.queue_interval)
         self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
         self._transport = transport
         self._server: oslo_messaging.MessageHandlingServer | None = None
@@ -58,6 +60,7 @@ class Conductor:
         self._server = rpc_transport.get_server(self._transport, target, [ConductorManager(self.parts)])
         self._since = timeutils.utcnow()
         self._server.start()
+        self._clock.start()
         self._queue.start()
         self._reconciler.start()
 
@@ -66,15 +69,21 @@ class Conductor:
         if self._server:
             self._server.stop()
             self._server.wait()
+        self._clock.stop()
         self._queue.stop()
         self._reconciler.stop()
 
     def tick(self) -> None:
-        """Do once what the queue's thread does: leases, silent hosts, Placement's news, the queue."""
-        claims.expire(self.parts)
-        hosts.mark_silent(self.parts, self._since)
-        settling.settle(self.parts)
+        """Do once what the queue's thread does: Placement's news, then the queue."""
+        with isolated("what reports left is not settled now"):
+            settling.settle(self.parts)
         queue.serve(self.parts)
+
+    def watch(self) -> None:
+        """Do once what is due by the clock, in a thread that waits for nobody: Placement may hang."""
+        with isolated("leases are not ended now"):
+            claims.expire(self.parts)
+        hosts.mark_silent(self.parts, self._since)
 
     def reconcile(self) -> None:
         """Do once what the reconciler's thread does."""

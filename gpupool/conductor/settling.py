@@ -7,6 +7,7 @@ too. Nothing is lost with a conductor: the next report says the same again.
 import logging
 
 from gpupool.conductor import releasing
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts
 from gpupool.db import devices, hosts
 from gpupool.model import errors
@@ -19,7 +20,8 @@ def settle(parts: Parts) -> None:
     host_ids, gone = parts.left.take()
     try:
         for host_id in host_ids:
-            _follow(parts, host_id)
+            with isolated(f"providers of host {host_id} follow later"):
+                _follow(parts, host_id)
         releasing.drop(parts, gone)
     except errors.Unavailable as exc:
         LOG.warning("Placement follows later: %s", exc)

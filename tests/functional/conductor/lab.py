@@ -84,6 +84,7 @@ class Lab:
         return self.client.release_claim(self.ctxt, claim.id)
 
     def serve(self) -> None:
+        self.conductor.watch()
         self.conductor.tick()
 
     def reconcile(self) -> None:
