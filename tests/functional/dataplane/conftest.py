@@ -1,5 +1,6 @@
 """A session on the reference device, and programs that run in it."""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -39,6 +40,17 @@ def agent(tmp_path: Path, native: Path) -> Iterator[Callable[..., LocalAgent]]:
             return stack.enter_context(LocalAgent(folder, native, **more))
 
         yield start
+
+
+@pytest.fixture
+def same_addresses() -> Iterator[None]:
+    """Let every process started meanwhile map its memory at the same addresses."""
+    personality, no_randomization = ctypes.CDLL(None).personality, 0x0040000
+    before = personality(0xFFFFFFFF)
+    if personality(before | no_randomization) < 0:
+        pytest.skip("address space randomization can't be turned off here")
+    yield
+    personality(before)
 
 
 @pytest.fixture

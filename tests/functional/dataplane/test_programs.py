@@ -49,6 +49,18 @@ def test_two_vgpus_in_one_program(agent, run):
     assert seen["wrong_device"] == "CUDA_ERROR_INVALID_DEVICE"
 
 
+def test_addresses_of_two_vgpus_never_mean_the_same(same_addresses, agent, run):
+    seen = run(agent(Vgpu(50, 64), Vgpu(25, 64)), "addresses_of_two")
+    assert seen["ordinals"] == [0, 1] * 4
+    assert seen["right"] == [True] * 8
+    assert seen["free"] == [64 * MIB] * 2
+
+
+def test_device_memory_never_lies_where_the_program_has_its_own(same_addresses, agent, run):
+    seen = run(agent(), "own_memory_at_the_devices_addresses")
+    assert seen == {"apart": True, "kept": True, "log": ""}
+
+
 def test_threads_of_one_program(agent, run):
     seen = run(agent(Vgpu(100, 64)), "threads")
     assert seen["right"] == seen["all"] == 160
@@ -97,6 +109,7 @@ def test_memsets_and_rectangles(agent, run):
     assert seen["rectangle"]
     assert seen["beyond"] == INVALID_VALUE
     assert seen["unaligned"] == INVALID_VALUE
+    assert seen["overflow"] == [INVALID_VALUE] * 3
 
 
 def test_modules_functions_and_globals(agent, run):
@@ -122,6 +135,7 @@ def test_what_a_context_owns_ends_with_it(agent, run):
     assert seen["primary_is_back"]
     assert seen["dead"] == "CUDA_ERROR_INVALID_CONTEXT"
     assert seen["dead_module"] == INVALID_HANDLE
+    assert seen["pointers"] == [True, True]
     assert seen["none_to_pop"] == ["CUDA_SUCCESS", "CUDA_ERROR_INVALID_CONTEXT"]
     assert seen["without"] == "CUDA_ERROR_INVALID_CONTEXT"
 

@@ -87,7 +87,7 @@ static void clear_memory(struct session *session, uint64_t context)
     for (size_t index = session->memory.count; index-- > 0;) {
         if (session->memory.items[index].owner != context)
             continue;
-        ranges_remove(&session->memory, session->memory.items[index].start, &range);
+        memory_remove(session, session->memory.items[index].start, &range);
         struct bytes request = {&range.start, sizeof range.start};
         session_send(session, CALL_memory_free, request, none);
     }

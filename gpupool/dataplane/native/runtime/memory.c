@@ -1,7 +1,36 @@
 /* Device memory as the program sees it. */
 #include <string.h>
 
+#include "runtime/reservation.h"
 #include "runtime/runtime.h"
+
+#define TRIES 16u
+#define FILLER (64u << 10) /* bytes */
+
+bool memory_add(struct session *session, struct range range)
+{
+    if (!reservation_make(&session->memory, &range))
+        return false;
+    if (ranges_add(&session->memory, range))
+        return true;
+    reservation_end(&session->memory, &range);
+    return false;
+}
+
+bool memory_remove(struct session *session, uint64_t address, struct range *removed)
+{
+    bool found = ranges_remove(&session->memory, address, removed);
+    if (found)
+        reservation_end(&session->memory, removed);
+    return found;
+}
+
+void memory_forget(struct session *session)
+{
+    struct range removed;
+    while (session->memory.count)
+        memory_remove(session, session->memory.items[0].start, &removed);
+}
 
 bool memory_owns(struct session *session, uint64_t address, uint64_t bytes, struct range *found)
 {
@@ -25,30 +54,76 @@ struct session *memory_session(struct session *first, uint64_t address, uint64_t
     return NULL;
 }
 
-static CUresult remember(struct session *session, uint64_t address, uint64_t bytes, uint64_t context)
+/* --- allocation --- */
+
+/* What is asked for: a run of bytes, or rows whose pitch the device chooses. */
+struct wish {
+    uint64_t context, bytes; /* bytes 0: rows */
+    struct memory_allocate_pitch_request rows;
+};
+
+static CUresult ask(struct call *call, const struct wish *wish, struct memory_allocate_pitch_reply *made)
 {
-    struct range range = {.start = address, .bytes = bytes, .owner = context};
-    struct bytes request = {&address, sizeof address}, none = {NULL, 0};
+    struct memory_allocate_request run = {.bytes = wish->bytes, .context = wish->context};
+    struct memory_allocate_reply reply;
+    if (!wish->bytes)
+        return call_ask(call, CALL_memory_allocate_pitch, &wish->rows, sizeof wish->rows, NULL, 0, made, sizeof *made);
+    CUresult result = call_ask(call, CALL_memory_allocate, &run, sizeof run, NULL, 0, &reply, sizeof reply);
+    made->address = reply.address;
+    return result;
+}
+
+static void give_back(struct call *call, const uint64_t *addresses, unsigned count)
+{
+    for (unsigned index = 0; index < count; index++)
+        call_send(call, CALL_memory_free, &addresses[index], sizeof *addresses, NULL, 0);
+}
+
+static bool remember(struct session *session, const struct wish *wish, const struct memory_allocate_pitch_reply *made)
+{
+    struct range range = {.start = made->address, .owner = wish->context};
+    range.bytes = wish->bytes ? wish->bytes : made->pitch * wish->rows.height;
     pthread_mutex_lock(&session->table_lock);
-    bool kept = ranges_add(&session->memory, range);
+    bool kept = memory_add(session, range);
     pthread_mutex_unlock(&session->table_lock);
-    if (!kept)
-        session_send(session, CALL_memory_free, request, none);
-    return kept ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return kept;
+}
+
+/* What lies at addresses in use here is held until another place is found, and ever more with it, so that
+ * the device gets past them; then it is given back. */
+static CUresult allocate(struct call *call, const struct wish *wish, struct memory_allocate_pitch_reply *made)
+{
+    uint64_t rejects[TRIES * 2];
+    unsigned count = 0;
+    CUresult result;
+    for (unsigned try = 0; try < TRIES; try++) {
+        struct wish filler = {.context = wish->context, .bytes = (uint64_t)FILLER << try};
+        struct memory_allocate_pitch_reply filled;
+        result = ask(call, wish, made);
+        if (result != CUDA_SUCCESS || remember(call->session, wish, made))
+            break;
+        rejects[count++] = made->address;
+        result = CUDA_ERROR_OUT_OF_MEMORY;
+        if (ask(call, &filler, &filled) == CUDA_SUCCESS)
+            rejects[count++] = filled.address;
+    }
+    give_back(call, rejects, count);
+    if (result != CUDA_SUCCESS && count)
+        runtime_log("device %d: no memory was free whose addresses are not in use in this program",
+                    call->session->ordinal);
+    return result;
 }
 
 CUresult runtime_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
 {
-    struct memory_allocate_request request = {.bytes = bytesize};
-    struct memory_allocate_reply reply;
+    struct wish wish = {.bytes = bytesize};
+    struct memory_allocate_pitch_reply reply;
     struct call call = {0};
     if (!dptr || !bytesize)
         return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = context_current(&call.session, &request.context);
+    CUresult result = context_current(&call.session, &wish.context);
     if (result == CUDA_SUCCESS)
-        result = call_ask(&call, CALL_memory_allocate, &request, sizeof request, NULL, 0, &reply, sizeof reply);
-    if (result == CUDA_SUCCESS)
-        result = remember(call.session, reply.address, bytesize, request.context);
+        result = allocate(&call, &wish, &reply);
     if (result == CUDA_SUCCESS)
         *dptr = reply.address;
     return result;
@@ -57,18 +132,15 @@ CUresult runtime_cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
 CUresult runtime_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *pPitch, size_t WidthInBytes, size_t Height,
                                     unsigned int ElementSizeBytes)
 {
-    struct memory_allocate_pitch_request request = {
-        .width = WidthInBytes, .height = Height, .element_bytes = ElementSizeBytes};
+    struct wish wish = {.rows = {.width = WidthInBytes, .height = Height, .element_bytes = ElementSizeBytes}};
     struct memory_allocate_pitch_reply reply;
     struct call call = {0};
     if (!dptr || !pPitch || !WidthInBytes || !Height)
         return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = context_current(&call.session, &request.context);
+    CUresult result = context_current(&call.session, &wish.context);
+    wish.rows.context = wish.context;
     if (result == CUDA_SUCCESS)
-        result = call_ask(&call, CALL_memory_allocate_pitch, &request, sizeof request, NULL, 0, &reply,
-                          sizeof reply);
-    if (result == CUDA_SUCCESS)
-        result = remember(call.session, reply.address, reply.pitch * Height, request.context);
+        result = allocate(&call, &wish, &reply);
     if (result != CUDA_SUCCESS)
         return result;
     *dptr = reply.address;
@@ -97,7 +169,7 @@ CUresult runtime_cuMemFree_v2(CUdeviceptr dptr)
     pthread_mutex_lock(&call.session->table_lock);
     const struct range *found = ranges_find(&call.session->memory, dptr, 1);
     bool freed = found && of_context(call.session, found->owner) &&
-                 ranges_remove(&call.session->memory, dptr, &range);
+                 memory_remove(call.session, dptr, &range);
     pthread_mutex_unlock(&call.session->table_lock);
     if (!freed)
         return CUDA_ERROR_INVALID_VALUE;
@@ -127,15 +199,17 @@ CUresult runtime_cuMemGetAddressRange_v2(CUdeviceptr *pbase, size_t *psize, CUde
 static CUresult set(struct memory_set_request request, CUstream stream, bool per_thread)
 {
     struct call call = {0};
-    uint64_t row = request.width * request.element_bytes;
+    uint64_t row, bytes;
     if (request.address % request.element_bytes || request.pitch % request.element_bytes)
         return CUDA_ERROR_INVALID_VALUE;
     CUresult result = call_stream(&call, stream, per_thread, &request.stream);
     if (result != CUDA_SUCCESS || request.width == 0 || request.height == 0)
         return result;
-    if (request.height > 1 && request.pitch < row)
+    if (__builtin_mul_overflow(request.width, request.element_bytes, &row) ||
+        __builtin_mul_overflow(request.pitch, request.height - 1, &bytes) ||
+        __builtin_add_overflow(bytes, row, &bytes) || (request.height > 1 && request.pitch < row))
         return CUDA_ERROR_INVALID_VALUE;
-    call.session = memory_session(call.session, request.address, request.pitch * (request.height - 1) + row);
+    call.session = memory_session(call.session, request.address, bytes);
     if (!call.session)
         return CUDA_ERROR_INVALID_VALUE;
     return call_send(&call, CALL_memory_set, &request, sizeof request, NULL, 0);
@@ -179,12 +253,24 @@ struct place {
     bool device, host;
 };
 
+/* The context that memory belongs to: its own, that of its module, or the primary one. */
+static uint64_t context_of(struct session *session, const struct range *range)
+{
+    pthread_mutex_lock(&session->table_lock);
+    const struct item *module = handle_get(&session->handles, range->owner, HANDLE_MODULE);
+    uint64_t context = module ? module->context : range->owner;
+    if (!of_context(session, context))
+        context = session->primary;
+    pthread_mutex_unlock(&session->table_lock);
+    return context;
+}
+
 static CUresult device_attribute(void *data, CUpointer_attribute attribute, const struct place *place)
 {
     struct session *session = place->session;
     switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT:
-        *(CUcontext *)data = (CUcontext)public_handle(session, HANDLE_CONTEXT, session->primary);
+        *(CUcontext *)data = (CUcontext)public_handle(session, HANDLE_CONTEXT, context_of(session, &place->range));
         return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
         *(unsigned *)data = CU_MEMORYTYPE_DEVICE;

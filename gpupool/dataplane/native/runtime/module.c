@@ -190,7 +190,7 @@ static void forget_parts(struct session *session, uint64_t module)
     }
     for (size_t index = session->memory.count; index-- > 0;)
         if (session->memory.items[index].owner == module)
-            ranges_remove(&session->memory, session->memory.items[index].start, &removed);
+            memory_remove(session, session->memory.items[index].start, &removed);
 }
 
 CUresult runtime_cuModuleUnload(CUmodule hmod)
@@ -312,10 +312,12 @@ CUresult runtime_cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule
     struct range range = {.start = reply.address, .bytes = reply.bytes, .owner = request.module};
     pthread_mutex_lock(&call.session->table_lock);
     bool known = ranges_find(&call.session->memory, reply.address, reply.bytes);
-    bool added = known || ranges_add(&call.session->memory, range);
+    bool added = known || !reply.bytes || memory_add(call.session, range);
     pthread_mutex_unlock(&call.session->table_lock);
-    if (!added)
+    if (!added) {
+        runtime_log("device %d: the address of %s is in use in this program", call.session->ordinal, name);
         return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     if (dptr)
         *dptr = reply.address;
     if (bytes)

@@ -129,6 +129,12 @@ CUresult call_ask(struct call *call, uint16_t number, const void *request, size_
 
 /* --- memory.c, host.c, copy.c, stream.c, module.c --- */
 
+/* Keep the books on device memory, whose addresses are reserved in the program; the table lock is held.
+ * memory_add: false when they are in use there. */
+bool memory_add(struct session *session, struct range range);
+bool memory_remove(struct session *session, uint64_t address, struct range *removed);
+/* After fork(), in the child: let go of all addresses. */
+void memory_forget(struct session *session);
 /* Whether a session's device memory holds all of the range; the range's owner and bounds if asked. */
 bool memory_owns(struct session *session, uint64_t address, uint64_t bytes, struct range *found);
 /* The session whose device memory holds the address: `first` if it does, else any; NULL: none. */

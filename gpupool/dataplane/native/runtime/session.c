@@ -117,6 +117,7 @@ void session_abandon(struct session *session)
     if (session->connection >= 0)
         close(session->connection);
     session->connection = -1;
+    memory_forget(session);
     atomic_store(&session->lost, true);
 }
 

@@ -28,14 +28,17 @@ static bool grow(struct ranges *ranges)
     return true;
 }
 
+bool ranges_touch(const struct ranges *ranges, uint64_t address, uint64_t bytes)
+{
+    size_t at = after(ranges, address + bytes - 1);
+    return at > 0 && ranges->items[at - 1].start + ranges->items[at - 1].bytes > address;
+}
+
 bool ranges_add(struct ranges *ranges, struct range range)
 {
     size_t at = after(ranges, range.start);
-    if (range.bytes == 0 || range.start + range.bytes < range.start)
-        return false;
-    if (at > 0 && range.start - ranges->items[at - 1].start < ranges->items[at - 1].bytes)
-        return false;
-    if (at < ranges->count && ranges->items[at].start < range.start + range.bytes)
+    if (range.bytes == 0 || range.start + range.bytes < range.start ||
+        ranges_touch(ranges, range.start, range.bytes))
         return false;
     if (ranges->count == ranges->room && !grow(ranges))
         return false;

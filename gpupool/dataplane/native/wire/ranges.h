@@ -22,6 +22,9 @@ struct ranges {
 /* False when there is no memory, the range is empty or overlaps another. */
 bool ranges_add(struct ranges *ranges, struct range range);
 
+/* Whether a range has a byte of [address, address + bytes), which is not empty and does not wrap. */
+bool ranges_touch(const struct ranges *ranges, uint64_t address, uint64_t bytes);
+
 /* The range that holds all of [address, address + bytes), else NULL; valid until the next change. */
 const struct range *ranges_find(const struct ranges *ranges, uint64_t address, uint64_t bytes);
 

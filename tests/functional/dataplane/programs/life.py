@@ -16,7 +16,6 @@ from tools import (
     Gate,
     check,
     download,
-    launch,
     load,
     matrix_product,
     upload,

@@ -74,7 +74,7 @@ def _pinned(rng, size):
 
 
 def pinned_in_use():
-    """Free a pinned block that is being written, while the error of an earlier call is still to be told."""
+    """Free a pinned block that is being written, while an earlier call's error is still to be told."""
     use_device()
     spin, stream = load("spin"), check(cu.cuStreamCreate(1))
     host = check(cu.cuMemHostAlloc(1 << 20, 0))
@@ -148,4 +148,9 @@ def sets():
         "rectangle": bool((out == 1).all()),
         "beyond": cu.cuMemsetD8(int(pointer) + 1, 0, 4096)[0].name,
         "unaligned": cu.cuMemsetD32(int(pointer) + 1, 0, 1)[0].name,
+        "overflow": [
+            cu.cuMemsetD32(pointer, 0, (1 << 62) + 1)[0].name,
+            cu.cuMemsetD2D8(pointer, 1 << 63, 0, 4, 3)[0].name,
+            cu.cuMemsetD2D32(pointer, 1 << 32, 0, 1, (1 << 32) + 1)[0].name,
+        ],
     }

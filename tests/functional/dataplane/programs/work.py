@@ -1,6 +1,9 @@
 """Kernels, streams, threads, devices."""
 
 import ctypes
+import json
+import mmap
+import os
 import sys
 import threading
 from pathlib import Path
@@ -49,6 +52,56 @@ def two_devices():
         "peer_copy": bool((second == data + 1).all()),
         "peer_access": check(cu.cuDeviceCanAccessPeer(0, 1)),
         "wrong_device": cu.cuDeviceGet(len(seen))[0].name,
+    }
+
+
+def addresses_of_two():
+    """Allocate on two devices by turns, and fill each piece with a number of its own."""
+    contexts = [use_device(ordinal)[1] for ordinal in range(2)]
+    ordinal_of = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    held = []
+    for number in range(8):
+        check(cu.cuCtxSetCurrent(contexts[number % 2]))
+        held.append((upload(data := np.full(1 << 18, number, dtype=np.int32)), data))
+    answer = {
+        "ordinals": [check(cu.cuPointerGetAttribute(ordinal_of, pointer)) for pointer, _ in held],
+        "right": [bool((download(pointer, data) == data).all()) for pointer, data in held],
+    }
+    for pointer, _ in held:
+        check(cu.cuMemFree(pointer))
+    answer["free"] = []
+    for context in contexts:
+        check(cu.cuCtxSetCurrent(context))
+        answer["free"].append(check(cu.cuMemGetInfo())[0])
+    return answer
+
+
+def own_memory_at_the_devices_addresses():
+    """A child, whose device allocates like its parent's, takes those addresses first."""
+    use_device()
+    size = 1 << 20
+    address = int(check(cu.cuMemAlloc(size)))
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, json.dumps(_beside_own_memory(address, size)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    return json.loads(os.read(reader, 4096))
+
+
+def _beside_own_memory(address, size):
+    library = ctypes.CDLL(None)
+    library.mmap.restype, library.mmap.argtypes = VOID, (VOID, LONG, INT, INT, INT, LONG)
+    fixed_noreplace = 0x100000
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | fixed_noreplace
+    assert library.mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) == address
+    ctypes.memset(address, 7, size)
+    check(cu.cuInit(0))
+    use_device()
+    pointer = upload(np.zeros(size, dtype=np.uint8))
+    return {
+        "apart": abs(int(pointer) - address) >= size,
+        "kept": ctypes.string_at(address, size) == bytes([7]) * size,
     }
 
 
@@ -174,13 +227,18 @@ def contexts():
     before = check(cu.cuMemGetInfo())[0]
     own = check(cu.cuCtxCreate(None, 0, device))
     current = check(cu.cuCtxGetCurrent())
-    check(cu.cuMemAlloc(1 << 20))
+    pointer, context = check(cu.cuMemAlloc(1 << 20)), cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
     module = check(cu.cuModuleLoadData(Path(sys.argv[2]).read_bytes()))
     inside = check(cu.cuMemGetInfo())[0]
+    variable = check(cu.cuModuleGetGlobal(module, b"counter"))[0]
+    pointers = [
+        int(check(cu.cuPointerGetAttribute(context, one))) == int(own) for one in (pointer, variable)
+    ]
     check(cu.cuCtxDestroy(own))
     back = check(cu.cuCtxGetCurrent())
     return {
         "own_is_current": int(current) == int(own),
+        "pointers": pointers,
         "taken": before - inside,
         "left": before - check(cu.cuMemGetInfo())[0],
         "primary_is_back": int(back) == int(primary),
