@@ -60,17 +60,21 @@ CUresult call_stream(struct call *call, CUstream stream, bool per_thread, uint64
     return result;
 }
 
-CUresult call_new(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number)
+CUresult call_register(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number)
 {
-    CUresult result = context_current(&call->session, &item->context);
-    if (result == CUDA_SUCCESS)
-        result = alive(call->session);
+    CUresult result = alive(call->session);
     if (result != CUDA_SUCCESS)
         return result;
     pthread_mutex_lock(&call->session->table_lock);
     *number = handle_new(&call->session->handles, kind, item);
     pthread_mutex_unlock(&call->session->table_lock);
     return *number ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult call_new(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number)
+{
+    CUresult result = context_current(&call->session, &item->context);
+    return result == CUDA_SUCCESS ? call_register(call, kind, item, number) : result;
 }
 
 CUresult call_send(struct call *call, uint16_t number, const void *request, size_t request_bytes,

@@ -2,21 +2,6 @@
  * is current when it is loaded. */
 #include "runtime/runtime.h"
 
-CUresult runtime_cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option *jitOptions,
-                                   void **jitOptionsValues, unsigned int numJitOptions,
-                                   CUlibraryOption *libraryOptions, void **libraryOptionValues,
-                                   unsigned int numLibraryOptions)
-{
-    CUmodule module;
-    (void)libraryOptionValues;
-    if (!library || (numLibraryOptions && !libraryOptions))
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = runtime_cuModuleLoadDataEx(&module, code, numJitOptions, jitOptions, jitOptionsValues);
-    if (result == CUDA_SUCCESS)
-        *library = (CUlibrary)module;
-    return result;
-}
-
 CUresult runtime_cuLibraryUnload(CUlibrary library)
 {
     return runtime_cuModuleUnload((CUmodule)library);

@@ -1,11 +1,11 @@
 /* Modules, libraries and their functions. A library is a module of the current context's device, or of
- * the first device when none is current; a kernel is a function. */
+ * the first device when none is current, and ends with no context; a kernel is a function. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/image.h"
 #include "runtime/runtime.h"
+#include "wire/image.h"
 
 #define OPTIONS 32
 #define NAME_LIMIT 4000
@@ -20,7 +20,9 @@ void module_item_free(enum handle_kind kind, struct item *item)
 /* --- loading --- */
 
 struct load {
+    bool library;
     const void *image;
+    size_t limit; /* of its bytes */
     unsigned option_count;
     const CUjit_option *options;
     void **values;
@@ -95,10 +97,21 @@ static void forget(struct call *call, uint64_t number)
     pthread_mutex_unlock(&call->session->table_lock);
 }
 
+static CUresult place(struct call *call, const struct load *load, struct item *item, uint64_t *number)
+{
+    uint64_t context;
+    if (!load->library)
+        return call_new(call, HANDLE_MODULE, item, number);
+    CUresult result = context_current(&call->session, &context);
+    if (result == CUDA_ERROR_INVALID_CONTEXT)
+        result = runtime_session(0, &call->session);
+    return result == CUDA_SUCCESS ? call_register(call, HANDLE_MODULE, item, number) : result;
+}
+
 static CUresult load_image(struct call *call, const struct load *load, uint64_t *number)
 {
     const void *start;
-    size_t size = load->image ? image_size(load->image, &start) : 0;
+    size_t size = load->image ? image_size(load->image, load->limit, &start) : 0;
     if (!load->image || load->option_count > OPTIONS || (load->option_count && (!load->options || !load->values)))
         return CUDA_ERROR_INVALID_VALUE;
     if (!size)
@@ -106,7 +119,7 @@ static CUresult load_image(struct call *call, const struct load *load, uint64_t 
     struct item *item = calloc(1, sizeof *item);
     if (!item)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = call_new(call, HANDLE_MODULE, item, number);
+    CUresult result = place(call, load, item, number);
     if (result != CUDA_SUCCESS) {
         free(item);
         return result;
@@ -121,18 +134,36 @@ static CUresult load_image(struct call *call, const struct load *load, uint64_t 
     return result;
 }
 
-CUresult runtime_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int numOptions,
-                                    CUjit_option *options, void **optionValues)
+static CUresult load_module(CUmodule *module, const struct load *load)
 {
-    struct load load = {image, numOptions, options, optionValues};
     struct call call = {0};
     uint64_t number;
     if (!module)
         return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = load_image(&call, &load, &number);
+    CUresult result = load_image(&call, load, &number);
     if (result == CUDA_SUCCESS)
         *module = (CUmodule)public_handle(call.session, HANDLE_MODULE, number);
     return result;
+}
+
+CUresult runtime_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int numOptions,
+                                    CUjit_option *options, void **optionValues)
+{
+    struct load load = {.image = image, .limit = SIZE_MAX, .option_count = numOptions, .options = options, .values = optionValues};
+    return load_module(module, &load);
+}
+
+CUresult runtime_cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option *jitOptions,
+                                   void **jitOptionsValues, unsigned int numJitOptions,
+                                   CUlibraryOption *libraryOptions, void **libraryOptionValues,
+                                   unsigned int numLibraryOptions)
+{
+    struct load load = {.library = true, .image = code, .limit = SIZE_MAX, .option_count = numJitOptions,
+                        .options = jitOptions, .values = jitOptionsValues};
+    (void)libraryOptionValues;
+    if (numLibraryOptions && !libraryOptions)
+        return CUDA_ERROR_INVALID_VALUE;
+    return load_module((CUmodule *)library, &load);
 }
 
 CUresult runtime_cuModuleLoadData(CUmodule *module, const void *image)
@@ -145,16 +176,17 @@ CUresult runtime_cuModuleLoadFatBinary(CUmodule *module, const void *fatCubin)
     return runtime_cuModuleLoadDataEx(module, fatCubin, 0, NULL, NULL);
 }
 
-/* The whole file with a NUL behind it; NULL when it can't be read. */
-static char *read_file(const char *name)
+/* The whole file and a NUL; NULL when it can't be read. */
+static char *read_file(const char *name, size_t *bytes)
 {
     FILE *file = fopen(name, "re");
     char *text = NULL;
     if (!file)
         return NULL;
     long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    *bytes = (size_t)size + 1;
     if (size >= 0)
-        text = calloc(1, (size_t)size + sizeof(uint64_t));
+        text = calloc(1, *bytes);
     rewind(file);
     if (text && fread(text, 1, (size_t)size, file) != (size_t)size) {
         free(text);
@@ -166,10 +198,12 @@ static char *read_file(const char *name)
 
 CUresult runtime_cuModuleLoad(CUmodule *module, const char *fname)
 {
-    char *image = fname ? read_file(fname) : NULL;
+    struct load load = {0};
+    char *image = fname ? read_file(fname, &load.limit) : NULL;
     if (!image)
         return fname ? CUDA_ERROR_FILE_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
-    CUresult result = runtime_cuModuleLoadData(module, image);
+    load.image = image;
+    CUresult result = load_module(module, &load);
     free(image);
     return result;
 }

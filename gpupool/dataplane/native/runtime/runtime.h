@@ -109,7 +109,7 @@ struct call {
 
 /* What the client keeps of a stream, event, module or function; each kind's struct starts with it. */
 struct item {
-    uint64_t context;
+    uint64_t context; /* which it ends with; 0: none */
 };
 
 uint64_t public_handle(const struct session *session, enum handle_kind kind, uint64_t handle);
@@ -120,7 +120,9 @@ CUresult call_stream(struct call *call, CUstream stream, bool per_thread, uint64
 void *call_object(struct call *call, enum handle_kind kind, uint64_t number);
 /* The call's session: that of its handles, else that of the current context. */
 CUresult call_session(struct call *call);
-/* Register `item` under a new handle of the current context's session. */
+/* Register `item` under a new handle of the call's session. */
+CUresult call_register(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number);
+/* The same in the current context. */
 CUresult call_new(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number);
 CUresult call_send(struct call *call, uint16_t number, const void *request, size_t request_bytes,
                    const void *payload, size_t payload_bytes);
@@ -149,6 +151,10 @@ struct host_block {
 };
 /* The pinned block that holds the address; false: it is ordinary memory. */
 bool host_find(uint64_t address, struct host_block *block);
+/* Around fork(): what is locked then is whole in the child, which has no pinned memory. */
+void host_lock(void);
+void host_unlock(void);
+void host_forget(void);
 /* The arena offset of [host, host + bytes) if all of it is pinned in this session's arena. */
 bool host_offset(const struct session *session, const void *host, size_t bytes, uint64_t *offset);
 
@@ -159,6 +165,8 @@ CUresult staging_send(struct session *session, const void *source, size_t bytes,
                       CUresult (*send)(struct session *session, uint64_t position, size_t bytes, void *context),
                       void *context);
 CUresult stream_wait(struct session *session, uint64_t stream);
+/* After fork(), in the child: the thread has no default streams of its own. */
+void stream_forget(void);
 /* The calling thread's own default stream in this session. */
 CUresult stream_of_thread(struct session *session, uint64_t *stream);
 void module_item_free(enum handle_kind kind, struct item *item);
