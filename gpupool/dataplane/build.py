@@ -43,7 +43,8 @@ class Target:
     flags: tuple[str, ...]
 
 
-_SHARED = ("-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,relro,-z,now", "-ldl", "-lm")
+# Threads and thread-local destructors run code of the libraries, so dlclose must not unmap them.
+_SHARED = ("-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,relro,-z,now,-z,nodelete", "-ldl", "-lm")
 TARGETS = (
     Target("refcuda/libcuda.so.1", ("refcuda",), _SHARED),
     Target("runtime/libcuda.so.1", ("runtime", "wire"), _SHARED),

@@ -33,20 +33,18 @@ static void *watch(void *argument)
     return NULL;
 }
 
-/* Signals belong to the program's own threads. */
+/* Signals belong to the program's own threads. The stack has the default size, which costs address space
+ * only: a smaller one may have no room for the program's thread-local variables. */
 static bool start_watch(struct session *session)
 {
     sigset_t all, before;
-    pthread_attr_t small;
     pthread_t thread;
     sigfillset(&all);
-    pthread_attr_init(&small);
-    pthread_attr_setstacksize(&small, 64 << 10);
-    pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&thread, &small, watch, session);
+    int failed = pthread_create(&thread, NULL, watch, session);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&small);
+    if (!failed)
+        pthread_detach(thread);
     return !failed;
 }
 
