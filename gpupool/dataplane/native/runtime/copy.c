@@ -354,52 +354,69 @@ CUresult runtime_cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, 
 
 /* --- rectangles, row by row --- */
 
+/* One side of a rectangle as the program gave it, and where its first row lies. */
 struct side {
     CUmemorytype type;
     uint64_t base;
-    size_t pitch;
+    size_t x, y, pitch;
+    struct end first;
 };
 
-static bool read_side(CUmemorytype type, const void *pointer, CUdeviceptr device, size_t x, size_t y,
-                      size_t pitch, size_t width, struct side *side)
+/* Bytes from the first row's start to behind the last row; false when the numbers fit nothing. */
+static bool extent(struct side *side, size_t width, size_t height, uint64_t *bytes)
 {
-    side->type = type;
-    side->pitch = pitch ? pitch : x + width;
-    side->base = (type == CU_MEMORYTYPE_HOST ? (uintptr_t)pointer : device) + y * side->pitch + x;
-    return side->pitch >= x + width && type != CU_MEMORYTYPE_ARRAY &&
-           (type == CU_MEMORYTYPE_HOST || type == CU_MEMORYTYPE_DEVICE || type == CU_MEMORYTYPE_UNIFIED);
+    size_t row, skipped;
+    if (__builtin_add_overflow(side->x, width, &row))
+        return false;
+    if (side->pitch == 0)
+        side->pitch = row;
+    if (side->pitch < row || __builtin_mul_overflow(side->pitch, side->y, &skipped) ||
+        __builtin_add_overflow(skipped, side->x, &skipped) ||
+        __builtin_add_overflow(side->base, skipped, &side->first.address) ||
+        __builtin_mul_overflow(side->pitch, height - 1, bytes))
+        return false;
+    uint64_t end;
+    return !__builtin_add_overflow(*bytes, width, bytes) && !__builtin_add_overflow(side->first.address, *bytes, &end);
 }
 
-static bool row_end(const struct order *order, const struct side *side, size_t row, size_t bytes, struct end *end)
+/* Find whose memory all rows of a side are; false when they are not in one piece. */
+static bool locate(const struct order *order, struct side *side, size_t width, size_t height)
 {
-    uint64_t address = side->base + row * side->pitch;
-    if (side->type == CU_MEMORYTYPE_HOST) {
-        *end = (struct end){NULL, address};
-        return address;
+    uint64_t bytes;
+    if (!side->base || !extent(side, width, height, &bytes))
+        return false;
+    uint64_t start = side->first.address;
+    switch (side->type) {
+    case CU_MEMORYTYPE_HOST:
+        return true;
+    case CU_MEMORYTYPE_DEVICE:
+        return device_end(order, start, bytes, &side->first);
+    case CU_MEMORYTYPE_UNIFIED:
+        return device_end(order, start, bytes, &side->first) || !memory_session(order->session, start, 1);
+    default:
+        return false;
     }
-    return device_end(order, address, bytes, end) || side->type == CU_MEMORYTYPE_UNIFIED;
 }
 
 static CUresult rectangle(const CUDA_MEMCPY2D *box, CUstream stream, bool per_thread, bool waits)
 {
     struct order order;
-    struct side from, to;
     if (!box)
         return CUDA_ERROR_INVALID_VALUE;
+    struct side from = {.type = box->srcMemoryType, .x = box->srcXInBytes, .y = box->srcY, .pitch = box->srcPitch};
+    struct side to = {.type = box->dstMemoryType, .x = box->dstXInBytes, .y = box->dstY, .pitch = box->dstPitch};
+    from.base = from.type == CU_MEMORYTYPE_HOST ? (uintptr_t)box->srcHost : box->srcDevice;
+    to.base = to.type == CU_MEMORYTYPE_HOST ? (uintptr_t)box->dstHost : box->dstDevice;
     CUresult result = begin(&order, stream, per_thread, waits);
-    if (result != CUDA_SUCCESS)
+    if (result != CUDA_SUCCESS || !box->WidthInBytes || !box->Height)
         return result;
-    if (!read_side(box->srcMemoryType, box->srcHost, box->srcDevice, box->srcXInBytes, box->srcY, box->srcPitch,
-                   box->WidthInBytes, &from) ||
-        !read_side(box->dstMemoryType, box->dstHost, box->dstDevice, box->dstXInBytes, box->dstY, box->dstPitch,
-                   box->WidthInBytes, &to))
+    if (!locate(&order, &from, box->WidthInBytes, box->Height) ||
+        !locate(&order, &to, box->WidthInBytes, box->Height))
         return CUDA_ERROR_INVALID_VALUE;
     for (size_t row = 0; row < box->Height && result == CUDA_SUCCESS; row++) {
-        struct end target, source;
-        if (!row_end(&order, &to, row, box->WidthInBytes, &target) ||
-            !row_end(&order, &from, row, box->WidthInBytes, &source))
-            return CUDA_ERROR_INVALID_VALUE;
-        result = copy(&order, target, source, box->WidthInBytes);
+        result = copy(&order, to.first, from.first, box->WidthInBytes);
+        to.first.address += to.pitch;
+        from.first.address += from.pitch;
     }
     return result;
 }
