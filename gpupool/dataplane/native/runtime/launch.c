@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "runtime/runtime.h"
+#include "wire/launch_attribute.h"
 
 #define ATTRIBUTES 16u
 
@@ -57,6 +58,12 @@ static CUresult pack_attributes(struct packed *packed, const CUlaunchAttribute *
     packed->attributes = 0;
     if (count > ATTRIBUTES || (count && !attributes))
         return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned index = 0; index < count; index++) {
+        if (launch_attribute_travels(attributes[index].id))
+            continue;
+        runtime_log("launch attribute %d is not supported", attributes[index].id);
+        return CUDA_ERROR_NOT_SUPPORTED;
+    }
     if (count)
         memcpy(packed->bytes, attributes, count * sizeof *attributes);
     packed->attributes = count * sizeof *attributes;
