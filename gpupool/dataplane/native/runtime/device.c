@@ -14,14 +14,35 @@ static struct {
     struct session *_Atomic *sessions;
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* The child of a fork starts anew. It must not hold the parent's connections: the worker would not
- * learn of the parent's end. */
+/* fork() copies the books as they are: no thread may be changing them. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&process.lock);
+    for (int index = 0; index < process.count; index++)
+        if (process.sessions[index])
+            pthread_mutex_lock(&process.sessions[index]->table_lock);
+    host_lock();
+}
+
 static void after_fork(void)
 {
-    for (int index = 0; process.sessions && index < process.count; index++)
+    host_unlock();
+    for (int index = process.count; index-- > 0;)
+        if (process.sessions[index])
+            pthread_mutex_unlock(&process.sessions[index]->table_lock);
+    pthread_mutex_unlock(&process.lock);
+}
+
+/* The child of a fork starts anew. It must not hold the parent's connections: the worker would not
+ * learn of the parent's end. */
+static void start_anew(void)
+{
+    after_fork();
+    for (int index = 0; index < process.count; index++)
         if (process.sessions[index])
             session_abandon(process.sessions[index]);
-    pthread_mutex_init(&process.lock, NULL);
+    host_forget();
+    stream_forget();
     process.sessions = NULL;
     process.vgpus = NULL;
     process.count = 0;
@@ -41,18 +62,18 @@ static CUresult enter(void)
     CUresult result = handshake_list(&vgpus, &count);
     if (result != CUDA_SUCCESS)
         return result;
-    process.sessions = calloc((size_t)count + 1, sizeof *process.sessions);
+    process.sessions = count ? calloc((size_t)count, sizeof *process.sessions) : NULL;
     if (!process.sessions) {
         free(vgpus);
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        return count ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_NO_DEVICE;
     }
     process.vgpus = vgpus;
     process.count = count;
     if (!process.fork_handled)
-        pthread_atfork(NULL, NULL, after_fork);
+        pthread_atfork(before_fork, after_fork, start_anew);
     process.fork_handled = true;
     atomic_store(&process.entered, true);
-    return count ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
+    return CUDA_SUCCESS;
 }
 
 CUresult runtime_cuInit(unsigned int Flags)

@@ -26,6 +26,21 @@ static struct host_block unpack(const struct range *range)
     };
 }
 
+void host_lock(void)
+{
+    pthread_mutex_lock(&host.lock);
+}
+
+void host_unlock(void)
+{
+    pthread_mutex_unlock(&host.lock);
+}
+
+void host_forget(void)
+{
+    ranges_clear(&host.blocks);
+}
+
 static bool add_block(const void *start, size_t bytes, uint64_t owner)
 {
     struct range range = {.start = (uintptr_t)start, .bytes = bytes, .owner = owner};

@@ -9,6 +9,19 @@ struct stream {
     int priority;
 };
 
+/* Tell the worker of a new handle, which ends when that fails. */
+static CUresult announce(struct call *call, enum handle_kind kind, uint64_t number, uint16_t message,
+                         const void *request, size_t bytes)
+{
+    CUresult result = call_send(call, message, request, bytes, NULL, 0);
+    if (result == CUDA_SUCCESS)
+        return result;
+    pthread_mutex_lock(&call->session->table_lock);
+    free(handle_drop(&call->session->handles, number, kind));
+    pthread_mutex_unlock(&call->session->table_lock);
+    return result;
+}
+
 static CUresult create(struct call *call, unsigned flags, int priority, uint64_t *number)
 {
     if (flags & ~(unsigned)CU_STREAM_NON_BLOCKING)
@@ -24,7 +37,7 @@ static CUresult create(struct call *call, unsigned flags, int priority, uint64_t
         return result;
     }
     struct stream_create_request request = {.stream = *number, .flags = flags, .priority = priority};
-    return call_send(call, CALL_stream_create, &request, sizeof request, NULL, 0);
+    return announce(call, HANDLE_STREAM, *number, CALL_stream_create, &request, sizeof request);
 }
 
 CUresult runtime_cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
@@ -96,9 +109,11 @@ CUresult runtime_cuEventCreate(CUevent *phEvent, unsigned int Flags)
         free(item);
         return result;
     }
-    *phEvent = (CUevent)public_handle(call.session, HANDLE_EVENT, number);
     struct event_create_request request = {.event = number, .flags = Flags};
-    return call_send(&call, CALL_event_create, &request, sizeof request, NULL, 0);
+    result = announce(&call, HANDLE_EVENT, number, CALL_event_create, &request, sizeof request);
+    if (result == CUDA_SUCCESS)
+        *phEvent = (CUevent)public_handle(call.session, HANDLE_EVENT, number);
+    return result;
 }
 
 /* --- a thread's own default stream: one per session, made at first use, ended with the thread --- */
@@ -127,6 +142,12 @@ static void end_own_streams(void *list)
 static void make_own_key(void)
 {
     pthread_key_create(&own_key, end_own_streams);
+}
+
+void stream_forget(void)
+{
+    pthread_once(&own_once, make_own_key);
+    pthread_setspecific(own_key, NULL);
 }
 
 CUresult stream_of_thread(struct session *session, uint64_t *stream)
