@@ -20,29 +20,37 @@ static CUresult unreachable(const char *path, const char *why)
     return CUDA_ERROR_DEVICE_UNAVAILABLE;
 }
 
+/* A Unix socket's connect that a signal interrupts has done nothing. Returns the connection; -1 with errno. */
+static int connect_address(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), failed;
+    if (fd < 0)
+        return -1;
+    while ((failed = connect(fd, (const struct sockaddr *)address, sizeof *address)) && errno == EINTR)
+        continue;
+    if (!failed)
+        return fd;
+    int reason = errno;
+    close(fd);
+    errno = reason;
+    return -1;
+}
+
 /* Connect; a path too long for a socket address is reached through an open descriptor. */
 static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    int place = -1;
-    if (fd < 0)
-        return -1;
     if (strlen(path) < sizeof address.sun_path) {
         strcpy(address.sun_path, path);
-    } else {
-        place = open(path, O_PATH | O_CLOEXEC);
-        snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", place);
+        return connect_address(&address);
     }
-    int failed = connect(fd, (struct sockaddr *)&address, sizeof address);
-    int reason = errno;
-    if (place >= 0)
-        close(place);
-    if (failed) {
-        close(fd);
-        errno = reason;
+    int place = open(path, O_PATH | O_CLOEXEC);
+    if (place < 0)
         return -1;
-    }
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", place);
+    int fd = connect_address(&address), reason = errno;
+    close(place);
+    errno = reason;
     return fd;
 }
 
