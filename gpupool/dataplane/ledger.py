@@ -15,7 +15,7 @@ from pathlib import Path
 from gpupool.model import errors
 
 MAGIC = 0x52474C47
-VERSION = 1
+VERSION = 2
 SLOTS = 64
 MIB = 1 << 20
 # A vGPU that was busy for 30 years without a pause; a database's BIGINT holds it.
@@ -24,17 +24,18 @@ BUSY_MAX = 10**18
 # Errors of opening that say nothing about the file.
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
-# magic, version, slots, lost, memory_limit, compute, reserved, open_at_ns
-HEADER = struct.Struct("<IIIIQIIQ24x")
+# magic, version, slots, lost, memory_limit, compute
+HEADER = struct.Struct("<IIIIQI36x")
 # memory, busy_ns, pid
 SLOT = struct.Struct("<QQI44x")
-SIZE = HEADER.size + SLOTS * SLOT.size
+# struct ledger_time: what the workers keep of this boot's device time
+TIME_SIZE = 1024
+SIZE = HEADER.size + SLOTS * SLOT.size + TIME_SIZE
 
 # lost, memory_limit, compute: what the agent alone may change
 _TERMS = struct.Struct("<IQI")
 _LOST_OFFSET = 12
-_OPEN_AT = struct.Struct("<Q")
-_OPEN_AT_OFFSET = 32
+_TIME_OFFSET = SIZE - TIME_SIZE
 _BUSY_OFFSET = 8
 _PID_OFFSET = 16
 
@@ -66,7 +67,7 @@ class Ledger:
         if self.path.exists():
             self.set_limits(limits)
             return
-        header = HEADER.pack(MAGIC, VERSION, SLOTS, 0, limits.memory_mib * MIB, limits.compute, 0, 0)
+        header = HEADER.pack(MAGIC, VERSION, SLOTS, 0, limits.memory_mib * MIB, limits.compute)
         partial = self.path.with_name(f".{self.path.name}")
         partial.touch(mode=0o600)
         partial.write_bytes(header.ljust(SIZE, b"\0"))
@@ -130,9 +131,9 @@ class Ledger:
             os.pwrite(descriptor, bytes(4), _offset(slot) + _PID_OFFSET)
 
     def restart(self) -> None:
-        """Forget waits that were due; for when no worker lives, as after a reboot of the host."""
+        """Forget device time of before; for when no worker lives, as after a reboot of the host."""
         with self._file() as descriptor:
-            os.pwrite(descriptor, bytes(_OPEN_AT.size), _OPEN_AT_OFFSET)
+            os.pwrite(descriptor, bytes(TIME_SIZE), _TIME_OFFSET)
 
     @contextmanager
     def _file(self) -> Iterator[int]:

@@ -52,7 +52,7 @@ int main(int count, char **arguments)
         for (int i = 0; i < batch; i++) {
             now += kernel_ns;
             busy += kernel_ns;
-            arbiter_charge(arbiter, kernel_ns);
+            arbiter_charge(arbiter, now - kernel_ns, now);
         }
     }
     arbiter_admit(arbiter);

@@ -13,6 +13,8 @@ SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-o
 # The leak checker traces its own process, which the sandbox forbids.
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin"}
 
+LEDGER = ("ledger.c", "timeline.c")
+
 Compile = Callable[..., Path]
 
 

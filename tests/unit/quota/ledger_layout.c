@@ -16,8 +16,8 @@ int main(void)
     FIELD(ledger_file, lost);
     FIELD(ledger_file, memory_limit);
     FIELD(ledger_file, compute);
-    FIELD(ledger_file, open_at_ns);
     FIELD(ledger_file, slot);
+    FIELD(ledger_file, time);
     FIELD(ledger_slot, memory);
     FIELD(ledger_slot, busy_ns);
     FIELD(ledger_slot, pid);

@@ -8,7 +8,7 @@ import pytest
 
 from gpupool.dataplane import ledger
 
-from .conftest import ENVIRONMENT, SANITIZE, Compile
+from .conftest import ENVIRONMENT, LEDGER, SANITIZE, Compile
 
 US = 1000
 MS = 1000 * US
@@ -28,7 +28,7 @@ class Outcome:
 @pytest.fixture
 def simulate(compile_test: Compile, tmp_path: Path):
     flags = (*SANITIZE, "-Wl,--wrap=clock_gettime,--wrap=nanosleep")
-    program = compile_test("arbiter_clock", "arbiter.c", "ledger.c", flags=flags)
+    program = compile_test("arbiter_clock", "arbiter.c", *LEDGER, flags=flags)
 
     def simulate(compute: int, kernel_ns: int, batch: int = 1, lost: bool = False) -> Outcome:
         book = ledger.Ledger(tmp_path / "ledger")

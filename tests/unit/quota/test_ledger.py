@@ -12,7 +12,7 @@ import pytest
 from gpupool.dataplane import ledger
 from gpupool.model import errors
 
-from .conftest import ENVIRONMENT, Compile
+from .conftest import ENVIRONMENT, LEDGER, Compile
 
 MIB = ledger.MIB
 
@@ -58,7 +58,7 @@ def book(tmp_path: Path) -> ledger.Ledger:
 
 @pytest.fixture
 def start(compile_test: Compile, book: ledger.Ledger) -> Iterator[type[Worker]]:
-    program = compile_test("ledger_worker", "ledger.c")
+    program = compile_test("ledger_worker", *LEDGER)
     workers = []
 
     def start(slot: int) -> Worker:
@@ -83,8 +83,8 @@ def test_layout_is_the_same_in_c_and_python(compile_test: Compile) -> None:
     assert found["ledger_file.lost"] == [ledger._LOST_OFFSET, 4]
     assert found["ledger_file.memory_limit"] == [ledger._LOST_OFFSET + 4, 8]
     assert found["ledger_file.compute"] == [ledger._LOST_OFFSET + 12, 4]
-    assert found["ledger_file.open_at_ns"] == [ledger._OPEN_AT_OFFSET, 8]
     assert found["ledger_file.slot"] == [ledger.HEADER.size, ledger.SLOTS * ledger.SLOT.size]
+    assert found["ledger_file.time"] == [ledger._TIME_OFFSET, ledger.TIME_SIZE]
     assert found["ledger_slot.memory"] == [0, 8]
     assert found["ledger_slot.busy_ns"] == [ledger._BUSY_OFFSET, 8]
     assert found["ledger_slot.pid"] == [ledger._PID_OFFSET, 4]
@@ -154,7 +154,7 @@ def test_a_slot_has_one_worker(start, book):
 
 
 def test_threads_of_a_worker_keep_the_limit(compile_test, book):
-    program = compile_test("ledger_threads", "ledger.c")
+    program = compile_test("ledger_threads", *LEDGER)
     subprocess.run([program, book.path], check=True, env=ENVIRONMENT)
 
 
@@ -221,9 +221,11 @@ def test_a_ledger_cut_short_is_no_ledger(book):
 def test_what_is_no_ledger_is_refused(compile_test, tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
-    with pytest.raises(errors.Invalid, match=re.escape(f"{path}: not a ledger of version 1")):
+    with pytest.raises(
+        errors.Invalid, match=re.escape(f"{path}: not a ledger of version {ledger.VERSION}")
+    ):
         ledger.Ledger(path).usage(0)
-    worker = Worker(compile_test("ledger_worker", "ledger.c"), path, 0)
+    worker = Worker(compile_test("ledger_worker", *LEDGER), path, 0)
     assert worker.opened == os.strerror(22)
     worker.kill()
 

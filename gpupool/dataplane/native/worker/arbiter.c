@@ -25,6 +25,12 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
 }
 
+/* compute percent of ns, without overflow */
+static uint64_t share_of(uint64_t ns, uint64_t compute)
+{
+    return ns / 100 * compute + ns % 100 * compute / 100;
+}
+
 static void nap(uint64_t nanoseconds)
 {
     struct timespec time = {.tv_nsec = nanoseconds < NAP ? (long)nanoseconds : NAP};
@@ -41,36 +47,57 @@ struct arbiter *arbiter_new(struct ledger *ledger)
     return arbiter;
 }
 
-void arbiter_admit(struct arbiter *arbiter)
+/* The debt after the share of the time that has passed was paid; at most `credit` can be made up for. */
+static int64_t owed(const struct ledger_time *time, uint64_t now, uint64_t compute, uint64_t credit)
 {
-    struct ledger *ledger = arbiter->ledger;
+    /* The debt of another boot is none. */
+    uint64_t passed = time->debt_at_ns < now ? now - time->debt_at_ns : 0;
+    int64_t debt = time->debt_at_ns <= now ? time->debt_ns : 0, least = -(int64_t)share_of(credit, compute);
 
-    while (ledger_compute(ledger) < 100 && !ledger_lost(ledger)) {
-        uint64_t open_at = atomic_load(ledger_open_at(ledger));
-        uint64_t now = now_ns();
-
-        if (open_at <= now)
-            return;
-        nap(open_at - now);
-    }
+    if (__builtin_sub_overflow(debt, (int64_t)share_of(passed, compute), &debt) || debt < least)
+        return least;
+    return debt;
 }
 
-void arbiter_charge(struct arbiter *arbiter, uint64_t busy_ns)
+/* How long the gate stays closed, in ns; 0 when it is open. */
+static uint64_t closed_for(struct ledger *ledger)
+{
+    uint64_t compute = ledger_compute(ledger), wait = 0;
+
+    if (compute == 100 || ledger_lost(ledger))
+        return 0;
+    struct ledger_time *time = ledger_lock_time(ledger);
+    int64_t debt = owed(time, now_ns(), compute, CREDIT);
+    ledger_unlock_time(ledger);
+    /* A debt of d at a share of s is paid after d / s. */
+    if (debt > 0)
+        wait = (uint64_t)debt / compute * 100 + (uint64_t)debt % compute * 100 / compute + 1;
+    return wait;
+}
+
+void arbiter_admit(struct arbiter *arbiter)
+{
+    uint64_t wait;
+
+    while ((wait = closed_for(arbiter->ledger)))
+        nap(wait);
+}
+
+void arbiter_charge(struct arbiter *arbiter, uint64_t from_ns, uint64_t to_ns)
 {
     struct ledger *ledger = arbiter->ledger;
-    _Atomic uint64_t *open_at = ledger_open_at(ledger);
-    uint64_t compute = ledger_compute(ledger);
-    uint64_t now = now_ns();
-    uint64_t spent = busy_ns < now ? busy_ns : now;
-    uint64_t earliest = now - spent > CREDIT ? now - spent - CREDIT : 0;
-    uint64_t old = atomic_load(open_at);
-    uint64_t new;
+    uint64_t compute = ledger_compute(ledger), now = now_ns();
+    uint64_t to = to_ns < now ? to_ns : now, from = from_ns < to ? from_ns : to;
+    struct ledger_time *time = ledger_lock_time(ledger);
 
+    if (time->busy.until > now)
+        time->busy = (struct timeline){.until = 0};
+    uint64_t spent = timeline_cover(&time->busy, from, to);
+    /* What passed while the work ran pays for it, too. */
+    int64_t debt = owed(time, now, compute, CREDIT + (now - from));
+    if (compute == 100 || __builtin_add_overflow(debt, (int64_t)spent, &time->debt_ns))
+        time->debt_ns = debt;
+    time->debt_at_ns = now;
+    ledger_unlock_time(ledger);
     ledger_add_busy(ledger, spent);
-    if (compute == 100)
-        return;
-    /* Work of b at a share of s takes b / s: the gate opens that long after the work began. */
-    do {
-        new = (old > earliest ? old : earliest) + spent / compute * 100 + spent % compute * 100 / compute;
-    } while (!atomic_compare_exchange_weak(open_at, &old, new));
 }

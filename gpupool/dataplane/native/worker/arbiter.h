@@ -19,7 +19,8 @@ struct arbiter *arbiter_new(struct ledger *ledger);
  * taken away. Follows a share that changes meanwhile within 20 ms. */
 void arbiter_admit(struct arbiter *arbiter);
 
-/* Charge `busy_ns` of device time that ended just now; it is counted for the session too. */
-void arbiter_charge(struct arbiter *arbiter, uint64_t busy_ns);
+/* Charge device time from one CLOCK_MONOTONIC to another, both past, less what was charged of it already
+ * by any session of the vGPU; it is counted for this session too. */
+void arbiter_charge(struct arbiter *arbiter, uint64_t from_ns, uint64_t to_ns);
 
 #endif

@@ -193,7 +193,13 @@ void ledger_add_busy(struct ledger *ledger, uint64_t busy_ns)
     atomic_fetch_add(&ledger->own->busy_ns, busy_ns);
 }
 
-_Atomic uint64_t *ledger_open_at(struct ledger *ledger)
+struct ledger_time *ledger_lock_time(struct ledger *ledger)
 {
-    return &ledger->file->open_at_ns;
+    lock(ledger);
+    return &ledger->file->time;
+}
+
+void ledger_unlock_time(struct ledger *ledger)
+{
+    unlock(ledger);
 }

@@ -11,8 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "worker/timeline.h"
+
 #define LEDGER_MAGIC 0x52474c47u /* "GLGR" */
-#define LEDGER_VERSION 1u
+#define LEDGER_VERSION 2u
 #define LEDGER_SLOTS 64u
 
 struct ledger_slot {
@@ -20,6 +22,13 @@ struct ledger_slot {
     _Atomic uint64_t busy_ns; /* device time ever used through this slot; never cleared */
     _Atomic uint32_t pid;     /* the worker, for people who look */
     uint32_t reserved[11];
+};
+
+/* The arbiter's, of all sessions; of this boot. Changed under the ledger's lock. */
+struct ledger_time {
+    int64_t debt_ns;     /* device time used beyond the share (below 0: time that may be made up for) ... */
+    uint64_t debt_at_ns; /* ... at this CLOCK_MONOTONIC */
+    struct timeline busy;
 };
 
 struct ledger_file {
@@ -30,13 +39,14 @@ struct ledger_file {
     _Atomic uint64_t memory_limit; /* bytes */
     _Atomic uint32_t compute;      /* percent of the device, 1 to 100 */
     uint32_t reserved0;
-    _Atomic uint64_t open_at_ns; /* the arbiter's: CLOCK_MONOTONIC from which work may start */
-    uint32_t reserved[6];
+    uint32_t reserved[8];
     struct ledger_slot slot[LEDGER_SLOTS];
+    struct ledger_time time;
 };
 
 _Static_assert(sizeof(struct ledger_slot) == 64, "one slot is one cache line");
-_Static_assert(sizeof(struct ledger_file) == 64 * (1 + LEDGER_SLOTS), "the header is one too");
+_Static_assert(sizeof(struct ledger_time) == 1024, "16 cache lines");
+_Static_assert(sizeof(struct ledger_file) == 64 * (1 + LEDGER_SLOTS) + 1024, "the header is one too");
 
 struct ledger;
 
@@ -63,7 +73,8 @@ bool ledger_lost(struct ledger *ledger);
 /* Count device time of this session. */
 void ledger_add_busy(struct ledger *ledger, uint64_t busy_ns);
 
-/* The arbiter's word, shared by all sessions of the vGPU. */
-_Atomic uint64_t *ledger_open_at(struct ledger *ledger);
+/* The arbiter's state, locked against all sessions of the vGPU until it is unlocked. */
+struct ledger_time *ledger_lock_time(struct ledger *ledger);
+void ledger_unlock_time(struct ledger *ledger);
 
 #endif

@@ -64,7 +64,7 @@ static void serve(struct session *session, const struct record *record, struct r
 
 static void rest(struct session *session)
 {
-    spans_close(session, NULL);
+    spans_close(session);
     bool busy = spans_harvest(session);
     ring_wait_record(&session->ring, busy ? BUSY_WAIT_MS : IDLE_WAIT_MS);
 }

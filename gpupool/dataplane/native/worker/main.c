@@ -151,8 +151,7 @@ static bool make_parts(struct session *session)
     session->staging = staging_new();
     session->waiters = waiters_new(session);
     session->arbiter = arbiter_new(session->ledger);
-    session->spans = spans_new(session);
-    if (!session->staging || !session->waiters || !session->arbiter || !session->spans)
+    if (!session->staging || !session->waiters || !session->arbiter || !spans_open(session))
         return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "worker", "out of memory");
     pin(session);
     if (sandbox_enter() != 0)
@@ -170,6 +169,7 @@ static void *watch(void *argument)
     atomic_store(&session->ended, true);
     futex_wake(&session->ring.control->head, 1);
     sleep(ENDING_SECONDS);
+    spans_abandon(session);
     _exit(0);
 }
 
@@ -184,6 +184,7 @@ static bool start_watch(struct session *session)
 
 static void end(struct session *session)
 {
+    spans_finish(session);
     memory_free_all(session);
     modules_free_all(session);
     session->driver.cuDevicePrimaryCtxRelease(session->device);

@@ -171,7 +171,7 @@ CUresult serve_module_unload(SERVE_ARGUMENTS)
     CUmodule module = handle_drop(&session->handles, request->module, HANDLE_MODULE);
     if (!module)
         return CUDA_ERROR_INVALID_HANDLE;
-    spans_close(session, NULL);
+    spans_close(session);
     drop_functions(session, request->module);
     drop_globals(session, request->module);
     return session->driver.cuModuleUnload(module);

@@ -83,7 +83,7 @@ CUresult serve_stream_destroy(SERVE_ARGUMENTS)
     struct object *object = handle_drop(&session->handles, request->stream, HANDLE_STREAM);
     if (!object)
         return CUDA_ERROR_INVALID_HANDLE;
-    spans_close(session, object);
+    spans_forget(session, object);
     object_release(session, object);
     return CUDA_SUCCESS;
 }

@@ -1,90 +1,165 @@
 #include "worker/span.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #define SPANS 64u            /* measured runs in flight; more work joins the newest run of its stream */
 #define PIECES 32u           /* most pieces of work in a span */
 #define GATED_SPANS 2u       /* runs in flight below 100 % */
 #define GATED_SPAN_NS 1000000u /* and their aimed length */
-#define REBASE_MS 1000.0f    /* float milliseconds are exact enough only near their origin */
+#define REBASE_MS 1000.0f    /* float milliseconds are exact enough, and clocks agree, only near their origin */
+#define TRIALS 16u           /* of the smallest piece of work */
 
 struct span {
     CUevent start, end;
-    struct object *stream; /* while open */
+    struct object *stream; /* NULL once the stream is destroyed */
+    bool open;
     unsigned pieces;
+    uint64_t opened_ns;
 };
 
 struct spans {
     struct span items[SPANS];
     unsigned first, count; /* a queue in order of submission */
-    CUevent origin;
-    double busy_until_ms;
-    uint64_t piece_ns; /* moving mean */
+    _Atomic uint64_t oldest_ns; /* when the first of them was opened, 0: there is none */
+    CUstream clock;        /* where nothing waits for the client's work */
+    CUevent origin;        /* was reached at origin_ns of CLOCK_MONOTONIC */
+    uint64_t origin_ns;
+    uint64_t empty_ns;     /* what the events around the smallest piece of work measure */
+    uint64_t piece_ns;     /* moving mean */
 };
 
-static CUevent new_event(struct session *session)
+static uint64_t now_ns(void)
 {
-    CUevent event = NULL;
-    session->driver.cuEventCreate(&event, CU_EVENT_DEFAULT);
-    return event;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-struct spans *spans_new(struct session *session)
+/* Note how the device's clock and ours lie to each other now. */
+static CUresult anchor(struct session *session)
 {
-    struct spans *spans = calloc(1, sizeof *spans);
-    if (!spans)
-        return NULL;
-    for (unsigned index = 0; index < SPANS; index++) {
-        spans->items[index].start = new_event(session);
-        spans->items[index].end = new_event(session);
-        if (!spans->items[index].start || !spans->items[index].end)
-            return NULL;
+    struct spans *spans = session->spans;
+    uint64_t before = now_ns();
+    CUresult result = session->driver.cuEventRecord(spans->origin, spans->clock);
+    if (result == CUDA_SUCCESS)
+        result = session->driver.cuEventSynchronize(spans->origin);
+    spans->origin_ns = before + (now_ns() - before) / 2;
+    return result;
+}
+
+static int compare(const void *one, const void *other)
+{
+    float left = *(const float *)one, right = *(const float *)other;
+    return (left > right) - (left < right);
+}
+
+/* The device idles between a span's first event and its work, which comes later: measure how long. */
+static CUresult calibrate(struct session *session, CUdeviceptr byte)
+{
+    struct spans *spans = session->spans;
+    const struct driver *driver = &session->driver;
+    const struct span *span = spans->items;
+    float milliseconds[TRIALS];
+    CUresult result = CUDA_SUCCESS;
+    for (unsigned trial = 0; trial < TRIALS && result == CUDA_SUCCESS; trial++) {
+        driver->cuEventRecord(span->start, spans->clock);
+        driver->cuMemsetD8Async(byte, 0, 1, spans->clock);
+        driver->cuEventRecord(span->end, spans->clock);
+        driver->cuEventSynchronize(span->end);
+        result = driver->cuEventElapsedTime(&milliseconds[trial], span->start, span->end);
     }
-    spans->origin = new_event(session);
-    if (!spans->origin || session->driver.cuEventRecord(spans->origin, NULL) != CUDA_SUCCESS)
-        return NULL;
-    session->driver.cuEventSynchronize(spans->origin);
-    return spans;
+    if (result != CUDA_SUCCESS)
+        return result;
+    qsort(milliseconds, TRIALS, sizeof *milliseconds, compare);
+    spans->empty_ns = (uint64_t)(milliseconds[TRIALS / 2] * 1e6f);
+    return CUDA_SUCCESS;
+}
+
+static CUresult make_events(struct session *session)
+{
+    struct spans *spans = session->spans;
+    CUresult result = session->driver.cuEventCreate(&spans->origin, CU_EVENT_DEFAULT);
+    for (unsigned index = 0; index < SPANS && result == CUDA_SUCCESS; index++) {
+        result = session->driver.cuEventCreate(&spans->items[index].start, CU_EVENT_DEFAULT);
+        if (result == CUDA_SUCCESS)
+            result = session->driver.cuEventCreate(&spans->items[index].end, CU_EVENT_DEFAULT);
+    }
+    return result;
+}
+
+bool spans_open(struct session *session)
+{
+    CUdeviceptr byte;
+    session->spans = calloc(1, sizeof *session->spans);
+    if (!session->spans || make_events(session) != CUDA_SUCCESS ||
+        session->driver.cuStreamCreateWithPriority(&session->spans->clock, CU_STREAM_NON_BLOCKING, 0) != CUDA_SUCCESS ||
+        session->driver.cuMemAlloc_v2(&byte, 1) != CUDA_SUCCESS)
+        return false;
+    CUresult result = calibrate(session, byte);
+    session->driver.cuMemFree_v2(byte);
+    return result == CUDA_SUCCESS && anchor(session) == CUDA_SUCCESS;
 }
 
 static void close_span(struct session *session, struct span *span)
 {
     session->driver.cuEventRecord(span->end, span->stream->stream);
     span->stream->span = NULL;
-    span->stream = NULL;
+    span->open = false;
 }
 
-void spans_close(struct session *session, struct object *stream)
+static struct span *span_at(struct spans *spans, unsigned index)
 {
-    struct spans *spans = session->spans;
-    for (unsigned index = 0; index < spans->count; index++) {
-        struct span *span = &spans->items[(spans->first + index) % SPANS];
-        if (span->stream && (!stream || span->stream == stream))
+    return &spans->items[(spans->first + index) % SPANS];
+}
+
+void spans_close(struct session *session)
+{
+    for (unsigned index = 0; index < session->spans->count; index++) {
+        struct span *span = span_at(session->spans, index);
+        if (span->open)
             close_span(session, span);
     }
 }
 
-/* Charge the part of [start, end] that no span before it covered. */
-static void charge(struct session *session, struct span *span)
+void spans_forget(struct session *session, struct object *stream)
+{
+    for (unsigned index = 0; index < session->spans->count; index++) {
+        struct span *span = span_at(session->spans, index);
+        if (span->stream != stream)
+            continue;
+        if (span->open)
+            close_span(session, span);
+        span->stream = NULL;
+    }
+}
+
+/* An event's CLOCK_MONOTONIC; false when the device does not tell. */
+static bool time_of(struct session *session, CUevent event, uint64_t *time_ns)
+{
+    float milliseconds = 0;
+    if (session->driver.cuEventElapsedTime(&milliseconds, session->spans->origin, event) != CUDA_SUCCESS)
+        return false;
+    *time_ns = session->spans->origin_ns + (uint64_t)(int64_t)((double)milliseconds * 1e6);
+    return true;
+}
+
+static void charge(struct session *session, const struct span *span)
 {
     struct spans *spans = session->spans;
-    float start = 0, end = 0;
-    if (session->driver.cuEventElapsedTime(&start, spans->origin, span->start) != CUDA_SUCCESS ||
-        session->driver.cuEventElapsedTime(&end, spans->origin, span->end) != CUDA_SUCCESS)
+    uint64_t from, to;
+    if (!time_of(session, span->start, &from) || !time_of(session, span->end, &to) || to < from) {
+        arbiter_charge(session->arbiter, span->opened_ns, now_ns());
         return;
-    double from = start > spans->busy_until_ms ? start : spans->busy_until_ms;
-    uint64_t busy_ns = end > from ? (uint64_t)((end - from) * 1e6) : 0;
-    if (end > spans->busy_until_ms)
-        spans->busy_until_ms = end;
-    if (span->pieces)
-        spans->piece_ns = (spans->piece_ns * 3 + (uint64_t)((end - start) * 1e6) / span->pieces) / 4;
-    if (end > REBASE_MS) {
-        CUevent origin = spans->origin;
-        spans->origin = span->end;
-        span->end = origin;
-        spans->busy_until_ms -= end;
     }
-    arbiter_charge(session->arbiter, busy_ns);
+    /* The smallest was not so small. */
+    if (to - from < spans->empty_ns)
+        spans->empty_ns = to - from;
+    if (span->pieces)
+        spans->piece_ns = (spans->piece_ns * 3 + (to - from) / span->pieces) / 4;
+    arbiter_charge(session->arbiter, from + spans->empty_ns, to);
+    if ((double)(to - spans->origin_ns) > REBASE_MS * 1e6)
+        anchor(session);
 }
 
 static void take_first(struct session *session)
@@ -93,6 +168,7 @@ static void take_first(struct session *session)
     charge(session, &spans->items[spans->first]);
     spans->first = (spans->first + 1) % SPANS;
     spans->count--;
+    atomic_store(&spans->oldest_ns, spans->count ? spans->items[spans->first].opened_ns : 0);
 }
 
 bool spans_harvest(struct session *session)
@@ -100,40 +176,73 @@ bool spans_harvest(struct session *session)
     struct spans *spans = session->spans;
     while (spans->count) {
         struct span *span = &spans->items[spans->first];
-        if (span->stream || session->driver.cuEventQuery(span->end) == CUDA_ERROR_NOT_READY)
+        if (span->open || session->driver.cuEventQuery(span->end) == CUDA_ERROR_NOT_READY)
             return true;
         take_first(session);
     }
     return false;
 }
 
-/* Below 100 %, let no more than GATED_SPANS be in flight. */
-static void bound(struct session *session)
+/* Let fewer than `limit` be in flight. */
+static void bound(struct session *session, unsigned limit)
 {
     struct spans *spans = session->spans;
-    while (spans->count >= GATED_SPANS) {
+    while (spans->count >= limit) {
         struct span *span = &spans->items[spans->first];
-        if (span->stream)
+        if (span->open)
             close_span(session, span);
         session->driver.cuEventSynchronize(span->end);
         take_first(session);
     }
 }
 
+void spans_finish(struct session *session)
+{
+    bound(session, 1);
+}
+
+void spans_abandon(struct session *session)
+{
+    uint64_t oldest = atomic_load(&session->spans->oldest_ns);
+    if (oldest)
+        arbiter_charge(session->arbiter, oldest, now_ns());
+}
+
+static struct span *newest_of(struct spans *spans, const struct object *stream)
+{
+    for (unsigned index = spans->count; index-- > 0;)
+        if (span_at(spans, index)->stream == stream)
+            return span_at(spans, index);
+    return NULL;
+}
+
+static struct span *new_span(struct session *session, struct object *stream)
+{
+    struct spans *spans = session->spans;
+    struct span *span = span_at(spans, spans->count);
+    span->opened_ns = now_ns();
+    if (spans->count++ == 0)
+        atomic_store(&spans->oldest_ns, span->opened_ns);
+    session->driver.cuEventRecord(span->start, stream->stream);
+    return span;
+}
+
 static void open_span(struct session *session, struct object *stream)
 {
     struct spans *spans = session->spans;
+    struct span *span = NULL;
     spans_harvest(session);
     if (ledger_compute(session->ledger) < 100)
-        bound(session);
+        bound(session, GATED_SPANS);
     arbiter_admit(session->arbiter);
-    if (spans->count == SPANS)
-        return;
-    struct span *span = &spans->items[(spans->first + spans->count++) % SPANS];
+    if (spans->count == SPANS && !(span = newest_of(spans, stream)))
+        bound(session, SPANS);
+    if (!span)
+        span = new_span(session, stream);
     span->stream = stream;
+    span->open = true;
     span->pieces = 0;
     stream->span = span;
-    session->driver.cuEventRecord(span->start, stream->stream);
 }
 
 void span_enter(struct session *session, struct object *stream)

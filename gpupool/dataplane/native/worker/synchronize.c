@@ -61,7 +61,7 @@ static CUresult hand_over(struct session *session, const struct job *job, struct
 CUresult answer_after(struct session *session, const struct record *record, struct reply *reply,
                       struct object *object, uint32_t bytes)
 {
-    spans_close(session, NULL);
+    spans_close(session);
     CUresult result = look(session, object);
     if (result != CUDA_ERROR_NOT_READY && bytes == 0)
         return result;
@@ -90,7 +90,7 @@ CUresult serve_cuEventSynchronize(SERVE_ARGUMENTS)
 
 CUresult serve_cuCtxSynchronize(SERVE_ARGUMENTS)
 {
-    spans_close(session, NULL);
+    spans_close(session);
     struct job job = {.record = *record, .wait = wait_context};
     return hand_over(session, &job, reply);
 }
