@@ -18,9 +18,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from string import ascii_lowercase
 from types import FrameType
@@ -29,6 +30,7 @@ from typing import Any
 from cheroot import wsgi
 from oslo_config import cfg
 from oslo_log import log
+from oslo_utils import timeutils
 
 from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
@@ -116,13 +118,14 @@ class Standalone:
         # The port first: it is what is most likely to be in use.
         self._server = self._bind()
         placement = self._stops.enter_context(EmbeddedPlacement(self._options.state_dir / "placement"))
+        started_at = timeutils.utcnow()
         conductor = Conductor(self._conf, self._database, placement.client(), self._messages)
         conductor.start()
         self._stops.callback(conductor.stop)
         for name in self._options.host_names():
             self._start_agent(name, run_dir)
         self._serve()
-        self._wait_for_hosts()
+        _wait_for_hosts(self._database, set(self._options.host_names()), started_at)
         self._write_endpoints(placement.url)
 
     def _bind(self) -> wsgi.Server:
@@ -155,20 +158,6 @@ class Standalone:
         """Stop what was started, last things first; every session ends."""
         self._stops.close()
 
-    def _wait_for_hosts(self) -> None:
-        """Wait until every host has reported, and its devices with it."""
-        end = time.monotonic() + READY_TIMEOUT
-        wanted = set(self._options.host_names())
-        while True:
-            with self._database.reader() as session:
-                missing = wanted - {host.name for host in hosts.list_(session, {"state": HostState.UP})}
-            if not missing:
-                return
-            if time.monotonic() > end:
-                names = ", ".join(sorted(missing))
-                raise CannotStart(f"no report in {READY_TIMEOUT} s from: {names}; see the log")
-            time.sleep(0.05)
-
     def _write_endpoints(self, placement_url: str) -> None:
         """Write down where to reach what; the file is there while this is ready."""
         path = self._options.state_dir / "endpoints.json"
@@ -176,6 +165,22 @@ class Standalone:
         partial.write_text(json.dumps({"api": self.api_url, "placement": placement_url}))
         partial.replace(path)
         self._stops.callback(path.unlink, missing_ok=True)
+
+
+def _wait_for_hosts(database: Database, wanted: Set[str], since: datetime) -> None:
+    """Wait until every host has reported ``since`` then, not in an earlier run, with its devices."""
+    end = time.monotonic() + READY_TIMEOUT
+    while missing := wanted - _reported(database, since):
+        if time.monotonic() > end:
+            names = ", ".join(sorted(missing))
+            raise CannotStart(f"no report in {READY_TIMEOUT} s from: {names}; see the log")
+        time.sleep(0.05)
+
+
+def _reported(database: Database, since: datetime) -> set[str]:
+    with database.reader() as session:
+        up = hosts.list_(session, {"state": HostState.UP})
+    return {host.name for host in up if host.last_seen_at and host.last_seen_at >= since}
 
 
 def _conf(path: Path, options: dict[str, dict[str, Any]]) -> cfg.ConfigOpts:

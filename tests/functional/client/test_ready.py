@@ -1,0 +1,48 @@
+"""When gpupool-standalone says that it is ready."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from oslo_utils import timeutils
+
+from gpupool.cmd import standalone
+from gpupool.db import hosts, pools
+from gpupool.db.api import Database
+from gpupool.model.host import Host
+from gpupool.model.pool import Pool
+from gpupool.model.states import HostState
+
+STARTED = timeutils.utcnow()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database.from_url(f"sqlite:///{tmp_path}/db.sqlite")
+    made.upgrade()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("reported", "ready"),
+    [(timedelta(seconds=-1), False), (None, False), (timedelta(seconds=1), True)],
+    ids=["before", "never", "since"],
+)
+def test_a_host_counts_when_it_has_reported_since_the_start(
+    database: Database, monkeypatch: pytest.MonkeyPatch, reported: timedelta | None, ready: bool
+) -> None:
+    seen = None if reported is None else STARTED + reported
+    with database.writer() as session:
+        pool = pools.create(session, Pool(id=str(uuid.uuid4()), name="default"))
+        host = Host(id=str(uuid.uuid4()), name="sim-a", pool_id=pool.id, state=HostState.UP)
+        hosts.create(session, host)
+        hosts.update(session, host.id, last_seen_at=seen)
+    monkeypatch.setattr(standalone, "READY_TIMEOUT", -1)
+    if not ready:
+        with pytest.raises(standalone.CannotStart, match=r"no report in .* from: sim-a;"):
+            standalone._wait_for_hosts(database, {"sim-a"}, STARTED)
+    else:
+        standalone._wait_for_hosts(database, {"sim-a"}, STARTED)
