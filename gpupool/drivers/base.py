@@ -1,15 +1,11 @@
 """What a driver is: it finds the devices of one kind on this host and says how workers open them."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpupool.model.device import SharingMode
 from gpupool.model.report import DeviceReport
-
-TRAIT_MAX = 255
 
 
 @dataclass(frozen=True)
@@ -31,21 +27,3 @@ class Driver(ABC):
     @abstractmethod
     def open(self, device_key: str) -> DeviceHandle:
         """Return how a worker opens ``device_key``, or raise NotFound."""
-
-
-def trait(*words: str) -> str:
-    """Return the Placement trait for ``words``: CUSTOM_GPUPOOL_ and what of them a trait may hold."""
-    return "_".join(["CUSTOM_GPUPOOL", *map(_word, words)])[:TRAIT_MAX]
-
-
-def common_traits(vendor: str, product: str, mode: SharingMode) -> tuple[str, ...]:
-    """Return the traits that every device has: what it is, and how it is cut.
-
-    A product that repeats its vendor ("NVIDIA H200") says it once.
-    """
-    product = _word(product).removeprefix(_word(vendor) + "_")
-    return (trait(vendor, product), trait("mode", mode))
-
-
-def _word(text: str) -> str:
-    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")

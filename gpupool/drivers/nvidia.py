@@ -10,7 +10,7 @@ import pynvml
 from oslo_config import cfg
 
 from gpupool.drivers import base
-from gpupool.model import errors
+from gpupool.model import errors, traits
 from gpupool.model.device import SharingMode
 from gpupool.model.report import DeviceReport
 from gpupool.model.states import DeviceHealth
@@ -27,7 +27,8 @@ class NvidiaDriver(base.Driver):
         self._options = conf.nvidia
         self._lock = threading.Lock()
         self._started = False
-        self._said: set[str] = set()
+        # What the log was told last of each subject.
+        self._said: dict[str, str] = {}
         self._known: dict[str, DeviceReport] = {}
 
     def discover(self) -> list[DeviceReport]:
@@ -63,9 +64,9 @@ class NvidiaDriver(base.Driver):
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as exc:
-            self._say_once("NVML", "no NVIDIA devices: %s", exc)
+            self._say_once("NVML", f"no NVIDIA devices: {exc}")
             return False
-        self._said.discard("NVML")
+        self._said.pop("NVML", None)
         self._started = True
         return True
 
@@ -84,9 +85,10 @@ class NvidiaDriver(base.Driver):
         for index in range(pynvml.nvmlDeviceGetCount()):
             try:
                 found.update((one.key, one) for one in self._look(index, levels))
+                self._said.pop(f"device {index}", None)
             except pynvml.NVMLError as exc:
                 silent = True
-                self._say_once(f"{index}: {exc}", "NVIDIA device %s does not answer: %s", index, exc)
+                self._say_once(f"device {index}", f"NVIDIA device {index} does not answer: {exc}")
         lost = [one for one in self._failed() if silent and one.key not in found]
         self._known = found | {one.key: one for one in lost}
         return list(self._known.values())
@@ -96,12 +98,13 @@ class NvidiaDriver(base.Driver):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         key = pynvml.nvmlDeviceGetUUID(handle)
         if _mig_enabled(handle):
-            self._say_once(f"MIG {key}", "NVIDIA device %s is left out: MIG is enabled on it", key)
+            self._say_once(f"MIG {key}", f"NVIDIA device {key} is left out: MIG is enabled on it")
             return
+        self._said.pop(f"MIG {key}", None)
         product = pynvml.nvmlDeviceGetName(handle)
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle, pynvml.nvmlMemory_v2)
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-        capability = base.trait("compute", "capability", str(major), str(minor))
+        capability = traits.trait("compute", "capability", str(major), str(minor))
         usable = (memory.total - memory.reserved) // MIB - self._options.reserved_mib
         yield DeviceReport(
             key=key,
@@ -110,24 +113,25 @@ class NvidiaDriver(base.Driver):
             sharing_mode=SharingMode.SHARED,
             memory_mib=max(usable, 0),
             reserved_mib=self._options.reserved_mib,
-            traits=(*base.common_traits(VENDOR, product, SharingMode.SHARED), capability, *levels),
+            traits=(*traits.common(VENDOR, product, SharingMode.SHARED), capability, *levels),
         )
 
     def _failed(self) -> Iterator[DeviceReport]:
         """Yield every device seen before, as failed."""
         return (replace(one, health=DeviceHealth.FAILED) for one in self._known.values())
 
-    def _say_once(self, subject: str, message: str, *arguments: object) -> None:
-        if subject not in self._said:
-            self._said.add(subject)
-            LOG.warning(message, *arguments)
+    def _say_once(self, subject: str, message: str) -> None:
+        """Log the message unless it is what was last said of the subject."""
+        if self._said.get(subject) != message:
+            self._said[subject] = message
+            LOG.warning("%s", message)
 
 
 def _levels() -> tuple[str, ...]:
     """Return the traits of driver and API level."""
     version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-    cuda = base.trait("cuda", str(version // 1000), str(version % 1000 // 10))
-    return (cuda, base.trait("driver", pynvml.nvmlSystemGetDriverVersion().partition(".")[0]))
+    cuda = traits.trait("cuda", str(version // 1000), str(version % 1000 // 10))
+    return (cuda, traits.trait("driver", pynvml.nvmlSystemGetDriverVersion().partition(".")[0]))
 
 
 def _mig_enabled(handle: object) -> bool:

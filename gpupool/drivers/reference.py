@@ -4,7 +4,7 @@ from oslo_config import cfg
 
 from gpupool.dataplane import paths
 from gpupool.drivers import base
-from gpupool.model import errors
+from gpupool.model import errors, traits
 from gpupool.model.device import SharingMode
 from gpupool.model.report import DeviceReport
 
@@ -44,6 +44,6 @@ def _report(key: str, memory_mib: int) -> DeviceReport:
         product=PRODUCT,
         sharing_mode=SharingMode.SHARED,
         memory_mib=memory_mib,
-        traits=base.common_traits(VENDOR, PRODUCT, SharingMode.SHARED),
+        traits=traits.common(VENDOR, PRODUCT, SharingMode.SHARED),
         simulated=True,
     )

@@ -1,8 +1,8 @@
 """Names in Placement: resource classes, consumer type, providers, traits."""
 
-import re
 import uuid
 
+from gpupool.model import traits
 from gpupool.model.device import Device
 
 COMPUTE = "CUSTOM_GPUPOOL_COMPUTE"
@@ -10,15 +10,13 @@ MEMORY_MIB = "CUSTOM_GPUPOOL_MEMORY_MIB"
 RESOURCE_CLASSES = (COMPUTE, MEMORY_MIB)
 CONSUMER_TYPE = "GPUPOOL_VGPU"
 
-# Traits of this prefix are ours to set and to remove; every other trait of a provider is left alone.
-PREFIX = "CUSTOM_GPUPOOL_"
+PREFIX = traits.PREFIX
 # Every provider of ours has it, so that ours can be listed.
 MARK = PREFIX + "DEVICE"
 SIMULATED = PREFIX + "SIMULATED"
 _POOL = PREFIX + "POOL_"
 # With these Nova would take a provider for its own, and may delete it.
 FORBIDDEN = frozenset({"OWNER_NOVA", "COMPUTE_MANAGED_PCI_DEVICE"})
-_TRAIT_LENGTH = 255
 
 
 def provider_name(host: str, key: str) -> str:
@@ -44,25 +42,13 @@ def pool_of(trait: str) -> str | None:
         return None
 
 
-def product_trait(vendor: str, product: str) -> str:
-    """Return ``CUSTOM_GPUPOOL_<VENDOR>_<PRODUCT>``; a product that repeats its vendor says it once."""
-    vendor, product = _word(vendor), _word(product).removeprefix(_word(vendor) + "_")
-    return f"{PREFIX}{vendor}_{product}"[:_TRAIT_LENGTH]
-
-
 def device_traits(device: Device) -> frozenset[str]:
     """Return the traits that ``device`` has by what it is and reports, without its pool's."""
     own = {
         MARK,
-        product_trait(device.vendor, device.product),
-        f"{PREFIX}MODE_{_word(device.sharing_mode)}",
-        f"{PREFIX}HEALTH_{_word(device.health)}",
+        *traits.common(device.vendor, device.product, device.sharing_mode),
+        traits.trait("health", device.health),
     }
     if device.simulated:
         own.add(SIMULATED)
     return frozenset(own | set(device.traits))
-
-
-def _word(text: str) -> str:
-    """Return ``text`` with only what a trait's name may hold."""
-    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")

@@ -113,6 +113,23 @@ def test_a_lost_device_is_reported_as_failed_and_comes_back(hardware, driver, ca
     assert {one.health for one in driver.discover()} == {DeviceHealth.OK}
 
 
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (A2.replace("|ok", "|15"), "device 0 does not answer"),
+        (A2.replace("|none|", "|on|"), "GPU-2 is left out"),
+    ],
+)
+def test_what_is_in_trouble_again_is_said_again(hardware, driver, caplog, trouble, said):
+    for _ in range(2):
+        hardware(trouble)
+        driver.discover()
+        driver.discover()
+        hardware(A2)
+        driver.discover()
+    assert caplog.text.count(said) == 2
+
+
 def test_a_device_taken_out_is_no_longer_listed(hardware, driver):
     hardware(H200 + A2)
     driver.discover()

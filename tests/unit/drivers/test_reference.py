@@ -1,10 +1,9 @@
-"""The reference driver, and the names of traits."""
+"""The reference driver."""
 
 import pytest
 
 import gpupool.conf
 from gpupool.dataplane import paths
-from gpupool.drivers import base
 from gpupool.drivers.reference import ReferenceDriver
 from gpupool.model import errors
 
@@ -39,9 +38,3 @@ def test_a_worker_opens_its_device_by_ordinal(driver):
 def test_an_unknown_device_is_not_found(driver, key):
     with pytest.raises(errors.NotFound, match=r"no reference device .*; there are 3"):
         driver.open(key)
-
-
-def test_traits_hold_only_what_placement_takes():
-    assert base.trait("cuda", "12.4") == "CUSTOM_GPUPOOL_CUDA_12_4"
-    assert base.trait("ÄÖ gpu-(x)") == "CUSTOM_GPUPOOL_GPU_X"
-    assert len(base.trait("x" * 300)) == 255
