@@ -38,16 +38,15 @@ def spec(attachment_id: str, ticket: str, socket: Path) -> dict[str, Any]:
     return {"cdiVersion": VERSION, "kind": KIND, "devices": devices}
 
 
-def write(folder: Path, attachment_id: str, content: dict[str, Any]) -> bool:
-    """Write the spec where it is missing or other; return whether it was. It holds the ticket."""
+def write(folder: Path, attachment_id: str, content: dict[str, Any]) -> None:
+    """Write the spec where it is missing or other. It holds the ticket."""
     path = _path(folder, attachment_id)
     try:
         if json.loads(path.read_text()) == content:
-            return False
+            return
     except (FileNotFoundError, ValueError):
         pass
     record.write_json(path, content)
-    return True
 
 
 def remove(folder: Path, attachment_id: str) -> None:

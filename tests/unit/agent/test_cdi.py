@@ -83,12 +83,14 @@ def test_the_runtime_and_the_socket_enter_read_only_and_no_device_node(spec):
 
 
 def test_a_file_is_written_once_whole_and_for_its_owner_only(tmp_path, spec):
-    assert cdi.write(tmp_path, ID, spec)
+    cdi.write(tmp_path, ID, spec)
     (path,) = tmp_path.iterdir()
     assert path.name == f"gpupool.org-vgpu_{ID}.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text()) == spec
-    assert not cdi.write(tmp_path, ID, spec)
+    before = path.stat().st_ino
+    cdi.write(tmp_path, ID, spec)
+    assert path.stat().st_ino == before
 
 
 @pytest.mark.parametrize("old", ["", "{", "{}"])
@@ -96,7 +98,7 @@ def test_a_file_that_is_other_is_replaced(tmp_path, spec, old):
     cdi.write(tmp_path, ID, spec)
     (path,) = tmp_path.iterdir()
     path.write_text(old)
-    assert cdi.write(tmp_path, ID, spec)
+    cdi.write(tmp_path, ID, spec)
     assert json.loads(path.read_text()) == spec
 
 
