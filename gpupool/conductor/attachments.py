@@ -14,18 +14,22 @@ from gpupool.model.states import AttachmentState, ClaimState, HostState
 _TICKET_BYTES = 32
 
 
-def create(transaction: Transaction, attachment_id: str, request: AttachmentRequest) -> Attachment:
-    """Return the new attachment, pending; with the id of one that is there already, that one.
+def create(
+    transaction: Transaction, attachment_id: str, request: AttachmentRequest, at_most: int
+) -> Attachment:
+    """Return the new attachment, pending; with the id of one that the claim has already, that one.
 
-    Conflict unless the claim is bound and its host up; Invalid for any other host.
+    Conflict unless the claim is bound, its host up, and it has less than ``at_most`` attachments;
+    Invalid for any other host.
     """
     session = transaction.session
     if existing := attachments.list_(session, {"id": attachment_id}):
-        return existing[0]
+        return _same(existing[0], request)
     host = _host_of(transaction, request)
     # The host is locked from here: the claim can't be released before the commit.
     generation = transaction.touch(host.id)
     claim = _bound(transaction, request.claim_id)
+    _check_count(transaction, claim, at_most)
     attachment = Attachment(
         id=attachment_id,
         claim_id=claim.id,
@@ -37,6 +41,22 @@ def create(transaction: Transaction, attachment_id: str, request: AttachmentRequ
         generation=generation,
     )
     return attachments.create(session, attachment)
+
+
+def _same(attachment: Attachment, request: AttachmentRequest) -> Attachment:
+    if attachment.claim_id != request.claim_id:
+        raise errors.Conflict(f"attachment id {attachment.id} is taken")
+    return attachment
+
+
+def _check_count(transaction: Transaction, claim: Claim, at_most: int) -> None:
+    """Raise Conflict when there are ``at_most``; one that is being removed is on its host still."""
+    count = len(attachments.list_(transaction.session, {"claim_id": claim.id}))
+    if count >= at_most:
+        raise errors.Conflict(
+            f"claim {claim.id} has {count} attachments; allowed: up to {at_most}, "
+            "[conductor] max_attachments_per_claim"
+        )
 
 
 def _bound(transaction: Transaction, claim_id: str) -> Claim:

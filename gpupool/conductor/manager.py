@@ -57,7 +57,8 @@ class ConductorManager:
     ) -> Payload:
         """See ConductorApi."""
         wanted = wire.load(AttachmentRequest, request)
-        return wire.dump(self._parts.commit(attachments.create, attachment_id, wanted))
+        at_most = self._parts.conf.conductor.max_attachments_per_claim
+        return wire.dump(self._parts.commit(attachments.create, attachment_id, wanted, at_most))
 
     @_answering
     def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:

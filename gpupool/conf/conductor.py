@@ -37,6 +37,12 @@ OPTS = (
         min=1,
         help="How many hosts may refuse a claim before it fails.",
     ),
+    cfg.IntOpt(
+        "max_attachments_per_claim",
+        default=64,
+        min=1,
+        help="How many attachments a claim may have. Each costs its host a socket and a thread.",
+    ),
 )
 
 

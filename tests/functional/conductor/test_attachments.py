@@ -57,6 +57,31 @@ def test_the_same_message_twice_makes_one_attachment(lab):
     assert len(stored(lab)) == 1
 
 
+def test_the_id_of_another_claim_s_attachment_is_refused(lab):
+    """Its ticket is not for whoever knows the id."""
+    agent = lab.agent()
+    mine, other = lab.bound(agent), lab.bound(agent)
+    attachment = attach(lab, other)
+    with pytest.raises(errors.Conflict, match=f"attachment id {attachment.id} is taken"):
+        attach(lab, mine, None, attachment.id)
+
+
+def test_a_claim_has_no_more_attachments_than_allowed(lab):
+    lab.conf.set_override("max_attachments_per_claim", 3, group="conductor")
+    agent = lab.agent()
+    claim, other = lab.bound(agent), lab.bound(agent)
+    made = [attach(lab, claim) for _ in range(3)]
+    with pytest.raises(errors.Conflict, match=f"claim {claim.id} has 3 attachments; allowed: up to 3"):
+        attach(lab, claim)
+    assert attach(lab, claim, None, made[0].id).id == made[0].id
+    attach(lab, other)
+    lab.client.delete_attachment(lab.ctxt, made[0].id)
+    with pytest.raises(errors.Conflict):
+        attach(lab, claim)  # It is on its host still.
+    agent.look()
+    attach(lab, claim)
+
+
 def test_only_a_bound_claim_can_be_attached(lab):
     agent = lab.agent()
     claim = lab.create()
