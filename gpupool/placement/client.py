@@ -46,7 +46,8 @@ class PlacementClient:
     """Calls Placement through a keystoneauth1 adapter, whose session brings credentials and timeout.
 
     Every method raises Unavailable when Placement does not answer in time, answers 5xx or refuses
-    our credentials; Invalid, NotFound and Conflict (or ConcurrentUpdate) for 400, 404 and 409.
+    our credentials; Invalid, NotFound and Conflict (or ConcurrentUpdate) for 400, 404 and 409. A 404
+    that is not Placement's own is Unavailable.
     """
 
     def __init__(self, adapter: ksa_adapter.Adapter) -> None:
@@ -196,6 +197,9 @@ def _error(answer: Any, what: str) -> errors.GpupoolError:
     message = f"Placement answered {answer.status_code} to {what}: {detail}"
     if answer.status_code == 409 and code == _CONCURRENT_UPDATE:
         return ConcurrentUpdate(message)
+    if answer.status_code == 404 and not code:
+        # Not Placement's own words, so nothing says that it was asked: a proxy has lost it, perhaps.
+        return errors.Unavailable(message)
     kinds = {400: errors.Invalid, 404: errors.NotFound, 409: errors.Conflict}
     return kinds.get(answer.status_code, errors.Unavailable)(message)
 

@@ -93,6 +93,25 @@ def test_a_release_whose_answer_was_lost_can_be_repeated(faulty, allocations, en
     assert allocations.allocations_of(device.id) == {}
 
 
+def test_nothing_is_given_back_when_it_is_not_placement_that_answers_404(
+    faulty, allocations, ensure, grant, device
+):
+    """A proxy that has lost Placement, say."""
+    ensure()
+    held = grant()
+    allocations.allocate([held], "project", "user")
+    for page in (answering("404 Not Found"), answering("404 Not Found", b"<html>", "text/html")):
+        faulty.fault = page
+        with pytest.raises(errors.Unavailable, match="answered 404"):
+            allocations.deallocate(held.vgpu_id)
+        with pytest.raises(errors.Unavailable):
+            allocations.allocations_of(device.id)
+    faulty.fault = None
+    allocations.deallocate(held.vgpu_id)
+    allocations.deallocate(held.vgpu_id)
+    assert allocations.allocations_of(device.id) == {}
+
+
 def test_a_capacity_409_is_tried_once(faulty, allocations, ensure, grant):
     ensure()
     faulty.fault = answering("409 Conflict", CAPACITY)
