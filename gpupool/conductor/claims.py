@@ -32,6 +32,14 @@ def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     requests.check_lease(request.lease_end)
     requests.check_traits(parts.placement, request.required_traits, request.forbidden_traits)
     request = replace(request, profile=profile.id if profile else None)
+    named = {*(request.required_traits or ()), *(request.forbidden_traits or ())}
+    try:
+        return parts.commit(_create, ctxt, claim_id, request, parts.inventory)
+    except errors.Invalid:
+        if not named:
+            raise
+    # An operator may have changed the providers' traits since they were read.
+    parts.inventory.learn(named)
     return parts.commit(_create, ctxt, claim_id, request, parts.inventory)
 
 
@@ -70,7 +78,11 @@ def update(transaction: Transaction, claim_id: str, change: ClaimChange) -> Clai
     claim = claims.get(transaction.session, claim_id)
     if claim.state in ENDED | {ClaimState.RELEASING}:
         raise errors.Conflict(f"claim {claim_id} is {claim.state}; it can't be changed any more")
+    if change.remove_lease and change.lease_end is not None:
+        raise errors.Invalid(f"lease_end is {change.lease_end} and remove_lease is set; allowed: one")
     changes = {name: value for name, value in asdict(change).items() if value is not None}
+    if changes.pop("remove_lease"):
+        changes["lease_end"] = None
     if change.priority is not None:
         requests.check_priority(change.priority)
         transaction.wake_queue()

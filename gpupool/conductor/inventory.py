@@ -31,6 +31,14 @@ class Inventory:
         """Return the traits of a device's provider, those too that an operator added there."""
         return names.device_traits(device) | self._traits.get(device.id, frozenset())
 
+    def learn(self, traits: Iterable[str]) -> None:
+        """Ask Placement which devices have ``traits`` now; raises Unavailable."""
+        for trait in traits:
+            having = self._tree.having(trait)
+            for device_id in having | set(self._traits):
+                others = self._traits.get(device_id, frozenset()) - {trait}
+                self._traits[device_id] = others | {trait} if device_id in having else others
+
     def foreign(self, device_id: str, resource_class: str) -> int:
         """Return how much of a device others hold, Nova for instance, as far as was seen."""
         return sum(each.get(resource_class, 0) for each in self._foreign.get(device_id, {}).values())

@@ -56,11 +56,15 @@ class ClaimRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimChange:
-    """What may change on a claim that exists; None leaves a field as it is."""
+    """What may change on a claim that exists; None leaves a field as it is.
+
+    ``remove_lease`` takes the lease off: without ``lease_end`` a claim lasts until it is released.
+    """
 
     name: str | None = None
     priority: int | None = None
     lease_end: datetime | None = None
+    remove_lease: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,6 @@ class DeviceProvider:
     ``traits`` are all it has, an operator's own among them; ``changed`` if a write was needed.
     """
 
-    parent_id: str | None
     traits: frozenset[str]
     changed: bool
 
@@ -60,6 +59,11 @@ class ProviderTree:
         except errors.Conflict as exc:
             raise errors.Conflict(f"device {device_id} still has allocations in Placement") from exc
 
+    def having(self, trait: str) -> set[str]:
+        """Return the ids of the devices whose providers have ``trait``."""
+        having = {provider.id for provider in self._client.providers_with(trait)}
+        return having & set(self.devices())
+
     def devices(self) -> dict[str, Provider]:
         """Return every provider of ours by its id, which is the device's."""
         return {provider.id: provider for provider in self._client.providers_with(names.MARK)}
@@ -67,7 +71,7 @@ class ProviderTree:
     def _ensure(
         self, host: str, hypervisor_hostname: str, pool_id: str, device: Device
     ) -> DeviceProvider:
-        provider, changed = self._ensure_provider(host, hypervisor_hostname, device)
+        changed = self._ensure_provider(host, hypervisor_hostname, device)
         changed |= self._ensure_inventory(device)
         had, generation = self._client.provider_traits(device.id)
         # The traits say which pool the provider was in: its aggregate goes before they do.
@@ -79,26 +83,29 @@ class ProviderTree:
             self._create_traits(traits - had)
             self._client.set_provider_traits(device.id, traits, generation)
             changed = True
-        return DeviceProvider(parent_id=provider.parent_id, traits=traits, changed=changed)
+        return DeviceProvider(traits=traits, changed=changed)
 
-    def _ensure_provider(
-        self, host: str, hypervisor_hostname: str, device: Device
-    ) -> tuple[Provider, bool]:
-        """Make the provider, or move it below the compute node that has appeared since."""
+    def _ensure_provider(self, host: str, hypervisor_hostname: str, device: Device) -> bool:
+        """Make the provider, or move it below the compute node that has appeared since.
+
+        Return whether that was needed.
+        """
         name = names.provider_name(host, device.key)
         compute_node = self._client.find_provider(hypervisor_hostname)
         provider = self._client.get_provider(device.id)
         found_id = compute_node.id if compute_node else None
         if provider is None:
-            return self._create_provider(device.id, name, found_id), True
+            self._create_provider(device.id, name, found_id)
+            return True
         parent_id = found_id or provider.parent_id
         if (provider.name, provider.parent_id) == (name, parent_id):
-            return provider, False
-        return self._client.update_provider(device.id, name, parent_id), True
+            return False
+        self._client.update_provider(device.id, name, parent_id)
+        return True
 
-    def _create_provider(self, provider_id: str, name: str, parent_id: str | None) -> Provider:
+    def _create_provider(self, provider_id: str, name: str, parent_id: str | None) -> None:
         try:
-            return self._client.create_provider(provider_id, name, parent_id)
+            self._client.create_provider(provider_id, name, parent_id)
         except errors.Conflict:
             made = self._client.get_provider(provider_id)
             if made is None or made.name != name:

@@ -318,3 +318,46 @@ def test_a_claim_bound_shows_its_vgpus_active(lab):
     assert [vgpu.index for vgpu in vgpus] == [0, 1]
     assert {vgpu.state for vgpu in vgpus} == {VgpuState.ACTIVE}
     assert claim.health == ClaimHealth.OK
+
+
+def add_trait(lab, device, trait):
+    """Do what an operator does in Placement, whenever it suits him."""
+    placement = lab.parts.placement
+    placement.create_trait(trait)
+    traits, generation = placement.provider_traits(device.id)
+    placement.set_provider_traits(device.id, traits | {trait}, generation)
+
+
+def test_a_trait_that_an_operator_has_just_added_is_known(lab):
+    agent = lab.agent()
+    device, other = lab.devices(agent)
+    add_trait(lab, device, "CUSTOM_RACK_1")
+    lab.create(required_traits=("CUSTOM_RACK_1",))
+    lab.serve()
+    assert lab.vgpus()[0].device_id == device.id
+    with pytest.raises(errors.Invalid, match="could never hold it"):
+        lab.create(required_traits=("CUSTOM_RACK_1",), devices=(other.id,))
+
+
+def test_a_trait_that_an_operator_has_just_taken_away_is_not_in_the_way(lab):
+    agent = lab.agent(devices=1)
+    (device,) = lab.devices(agent)
+    placement = lab.parts.placement
+    traits, _ = placement.provider_traits(device.id)
+    add_trait(lab, device, "CUSTOM_NOISY")
+    lab.reconcile()
+    with pytest.raises(errors.Invalid, match="could never hold it"):
+        lab.create(forbidden_traits=("CUSTOM_NOISY",))
+    placement.set_provider_traits(device.id, traits, placement.provider_traits(device.id)[1])
+    assert lab.create(forbidden_traits=("CUSTOM_NOISY",)).state == ClaimState.QUEUED
+
+
+def test_a_lease_can_be_taken_off(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent, lease_end=timeutils.utcnow() + timedelta(hours=1))
+    assert claim.lease_end is not None
+    free = lab.client.update_claim(lab.ctxt, claim.id, ClaimChange(remove_lease=True))
+    assert (free.lease_end, free.state) == (None, ClaimState.BOUND)
+    both = ClaimChange(remove_lease=True, lease_end=timeutils.utcnow() + timedelta(hours=1))
+    with pytest.raises(errors.Invalid, match=r"lease_end is .* and remove_lease is set; allowed: one"):
+        lab.client.update_claim(lab.ctxt, claim.id, both)

@@ -46,15 +46,17 @@ def test_reporting_again_writes_nothing(client, ensure, device):
     assert client.get_provider(device.id).generation == generation
 
 
-def test_a_device_is_the_child_of_its_compute_node(ensure, compute_node):
+def test_a_device_is_the_child_of_its_compute_node(client, ensure, compute_node, device):
     compute_node.create()
-    assert ensure().parent_id == compute_node.id
+    ensure()
+    assert client.get_provider(device.id).parent_id == compute_node.id
 
 
 def test_a_device_moves_below_the_compute_node_that_appears_later(
     client, ensure, compute_node, device, allocations, grant
 ):
-    assert ensure().parent_id is None
+    ensure()
+    assert client.get_provider(device.id).parent_id is None
     held = grant()
     allocations.allocate([held], "project", "user")
     compute_node.create()
@@ -72,10 +74,11 @@ def test_a_device_deleted_with_its_compute_service_comes_back(client, ensure, co
     assert client.get_provider(device.id) is None
     again = ensure()
     assert again.changed
-    assert again.parent_id is None
+    assert client.get_provider(device.id).parent_id is None
     assert client.inventories(device.id)[0]["CUSTOM_GPUPOOL_COMPUTE"].total == 100
     compute_node.create()
-    assert ensure().parent_id == compute_node.id
+    ensure()
+    assert client.get_provider(device.id).parent_id == compute_node.id
 
 
 def test_a_device_deleted_while_it_is_written_comes_back(client, tree, ensure, device, monkeypatch):
