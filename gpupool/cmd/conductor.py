@@ -17,9 +17,20 @@ def _make(conf: cfg.ConfigOpts) -> Conductor:
     return Conductor(conf, database, placement, transport.get_transport(conf))
 
 
+def check(conf: cfg.ConfigOpts) -> None:
+    """Raise Invalid or Unavailable when a conductor of this configuration can't start."""
+    database = Database.from_conf(conf)
+    try:
+        database.check()
+    finally:
+        database.close()
+    placement_client.from_conf(conf)
+    transport.get_transport(conf)
+
+
 def main() -> int:
     """Run until SIGTERM; claims and programs stay while no conductor runs."""
-    return service.serve("gpupool-conductor", _make)
+    return service.serve("gpupool-conductor", _make, check)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
+from gpupool.model import errors
+
 # Errors of these modules are rebuilt on the caller's side as what they are.
 ERRORS = ["gpupool.model.errors", "gpupool.placement.errors"]
 # Options by group that oslo.messaging (18.3) registers on its global configuration only, though it
@@ -32,9 +34,15 @@ class ContextSerializer(oslo_messaging.NoOpSerializer):
 
 
 def get_transport(conf: cfg.ConfigOpts) -> oslo_messaging.Transport:
-    """Return the transport of ``[DEFAULT] transport_url``."""
+    """Return the transport of ``[DEFAULT] transport_url``; Invalid when there is none of that kind."""
     _register(conf)
-    return oslo_messaging.get_rpc_transport(conf, allowed_remote_exmods=ERRORS)
+    try:
+        return oslo_messaging.get_rpc_transport(conf, allowed_remote_exmods=ERRORS)
+    except oslo_messaging.InvalidTransportURL as exc:
+        # Not what it says: that has the URL in it, and with it a password.
+        raise errors.Invalid("[DEFAULT] transport_url is no URL of a transport") from exc
+    except oslo_messaging.DriverLoadFailure as exc:
+        raise errors.Invalid(f"[DEFAULT] transport_url: {exc}") from exc
 
 
 def _register(conf: cfg.ConfigOpts) -> None:
