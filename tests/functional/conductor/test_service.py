@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from oslo_context.context import RequestContext
+from oslo_utils import timeutils
 
 from gpupool.conductor.service import Conductor
 from gpupool.db import claims
@@ -88,3 +89,24 @@ def test_a_conductor_refuses_a_database_of_another_version(conf, placement, tmp_
     conductor = Conductor(conf, empty, placement.client(), rpc_transport.get_transport(conf))
     with pytest.raises(errors.Unavailable):
         conductor.start()
+
+
+def test_a_lease_ends_while_placement_does_not_answer(conf, database, placement):
+    transport = rpc_transport.get_transport(conf)
+    conductor = Conductor(conf, database, placement.client(timeout=10 * WAIT), transport)
+    conductor.start()
+    ctxt = RequestContext(project_id="project-1", user_id="user-1")
+    client = ConductorClient(transport, timeout=60)
+    request = ClaimRequest(compute=30, memory_mib=64)
+    leased, waiting = str(uuid.uuid4()), str(uuid.uuid4())
+    with ServedAgent(transport, SimulatedAgent(client, f"host-{uuid.uuid4().hex[:8]}")):
+        client.create_claim(ctxt, leased, request)
+        wait_for(database, leased, ClaimState.BOUND)
+        with placement.hanging():
+            client.create_claim(ctxt, waiting, request)
+            wait_for(database, waiting, ClaimState.ALLOCATING)  # The queue's thread hangs now.
+            with database.writer() as session:
+                claims.update(session, leased, lease_end=timeutils.utcnow())
+            ending = wait_for(database, leased, ClaimState.RELEASING)
+            assert ending.release_to == ClaimState.EXPIRED
+    conductor.stop()
