@@ -64,7 +64,7 @@ def test_device_memory_never_lies_where_the_program_has_its_own(same_addresses, 
 def test_threads_of_one_program(agent, run):
     seen = run(agent(Vgpu(100, 64)), "threads")
     assert seen["right"] == seen["all"] == 160
-    assert seen["free"] == 64 * MIB
+    assert seen["left"] == 0
 
 
 def test_streams_and_events(agent, run):

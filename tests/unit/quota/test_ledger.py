@@ -15,6 +15,7 @@ from gpupool.model import errors
 from .conftest import ENVIRONMENT, LEDGER, Compile
 
 MIB = ledger.MIB
+LIMITS = ledger.Limits(compute=25, memory_mib=512)
 
 
 class Worker:
@@ -52,7 +53,7 @@ class Worker:
 @pytest.fixture
 def book(tmp_path: Path) -> ledger.Ledger:
     made = ledger.Ledger(tmp_path / "ledger")
-    made.create(ledger.Limits(compute=25, memory_mib=512))
+    made.create(LIMITS)
     return made
 
 
@@ -166,7 +167,6 @@ def test_limits_can_change_under_a_worker(start, book):
     assert worker.ask("compute") == "50"
     assert worker.ask("memory") == f"0 {100 * MIB}"
     assert worker.ask("take 1") == "0"
-    assert book.limits() == ledger.Limits(compute=50, memory_mib=100)
 
 
 def test_lost_reaches_a_worker(start, book):
@@ -174,13 +174,13 @@ def test_lost_reaches_a_worker(start, book):
     assert worker.ask("lost") == "0"
     book.set_lost()
     assert worker.ask("lost") == "1"
-    book.create(book.limits())
+    book.create(LIMITS)
     assert worker.ask("lost") == "0"
 
 
 def test_setting_the_same_limits_writes_nothing(book):
     before = book.path.stat().st_mtime_ns
-    book.create(book.limits())
+    book.create(LIMITS)
     assert book.path.stat().st_mtime_ns == before
 
 
@@ -200,12 +200,10 @@ def test_values_out_of_bounds_are_bounded(start, book):
     content[24:28] = b"\xff" * 4
     book.path.write_bytes(content)
     assert book.usage(0) == ledger.SlotUsage(memory_mib=512, busy_ns=ledger.BUSY_MAX)
-    assert book.limits().compute == 100
     assert worker.ask("compute") == "100"
     assert worker.ask("memory") == f"0 {512 * MIB}"
     content[24:28] = bytes(4)
     book.path.write_bytes(content)
-    assert book.limits().compute == 1
     assert worker.ask("compute") == "1"
 
 
@@ -222,7 +220,7 @@ def test_what_is_no_ledger_is_refused(compile_test, tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
     with pytest.raises(
-        errors.Invalid, match=re.escape(f"{path}: not a ledger of version {ledger.VERSION}")
+        errors.Invalid, match=re.escape(f"{path}: not a ledger")
     ):
         ledger.Ledger(path).usage(0)
     worker = Worker(compile_test("ledger_worker", *LEDGER), path, 0)

@@ -11,7 +11,7 @@
 
 #define HANDLE_INDEX_BITS 24
 #define HANDLE_BITS 40
-#define HANDLE_LIMIT (1u << 20) /* most handles of one session at a time */
+#define HANDLE_LIMIT (1u << 16) /* most handles of one session at a time: streams and events are not charged */
 
 enum handle_kind {
     HANDLE_NONE = 0,

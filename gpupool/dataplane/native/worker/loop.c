@@ -42,12 +42,24 @@ static void serve_one_way(struct session *session, const struct record *record, 
         session->deferred = result;
 }
 
+/* Calls that do their work though an earlier call failed: a program counts on it that the device is done. */
+static bool waits(const struct record *record)
+{
+    return record->call == CALL_cuCtxSynchronize || record->call == CALL_cuStreamSynchronize ||
+           record->call == CALL_cuEventSynchronize || record->call == CALL_staging_wait;
+}
+
 static void serve_answered(struct session *session, const struct record *record, struct reply *reply)
 {
-    CUresult result = session->deferred;
-    session->deferred = CUDA_SUCCESS;
-    if (result == CUDA_SUCCESS)
+    CUresult earlier = session->deferred, result = CUDA_SUCCESS;
+    if (earlier == CUDA_SUCCESS || waits(record))
         result = services[record->call].serve(session, record, reply);
+    /* What was sent for this load is not part of the next one. */
+    else if (record->call == CALL_module_load)
+        image_drop(session);
+    session->deferred = CUDA_SUCCESS;
+    if (earlier != CUDA_SUCCESS)
+        result = earlier;
     if (!reply->later)
         slot_answer(&session->ring, record, result, reply->data, result == CUDA_SUCCESS ? reply->bytes : 0);
 }

@@ -122,12 +122,17 @@ static bool open_shared(struct session *session, const struct options *options)
 static bool open_device(struct session *session, const struct options *options)
 {
     struct driver *driver = &session->driver;
+    /* What a module takes is charged when it is loaded, so it must be taken then. */
+    setenv("CUDA_MODULE_LOADING", "EAGER", 1);
     session->library = driver_open(options->library, driver);
     if (!session->library)
         return fail(session, CUDA_ERROR_UNKNOWN, "device library", dlerror());
     CUresult result = driver->cuInit(0);
     if (result == CUDA_SUCCESS)
         result = driver->cuDeviceGet(&session->device, options->ordinal);
+    /* Threads that wait for the device sleep: the processors are the programs'. */
+    if (result == CUDA_SUCCESS)
+        result = driver->cuDevicePrimaryCtxSetFlags(session->device, CU_CTX_SCHED_BLOCKING_SYNC);
     if (result == CUDA_SUCCESS)
         result = driver->cuDevicePrimaryCtxRetain(&session->context, session->device);
     if (result == CUDA_SUCCESS)

@@ -9,13 +9,13 @@ bool session_owns(struct session *session, uint64_t address, uint64_t bytes)
     return bytes && ranges_find(&session->memory, address, bytes);
 }
 
-/* Keep the books on what the device gave; gives it back when that fails. */
-static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes, uint64_t charged)
+/* Keep the books on what the device gave, which is charged; gives it back when that fails. */
+static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes)
 {
     if (ranges_add(&session->memory, (struct range){.start = address, .bytes = bytes}))
         return CUDA_SUCCESS;
     session->driver.cuMemFree_v2(address);
-    ledger_give(session->ledger, charged);
+    ledger_give(session->ledger, memory_charge(bytes));
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -26,43 +26,54 @@ CUresult serve_memory_allocate(SERVE_ARGUMENTS)
     CUdeviceptr address = 0;
     if (request->bytes == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!ledger_take(session->ledger, request->bytes))
+    if (!ledger_take(session->ledger, memory_charge(request->bytes)))
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult result = session->driver.cuMemAlloc_v2(&address, request->bytes);
     if (result != CUDA_SUCCESS) {
-        ledger_give(session->ledger, request->bytes);
+        ledger_give(session->ledger, memory_charge(request->bytes));
         return result;
     }
-    result = keep(session, address, request->bytes, request->bytes);
+    result = keep(session, address, request->bytes);
     answer.address = address;
     reply_put(reply, &answer, sizeof answer);
     return result;
 }
 
-/* The pitch is the device's choice, so the charge can only be settled after the allocation. */
+/* Bring a charge to what it should be; false when the claim does not hold it. */
+static bool recharge(struct session *session, uint64_t charged, uint64_t wanted)
+{
+    if (wanted > charged)
+        return ledger_take(session->ledger, wanted - charged);
+    ledger_give(session->ledger, charged - wanted);
+    return true;
+}
+
+/* The pitch is the device's choice: what it is likely to be is charged first, the rest when it is known. */
 CUresult serve_memory_allocate_pitch(SERVE_ARGUMENTS)
 {
     const struct memory_allocate_pitch_request *request = (const void *)(record + 1);
     struct memory_allocate_pitch_reply answer = {0};
     CUdeviceptr address = 0;
     size_t pitch = 0;
-    uint64_t bytes;
-    if (__builtin_mul_overflow(request->width, request->height, &bytes) || bytes == 0)
+    uint64_t bytes, charged;
+    if (request->width == 0 || request->height == 0 ||
+        __builtin_mul_overflow(memory_charge(request->width), request->height, &charged))
         return CUDA_ERROR_INVALID_VALUE;
-    if (!ledger_take(session->ledger, bytes))
+    if (!ledger_take(session->ledger, charged))
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult result = session->driver.cuMemAllocPitch_v2(&address, &pitch, request->width, request->height,
                                                          request->element_bytes);
-    if (result == CUDA_SUCCESS && !ledger_take(session->ledger, pitch * request->height - bytes)) {
-        session->driver.cuMemFree_v2(address);
-        result = CUDA_ERROR_OUT_OF_MEMORY;
-    }
     if (result != CUDA_SUCCESS) {
-        ledger_give(session->ledger, bytes);
+        ledger_give(session->ledger, charged);
         return result;
     }
     bytes = pitch * request->height;
-    result = keep(session, address, bytes, bytes);
+    if (!recharge(session, charged, memory_charge(bytes))) {
+        session->driver.cuMemFree_v2(address);
+        ledger_give(session->ledger, charged);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    result = keep(session, address, bytes);
     answer.address = address;
     answer.pitch = pitch;
     reply_put(reply, &answer, sizeof answer);
@@ -78,7 +89,7 @@ CUresult serve_memory_free(SERVE_ARGUMENTS)
     if (!found || found->owner || !ranges_remove(&session->memory, request->address, &range))
         return CUDA_ERROR_INVALID_VALUE;
     CUresult result = session->driver.cuMemFree_v2(range.start);
-    ledger_give(session->ledger, range.bytes);
+    ledger_give(session->ledger, memory_charge(range.bytes));
     return result;
 }
 
@@ -157,7 +168,7 @@ void memory_free_all(struct session *session)
         if (range->owner)
             continue;
         session->driver.cuMemFree_v2(range->start);
-        ledger_give(session->ledger, range->bytes);
+        ledger_give(session->ledger, memory_charge(range->bytes));
     }
     ranges_clear(&session->memory);
     for (int limit = 0; limit < LIMITS; limit++)

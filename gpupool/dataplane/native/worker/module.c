@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/image.h"
+#include "worker/image_memory.h"
 #include "worker/span.h"
 #include "worker/staging.h"
 
@@ -10,11 +12,19 @@
 #define NAME_LIMIT 4096u
 #define LOG_LIMIT 2000u /* bytes of each compiler log that travel back */
 #define OPTIONS 32u
+#define DOUBTFUL (64ull << 20) /* bytes: more than most modules take */
+
+struct module {
+    CUmodule handle;
+    uint64_t charged; /* bytes of device memory */
+};
 
 bool object_module(struct session *session, uint64_t handle, CUmodule *module)
 {
-    *module = handle_get(&session->handles, handle, HANDLE_MODULE);
-    return *module;
+    const struct module *found = handle_get(&session->handles, handle, HANDLE_MODULE);
+    if (found)
+        *module = found->handle;
+    return found;
 }
 
 bool object_function(struct session *session, uint64_t handle, CUfunction *function)
@@ -106,23 +116,91 @@ static void put_logs(struct reply *reply, const struct options *options)
     reply_put(reply, options->error, answer.error_bytes);
 }
 
-static CUresult load(struct session *session, uint64_t handle, struct options *options)
+static uint64_t device_free(struct session *session)
 {
-    CUmodule module = NULL;
-    session->image.bytes[session->image.size] = 0;
-    CUresult result = session->driver.cuModuleLoadDataEx(&module, session->image.bytes, options->count,
+    size_t free_bytes = 0, total_bytes = 0;
+    session->driver.cuMemGetInfo_v2(&free_bytes, &total_bytes);
+    return free_bytes;
+}
+
+static CUresult load_once(struct session *session, struct module *module, struct options *options, uint64_t *taken)
+{
+    uint64_t before = device_free(session);
+    CUresult result = session->driver.cuModuleLoadDataEx(&module->handle, session->image.bytes, options->count,
                                                          options->names, options->values);
-    if (result == CUDA_SUCCESS && !handle_set(&session->handles, handle, HANDLE_MODULE, module)) {
-        session->driver.cuModuleUnload(module);
-        result = CUDA_ERROR_INVALID_HANDLE;
-    }
+    uint64_t after = device_free(session);
+    *taken = before > after ? before - after : 0;
     return result;
 }
 
-static void drop_image(struct image *image)
+/* An image that does not say what it takes: charge what the device's free memory became less by. Others use the
+ * device too, so when that is a lot look again and believe the smaller. */
+static CUresult load_measured(struct session *session, struct module *module, struct options *options)
 {
-    free(image->bytes);
-    memset(image, 0, sizeof *image);
+    uint64_t taken, again;
+    CUresult result = load_once(session, module, options, &taken);
+    if (result == CUDA_SUCCESS && taken > DOUBTFUL) {
+        session->driver.cuModuleUnload(module->handle);
+        result = load_once(session, module, options, &again);
+        taken = again < taken ? again : taken;
+    }
+    if (result != CUDA_SUCCESS)
+        return result;
+    module->charged = memory_charge(taken);
+    if (ledger_take(session->ledger, module->charged))
+        return CUDA_SUCCESS;
+    session->driver.cuModuleUnload(module->handle);
+    return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static CUresult load_charged(struct session *session, struct module *module, struct options *options)
+{
+    const struct image *image = &session->image;
+    const void *start;
+    uint64_t taken;
+    image->bytes[image->size] = 0;
+    if (!image_size(image->bytes, image->size + 1, &start))
+        return CUDA_ERROR_INVALID_IMAGE;
+    uint64_t said = image_memory(image->bytes);
+    if (!said)
+        return load_measured(session, module, options);
+    module->charged = memory_charge(said);
+    if (!ledger_take(session->ledger, module->charged))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = load_once(session, module, options, &taken);
+    if (result != CUDA_SUCCESS)
+        ledger_give(session->ledger, module->charged);
+    return result;
+}
+
+static CUresult unload(struct session *session, struct module *module)
+{
+    CUresult result = session->driver.cuModuleUnload(module->handle);
+    ledger_give(session->ledger, module->charged);
+    free(module);
+    return result;
+}
+
+static CUresult load(struct session *session, uint64_t handle, struct options *options)
+{
+    struct module *module = calloc(1, sizeof *module);
+    if (!module)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = load_charged(session, module, options);
+    if (result != CUDA_SUCCESS) {
+        free(module);
+        return result;
+    }
+    if (handle_set(&session->handles, handle, HANDLE_MODULE, module))
+        return CUDA_SUCCESS;
+    unload(session, module);
+    return CUDA_ERROR_INVALID_HANDLE;
+}
+
+void image_drop(struct session *session)
+{
+    free(session->image.bytes);
+    memset(&session->image, 0, sizeof session->image);
 }
 
 CUresult serve_module_load(SERVE_ARGUMENTS)
@@ -142,7 +220,7 @@ CUresult serve_module_load(SERVE_ARGUMENTS)
         put_logs(reply, options);
         free(options);
     }
-    drop_image(&session->image);
+    image_drop(session);
     return result;
 }
 
@@ -168,13 +246,13 @@ CUresult serve_module_unload(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct module_unload_request *request = (const void *)(record + 1);
-    CUmodule module = handle_drop(&session->handles, request->module, HANDLE_MODULE);
+    struct module *module = handle_drop(&session->handles, request->module, HANDLE_MODULE);
     if (!module)
         return CUDA_ERROR_INVALID_HANDLE;
     spans_close(session);
     drop_functions(session, request->module);
     drop_globals(session, request->module);
-    return session->driver.cuModuleUnload(module);
+    return unload(session, module);
 }
 
 /* Copy the name that follows a request; false when it is none. */
@@ -274,10 +352,10 @@ void modules_free_all(struct session *session)
         if (entry->kind == HANDLE_FUNCTION)
             free(entry->object);
         else if (entry->kind == HANDLE_MODULE)
-            session->driver.cuModuleUnload(entry->object);
+            unload(session, entry->object);
         else if (entry->kind == HANDLE_STREAM || entry->kind == HANDLE_EVENT)
             object_release(session, entry->object);
     }
     handle_table_clear(&session->handles);
-    drop_image(&session->image);
+    image_drop(session);
 }

@@ -29,6 +29,15 @@ struct object {
     struct span *span; /* the stream's open span, see span.h */
 };
 
+/* What drivers were seen to round an allocation up to; CUDA's guide promises addresses aligned to half of it. */
+#define MEMORY_UNIT 512u
+
+/* What `bytes` of device memory are charged with; too many to hold stay so. */
+static inline uint64_t memory_charge(uint64_t bytes)
+{
+    return bytes > UINT64_MAX - MEMORY_UNIT ? UINT64_MAX : (bytes + MEMORY_UNIT - 1) / MEMORY_UNIT * MEMORY_UNIT;
+}
+
 #define LIMITS 3 /* stack, print queue and heap: CU_LIMIT_STACK_SIZE and the two after it */
 
 struct image {
@@ -94,6 +103,9 @@ void worker_log(const struct session *session, const char *format, ...) __attrib
 
 /* Take records until the runtime hangs up or breaks the protocol. */
 void loop_run(struct session *session);
+
+/* Forget the parts of an image that no load has taken. */
+void image_drop(struct session *session);
 
 /* Free all the client left. */
 void memory_free_all(struct session *session);

@@ -52,6 +52,8 @@ static void *serve_jobs(void *argument)
         pthread_mutex_lock(&waiters->lock);
         waiters->jobs--;
         pthread_mutex_unlock(&waiters->lock);
+        if (job->earlier != CUDA_SUCCESS)
+            result = job->earlier;
         slot_answer(&session->ring, &job->record, result, NULL, job->bytes);
         free(job);
     }
@@ -75,6 +77,7 @@ bool waiters_add(struct waiters *waiters, const struct job *job)
         return false;
     *copy = *job;
     copy->next = NULL;
+    copy->earlier = waiters->session->deferred;
     pthread_mutex_lock(&waiters->lock);
     bool taken = waiters->jobs < RING_SLOTS;
     if (taken && waiters->jobs >= waiters->threads)

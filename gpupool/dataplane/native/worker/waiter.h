@@ -1,4 +1,5 @@
-/* Threads that wait for the device, so that the one which takes records never does. */
+/* Threads that wait for the device, so that the one which takes records does only where it must: at the gate, for
+ * runs of work that are to be measured, and in the device library itself. */
 #ifndef GPUPOOL_WORKER_WAITER_H
 #define GPUPOOL_WORKER_WAITER_H
 
@@ -11,6 +12,7 @@ struct job {
     struct object *object; /* referenced */
     uint64_t position;
     uint32_t bytes; /* of the answer, which lies in the slot already */
+    CUresult earlier; /* the deferred error that the answer tells */
     struct job *next;
 };
 

@@ -128,12 +128,14 @@ def threads():
     _, context = use_device()
     function = load("add")
     results = []
+    before = check(cu.cuMemGetInfo())[0]
     started = [threading.Thread(target=_thread, args=(context, function, n, results)) for n in range(8)]
     for one in started:
         one.start()
     for one in started:
         one.join()
-    return {"right": results.count(True), "all": len(results), "free": check(cu.cuMemGetInfo())[0]}
+    left = before - check(cu.cuMemGetInfo())[0]
+    return {"right": results.count(True), "all": len(results), "left": left}
 
 
 def streams_and_events():
@@ -228,8 +230,8 @@ def contexts():
     own = check(cu.cuCtxCreate(None, 0, device))
     current = check(cu.cuCtxGetCurrent())
     pointer, context = check(cu.cuMemAlloc(1 << 20)), cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
-    module = check(cu.cuModuleLoadData(Path(sys.argv[2]).read_bytes()))
     inside = check(cu.cuMemGetInfo())[0]
+    module = check(cu.cuModuleLoadData(Path(sys.argv[2]).read_bytes()))
     variable = check(cu.cuModuleGetGlobal(module, b"counter"))[0]
     pointers = [
         int(check(cu.cuPointerGetAttribute(context, one))) == int(own) for one in (pointer, variable)
