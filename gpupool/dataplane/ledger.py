@@ -92,12 +92,6 @@ class Ledger:
         with self._file() as descriptor:
             return os.dup(descriptor)
 
-    def limits(self) -> Limits:
-        """Return the limits, within what a vGPU can have at all."""
-        with self._file() as descriptor:
-            _, memory, compute = _read(descriptor, _TERMS, _LOST_OFFSET)
-        return Limits(compute=min(max(compute, 1), 100), memory_mib=memory // MIB)
-
     def set_limits(self, limits: Limits) -> None:
         """Change the limits; workers follow at once. Memory in use stays in use. Lost is found again."""
         wanted = (0, limits.memory_mib * MIB, limits.compute)
