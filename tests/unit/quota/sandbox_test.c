@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -40,6 +42,37 @@ static void *late_thread(void *done)
 {
     *(int *)done = 1;
     return NULL;
+}
+
+/* A signal of any number to any process of the same user, by way of a descriptor. */
+static void check_no_signals_by_descriptors(int connection)
+{
+    struct f_owner_ex owner = {.type = F_OWNER_PID, .pid = getppid()};
+    int pid = getppid();
+
+    DENIED(fcntl(connection, F_SETOWN, pid));
+    DENIED(fcntl(connection, F_SETOWN_EX, &owner));
+    DENIED(fcntl(connection, F_SETSIG, SIGKILL));
+    DENIED(ioctl(connection, FIOSETOWN, &pid));
+    DENIED(ioctl(connection, SIOCSPGRP, &pid));
+    CHECK(fcntl(connection, F_GETFL) >= 0);
+    CHECK(ioctl(connection, FIONREAD, &pid) == 0);
+}
+
+static void check_no_reach_into_others(void)
+{
+    struct sched_param parameters = {.sched_priority = 0};
+    cpu_set_t set;
+
+    CHECK(!sched_getaffinity(0, sizeof set, &set));
+    DENIED(sched_setaffinity(getppid(), sizeof set, &set));
+    CHECK(!sched_setaffinity(0, sizeof set, &set));
+    DENIED(sched_setparam(getppid(), &parameters));
+    DENIED(sched_setscheduler(getppid(), SCHED_OTHER, &parameters));
+    DENIED(setpriority(PRIO_PROCESS, (id_t)getppid(), 19));
+    DENIED(syscall(SYS_ioprio_set, 1, getppid(), 0));
+    DENIED(syscall(SYS_migrate_pages, getppid(), 0, NULL, NULL));
+    DENIED(syscall(SYS_move_pages, getppid(), 0, NULL, NULL, NULL, 0));
 }
 
 static void check_denied(void)
@@ -98,6 +131,8 @@ int main(int count, char **arguments)
     pthread_barrier_wait(&entered);
     CHECK(!pthread_join(early, NULL));
     check_denied();
+    check_no_signals_by_descriptors(pair[0]);
+    check_no_reach_into_others();
     check_allowed(pair[0]);
     if (!strcmp(arguments[1], "abort"))
         abort();

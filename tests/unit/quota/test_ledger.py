@@ -219,9 +219,7 @@ def test_a_ledger_cut_short_is_no_ledger(book):
 def test_what_is_no_ledger_is_refused(compile_test, tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
-    with pytest.raises(
-        errors.Invalid, match=re.escape(f"{path}: not a ledger")
-    ):
+    with pytest.raises(errors.Invalid, match=re.escape(f"{path}: not a ledger")):
         ledger.Ledger(path).usage(0)
     worker = Worker(compile_test("ledger_worker", *LEDGER), path, 0)
     assert worker.opened == os.strerror(22)

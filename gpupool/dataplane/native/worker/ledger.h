@@ -2,7 +2,9 @@
  *
  * One small file, mapped by every worker of the vGPU and read by the agent
  * (gpupool/dataplane/ledger.py holds the same layout). A worker writes only its own slot; a slot's
- * memory is the whole truth about it, so nothing has to be repaired when a worker is killed.
+ * memory is the whole truth about it, so nothing has to be repaired when a worker is killed. A worker
+ * taken over by its client can spoil the file, even cut it short: that ends or misleads the sessions of
+ * its own vGPU, nothing else.
  */
 #ifndef GPUPOOL_LEDGER_H
 #define GPUPOOL_LEDGER_H

@@ -1,9 +1,11 @@
 #include "worker/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,7 +30,8 @@ static const uint32_t denied[] = {
     /* other programs and processes */
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
     SYS_process_madvise, SYS_kcmp, SYS_pidfd_open, SYS_pidfd_getfd, SYS_pidfd_send_signal, SYS_kill,
-    SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_setns, SYS_unshare,
+    SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_setns, SYS_unshare, SYS_setpriority,
+    SYS_ioprio_set,
 #if defined(__x86_64__)
     SYS_fork, SYS_vfork,
 #endif
@@ -52,7 +55,18 @@ static const uint32_t denied[] = {
 #endif
 };
 
-enum { DENIED = sizeof denied / sizeof *denied, FILTER_MAX = 2 * DENIED + 40 };
+/* Calls whose first argument is a process: allowed on this one, which 0 means. Some libraries set a thread's
+ * affinity by its number and live with a refusal. */
+static const uint32_t own_process[] = {
+    SYS_prlimit64, SYS_sched_setaffinity, SYS_sched_setattr, SYS_sched_setparam, SYS_sched_setscheduler,
+    SYS_migrate_pages, SYS_move_pages,
+};
+
+/* Ways to have the kernel send a signal to any process of the same user. */
+static const uint32_t owner_commands[] = {F_SETOWN, F_SETOWN_EX, F_SETSIG};
+static const uint32_t owner_requests[] = {FIOSETOWN, SIOCSPGRP};
+
+enum { DENIED = sizeof denied / sizeof *denied, FILTER_MAX = 2 * DENIED + 80 };
 
 struct program {
     struct sock_filter code[FILTER_MAX];
@@ -95,6 +109,18 @@ static void allow_argument(struct program *program, uint32_t call, uint16_t comp
     finish(program, SECCOMP_RET_ERRNO | EPERM);
 }
 
+/* For one system call: EPERM if the low word of its second argument is one of the values, else allowed. */
+static void deny_second(struct program *program, uint32_t call, const uint32_t *values, uint8_t count)
+{
+    unless(program, BPF_JEQ, call, (uint8_t)(2 + 2 * count));
+    load(program, offsetof(struct seccomp_data, args[1]));
+    for (uint8_t i = 0; i < count; i++) {
+        only_if(program, BPF_JEQ, values[i]);
+        finish(program, SECCOMP_RET_ERRNO | EPERM);
+    }
+    finish(program, SECCOMP_RET_ALLOW);
+}
+
 static void write_filter(struct program *program)
 {
     load(program, offsetof(struct seccomp_data, arch));
@@ -114,7 +140,10 @@ static void write_filter(struct program *program)
     finish(program, SECCOMP_RET_ERRNO | ENOSYS);
     allow_argument(program, SYS_clone, BPF_JSET, CLONE_THREAD);
     allow_argument(program, SYS_tgkill, BPF_JEQ, (uint32_t)getpid()); /* abort() */
-    allow_argument(program, SYS_prlimit64, BPF_JEQ, 0); /* 0: this process */
+    for (size_t i = 0; i < sizeof own_process / sizeof *own_process; i++)
+        allow_argument(program, own_process[i], BPF_JEQ, 0);
+    deny_second(program, SYS_fcntl, owner_commands, sizeof owner_commands / sizeof *owner_commands);
+    deny_second(program, SYS_ioctl, owner_requests, sizeof owner_requests / sizeof *owner_requests);
     finish(program, SECCOMP_RET_ALLOW);
 }
 
