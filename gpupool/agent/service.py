@@ -20,6 +20,7 @@ def check(conf: cfg.ConfigOpts) -> None:
     folders = Folders.from_conf(conf)
     Inventory(conf)
     check_user(conf.agent.worker_user)
+    rpc_transport.get_transport(conf)
     folders.make()
     os.close(folders.lock())
 

@@ -59,7 +59,7 @@ class Service(service.ServiceBase):
         """Nothing is kept that a reloaded configuration would change."""
 
 
-def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check | None = None) -> int:
+def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check) -> int:
     """Run the part that ``make`` makes until a signal ends it; return the exit status.
 
     What ``check`` raises ends this with one line and status 1: it runs before oslo.service forks,
@@ -68,8 +68,7 @@ def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check | None
     try:
         conf = gpupool_conf.new(sys.argv[1:])
         log.setup(conf, name)
-        if check:
-            check(conf)
+        check(conf)
     except (errors.GpupoolError, OSError, cfg.Error, log.LogConfigError) as exc:
         print(f"{name}: {' '.join(str(exc).split())}", file=sys.stderr)
         return 1

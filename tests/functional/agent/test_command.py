@@ -35,6 +35,11 @@ def test_a_state_folder_that_cannot_be_used_ends_it_at_once(tmp_path):
     assert line == f"gpupool-agent: [Errno 20] Not a directory: '{tmp_path}/file/state'"
 
 
+def test_a_transport_that_is_no_url_ends_it_at_once(tmp_path):
+    options = f"[DEFAULT]\ntransport_url = nonsense\n[agent]\nstate_path = {tmp_path}\n"
+    assert run(tmp_path, options) == "gpupool-agent: [DEFAULT] transport_url is no URL of a transport"
+
+
 def test_a_configuration_that_is_not_understood_ends_it_at_once(tmp_path):
     assert "gpupool-agent: Failed to parse" in run(tmp_path, "drivers\n")
 
