@@ -40,7 +40,7 @@ def create(
         ticket=secrets.token_urlsafe(_TICKET_BYTES),
         generation=generation,
     )
-    return attachments.create(session, attachment)
+    return _same(attachments.create(session, attachment), request)
 
 
 def _same(attachment: Attachment, request: AttachmentRequest) -> Attachment:

@@ -151,7 +151,8 @@ def drop_from_down_hosts(parts: Parts) -> None:
         detached = attachments.list_(session, {"host_id": down, "state": AttachmentState.REMOVING})
     _repair_each(parts, _forget_attachment, detached)
     for vgpu in gone:
-        _drop(parts, vgpu)
+        with isolated(f"vGPU {vgpu.id} is dropped later"):
+            _drop(parts, vgpu)
 
 
 def _forget_attachment(transaction: Transaction, attachment_id: str) -> None:
