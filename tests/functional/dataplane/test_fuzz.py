@@ -2,6 +2,7 @@
 
 import random
 import struct
+import threading
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.functional.dataplane.raw_client import (
     MESSAGES,
     NO_SLOT,
     NUMBERS,
+    RECORDS_AT,
     SLOTS,
     Ended,
     RawClient,
@@ -21,6 +23,7 @@ from tests.functional.dataplane.raw_client import (
 )
 
 RECORDS = 1500
+INVALID_IMAGE = 200
 HANDLES = [0, *((generation << 24) | index for generation in (1, 2) for index in range(1, 8))]
 SIZES = [0, 1, 4, 64, 4079, 4080, 4081, 65536, 1 << 20, (1 << 20) + 1, 1 << 40, 2**63, 2**64 - 1]
 NAMED = {
@@ -119,19 +122,24 @@ def _allocate(client, fuzzer):
             fuzzer.addresses.append(struct.unpack("<Q", reply)[0])
 
 
-@pytest.fixture
-def hostile(tmp_path, sanitized):
+@pytest.fixture(params=[100])
+def hostile(request, tmp_path, sanitized):
     """Yield an agent whose workers are sanitized; afterwards none must have reported anything."""
     log = tmp_path / "log"
     environment = {"ASAN_OPTIONS": f"log_path={log}.asan", "UBSAN_OPTIONS": f"log_path={log}.ubsan"}
-    agent = LocalAgent(tmp_path, sanitized, (Vgpu(100, 64),), ring_mib=8, environment=environment)
+    vgpus = (Vgpu(request.param, 64),)
+    agent = LocalAgent(tmp_path, sanitized, vgpus, ring_mib=8, environment=environment)
     with agent:
         yield agent
     reports = [path.read_text() for path in tmp_path.glob("log.*")]
     assert reports == []
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("hostile", "seed"),
+    [*((100, seed) for seed in range(5)), (25, 5), (25, 6)],
+    indirect=["hostile"],
+)
 def test_plausible_records(hostile, kernels, seed):
     fuzzer = Fuzzer(seed)
     client = _open(hostile, kernels)
@@ -162,6 +170,54 @@ def test_mutated_records(hostile, seed):
         size = fuzzer.random.choice([0, 1, 15, 16, 17, 65536, 65537, 1 << 20, 2**32 - 1])
         client.send(fuzzer.random.choice([number, 0, 999]), content, slot, size)
         assert client.hang_up() == 0
+
+
+def _scribble(memory, seed, done):
+    """Write anywhere into what the worker reads, all the time."""
+    pick = random.Random(seed)
+    while not done.wait(0.0002):
+        at = pick.randrange(len(memory) - 8)
+        memory[at : at + 8] = pick.choice([bytes(8), b"\xff" * 8, pick.randbytes(8)])
+        at = RECORDS_AT + pick.randrange(1 << 14) * 4
+        memory[at : at + 4] = pick.choice([b"\xff" * 4, pick.randbytes(4), b"\x10\0\0\0"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ring_that_changes_while_it_is_read(hostile, seed):
+    fuzzer = Fuzzer(seed)
+    for turn in range(6):
+        client, done = RawClient(hostile), threading.Event()
+        thread = threading.Thread(target=_scribble, args=(client.memory, seed * 100 + turn, done))
+        thread.start()
+        try:
+            for _ in range(150):
+                number, content, slot = fuzzer.record()
+                client.send(number, content[: (64 << 10) - 16], slot)
+                client.look()
+        except Ended:
+            pass
+        finally:
+            done.set()
+            thread.join()
+        assert client.hang_up() == 0
+
+
+def _with_header(image, place, value):
+    """Change one 64-bit field of an ELF file's header."""
+    return image[:place] + struct.pack("<Q", value) + image[place + 8 :]
+
+
+@pytest.mark.parametrize("value", [1 << 20, 2**63, 2**64 - 8])
+@pytest.mark.parametrize("place", [32, 40])
+def test_an_image_whose_tables_lie_beyond_it(hostile, kernels, place, value):
+    image = _with_header(kernels.read_bytes(), place, value)
+    with RawClient(hostile) as client:
+        client.memory[ARENA_AT : ARENA_AT + len(image)] = image
+        client.send(NUMBERS["image_part"], struct.pack("<QQ", 0, len(image)))
+        result, _ = client.ask("module_load", struct.pack("<QQII", (1 << 24) | 1, len(image), 0, 0))
+        assert result == INVALID_IMAGE
+        assert client.hang_up() == 0
+    assert hostile.ledgers[0].usage(0).memory_mib == 0
 
 
 @pytest.mark.parametrize("head", [1, 63, 65, RECORDS + 1, 2**31, 2**32 - 1])
