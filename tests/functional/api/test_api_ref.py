@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import webob
 
+# One worker of pytest-xdist, so that only one starts the service that this module shares.
+pytestmark = pytest.mark.xdist_group("api-api_ref")
+
 SAMPLES = Path(__file__).parents[3] / "api-ref" / "source" / "samples"
 
 

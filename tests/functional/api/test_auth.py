@@ -10,6 +10,9 @@ from keystonemiddleware.fixture import AuthTokenFixture
 from gpupool.api.app import make_app
 from tests.functional.api.service import new_conf
 
+# One worker of pytest-xdist, so that only one starts the service that this module shares.
+pytestmark = pytest.mark.xdist_group("api-auth")
+
 
 @pytest.fixture
 def tokens():

@@ -8,6 +8,9 @@ import webob
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+# One worker of pytest-xdist, so that only one starts the service that this module shares.
+pytestmark = pytest.mark.xdist_group("api-fuzz")
+
 NOUNS = ("pools", "hosts", "devices", "profiles", "claims", "vgpus", "attachments", "sessions", "usage")
 ODD = (
     "action",

@@ -17,6 +17,9 @@ from gpupool.db import hosts
 from gpupool.model import errors
 from tests.functional.api.service import new_conf
 
+# One worker of pytest-xdist, so that only one starts the service that this module shares.
+pytestmark = pytest.mark.xdist_group("api-http")
+
 
 @contextmanager
 def serving(app):

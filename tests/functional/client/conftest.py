@@ -21,6 +21,8 @@ from osc_lib.clientmanager import ClientManager
 from gpupool.client import rest
 
 START_TIMEOUT = 60
+# Tests that use ``service`` go to one worker of pytest-xdist, so that only one starts.
+USES_SERVICE = pytest.mark.xdist_group("standalone")
 COMMAND = (sys.executable, "-m", "gpupool.cmd.standalone")
 
 
@@ -167,9 +169,9 @@ def release_all(client: rest.Client) -> None:
         time.sleep(0.05)
 
 
-def openstack_process(service: Service, *words: str, **options: Any) -> "subprocess.Popen[str]":
+def openstack_process(api: str, *words: str) -> "subprocess.Popen[str]":
     """Start the installed `openstack` in a process of its own."""
-    environment = {**os.environ, "OS_AUTH_TYPE": "none", "OS_ENDPOINT": service.api}
+    environment = {**os.environ, "OS_AUTH_TYPE": "none", "OS_ENDPOINT": api}
     return subprocess.Popen(
         [str(Path(sys.executable).parent / "openstack"), *words],
         env=environment,
@@ -177,5 +179,4 @@ def openstack_process(service: Service, *words: str, **options: Any) -> "subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )

@@ -4,7 +4,9 @@ import importlib.metadata
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("empty")
+from tests.functional.client.conftest import USES_SERVICE
+
+pytestmark = [pytest.mark.usefixtures("empty"), USES_SERVICE]
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 
@@ -137,6 +139,11 @@ def test_the_life_of_a_claim(openstack) -> None:
     shown = openstack.json("gpu claim show", ident)
     assert (shown["name"], shown["priority"]) == ("yours", 60)
     assert shown["lease_end"].startswith("2098-12-31T23:00:00")
+    openstack("gpu claim set yours --no-lease-end")
+    assert openstack.json("gpu claim show", ident)["lease_end"] == ""
+    assert "not allowed with argument" in openstack.refused(
+        "gpu claim set yours --no-lease-end --lease-end 2099-01-01", code=2
+    )
     vgpu = openstack.json("gpu vgpu list --claim yours --long")
     assert [(row["Claim"], row["State"], row["Compute"], row["Memory"]) for row in vgpu] == [
         (ident, "active", 25, 512)

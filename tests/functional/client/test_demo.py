@@ -4,9 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from gpupool.cmd import demo
+from gpupool.demo.steps import Demo
 
 # It takes half a minute where nothing else runs.
 pytestmark = [pytest.mark.usefixtures("native"), pytest.mark.timeout(400)]
@@ -27,14 +31,27 @@ def test_every_check_holds(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_check_that_fails_is_counted(tmp_path: Path) -> None:
-    """Without gcc the program has no kernel."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PATH": str(tmp_path)}
-    said = subprocess.run(DEMO, capture_output=True, text=True, check=False, env=environment)
-    assert said.returncode == 1
-    assert "FAILED: its matrix product is right" in said.stdout
-    assert "ok: no allocation in Placement" in said.stdout
-    assert "checks FAILED" in said.stdout
+def test_a_check_that_fails_is_counted(tmp_path: Path, monkeypatch, capfd) -> None:
+    """Steps that go wrong in two ways, in place of the demo's own."""
+
+    def steps(self: Demo) -> None:
+        self._shell.check(True, "this holds")
+        self._shell.check(False, "this does not")
+        self._shell.openstack("gpu", "claim", "show", "nothing")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["gpupool-demo"])
+    monkeypatch.setattr(Demo, "run", steps)
+    term = signal.getsignal(signal.SIGTERM)
+    try:
+        assert demo.main() == 1
+    finally:
+        signal.signal(signal.SIGTERM, term)
+    lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
+    assert "ok: this holds" in lines
+    assert "FAILED: this does not" in lines
+    assert "FAILED: the command ended with exit code 1" in lines
+    assert lines[-1].startswith("2 checks FAILED")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -42,7 +59,7 @@ def test_a_check_that_fails_is_counted(tmp_path: Path) -> None:
 def test_it_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        while "four devices" not in process.stdout.readline():
+        while "$ openstack" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signum)
         process.communicate()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gpupool.demo.shell import Endpoints, Shell
-from tests.functional.client.conftest import Service
+from tests.functional.client.conftest import USES_SERVICE, Service
 
+pytestmark = USES_SERVICE
 CLIENTS = 8
 CLAIMS = 100
 DEADLINE = 180
@@ -84,6 +85,8 @@ def test_one_claim_released_by_many_at_once(service: Service) -> None:
         said = list(clients.map(release, range(CLIENTS)))
     assert "" in said
     assert all(answer == "" or "HTTP 409" in answer for answer in said)
-    while client.get("claims", claim["id"])["state"] != "released":
+    end = time.monotonic() + DEADLINE
+    while (found := client.get("claims", claim["id"]))["state"] != "released":
+        assert time.monotonic() < end, found
         time.sleep(0.05)
     assert not any(in_placement(service).values())

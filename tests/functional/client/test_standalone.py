@@ -3,21 +3,33 @@
 import signal
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.functional.client.conftest import COMMAND, Service, running
+from gpupool.cmd import standalone
+from tests.functional.client.conftest import COMMAND, USES_SERVICE, Said, Service, running
 
 pytestmark = pytest.mark.usefixtures("native")
 SMALL = ("--hosts", "1", "--devices", "1", "--memory-mib", "256")
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run one that cannot start, in this process."""
+
+    def refused(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["gpupool-standalone", *arguments])
+        try:
+            code = standalone.main()
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        return Said(code, *capfd.readouterr())
+
+    return refused
 
 
 def bound_claim(service: Service) -> str:
@@ -29,13 +41,13 @@ def bound_claim(service: Service) -> str:
     return claim["id"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_all(tmp_path: Path, signum: signal.Signals) -> None:
+def test_a_signal_stops_all(tmp_path: Path) -> None:
+    """SIGINT here; SIGTERM is how every other test stops it, and SIGHUP comes below."""
     with running(tmp_path / "state", *SMALL) as service:
         port = int(service.api.rpartition(":")[2])
         run_dir = (tmp_path / "state" / "run").readlink()
         assert run_dir.is_dir()
-        assert service.stop(signum) == 0
+        assert service.stop(signal.SIGINT) == 0
     assert service.process.stderr.read() == ""
     assert not run_dir.exists()
     assert not (tmp_path / "state" / "endpoints.json").exists()
@@ -68,7 +80,7 @@ def test_it_says_what_to_try(tmp_path: Path) -> None:
         assert f"API    {endpoint} " in text
         assert f"state  {tmp_path}\n" in text
         assert Path(text.partition("log    ")[2].splitlines()[0]).is_file()
-        process.terminate()
+        process.send_signal(signal.SIGHUP)
         output, error = process.communicate(timeout=30)
     assert output == "Stopping ...\n"
     assert error == ""
@@ -105,21 +117,31 @@ def test_a_killed_one_goes_on(tmp_path: Path) -> None:
         assert Path(found["environment"]["GPUPOOL_SOCKET"]).is_relative_to(run_dir)
 
 
-def test_two_of_one_state_folder(tmp_path: Path) -> None:
-    with running(tmp_path, *SMALL) as service:
-        second = run("--state-dir", str(tmp_path), "--port", "0")
-        assert second.returncode == 1
-        assert second.stderr == (
-            f"gpupool-standalone: gpupool-standalone runs already in {tmp_path}, as process"
-            f" {service.process.pid}; stop it, or choose another folder by --state-dir\n"
-        )
-        assert list(service.client().list("hosts"))
+@USES_SERVICE
+def test_two_of_one_state_folder(service: Service) -> None:
+    second = subprocess.run(
+        [*COMMAND, "--state-dir", str(service.state_dir), "--port", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"gpupool-standalone: gpupool-standalone runs already in {service.state_dir}, as process"
+        f" {service.process.pid}; stop it, or choose another folder by --state-dir\n"
+    )
+    assert list(service.client().list("hosts"))
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = run("--state-dir", str(tmp_path), "--port", str(port), *SMALL)
+        said = subprocess.run(
+            [*COMMAND, "--state-dir", str(tmp_path), "--port", str(port), *SMALL],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert said.returncode == 1
     assert said.stderr == (
         f"gpupool-standalone: port {port} is in use; choose another by --port (0: any free one)\n"
@@ -135,14 +157,14 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         (["--memory-mib", "-1"], "argument --memory-mib: '-1' is not allowed; allowed: 1 to 1048576"),
     ],
 )
-def test_a_command_line_that_cannot_be(arguments: list[str], why: str) -> None:
+def test_a_command_line_that_cannot_be(run, arguments: list[str], why: str) -> None:
     said = run(*arguments)
-    assert said.returncode == 2
-    assert why in said.stderr
+    assert said.code == 2
+    assert why in said.err
 
 
-def test_a_state_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be(run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = run("--state-dir", str(tmp_path / "file"))
-    assert said.returncode == 1
-    assert f"the state folder {tmp_path / 'file'} cannot be used: File exists" in said.stderr
+    assert said.code == 1
+    assert f"the state folder {tmp_path / 'file'} cannot be used: File exists" in said.err

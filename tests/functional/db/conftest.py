@@ -14,7 +14,14 @@ from tests.functional.db import servers
 Backend = Callable[[], str]
 
 
-@pytest.fixture(scope="session", params=["sqlite", "mariadb", "postgresql"])
+# One server of a kind for the whole run: all its tests go to one worker of pytest-xdist.
+BACKENDS = [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"db-{name}"))
+    for name in ("sqlite", "mariadb", "postgresql")
+]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
 def backend(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:

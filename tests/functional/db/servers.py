@@ -47,7 +47,7 @@ def mariadb() -> Iterator[Server]:
     install, daemon = _binary("mariadb-install-db"), _binary("mariadbd")
     with _folder("mysql") as (folder, user):
         data, socket = folder / "data", folder / "socket"
-        options = ["--no-defaults", f"--datadir={data}", "--skip-name-resolve"]
+        options = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}", "--skip-name-resolve"]
         _once(
             folder,
             user,
