@@ -1,8 +1,8 @@
 """Modules and libraries.
 
-A library is loaded on one vGPU only: that of the current context, the first one when none is current. With
-several vGPUs, its kernels can't be launched, nor its globals be reached, on another than that: they are
-CUDA_ERROR_INVALID_HANDLE there. Load the library, or a module, once per vGPU instead.
+A library is loaded on one vGPU only: that of the current context, the first one when none is current.
+With several vGPUs, its kernels can't be launched, nor its globals be reached, on another than that: they
+are CUDA_ERROR_INVALID_HANDLE there. Load the library, or a module, once per vGPU instead.
 """
 
 from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, SYNCHRONOUS, call

@@ -18,31 +18,43 @@ CUresult stream_wait(struct session *session, uint64_t stream)
 
 /* --- towards the device --- */
 
-/* Wait until staging is free up to `position` of all that ever went through it. */
+/* Whether staging is free up to `position` of all that ever went through it. */
+static bool is_released(const struct session *session, uint64_t position)
+{
+    uint64_t released = atomic_load(&session->ring.control->staging_released);
+    return (int64_t)(released - position) >= 0;
+}
+
 static CUresult wait_staging(struct session *session, uint64_t position)
 {
     struct staging_wait_request message = {.position = position};
     struct bytes request = {&message, sizeof message};
     size_t got;
-    uint64_t released = atomic_load(&session->ring.control->staging_released);
-    if ((int64_t)(released - position) >= 0)
-        return CUDA_SUCCESS;
     return session_ask(session, CALL_staging_wait, request, NONE, NULL, 0, &got);
 }
 
-/* Put one piece into staging, where it does not wrap; the staging lock is held. */
-static CUresult stage(struct session *session, const void *source, size_t bytes, uint64_t *position)
+/* Where the next piece goes, which must not wrap; the staging lock is held. */
+static uint64_t next_place(const struct session *session, size_t bytes)
 {
     uint64_t size = session->ring.staging_bytes, at = session->staged;
-    if (at % size + bytes > size)
-        at += size - at % size;
-    CUresult result = at + bytes > size ? wait_staging(session, at + bytes - size) : CUDA_SUCCESS;
-    if (result != CUDA_SUCCESS)
-        return result;
-    memcpy(session->ring.arena + at % size, source, bytes);
-    session->staged = (at + bytes + RING_ALIGNMENT - 1) & ~(uint64_t)(RING_ALIGNMENT - 1);
-    *position = at;
-    return CUDA_SUCCESS;
+    return at % size + bytes > size ? at + size - at % size : at;
+}
+
+/* Take room for a piece. Waiting for it needs the lock let go: a smaller piece may fit meanwhile. On success
+ * the lock is held. */
+static CUresult lock_staging(struct session *session, size_t bytes, uint64_t *position)
+{
+    uint64_t size = session->ring.staging_bytes;
+    CUresult result = CUDA_SUCCESS;
+    while (result == CUDA_SUCCESS) {
+        pthread_mutex_lock(&session->staging_lock);
+        uint64_t at = *position = next_place(session, bytes);
+        if (at + bytes <= size || is_released(session, at + bytes - size))
+            break;
+        pthread_mutex_unlock(&session->staging_lock);
+        result = wait_staging(session, at + bytes - size);
+    }
+    return result;
 }
 
 CUresult staging_send(struct session *session, const void *source, size_t bytes,
@@ -51,19 +63,23 @@ CUresult staging_send(struct session *session, const void *source, size_t bytes,
 {
     size_t most = session->ring.staging_bytes / 4;
     const unsigned char *from = source;
-    CUresult result = CUDA_SUCCESS;
-    pthread_mutex_lock(&session->staging_lock);
-    while (bytes && result == CUDA_SUCCESS) {
+    while (bytes) {
         size_t piece = bytes < most ? bytes : most;
         uint64_t position;
-        result = stage(session, from, piece, &position);
-        if (result == CUDA_SUCCESS)
-            result = send(session, position, piece, context);
+        CUresult result = lock_staging(session, piece, &position);
+        if (result != CUDA_SUCCESS)
+            return result;
+        memcpy(session->ring.arena + position % session->ring.staging_bytes, from, piece);
+        session->staged = (position + piece + RING_ALIGNMENT - 1) & ~(uint64_t)(RING_ALIGNMENT - 1);
+        /* Under the lock: staging is released in the order in which it is sent. */
+        result = send(session, position, piece, context);
+        pthread_mutex_unlock(&session->staging_lock);
+        if (result != CUDA_SUCCESS)
+            return result;
         from += piece;
         bytes -= piece;
     }
-    pthread_mutex_unlock(&session->staging_lock);
-    return result;
+    return CUDA_SUCCESS;
 }
 
 struct target {
@@ -112,25 +128,34 @@ static CUresult out_small(struct session *session, void *destination, uint64_t s
     return result == CUDA_SUCCESS && got != bytes ? CUDA_ERROR_UNKNOWN : result;
 }
 
+/* Copy one piece by way of the bounce memory at `offset`, which is this thread's for so long. */
+static CUresult out_piece(struct session *session, void *to, uint64_t source, size_t bytes, uint64_t stream,
+                          uint64_t offset)
+{
+    CUresult result = copy_arena(session, source, offset, bytes, stream, false);
+    if (result == CUDA_SUCCESS)
+        result = stream_wait(session, stream);
+    if (result == CUDA_SUCCESS)
+        memcpy(to, session->ring.arena + offset, bytes);
+    return result;
+}
+
 CUresult copy_out(struct session *session, void *destination, uint64_t source, size_t bytes, uint64_t stream)
 {
+    uint64_t most = session->ring.bounce_bytes / BOUNCES / RING_PAGE * RING_PAGE;
     unsigned char *to = destination;
     CUresult result = CUDA_SUCCESS;
     if (bytes <= RING_REPLY_LIMIT)
         return out_small(session, destination, source, bytes, stream);
-    pthread_mutex_lock(&session->bounce_lock);
+    unsigned place = places_take(&session->bounces);
     while (bytes && result == CUDA_SUCCESS) {
-        size_t piece = bytes < session->ring.bounce_bytes ? bytes : session->ring.bounce_bytes;
-        result = copy_arena(session, source, session->ring.bounce_at, piece, stream, false);
-        if (result == CUDA_SUCCESS)
-            result = stream_wait(session, stream);
-        if (result == CUDA_SUCCESS)
-            memcpy(to, session->ring.arena + session->ring.bounce_at, piece);
+        size_t piece = bytes < most ? bytes : most;
+        result = out_piece(session, to, source, piece, stream, session->ring.bounce_at + place * most);
         source += piece;
         to += piece;
         bytes -= piece;
     }
-    pthread_mutex_unlock(&session->bounce_lock);
+    places_give(&session->bounces, place);
     return result;
 }
 

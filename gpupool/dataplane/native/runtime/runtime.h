@@ -21,18 +21,25 @@
 
 /* --- session.c: one vGPU's connection --- */
 
+#define BOUNCES 8u
+
+/* Up to 64 equal things, each used by one thread at a time. */
+struct places {
+    sem_t free;
+    atomic_uint_fast64_t used; /* a bit each */
+};
+
 struct session {
     int ordinal;
     int connection;
     atomic_bool lost; /* the worker is gone; every call says so */
     struct ring ring;
     pthread_mutex_t send_lock; /* the ring's producer side */
-    sem_t free_slots;
-    atomic_uint_fast64_t slots_in_use;
+    struct places slots; /* of the ring, one per thread that waits */
     uint32_t sequence[RING_SLOTS];
-    pthread_mutex_t staging_lock; /* one upload at a time: pieces must arrive in order */
+    pthread_mutex_t staging_lock; /* pieces arrive in the order of their places */
     uint64_t staged;
-    pthread_mutex_t bounce_lock;
+    struct places bounces; /* parts of the bounce memory, one per thread that copies out */
     pthread_mutex_t load_lock; /* one module image at a time */
     pthread_mutex_t table_lock; /* all below */
     struct handle_table handles;
@@ -57,6 +64,9 @@ CUresult session_send(struct session *session, uint16_t call, struct bytes reque
 /* Send a message and wait for its answer: up to `room` bytes go to `reply`, their number to `*got`. */
 CUresult session_ask(struct session *session, uint16_t call, struct bytes request, struct bytes payload,
                      void *reply, size_t room, size_t *got);
+/* Take one, waiting until there is one; a number below what `free` was initialized with. */
+unsigned places_take(struct places *places);
+void places_give(struct places *places, unsigned place);
 /* After fork(), in the child: forget the parent's connection. */
 void session_abandon(struct session *session);
 
@@ -160,7 +170,7 @@ bool host_offset(const struct session *session, const void *host, size_t bytes, 
 
 CUresult copy_in(struct session *session, uint64_t destination, const void *source, size_t bytes, uint64_t stream);
 CUresult copy_out(struct session *session, void *destination, uint64_t source, size_t bytes, uint64_t stream);
-/* Put `bytes` into staging and hand them over with `send`; holds the staging lock. */
+/* Put `bytes` into staging and hand them over with `send`, piece by piece. */
 CUresult staging_send(struct session *session, const void *source, size_t bytes,
                       CUresult (*send)(struct session *session, uint64_t position, size_t bytes, void *context),
                       void *context);

@@ -55,9 +55,10 @@ static struct session *new_session(int ordinal)
         return NULL;
     session->ordinal = ordinal;
     session->connection = -1;
-    sem_init(&session->free_slots, 0, RING_SLOTS);
-    pthread_mutex_t *locks[] = {&session->send_lock, &session->staging_lock, &session->bounce_lock,
-                                &session->load_lock, &session->table_lock};
+    sem_init(&session->slots.free, 0, RING_SLOTS);
+    sem_init(&session->bounces.free, 0, BOUNCES);
+    pthread_mutex_t *locks[] = {&session->send_lock, &session->staging_lock, &session->load_lock,
+                                &session->table_lock};
     for (size_t index = 0; index < sizeof locks / sizeof *locks; index++)
         pthread_mutex_init(locks[index], NULL);
     return session;
@@ -167,22 +168,22 @@ CUresult session_send(struct session *session, uint16_t call, struct bytes reque
     return send_record(session, (struct record){.call = call, .slot = RING_NO_SLOT}, request, payload);
 }
 
-static unsigned take_slot(struct session *session)
+unsigned places_take(struct places *places)
 {
-    while (sem_wait(&session->free_slots) != 0)
+    while (sem_wait(&places->free) != 0)
         continue;
-    uint_fast64_t used = atomic_load(&session->slots_in_use);
+    uint_fast64_t used = atomic_load(&places->used);
     for (;;) {
-        unsigned slot = (unsigned)__builtin_ctzll(~used);
-        if (atomic_compare_exchange_weak(&session->slots_in_use, &used, used | 1ull << slot))
-            return slot;
+        unsigned place = (unsigned)__builtin_ctzll(~used);
+        if (atomic_compare_exchange_weak(&places->used, &used, used | 1ull << place))
+            return place;
     }
 }
 
-static void give_slot(struct session *session, unsigned slot)
+void places_give(struct places *places, unsigned place)
 {
-    atomic_fetch_and(&session->slots_in_use, ~(1ull << slot));
-    sem_post(&session->free_slots);
+    atomic_fetch_and(&places->used, ~(1ull << place));
+    sem_post(&places->free);
 }
 
 static CUresult await(struct session *session, unsigned index, void *reply, size_t room, size_t *got)
@@ -203,12 +204,12 @@ static CUresult await(struct session *session, unsigned index, void *reply, size
 CUresult session_ask(struct session *session, uint16_t call, struct bytes request, struct bytes payload,
                      void *reply, size_t room, size_t *got)
 {
-    unsigned slot = take_slot(session);
+    unsigned slot = places_take(&session->slots);
     struct record head = {.call = call, .slot = (uint16_t)slot, .sequence = ++session->sequence[slot]};
     CUresult result = send_record(session, head, request, payload);
     *got = 0;
     if (result == CUDA_SUCCESS)
         result = await(session, slot, reply, room, got);
-    give_slot(session, slot);
+    places_give(&session->slots, slot);
     return result;
 }
