@@ -53,21 +53,26 @@ def same_addresses() -> Iterator[None]:
     personality(before)
 
 
+def run_program(agent: LocalAgent, kernels: Path, name: str, *more: str, **environment: str) -> Any:
+    """Run a program in an agent's session; return what it printed, as JSON."""
+    done = subprocess.run(
+        [sys.executable, PROGRAMS, name, kernels, *more],
+        env=agent.program_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(done.stdout), "log": done.stderr}
+
+
 @pytest.fixture
 def run(kernels: Path) -> Callable[..., Any]:
-    """Return a function that runs a program in an agent's session; returns what it printed, as JSON."""
+    """Return ``run_program`` with the tests' own kernels."""
 
     def run(agent: LocalAgent, name: str, **environment: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, PROGRAMS, name, kernels],
-            env=agent.program_environment() | environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return {**json.loads(done.stdout), "log": done.stderr}
+        return run_program(agent, kernels, name, **environment)
 
     return run
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.functional.dataplane.conftest import run_program
 from tests.functional.dataplane.local_agent import Vgpu
 
 MIB = 1 << 20
@@ -103,6 +104,22 @@ def test_a_pinned_block_is_not_freed_while_the_device_uses_it(agent, run):
     assert seen["then"] == "CUDA_SUCCESS"
 
 
+def test_a_copy_that_waits_holds_up_no_other(agent, run):
+    seen = run(agent(ring_mib=8), "copies_beside_a_wait")
+    assert seen["waiting"] == ["CUDA_ERROR_NOT_READY"] * 2
+    assert seen["right"]
+    assert seen["large"]
+
+
+def test_rectangles_are_checked_whole(agent, run):
+    seen = run(agent(), "rectangles")
+    assert seen["empty"] == ["CUDA_SUCCESS"] * 2
+    assert seen["beyond"] == [INVALID_VALUE] * 3
+    assert seen["overflow"] == [INVALID_VALUE] * 3
+    assert seen["untouched"]
+    assert seen["whole"] == "CUDA_SUCCESS"
+
+
 def test_memsets_and_rectangles(agent, run):
     seen = run(agent(), "sets")
     assert seen["sets"]
@@ -125,6 +142,26 @@ def test_modules_functions_and_globals(agent, run):
     assert seen["no_image"] == "CUDA_ERROR_INVALID_IMAGE"
     assert seen["after_unload"] == INVALID_HANDLE
     assert seen["global_after_unload"] == INVALID_VALUE
+
+
+def test_a_file_that_ends_early_is_no_image(agent, kernels, tmp_path):
+    path = str(tmp_path / "image")
+    seen = run_program(agent(), kernels, "images", path)
+    assert seen["cut"] == ["CUDA_ERROR_INVALID_IMAGE"]
+    assert seen["text"] != "CUDA_SUCCESS"
+    assert seen["whole"] == "CUDA_SUCCESS"
+
+
+def test_a_library_belongs_to_no_context(agent, run):
+    assert run(agent(), "library")["sums"] == [3 * 64] * 2
+
+
+def test_launch_attributes_that_hold_handles_are_refused_at_the_launch(agent, run):
+    seen = run(agent(), "launch_attributes")
+    assert seen["event"] == "CUDA_ERROR_NOT_SUPPORTED"
+    assert seen["after"] == "CUDA_SUCCESS"
+    assert "launch attribute 7 is not supported" in seen["log"]
+    assert "attribute 6" not in seen["log"]
 
 
 def test_what_a_context_owns_ends_with_it(agent, run):

@@ -16,6 +16,11 @@ def test_outside_a_session_there_is_no_device_and_a_line_says_why(agent, run, mo
     assert "GPUPOOL_SOCKET is not set" in seen["log"]
 
 
+def test_a_claim_without_devices_has_none_however_often_one_asks(agent, run):
+    seen = run(agent(vgpus=()), "init")
+    assert seen["error"] == seen["again"] == "CUDA_ERROR_NO_DEVICE"
+
+
 def test_a_wrong_ticket_is_refused_with_the_agents_words(agent, run):
     seen = run(agent(), "init", GPUPOOL_TICKET="another")
     assert seen["error"] == "CUDA_ERROR_DEVICE_UNAVAILABLE"
@@ -28,6 +33,12 @@ def test_a_released_claim_has_no_socket(agent, run):
     seen = run(serving, "init")
     assert seen["error"] == "CUDA_ERROR_DEVICE_UNAVAILABLE"
     assert "No such file" in seen["log"]
+
+
+def test_a_long_path_to_no_socket_is_named(agent, run, tmp_path):
+    path = str(tmp_path / ("x" * 120) / "session.sock")
+    seen = run(agent(), "init", GPUPOOL_SOCKET=path)
+    assert f"{path}: No such file" in seen["log"]
 
 
 def test_a_long_socket_path(agent, run, tmp_path):

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import sys
+import threading
 import time
 
 import numpy as np
@@ -45,6 +46,36 @@ def fork():
         "child": json.loads(os.read(reader, 4096)),
         "after": matrix_product(64)["error"],
     }
+
+
+def forks():
+    """Fork while other threads allocate; each child asks for what the parent had pinned."""
+    _, context = use_device()
+    host, going = check(cu.cuMemHostAlloc(4096, 0)), threading.Event()
+
+    def churn():
+        check(cu.cuCtxSetCurrent(context))
+        while not going.is_set():
+            check(cu.cuMemHostGetFlags(host))
+            check(cu.cuMemFree(check(cu.cuMemAlloc(4096))))
+
+    threads = [threading.Thread(target=churn) for _ in range(2)]
+    for one in threads:
+        one.start()
+    children = []
+    for _ in range(20):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.write(writer, json.dumps([cu.cuInit(0)[0], cu.cuMemHostGetFlags(host)[0].name]).encode())
+            os._exit(0)
+        os.close(writer)
+        children.append(json.loads(os.read(reader, 4096) or "null"))
+        os.close(reader)
+        os.wait()
+    going.set()
+    for one in threads:
+        one.join()
+    return {"children": children}
 
 
 def until_lost():

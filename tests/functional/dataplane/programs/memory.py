@@ -1,11 +1,12 @@
 """Memory, copies, memsets."""
 
 import ctypes
+import threading
 
 import numpy as np
 from cuda.bindings import driver as cu
 
-from tools import LONG, check, download, launch, load, matrix_product, upload, use_device
+from tools import LONG, Gate, check, download, launch, load, matrix_product, upload, use_device
 
 
 def memory():
@@ -71,6 +72,66 @@ def _pinned(rng, size):
     check(cu.cuMemFreeHost(host))
     check(cu.cuMemFree(pointer))
     return right
+
+
+def copies_beside_a_wait():
+    """A thread whose copy out waits for its stream, and one whose upload fills the staging memory."""
+    _, context = use_device()
+    gate, other = Gate(), check(cu.cuStreamCreate(1))
+    mine = [check(cu.cuStreamCreate(1)) for _ in range(2)]
+    data = np.arange(1 << 16, dtype=np.int32)
+    pointer, into, much = upload(data), np.zeros_like(data), np.ones(8 << 20, dtype=np.uint8)
+    large = check(cu.cuMemAlloc(much.nbytes))
+    gate.close(mine[0])
+    gate.close(mine[1])
+
+    def copy_out():
+        check(cu.cuCtxSetCurrent(context))
+        check(cu.cuMemcpyDtoHAsync(into.ctypes.data, pointer, into.nbytes, mine[0]))
+
+    def fill():
+        check(cu.cuCtxSetCurrent(context))
+        check(cu.cuMemcpyHtoDAsync(large, much.ctypes.data, much.nbytes, mine[1]))
+
+    threads = [threading.Thread(target=one) for one in (copy_out, fill)]
+    for one in threads:
+        one.start()
+    back = np.zeros_like(data)
+    for _ in range(50):
+        check(cu.cuMemcpyDtoHAsync(back.ctypes.data, pointer, back.nbytes, other))
+    waiting = [cu.cuStreamQuery(stream)[0].name for stream in mine]
+    gate.open()
+    for one in threads:
+        one.join()
+    check(cu.cuCtxSynchronize())
+    return {
+        "waiting": waiting,
+        "right": bool((back == data).all() and (into == data).all()),
+        "large": bool((download(large, much) == much).all()),
+    }
+
+
+def rectangles():
+    """Rectangles that are empty, or whose rows are not all in one piece of memory."""
+    use_device()
+    pointer = int(check(cu.cuMemAlloc(4096)))
+    out = np.full(4096, 9, dtype=np.uint8)
+
+    def copy(width, height, pitch=64, y=0, kind=cu.CUmemorytype.CU_MEMORYTYPE_DEVICE):
+        box = cu.CUDA_MEMCPY2D()
+        box.srcMemoryType, box.srcDevice, box.srcPitch, box.srcY = kind, pointer, pitch, y
+        box.dstMemoryType = cu.CUmemorytype.CU_MEMORYTYPE_HOST
+        box.dstHost, box.dstPitch, box.WidthInBytes, box.Height = out.ctypes.data, 64, width, height
+        return cu.cuMemcpy2D(box)[0].name
+
+    unified = cu.CUmemorytype.CU_MEMORYTYPE_UNIFIED
+    return {
+        "empty": [copy(0, 1 << 62), copy(1 << 40, 0)],
+        "beyond": [copy(64, 65), copy(64, 65, kind=unified), copy(1, 3, pitch=2048)],
+        "overflow": [copy(4, 3, pitch=1 << 63), copy(1, 1, y=1 << 60), copy((1 << 64) - 1, 2)],
+        "untouched": bool((out == 9).all()),
+        "whole": copy(64, 64),
+    }
 
 
 def pinned_in_use():

@@ -80,11 +80,12 @@ def own_memory_at_the_devices_addresses():
     """A child, whose device allocates like its parent's, takes those addresses first."""
     use_device()
     size = 1 << 20
-    address = int(check(cu.cuMemAlloc(size)))
+    address = int(check(cu.cuMemAlloc(size))) // mmap.PAGESIZE * mmap.PAGESIZE
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
         os.write(writer, json.dumps(_beside_own_memory(address, size)).encode())
         os._exit(0)
+    os.close(writer)
     os.waitpid(child, 0)
     return json.loads(os.read(reader, 4096))
 
@@ -158,6 +159,7 @@ def streams_and_events():
     check(cu.cuMemcpyDtoHAsync(back.ctypes.data, data, back.nbytes, second))
     check(cu.cuStreamSynchronize(second))
     check(cu.cuEventSynchronize(end))
+    check(cu.cuStreamSynchronize(first))
     answer = {
         "busy": [*busy, early],
         "waited": bool((back == 7).all()),
@@ -222,6 +224,60 @@ def functions():
     answer["after_unload"] = cu.cuFuncGetAttribute(most, mixed)[0].name
     answer["global_after_unload"] = cu.cuMemcpyHtoD(address, counter.ctypes.data, 4)[0].name
     return answer
+
+
+def images():
+    """Files that end early, at every place near a header's end and some others."""
+    use_device()
+    image = Path(sys.argv[2]).read_bytes()
+    path = Path(sys.argv[3])
+    lengths = [*range(80), *range(80, len(image), len(image) // 40), len(image) - 2]
+    answers = set()
+    for length in lengths:
+        path.write_bytes(image[:length])
+        answers.add(cu.cuModuleLoad(str(path).encode())[0].name)
+    path.write_bytes(b"// no NUL behind this text")
+    text = cu.cuModuleLoad(str(path).encode())[0].name
+    path.write_bytes(image)
+    return {"cut": sorted(answers), "text": text, "whole": cu.cuModuleLoad(str(path).encode())[0].name}
+
+
+def library():
+    """Libraries are no context's: loaded with none, alive after one."""
+    image = Path(sys.argv[2]).read_bytes()
+    first = check(cu.cuLibraryLoadData(image, [], [], 0, [], [], 0))
+    device, _ = use_device()
+    own = check(cu.cuCtxCreate(None, 0, device))
+    second = check(cu.cuLibraryLoadData(image, [], [], 0, [], [], 0))
+    check(cu.cuCtxDestroy(own))
+    sums = []
+    for one in (first, second):
+        data = upload(np.zeros(64, dtype=np.int32))
+        add = check(cu.cuKernelGetFunction(check(cu.cuLibraryGetKernel(one, b"add"))))
+        launch(add, (1, 1, 1), (64, 1, 1), (VOID, INT, INT), (int(data), 3, 64))
+        sums.append(int(download(data, np.zeros(64, dtype=np.int32)).sum()))
+    return {"sums": sums}
+
+
+def launch_attributes():
+    """Those with handles of the program are refused at the launch, plain ones go through."""
+    use_device()
+    nothing = load("nothing")
+    ids = cu.CUlaunchAttributeID
+
+    def try_one(kind):
+        attribute, config = cu.CUlaunchAttribute(), cu.CUlaunchConfig()
+        attribute.id = kind
+        config.gridDimX = config.gridDimY = config.gridDimZ = 1
+        config.blockDimX = config.blockDimY = config.blockDimZ = 1
+        config.attrs, config.numAttrs = [attribute], 1
+        return cu.cuLaunchKernelEx(config, nothing, ((0,), (INT,)), 0)[0].name
+
+    return {
+        "event": try_one(ids.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT),
+        "after": cu.cuCtxSynchronize()[0].name,
+        "serialization": try_one(ids.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION),
+    }
 
 
 def contexts():
