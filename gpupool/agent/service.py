@@ -14,6 +14,9 @@ from gpupool.rpc import agent as rpc
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
 
+# Seconds; well below [conductor] host_timeout, so that one lost report does not mark a host down.
+REPORT_TIMEOUT = 10
+
 
 def check(conf: cfg.ConfigOpts) -> None:
     """Raise Invalid, Conflict or OSError when no agent could start with ``conf``; make its folders."""
@@ -42,7 +45,7 @@ class Agent:
     """Serves one host from ``start`` to ``stop``."""
 
     def __init__(self, conf: cfg.ConfigOpts, transport: oslo_messaging.Transport) -> None:
-        self.manager = AgentManager(conf, ConductorClient(transport))
+        self.manager = AgentManager(conf, ConductorClient(transport, REPORT_TIMEOUT))
         target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=conf.agent.host)
         self._server = rpc_transport.get_server(transport, target, [AgentEndpoint(self.manager)])
 

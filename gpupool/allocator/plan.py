@@ -115,8 +115,9 @@ def _spread(devices: list[int], slots: Amounts, count: int) -> list[int]:
 
 
 def _reason(view: PoolView, claim: Claim, filters: Filters) -> str:
-    """Return one line that says what was asked for, and which filter left how many devices."""
-    steps = ", ".join(f"{left} after {name}" for name, left in filters)
+    """Return one line: what was asked for, and which filter left how many devices, up to none."""
+    ended = next((at for at, (_, left) in enumerate(filters) if left == 0), len(filters))
+    steps = ", ".join(f"{left} after {name}" for name, left in filters[: ended + 1])
     return (
         f"no room for {claim.count} x {claim.compute} % and {claim.memory_mib} MiB: "
         f"{len(view)} devices in the pool, {steps}"

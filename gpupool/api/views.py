@@ -8,7 +8,7 @@ from typing import Any
 from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
-from gpupool.db import hosts, pools
+from gpupool.db import devices, hosts, pools
 
 Json = dict[str, Any]
 
@@ -43,6 +43,16 @@ def with_host(session: Session, items: Sequence[Any]) -> list[Json]:
     found = hosts.list_(session, {"id": sorted({item.host_id for item in items})})
     names = {host.id: host.name for host in found}
     return [{**plain(item), "host": names.get(item.host_id)} for item in items]
+
+
+def with_device(session: Session, items: Sequence[Any]) -> list[Json]:
+    """Return items that have a host_id and a device_id, with ``host`` and ``device``, as HOST/KEY."""
+    found = devices.list_(session, {"id": sorted({item.device_id for item in items})})
+    keys = {device.id: device.key for device in found}
+    return [
+        {**item, "device": f"{item['host']}/{keys.get(item['device_id'])}"}
+        for item in with_host(session, items)
+    ]
 
 
 def pool_names(session: Session, ids: Iterable[str]) -> dict[str, str]:

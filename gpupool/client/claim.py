@@ -8,6 +8,7 @@ from osc_lib.exceptions import CommandError
 
 from gpupool.client import arguments, base, columns, find, wait
 from gpupool.client.columns import Column
+from gpupool.client.rest import Client, Item
 
 STATES = (
     "queued",
@@ -26,7 +27,7 @@ NAMING = "Id, or name of the one claim that bears it and has not ended"
 
 
 class ListClaims(base.ListCommand):
-    """List claims."""
+    """List claims that have not ended."""
 
     collection = "claims"
     columns = (
@@ -56,18 +57,22 @@ class ListClaims(base.ListCommand):
     )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add whose claims."""
+        """Add whose claims, and those that have ended."""
         parser = super().get_parser(prog_name)
         arguments.add_projects(parser)
+        parser.add_argument("--ended", action="store_true", help="Also claims that have ended")
         return parser
 
     def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
-        """Add whose claims."""
-        return {**super().query(parsed), **arguments.projects(parsed)}
+        """Add whose claims, and, unless asked for others, only those that have not ended."""
+        query = {**super().query(parsed), **arguments.projects(parsed)}
+        if not parsed.ended and not query["state"]:
+            query["state"] = [state for state in STATES if state not in find.ENDED]
+        return query
 
 
 class ShowClaim(base.ShowCommand):
-    """Show one claim."""
+    """Show one claim, and the devices it was granted."""
 
     collection = "claims"
     metavar = "<claim>"
@@ -76,6 +81,11 @@ class ShowClaim(base.ShowCommand):
     def ident(self, text: str) -> str:
         """Return its id."""
         return find.claim(self.client, text)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Return fields and values."""
+        claim = self.client.get(self.collection, self.ident(parsed_args.item))
+        return columns.details(with_devices(self.client, claim))
 
 
 class CreateClaim(base.GpuCommand, command.ShowOne):
@@ -90,12 +100,14 @@ class CreateClaim(base.GpuCommand, command.ShowOne):
         )
         parser.add_argument("--pool", metavar="<pool>", help="Pool (name or id)")
         arguments.add_sizes(parser, required=False)
-        parser.add_argument("--host", metavar="<host>", help="The program's own host, for tier local")
+        parser.add_argument(
+            "--host", metavar="<host>", help="Only devices of this host: the program's own"
+        )
         parser.add_argument(
             "--device",
             metavar="<device>",
             action="append",
-            help="Device for tier dedicated: id, key, or <host>/<key>; repeat for more",
+            help="Only this device: id, key, or <host>/<key>; repeat for more",
         )
         parser.add_argument(
             "--lease-end",
@@ -117,7 +129,7 @@ class CreateClaim(base.GpuCommand, command.ShowOne):
         claim = self.client.create_once("claims", body)
         if parsed_args.wait:
             claim = wait.for_claim(self.client, claim, "bound", BINDING, parsed_args.timeout)
-        return columns.details(claim)
+        return columns.details(with_devices(self.client, claim))
 
 
 class SetClaim(base.GpuCommand):
@@ -180,6 +192,13 @@ class DeleteClaim(base.DeleteCommand):
             wait.for_claim(self.client, claim, "released", {"releasing"}, parsed.timeout)
 
 
+def with_devices(client: Client, claim: Item) -> Item:
+    """Return the claim with where its vGPUs are, in their order."""
+    vgpus = client.list("vgpus", {"claim_id": claim["id"], "project_id": claim["project_id"]})
+    granted = sorted((vgpu["index"], vgpu["device"]) for vgpu in vgpus)
+    return {**claim, "granted_devices": [device for _, device in granted]}
+
+
 def add_wait(parser: argparse.ArgumentParser, state: str) -> None:
     """Add ``--wait`` and ``--timeout``."""
     parser.add_argument("--wait", action="store_true", help=f"Return only when it is {state}")
@@ -187,7 +206,7 @@ def add_wait(parser: argparse.ArgumentParser, state: str) -> None:
         "--timeout",
         metavar="<seconds>",
         type=arguments.seconds,
-        help="With --wait: give up waiting after this",
+        help="With --wait: give up waiting after this (default: never)",
     )
 
 

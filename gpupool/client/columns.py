@@ -50,6 +50,14 @@ class Counts(FormattableColumn[dict[str, int]]):
         return ", ".join(f"{count} {kind}" for kind, count in self._value.items() if count)
 
 
+class Nothing(FormattableColumn[None]):
+    """What is not there."""
+
+    def human_readable(self) -> str:
+        """Return nothing."""
+        return ""
+
+
 class YesNo(FormattableColumn[bool]):
     """A truth value."""
 
@@ -68,6 +76,7 @@ _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "enabled": YesNo,
     "environment": DictColumn,
     "forbidden_traits": ListColumn,
+    "granted_devices": ListColumn,
     "memory_mib": MiB,
     "memory_mib_granted": MiB,
     "memory_mib_total": MiB,
@@ -89,10 +98,10 @@ class Column:
 
 
 def shown(item: Item, field: str) -> Any:
-    """Return the field as it is to be shown; None, and a field the API does not send, as empty."""
+    """Return the field as it is to be shown; people see nothing for what is not there."""
     value = item.get(field)
     if value is None:
-        return ""
+        return Nothing(None)
     kind = _SHOWN.get(field)
     # A count of devices is a plain number, a claim's list of them is a list.
     if kind is None or (kind is ListColumn and not isinstance(value, list)):

@@ -37,10 +37,10 @@ from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
 from gpupool.conductor.service import Conductor
 from gpupool.dataplane import paths
-from gpupool.db import hosts
+from gpupool.db import devices, hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
-from gpupool.model.states import HostState
+from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement.embedded import EmbeddedPlacement
 from gpupool.rpc import transport
 from gpupool.rpc.conductor import ConductorClient
@@ -126,7 +126,16 @@ class Standalone:
             self._start_agent(name, run_dir)
         self._serve()
         _wait_for_hosts(self._database, set(self._options.host_names()), started_at)
+        if not self._options.simulated:
+            self._check_devices()
         self._write_endpoints(placement.url)
+
+    def _check_devices(self) -> None:
+        with self._database.reader() as session:
+            if not devices.list_(session, {"health": DeviceHealth.OK}, limit=1):
+                raise CannotStart(
+                    "NVML lists no GPU on this machine; without --driver, devices are simulated"
+                )
 
     def _bind(self) -> wsgi.Server:
         """Return the API's server, listening but not answering yet."""

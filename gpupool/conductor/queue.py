@@ -44,6 +44,8 @@ class _Pass:
         self._parts = parts
         self._rooms: dict[str, list[DeviceRoom]] = {}
         self._refused: set[str] = set()
+        # What Placement said last, by pool: the room that later claims miss may be missing for it.
+        self._refusals: dict[str, str] = {}
         self._without: dict[tuple[object, ...], str] = {}
 
     def serve(self, claim: Claim) -> None:
@@ -55,20 +57,19 @@ class _Pass:
 
     def _bind(self, claim: Claim) -> str:
         """Return why there is no room, or nothing when the claim is on its way."""
-        refusal = ""
         for _ in range(_PLANS):
             outcome = _plan(self._room(claim.pool_id), claim)
             if isinstance(outcome, NoRoom):
-                return outcome.reason + refusal
+                return outcome.reason + self._refusals.get(claim.pool_id, "")
             try:
                 binding.bind(self._parts, claim.id, outcome.device_ids)
             except NoCapacity as exc:
-                refusal = f"; Placement refused: {exc}"
+                self._refusals[claim.pool_id] = f"; Placement refused: {exc}"
                 self._refresh(claim.pool_id, outcome.device_ids)
             else:
                 del self._rooms[claim.pool_id]
                 return ""
-        return refusal.removeprefix("; ")
+        return self._refusals[claim.pool_id].removeprefix("; ")
 
     def _room(self, pool_id: str) -> list[DeviceRoom]:
         if pool_id not in self._rooms:

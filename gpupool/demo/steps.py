@@ -7,7 +7,7 @@ from gpupool.demo.shell import Shell
 
 MATMUL = Path(__file__).resolve().parent / "matmul.py"
 DEVICE = ("-c", "Host", "-c", "Key", "-c", "Product", "-c", "Compute granted", "-c", "Memory granted")
-VGPU = ("-c", "Host", "-c", "Device", "-c", "Compute", "-c", "Memory", "-c", "State")
+VGPU = ("-c", "Device", "-c", "Compute", "-c", "Memory", "-c", "State")
 CLAIM = ("-c", "name", "-c", "state", "-c", "compute", "-c", "memory_mib")
 
 

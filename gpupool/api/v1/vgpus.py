@@ -18,11 +18,11 @@ class Vgpus(Controller):
         with self.services.database.reader() as session:
             listing.resolve_host(session)
             page, more = listing.read(session, vgpus.list_)
-            return listing.body("vgpus", views.with_host(session, page), more)
+            return listing.body("vgpus", views.with_device(session, page), more)
 
     def get_one(self, request: Request, vgpu_id: str) -> Json:
         """Show a vGPU."""
         with self.services.database.reader() as session:
             vgpu = vgpus.get(session, vgpu_id)
             self.services.authorize_owned(request, "vgpus:get", "vgpu", vgpu)
-            return views.with_host(session, [vgpu])[0]
+            return views.with_device(session, [vgpu])[0]

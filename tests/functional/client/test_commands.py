@@ -140,7 +140,7 @@ def test_the_life_of_a_claim(openstack) -> None:
     assert (shown["name"], shown["priority"]) == ("yours", 60)
     assert shown["lease_end"].startswith("2098-12-31T23:00:00")
     openstack("gpu claim set yours --no-lease-end")
-    assert openstack.json("gpu claim show", ident)["lease_end"] == ""
+    assert openstack.json("gpu claim show", ident)["lease_end"] is None
     assert "not allowed with argument" in openstack.refused(
         "gpu claim set yours --no-lease-end --lease-end 2099-01-01", code=2
     )
@@ -148,7 +148,8 @@ def test_the_life_of_a_claim(openstack) -> None:
     assert [(row["Claim"], row["State"], row["Compute"], row["Memory"]) for row in vgpu] == [
         (ident, "active", 25, 512)
     ]
-    assert openstack.json("gpu vgpu show", vgpu[0]["ID"])["device_id"] == vgpu[0]["Device"]
+    assert openstack.json("gpu vgpu show", vgpu[0]["ID"])["device"] == vgpu[0]["Device"]
+    assert openstack.json("gpu claim show", ident)["granted_devices"] == [vgpu[0]["Device"]]
     assert [row["ID"] for row in openstack.json("gpu vgpu list --device", vgpu[0]["Device"])] == [
         vgpu[0]["ID"]
     ]
@@ -158,6 +159,8 @@ def test_the_life_of_a_claim(openstack) -> None:
     openstack("gpu claim delete yours --wait")
     assert openstack.json("gpu claim show", ident)["state"] == "released"
     assert openstack.json("gpu vgpu list") == []
+    assert ident not in {row["ID"] for row in openstack.json("gpu claim list")}
+    assert ident in {row["ID"] for row in openstack.json("gpu claim list --ended")}
     assert "released" in openstack.refused("gpu claim delete", ident)
 
 

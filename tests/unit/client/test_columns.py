@@ -41,8 +41,9 @@ def test_units(field: str, value: object, text: str) -> None:
 
 def test_plain_fields_stay() -> None:
     assert columns.shown(ITEM, "name") == "mine"
-    assert columns.shown(ITEM, "lease_end") == ""
-    assert columns.shown(ITEM, "not sent") == ""
+    assert columns.shown(ITEM, "lease_end").human_readable() == ""
+    assert columns.shown(ITEM, "lease_end").machine_readable() is None
+    assert columns.shown(ITEM, "not sent").machine_readable() is None
     # In usage, `devices` is how many.
     assert columns.shown({"devices": 4}, "devices") == 4
 
