@@ -1,9 +1,8 @@
 """The documentation page of the data plane's protocol. Standard library only."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from gpupool.dataplane.api_table import CALLS, UNSUPPORTED, Call, Message
+from gpupool.dataplane.api_table import Call, Message
 from gpupool.dataplane.declaration import struct_fields
 
 _HEAD = """\
@@ -20,7 +19,7 @@ An offset counts from the start of the arena.
 
 *local* calls are answered in the runtime, *one-way* calls are sent and not awaited, *synchronous*
 calls wait for their answer. An error of a one-way call comes out at the next synchronous call, which
-then does nothing else.
+then does nothing else but wait, if it is one that waits.
 """
 
 
@@ -39,14 +38,6 @@ def page(calls: Sequence[Call], messages: Iterable[Message], unsupported: Sequen
     )
     parts.append(",\n".join(f"``{name}``" for name in unsupported) + "\n")
     return "".join(parts)
-
-
-def write_page(path: Path) -> None:
-    """Write the page of this package's table to ``path``; for the documentation build."""
-    # The generator imports this module.
-    from gpupool.dataplane.generator import messages  # noqa: PLC0415
-
-    path.write_text(page(CALLS, messages(), UNSUPPORTED))
 
 
 def _title(text: str) -> str:
