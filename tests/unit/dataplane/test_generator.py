@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gpupool.dataplane import build, generator, paths, protocol_page
+from gpupool.dataplane import build, generator, paths
 from gpupool.dataplane.api_table import CALLS, UNSUPPORTED
 
 
@@ -45,11 +45,6 @@ def test_the_page_names_every_message_call_and_refused_name(written):
     )
     assert all(f"``{symbol}`` ({since})" in page for call in CALLS for symbol, since in call.symbols)
     assert all(f"``{name}``" in page for name in UNSUPPORTED)
-
-
-def test_the_page_can_be_written_for_the_documentation(written, tmp_path):
-    protocol_page.write_page(tmp_path / "protocol.rst")
-    assert (tmp_path / "protocol.rst").read_text() == written["protocol.rst"]
 
 
 def test_the_runtime_exports_every_symbol_and_nothing_else(native):
