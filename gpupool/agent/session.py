@@ -25,7 +25,6 @@ class SessionRecord:
     started_at: datetime
     worker_pid: int = 0
     worker_start: str | None = None
-    schema_version: int = 1
 
     def belongs_to(self, owner_id: str) -> bool:
         """Tell whether ``owner_id`` is the session's vGPU or attachment."""

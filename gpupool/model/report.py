@@ -73,7 +73,6 @@ class HostReport:
     vgpus: tuple[VgpuReport, ...] = ()
     attachments: tuple[AttachmentReport, ...] = ()
     sessions: tuple[SessionReport, ...] = ()
-    schema_version: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +107,3 @@ class DesiredState:
     generation: int
     vgpus: tuple[VgpuSpec, ...] = ()
     attachments: tuple[AttachmentSpec, ...] = ()
-    schema_version: int = 1

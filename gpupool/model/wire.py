@@ -16,21 +16,26 @@ _converter = make_converter(forbid_extra_keys=False)
 
 
 def dump(value: Any) -> Payload:
-    """Return ``value``, a dataclass, as JSON types; times become ISO 8601."""
+    """Return ``value``, a dataclass, as JSON types with its schema version; times are ISO 8601."""
     plain: Payload = _converter.unstructure(value)
-    return plain
+    return {"schema_version": _known(type(value)), **plain}
 
 
 def load(cls: type[T], payload: Mapping[str, Any]) -> T:
     """Return the ``cls`` that ``payload`` describes, or raise Invalid with what did not fit."""
-    known = getattr(cls, "schema_version", None)
+    known = _known(cls)
     version = payload.get("schema_version", known)
-    if known is not None and (not isinstance(version, int) or version > known):
+    if not isinstance(version, int) or version > known:
         raise errors.Invalid(f"{cls.__name__}: schema version {version}, at most {known} is known")
     try:
         return _converter.structure(payload, cls)
     except (BaseValidationError, ValueError, TypeError, KeyError) as exc:
         raise errors.Invalid(f"{cls.__name__}: {_why(exc)}") from exc
+
+
+def _known(cls: type) -> int:
+    """Return the schema version of ``cls``: 1, or what its class attribute ``schema_version`` says."""
+    return getattr(cls, "schema_version", 1)
 
 
 def _why(exc: BaseException) -> str:
