@@ -68,7 +68,7 @@ def credentials(http: ThreadingHTTPServer, region: str = "one") -> str:
 
 def test_the_catalogues_endpoint_is_used(keystone, capsys) -> None:
     openstack = Openstack(credentials(keystone), capsys)
-    assert openstack.json("gpu pool list") == [{"ID": "p-1", "Name": "theirs", "Description": ""}]
+    assert openstack.json("gpu pool list") == [{"ID": "p-1", "Name": "theirs", "Description": None}]
     assert keystone.asked == [("/v1/pools", TOKEN)]
 
 
