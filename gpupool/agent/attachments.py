@@ -84,6 +84,7 @@ class Attachments:
             LOG.error("attachment %s: %d workers do not end", attachment_id, left)
             return False
         (self._folders.attachments / attachment_id).unlink(missing_ok=True)
+        self._listing.forget(attachment_id)
         self._made.pop(attachment_id, None)
         return True
 

@@ -188,9 +188,9 @@ class AgentManager:
         return removed
 
     def _remove_vgpu(self, vgpu_id: str) -> bool:
-        ledger = self._vgpus.ledger(vgpu_id)
-        if ledger.sound():
-            ledger.set_lost()
+        # Killing needs neither a sound ledger nor one more open file.
+        with suppress(OSError, errors.Invalid):
+            self._vgpus.ledger(vgpu_id).set_lost()
         left = self._sessions.end(vgpu_id)
         if left:
             LOG.error("vGPU %s: %d workers do not end", vgpu_id, left)

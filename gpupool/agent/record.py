@@ -63,3 +63,8 @@ class Listing:
                 LOG.error("%s can't be read: %s", self._folder, exc)
             self._readable = False
         return self._last
+
+    def forget(self, name: str) -> None:
+        """Drop a name whose file was removed, for the time the folder can't be read."""
+        if self._last is not None:
+            self._last = [one for one in self._last if one != name]

@@ -65,6 +65,7 @@ class Vgpus:
     def remove(self, vgpu_id: str) -> None:
         """Remove the vGPU; its sessions must have ended."""
         self.ledger(vgpu_id).remove()
+        self._listing.forget(vgpu_id)
         self.forget(vgpu_id)
 
     def forget(self, vgpu_id: str) -> None:

@@ -8,7 +8,7 @@ from osc_lib.exceptions import CommandError
 
 from gpupool.client import arguments, base, columns, find, wait
 from gpupool.client.columns import Column
-from gpupool.client.rest import Client, Item
+from gpupool.client.rest import ApiError, Client, Item
 
 STATES = (
     "queued",
@@ -194,8 +194,11 @@ class DeleteClaim(base.DeleteCommand):
 
 def with_devices(client: Client, claim: Item) -> Item:
     """Return the claim with where its vGPUs are, in their order."""
-    vgpus = client.list("vgpus", {"claim_id": claim["id"], "project_id": claim["project_id"]})
-    granted = sorted((vgpu["index"], vgpu["device"]) for vgpu in vgpus)
+    query = {"claim_id": claim["id"], "project_id": claim["project_id"]}
+    try:
+        granted = sorted((vgpu["index"], vgpu["device"]) for vgpu in client.list("vgpus", query))
+    except ApiError:
+        return claim  # it was created, and that is what has to be shown
     return {**claim, "granted_devices": [device for _, device in granted]}
 
 

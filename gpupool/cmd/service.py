@@ -14,7 +14,7 @@ from gpupool import conf as gpupool_conf
 from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
-# Raises a GpupoolError, OSError or cfg.Error when no part could ever start with this configuration.
+# Raises a GpupoolError, OSError or cfg.Error when no part could start with this configuration now.
 Check = Callable[[cfg.ConfigOpts], None]
 
 
@@ -63,7 +63,7 @@ def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check) -> in
     """Run the part that ``make`` makes until a signal ends it; return the exit status.
 
     What ``check`` raises ends this with one line and status 1: it runs before oslo.service forks,
-    for a child that can't start is started again for ever.
+    for a child that can't start is started again for ever. Whoever supervises this starts it again.
     """
     try:
         conf = gpupool_conf.new(sys.argv[1:])

@@ -108,22 +108,18 @@ def check_place(session: Session, request: ClaimRequest, pool: Pool) -> str | No
         _check_device(session, device_id, pool)
     if request.host is None:
         return None
-    try:
-        host = hosts.find(session, request.host)
-    except errors.NotFound as exc:
-        raise errors.Invalid(f"host {request.host} does not exist") from exc
-    if host.pool_id != pool.id:
-        raise errors.Invalid(f"host {host.name} is not in pool {pool.name}")
+    # One answer, whether it is elsewhere or nowhere: members are not told of hosts.
+    of_pool = hosts.list_(session, {"pool_id": pool.id})
+    host = next((each for each in of_pool if request.host in (each.name, each.id)), None)
+    if host is None:
+        raise errors.Invalid(f"host {request.host} does not exist in pool {pool.name}")
     return host.name
 
 
 def _check_device(session: Session, device_id: str, pool: Pool) -> None:
-    try:
-        device = devices.get(session, device_id)
-    except errors.NotFound as exc:
-        raise errors.Invalid(f"device {device_id} does not exist") from exc
-    if hosts.get(session, device.host_id).pool_id != pool.id:
-        raise errors.Invalid(f"device {device_id} is not in pool {pool.name}")
+    found = devices.list_(session, {"id": device_id})
+    if not found or hosts.get(session, found[0].host_id).pool_id != pool.id:
+        raise errors.Invalid(f"device {device_id} does not exist in pool {pool.name}")
 
 
 def check_possible(session: Session, claim: Claim, pool: Pool, inventory: Inventory) -> None:

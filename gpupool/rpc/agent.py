@@ -29,4 +29,5 @@ class AgentClient:
 
     def look(self, ctxt: RequestContext, host: str) -> None:
         """Tell the agent of ``host`` to look; a lost message costs only time."""
-        self._client.prepare(server=host).cast(ctxt, "look")
+        # Not again and again: the agent looks by itself, and who calls has more to do.
+        self._client.prepare(server=host, retry=0).cast(ctxt, "look")

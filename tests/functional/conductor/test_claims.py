@@ -112,10 +112,10 @@ def test_an_unknown_tier_is_refused(lab):
 def test_host_and_devices_have_to_be_in_the_pool(lab):
     agent = lab.agent()
     lab.client.create_pool(lab.ctxt, Pool(id=str(uuid.uuid4()), name="elsewhere"))
-    with pytest.raises(errors.Invalid, match=f"host {agent.host} is not in pool elsewhere"):
+    with pytest.raises(errors.Invalid, match=f"host {agent.host} does not exist in pool elsewhere"):
         lab.create(pool="elsewhere", host=agent.host)
     device_id = lab.devices(agent)[0].id
-    with pytest.raises(errors.Invalid, match=f"device {device_id} is not in pool elsewhere"):
+    with pytest.raises(errors.Invalid, match=f"device {device_id} does not exist in pool elsewhere"):
         lab.create(pool="elsewhere", devices=(device_id,))
 
 

@@ -1,5 +1,6 @@
 """Records: whole or not there."""
 
+import errno
 import stat
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,3 +41,17 @@ def test_what_was_not_finished_has_no_name(tmp_path):
     record.write(tmp_path / "one", Noted(name="x"))
     (tmp_path / ".two.partial").touch()
     assert record.names(tmp_path) == ["one"]
+
+
+def test_what_is_removed_is_not_listed_while_the_folder_cannot_be_read(tmp_path, monkeypatch):
+    for name in ("gone", "stays"):
+        (tmp_path / name).touch()
+    listing = record.Listing(tmp_path)
+    assert listing.names() == ["gone", "stays"]
+
+    def full(_folder):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(record, "names", full)
+    listing.forget("gone")
+    assert listing.names() == ["stays"]

@@ -1,8 +1,9 @@
 /* The ledger of one vGPU: what it may use, and what each of its sessions uses.
  *
  * One small file, mapped by every worker of the vGPU and read by the agent
- * (gpupool/dataplane/ledger.py holds the same layout). A worker writes only its own slot; a slot's
- * memory is the whole truth about it, so nothing has to be repaired when a worker is killed. A worker
+ * (gpupool/dataplane/ledger.py holds the same layout). A worker writes its own slot, whose memory
+ * is the whole truth about it, so nothing has to be repaired when a worker is killed; and, under a lock, the
+ * timeline, which one killed in the middle leaves inexact for a moment of charging. A worker
  * taken over by its client can spoil the file, even cut it short: that ends or misleads the sessions of
  * its own vGPU, nothing else.
  */

@@ -9,6 +9,7 @@
 #define GATED_SPAN_NS 1000000u /* and their aimed length */
 #define REBASE_MS 1000.0f    /* float milliseconds are exact enough, and clocks agree, only near their origin */
 #define TRIALS 16u           /* of the smallest piece of work */
+#define EMPTY_MAX_NS 50000u  /* what that may measure at most */
 
 struct span {
     CUevent start, end;
@@ -48,12 +49,6 @@ static CUresult anchor(struct session *session)
     return result;
 }
 
-static int compare(const void *one, const void *other)
-{
-    float left = *(const float *)one, right = *(const float *)other;
-    return (left > right) - (left < right);
-}
-
 /* The device idles between a span's first event and its work, which comes later: measure how long. */
 static CUresult calibrate(struct session *session, CUdeviceptr byte)
 {
@@ -71,8 +66,11 @@ static CUresult calibrate(struct session *session, CUdeviceptr byte)
     }
     if (result != CUDA_SUCCESS)
         return result;
-    qsort(milliseconds, TRIALS, sizeof *milliseconds, compare);
-    spans->empty_ns = (uint64_t)(milliseconds[TRIALS / 2] * 1e6f);
+    /* Others may use the device meanwhile: what they took must not become time nobody is charged. */
+    spans->empty_ns = EMPTY_MAX_NS;
+    for (unsigned trial = 0; trial < TRIALS; trial++)
+        if (milliseconds[trial] * 1e6f < (float)spans->empty_ns)
+            spans->empty_ns = (uint64_t)(milliseconds[trial] * 1e6f);
     return CUDA_SUCCESS;
 }
 
@@ -158,7 +156,8 @@ static void charge(struct session *session, const struct span *span)
     if (span->pieces)
         spans->piece_ns = (spans->piece_ns * 3 + (to - from) / span->pieces) / 4;
     arbiter_charge(session->arbiter, from + spans->empty_ns, to);
-    if ((double)(to - spans->origin_ns) > REBASE_MS * 1e6)
+    /* Spans from before the last rebase end before its origin. */
+    if ((double)(int64_t)(to - spans->origin_ns) > REBASE_MS * 1e6)
         anchor(session);
 }
 

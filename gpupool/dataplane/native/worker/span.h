@@ -8,7 +8,7 @@
 
 #include "worker/session.h"
 
-/* Make session->spans, with the context current and nothing on the device; false when it fails. */
+/* Make session->spans, with the context current; false when it fails. */
 bool spans_open(struct session *session);
 
 /* Before work on `stream`: wait for the gate, open a span if none is. */

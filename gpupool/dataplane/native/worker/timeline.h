@@ -1,6 +1,6 @@
 /* When a vGPU was busy, over all its sessions, so that time in which several of them were is charged once.
  *
- * Kept are the newest idle gaps before `until`; all else before it was busy. Sessions charge in any order, since
+ * Kept are the newest idle gaps between `floor` and `until`; all else between them was busy. Sessions charge in any order, since
  * each looks when it has time to. */
 #ifndef GPUPOOL_WORKER_TIMELINE_H
 #define GPUPOOL_WORKER_TIMELINE_H
