@@ -107,19 +107,8 @@ def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> 
 
 
 def _device(host: Host, report: DeviceReport) -> Device:
-    return Device(
-        id=device_id(host.name, report.key),
-        host_id=host.id,
-        key=report.key,
-        vendor=report.vendor,
-        product=report.product,
-        sharing_mode=report.sharing_mode,
-        memory_mib=report.memory_mib,
-        reserved_mib=report.reserved_mib,
-        traits=report.traits,
-        health=report.health,
-        simulated=report.simulated,
-    )
+    # A Device has every field of its report by the same name.
+    return Device(id=device_id(host.name, report.key), host_id=host.id, **vars(report))
 
 
 def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu]) -> dict[str, str]:
