@@ -140,6 +140,8 @@ def _prepare(engine: sa.Engine) -> None:
         sa.event.listen(engine, "begin", _begin_sqlite)
     elif engine.dialect.name in ("mysql", "mariadb"):
         sa.event.listen(engine, "connect", _connect_mysql)
+    # oslo.db has connected once already, to see whether the server answers; that one is not alike.
+    engine.dispose()
 
 
 def _connect_sqlite(connection: Any, _record: Any) -> None:

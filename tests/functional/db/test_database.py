@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from gpupool import conf as configuration
 from gpupool.db import pools
-from gpupool.db.api import Database
+from gpupool.db.api import SQLITE_BUSY_MS, Database
 from gpupool.model import errors
 from tests.functional.db import make
 from tests.functional.db.conftest import Backend
@@ -72,6 +72,17 @@ def test_a_writer_sees_what_was_committed_since_it_began(database: Database) -> 
         with database.writer() as other:
             pool = pools.create(other, make.pool())
         assert pools.list_(session) == [pool]
+
+
+def test_the_first_connection_is_as_the_later_ones(backend: Backend) -> None:
+    database = Database.from_url(backend())
+    with database.reader() as first:
+        dialect = first.get_bind().dialect.name
+        if dialect == "sqlite":
+            assert first.execute(sa.text("PRAGMA busy_timeout")).scalar() == SQLITE_BUSY_MS
+        else:
+            assert first.connection().get_isolation_level() == "READ COMMITTED"
+    database.close()
 
 
 def test_sqlite_keeps_rules_and_does_not_block_readers(tmp_path: Path) -> None:
