@@ -10,8 +10,9 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from gpupool.model.attachment import AttachmentKind
-from gpupool.model.claim import ClaimHealth, Tier
+from gpupool.model.claim import ClaimHealth, Layout, OnPreempt, Qos, Tier
 from gpupool.model.device import SharingMode
+from gpupool.model.pool import PolicyName
 from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 
 
@@ -86,6 +87,10 @@ class Pool(Stamps, Base):
     id: Mapped[Key]
     name: Mapped[str] = mapped_column(sa.String(255))
     description: Mapped[LongText]
+    policy: Mapped[PolicyName]
+    compute_overcommit: Mapped[int]
+    memory_overcommit: Mapped[int]
+    moves_per_hour: Mapped[int]
 
 
 class Host(Stamps, Base):
@@ -104,6 +109,9 @@ class Host(Stamps, Base):
     state: Mapped[HostState]
     generation: Mapped[int]
     applied_generation: Mapped[int]
+    revision: Mapped[int]
+    cpu_milli: Mapped[int]
+    memory_mib: Mapped[int]
     agent_version: Mapped[str] = mapped_column(sa.String(64))
     simulated: Mapped[bool]
     last_seen_at: Mapped[datetime | None]
@@ -126,11 +134,28 @@ class Device(Stamps, Base):
     traits: Mapped[tuple[str, ...]]
     health: Mapped[DeviceHealth]
     simulated: Mapped[bool]
+    link_group: Mapped[str] = mapped_column(sa.String(255))
+    extends_memory: Mapped[bool]
     enabled: Mapped[bool]
     disabled_reason: Mapped[LongText]
 
 
-class Profile(Stamps, Base):
+class Wishes:
+    """What a claim asks for besides sizes and traits, and a profile may give."""
+
+    time_limit: Mapped[int | None]
+    qos: Mapped[Qos]
+    preemptible: Mapped[bool]
+    on_preempt: Mapped[OnPreempt]
+    cpu_milli: Mapped[int]
+    host_memory_mib: Mapped[int]
+    layout: Mapped[Layout]
+    same_host: Mapped[bool]
+    same_type: Mapped[bool]
+    linked: Mapped[bool]
+
+
+class Profile(Wishes, Stamps, Base):
     """See model.profile.Profile."""
 
     __tablename__ = "profiles"
@@ -148,7 +173,7 @@ class Profile(Stamps, Base):
     forbidden_traits: Mapped[tuple[str, ...]]
 
 
-class Claim(Stamps, Base):
+class Claim(Wishes, Stamps, Base):
     """See model.claim.Claim.
 
     Pool and profile are no foreign keys: a claim that ended keeps their ids when they are deleted.
@@ -191,6 +216,17 @@ class Claim(Stamps, Base):
     request_id: Mapped[str] = mapped_column(sa.String(64))
     bound_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class DecayedUsage(Base):
+    """What a project has used of a pool, decayed up to ``at``; see allocator.fairshare."""
+
+    __tablename__ = "decayed_usages"
+
+    pool_id: Mapped[Key]
+    project_id: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    used: Mapped[int]
+    at: Mapped[datetime]
 
 
 class Vgpu(Stamps, Base):

@@ -20,6 +20,28 @@ class Tier(StrEnum):
     POOL = "pool"
 
 
+class Qos(StrEnum):
+    """Whether a claim's shares are its own, or of what others leave idle (R15)."""
+
+    GUARANTEED = "guaranteed"
+    BEST_EFFORT = "best_effort"
+
+
+class OnPreempt(StrEnum):
+    """What a claim becomes when a more important one takes its place."""
+
+    REQUEUE = "requeue"
+    RELEASE = "release"
+
+
+class Layout(StrEnum):
+    """How the vGPUs of a claim are to lie: on as few hosts and devices as possible, or on as many."""
+
+    ANY = "any"
+    PACK = "pack"
+    SPREAD = "spread"
+
+
 class ClaimHealth(StrEnum):
     """Whether the hosts of a claim's vGPUs report, and whether their devices work."""
 
@@ -37,6 +59,13 @@ class ClaimRequest:
     None here. Tier ``dedicated`` needs ``devices`` (ids) or ``required_traits``; tier ``local``
     takes ``host``, the program's own, or lets the conductor choose one host for all vGPUs.
     ``priority`` is 0 to 100, higher first. ``lease_end`` is in UTC without a zone, as every time here.
+    ``time_limit`` is how many seconds the claim may stay bound; the queue plans with it.
+
+    ``preemptible``: a more important claim may take its place; ``on_preempt`` says what it becomes.
+    ``qos`` best_effort takes what guaranteed claims leave, also beyond a device's capacity where the
+    pool allows. ``cpu_milli`` (thousandths of a core) and ``host_memory_mib`` are what the program
+    itself takes of its host. ``same_host``, ``same_type`` and ``linked`` (by a fast link the driver
+    reports) ask that of the devices of one claim.
     """
 
     name: str = ""
@@ -52,6 +81,16 @@ class ClaimRequest:
     host: str | None = None
     devices: tuple[str, ...] = ()
     lease_end: datetime | None = None
+    time_limit: int | None = None
+    qos: Qos | None = None
+    preemptible: bool | None = None
+    on_preempt: OnPreempt | None = None
+    cpu_milli: int | None = None
+    host_memory_mib: int | None = None
+    layout: Layout | None = None
+    same_host: bool | None = None
+    same_type: bool | None = None
+    linked: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +132,16 @@ class Claim:
     host: str | None = None
     devices: tuple[str, ...] = ()
     lease_end: datetime | None = None
+    time_limit: int | None = None
+    qos: Qos = Qos.GUARANTEED
+    preemptible: bool = False
+    on_preempt: OnPreempt = OnPreempt.REQUEUE
+    cpu_milli: int = 0
+    host_memory_mib: int = 0
+    layout: Layout = Layout.ANY
+    same_host: bool = False
+    same_type: bool = False
+    linked: bool = False
     state: ClaimState
     state_reason: str = ""
     release_to: ClaimState | None = None

@@ -32,6 +32,8 @@ class Device:
 
     ``key`` names it on its host for good: an NVIDIA UUID (``GPU-...``) or ``ref-N``.
     ``memory_mib`` is what may be granted: the device's memory less ``reserved_mib``.
+    ``link_group`` names the devices of its host that a fast link (NVLink, for instance) connects
+    with it, "" without one. ``extends_memory``: its driver can extend its memory into the host's.
     ``enabled`` is the operator's wish: a disabled device takes no new vGPU.
     """
 
@@ -46,6 +48,8 @@ class Device:
     traits: tuple[str, ...] = ()
     health: DeviceHealth = DeviceHealth.OK
     simulated: bool = False
+    link_group: str = ""
+    extends_memory: bool = False
     enabled: bool = True
     disabled_reason: str = ""
     created_at: datetime | None = None

@@ -11,7 +11,9 @@ class Host:
     """One host.
 
     ``generation`` grows with every change of what the host should have; ``applied_generation`` is
-    the one its agent last converged to.
+    the one its agent last converged to. ``revision`` grows with every change of what its devices are
+    or have granted, so that views kept in memory know what to read again. ``cpu_milli`` (thousandths
+    of a core) and ``memory_mib`` are what programs on it may claim; 0 when it does not say.
     """
 
     id: str
@@ -20,6 +22,9 @@ class Host:
     state: HostState
     generation: int = 0
     applied_generation: int = 0
+    revision: int = 0
+    cpu_milli: int = 0
+    memory_mib: int = 0
     agent_version: str = ""
     simulated: bool = False
     last_seen_at: datetime | None = None

@@ -2,16 +2,37 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 DEFAULT_POOL = "default"
 
 
+class PolicyName(StrEnum):
+    """Which of the devices that fit a claim takes, see ``gpupool.allocator.policies``."""
+
+    FGD = "fgd"
+    BEST_FIT = "best-fit"
+    PACK = "pack"
+    SPREAD = "spread"
+    RANDOM = "random"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """One pool. ``name`` is unique."""
+    """One pool. ``name`` is unique.
+
+    ``compute_overcommit`` (percent, 100 or more) is how much of a device's compute may be granted in
+    all, beyond 100 to best-effort claims only; ``memory_overcommit`` the same for memory, on devices
+    that can extend it into host memory. ``moves_per_hour`` is how many claims defragmentation may
+    move by itself.
+    """
 
     id: str
     name: str
     description: str = ""
+    policy: PolicyName = PolicyName.FGD
+    compute_overcommit: int = 100
+    memory_overcommit: int = 100
+    moves_per_hour: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from gpupool.model.claim import Tier
+from gpupool.model.claim import Layout, OnPreempt, Qos, Tier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,5 +20,15 @@ class Profile:
     priority: int
     required_traits: tuple[str, ...] = ()
     forbidden_traits: tuple[str, ...] = ()
+    time_limit: int | None = None
+    qos: Qos = Qos.GUARANTEED
+    preemptible: bool = False
+    on_preempt: OnPreempt = OnPreempt.REQUEUE
+    cpu_milli: int = 0
+    host_memory_mib: int = 0
+    layout: Layout = Layout.ANY
+    same_host: bool = False
+    same_type: bool = False
+    linked: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -22,6 +22,8 @@ class DeviceReport:
     traits: tuple[str, ...] = ()
     health: DeviceHealth = DeviceHealth.OK
     simulated: bool = False
+    link_group: str = ""
+    extends_memory: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +64,18 @@ class SessionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class HostReport:
-    """Everything a host has. ``generation`` is the desired state it last converged to, or 0."""
+    """Everything a host has. ``generation`` is the desired state it last converged to, or 0.
+
+    ``cpu_milli`` and ``memory_mib`` as on Host.
+    """
 
     host: str
     hypervisor_hostname: str
     pool: str
     agent_version: str
     generation: int
+    cpu_milli: int = 0
+    memory_mib: int = 0
     devices: tuple[DeviceReport, ...] = ()
     vgpus: tuple[VgpuReport, ...] = ()
     attachments: tuple[AttachmentReport, ...] = ()

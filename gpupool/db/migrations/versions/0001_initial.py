@@ -22,6 +22,7 @@ def upgrade() -> None:
     _vgpus()
     _attachments()
     _sessions()
+    _decayed_usages()
 
 
 def _table(name: str, *parts: sa.Column[Any] | sa.Constraint) -> None:
@@ -98,7 +99,27 @@ def _unique(table: str, *columns: str) -> sa.Constraint:
 
 
 def _pools() -> None:
-    _table("pools", _name("name"), _text("description"), *_stamps(), _unique("pools", "name"))
+    _table(
+        "pools",
+        _name("name"),
+        _text("description"),
+        _word("policy"),
+        *_numbers("compute_overcommit", "memory_overcommit", "moves_per_hour"),
+        *_stamps(),
+        _unique("pools", "name"),
+    )
+
+
+def _wishes() -> list[sa.Column[Any]]:
+    """Return what a claim asks for besides sizes and traits, and a profile may give."""
+    return [
+        _column("time_limit", sa.BigInteger(), nullable=True),
+        _word("qos"),
+        _word("on_preempt"),
+        _word("layout"),
+        *_numbers("cpu_milli", "host_memory_mib"),
+        *_flags("preemptible", "same_host", "same_type", "linked"),
+    ]
 
 
 def _profiles() -> None:
@@ -109,6 +130,7 @@ def _profiles() -> None:
         *_numbers("count", "compute", "memory_mib", "priority"),
         _word("tier"),
         *_json("required_traits", "forbidden_traits"),
+        *_wishes(),
         *_stamps(),
         _unique("profiles", "name"),
     )
@@ -127,6 +149,7 @@ def _claims() -> None:
         *_json("required_traits", "forbidden_traits", "devices", "refused_by"),
         _name("host", nullable=True),
         _time("lease_end"),
+        *_wishes(),
         _word("state"),
         _text("state_reason"),
         _word("release_to", nullable=True),
@@ -150,7 +173,7 @@ def _hosts() -> None:
         _name("name"),
         _id("pool_id"),
         _word("state"),
-        *_numbers("generation", "applied_generation"),
+        *_numbers("generation", "applied_generation", "revision", "cpu_milli", "memory_mib"),
         _column("agent_version", sa.String(64)),
         *_flags("simulated"),
         _time("last_seen_at"),
@@ -173,7 +196,8 @@ def _devices() -> None:
         *_numbers("memory_mib", "reserved_mib"),
         *_json("traits"),
         _word("health"),
-        *_flags("simulated", "enabled"),
+        _name("link_group"),
+        *_flags("simulated", "enabled", "extends_memory"),
         _text("disabled_reason"),
         *_stamps(),
         _unique("devices", "host_id", "key"),
@@ -236,3 +260,15 @@ def _sessions() -> None:
     _index("sessions", "host_id")
     _index("sessions", "attachment_id")
     _index("sessions", "vgpu_id")
+
+
+def _decayed_usages() -> None:
+    op.create_table(
+        "decayed_usages",
+        _id("pool_id"),
+        _name("project_id"),
+        *_numbers("used"),
+        _time("at", nullable=False),
+        sa.PrimaryKeyConstraint("pool_id", "project_id", name="pk_decayed_usages"),
+        **_options(),
+    )
