@@ -9,7 +9,7 @@ from gpupool.conductor.parts import Parts
 from gpupool.model import errors, wire
 from gpupool.model.attachment import AttachmentRequest
 from gpupool.model.claim import ClaimChange, ClaimRequest
-from gpupool.model.pool import Pool
+from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
 from gpupool.model.report import HostReport
 from gpupool.model.wire import Payload
@@ -71,15 +71,9 @@ class ConductorManager:
         return wire.dump(self._parts.commit(pools.create, wire.load(Pool, pool)))
 
     @_answering
-    def update_pool(
-        self,
-        ctxt: RequestContext,
-        pool_id: str,
-        name: str | None,
-        description: str | None,
-    ) -> Payload:
+    def update_pool(self, ctxt: RequestContext, pool_id: str, change: Payload) -> Payload:
         """See ConductorApi."""
-        return wire.dump(self._parts.commit(pools.update, pool_id, name, description))
+        return wire.dump(pools.update(self._parts, pool_id, wire.load(PoolChange, change)))
 
     @_answering
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:

@@ -1,18 +1,24 @@
 """Pools."""
 
 import uuid
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
-from gpupool.conductor.parts import Transaction
+from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import pools
 from gpupool.model import errors
 from gpupool.model.device import NAMESPACE
-from gpupool.model.pool import DEFAULT_POOL, Pool
+from gpupool.model.pool import DEFAULT_POOL, NUMBER_MAX, Pool, PoolChange
+
+_LEAST = {"compute_overcommit": 100, "memory_overcommit": 100, "moves_per_hour": 0}
 
 
 def create(transaction: Transaction, pool: Pool) -> Pool:
     """Return the new pool; with the id of one that is there already, that one."""
     _check_name(pool.name)
+    for name in _LEAST:
+        _check_number(name, getattr(pool, name))
     return pools.create(transaction.session, replace(pool, created_at=None, updated_at=None))
 
 
@@ -25,12 +31,20 @@ def create_default(transaction: Transaction) -> Pool:
         return pools.create(transaction.session, pool)
 
 
-def update(transaction: Transaction, pool_id: str, name: str | None, description: str | None) -> Pool:
-    """Return the pool renamed or described; None leaves as it is."""
-    if name is not None:
-        _check_name(name)
-    given = {"name": name, "description": description}
-    changes = {key: value for key, value in given.items() if value is not None}
+def update(parts: Parts, pool_id: str, change: PoolChange) -> Pool:
+    """Return the pool with ``change`` made; what it holds already stays where it is."""
+    changes = {name: value for name, value in asdict(change).items() if value is not None}
+    if "name" in changes:
+        _check_name(changes["name"])
+    for name in _LEAST.keys() & changes:
+        _check_number(name, changes[name])
+    pool = parts.commit(_update, pool_id, changes)
+    # It may grant more now.
+    parts.wake_queue()
+    return pool
+
+
+def _update(transaction: Transaction, pool_id: str, changes: Mapping[str, Any]) -> Pool:
     return pools.update(transaction.session, pool_id, **changes)
 
 
@@ -42,3 +56,9 @@ def delete(transaction: Transaction, pool_id: str) -> None:
 def _check_name(name: str) -> None:
     if not name.strip():
         raise errors.Invalid("name is empty; allowed: 1 to 255 characters, not all blank")
+
+
+def _check_number(name: str, value: int) -> None:
+    least = _LEAST[name]
+    if not least <= value <= NUMBER_MAX:
+        raise errors.Invalid(f"{name} is {value}; allowed: {least} to {NUMBER_MAX}")

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 
 DEFAULT_POOL = "default"
+# Of percents and moves: more than anybody means, and all databases and arrays take it.
+NUMBER_MAX = 1_000_000
 
 
 class PolicyName(StrEnum):
@@ -36,3 +38,15 @@ class Pool:
     moves_per_hour: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolChange:
+    """What may change on a pool; None leaves a field as it is."""
+
+    name: str | None = None
+    description: str | None = None
+    policy: PolicyName | None = None
+    compute_overcommit: int | None = None
+    memory_overcommit: int | None = None
+    moves_per_hour: int | None = None

@@ -1,6 +1,7 @@
 """The conductor's interface. Payloads are dataclasses of gpupool.model as JSON types (model.wire)."""
 
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeVar
 
 import oslo_messaging
 from oslo_context.context import RequestContext
@@ -10,8 +11,11 @@ from gpupool.model.attachment import Attachment, AttachmentRequest
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
 from gpupool.model.device import Device
 from gpupool.model.host import Host
-from gpupool.model.pool import Pool
+from gpupool.model.move import Move
+from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
+from gpupool.model.queue import QueueEntry
+from gpupool.model.quota import Quota
 from gpupool.model.report import DesiredState, HostReport
 from gpupool.model.wire import Payload
 from gpupool.rpc import transport
@@ -19,6 +23,7 @@ from gpupool.rpc import transport
 TOPIC = "gpupool-conductor"
 # 1.0: everything below
 VERSION = "1.0"
+T = TypeVar("T")
 
 
 class ConductorApi(Protocol):
@@ -49,13 +54,22 @@ class ConductorApi(Protocol):
     def create_pool(self, ctxt: RequestContext, pool: Payload) -> Payload:
         """Take and return a Pool."""
 
-    def update_pool(
-        self, ctxt: RequestContext, pool_id: str, name: str | None, description: str | None
-    ) -> Payload:
-        """Rename or describe; None leaves as it is; return the Pool."""
+    def update_pool(self, ctxt: RequestContext, pool_id: str, change: Payload) -> Payload:
+        """Take a PoolChange, return the Pool."""
 
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
         """Delete a pool; Conflict while it has hosts or claims that have not ended."""
+
+    def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[Payload]:
+        """Return a QueueEntry of every claim that waits for room in a pool, in their order."""
+
+    def defragment(
+        self, ctxt: RequestContext, pool_id: str, dry_run: bool, limit: int | None
+    ) -> list[Payload]:
+        """Return the Moves, ``limit`` at most, that gain room; unless ``dry_run``, make them."""
+
+    def show_quotas(self, ctxt: RequestContext, project_id: str) -> list[Payload]:
+        """Return the Quota of every resource of a project."""
 
     def create_profile(self, ctxt: RequestContext, profile: Payload) -> Payload:
         """Take and return a Profile."""
@@ -126,16 +140,28 @@ class ConductorClient:
         """See ConductorApi."""
         return wire.load(Pool, self._call(ctxt, "create_pool", pool=wire.dump(pool)))
 
-    def update_pool(
-        self, ctxt: RequestContext, pool_id: str, name: str | None, description: str | None
-    ) -> Pool:
+    def update_pool(self, ctxt: RequestContext, pool_id: str, change: PoolChange) -> Pool:
         """See ConductorApi."""
-        answer = self._call(ctxt, "update_pool", pool_id=pool_id, name=name, description=description)
-        return wire.load(Pool, answer)
+        plain = wire.dump(change)
+        return wire.load(Pool, self._call(ctxt, "update_pool", pool_id=pool_id, change=plain))
 
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
         """See ConductorApi."""
         self._call(ctxt, "delete_pool", pool_id=pool_id)
+
+    def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[QueueEntry]:
+        """See ConductorApi."""
+        return _all(QueueEntry, self._call(ctxt, "show_queue", pool_id=pool_id))
+
+    def defragment(
+        self, ctxt: RequestContext, pool_id: str, dry_run: bool, limit: int | None
+    ) -> list[Move]:
+        """See ConductorApi."""
+        return _all(Move, self._call(ctxt, "defragment", pool_id=pool_id, dry_run=dry_run, limit=limit))
+
+    def show_quotas(self, ctxt: RequestContext, project_id: str) -> list[Quota]:
+        """See ConductorApi."""
+        return _all(Quota, self._call(ctxt, "show_quotas", project_id=project_id))
 
     def create_profile(self, ctxt: RequestContext, profile: Profile) -> Profile:
         """See ConductorApi."""
@@ -161,3 +187,7 @@ class ConductorClient:
             ctxt, "set_device_enabled", device_id=device_id, enabled=enabled, reason=reason
         )
         return wire.load(Device, answer)
+
+
+def _all(cls: type[T], payloads: Iterable[Payload]) -> list[T]:
+    return [wire.load(cls, payload) for payload in payloads]

@@ -8,7 +8,8 @@ from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import pool as schemas
 from gpupool.db import pools
-from gpupool.model.pool import Pool
+from gpupool.model import wire
+from gpupool.model.pool import Pool, PoolChange
 
 
 class Pools(Controller):
@@ -30,19 +31,16 @@ class Pools(Controller):
     def post(self, request: Request) -> Answer:
         """Create a pool."""
         self.services.authorize(request, "pools:create")
-        pool = Pool(id=str(uuid.uuid4()), **request.checked_body(schemas.CREATE))
+        body = request.checked_body(schemas.CREATE)
+        pool = wire.load(Pool, {"id": str(uuid.uuid4()), **body})
         return Answer(201, views.plain(self.services.conductor.create_pool(request.caller, pool)))
 
     def patch(self, request: Request, name_or_id: str) -> Json:
-        """Rename or describe a pool."""
+        """Change a pool."""
         self.services.authorize(request, "pools:update")
-        body = request.checked_body(schemas.UPDATE)
+        change = wire.load(PoolChange, request.checked_body(schemas.UPDATE))
         pool = self._find(name_or_id)
-        return views.plain(
-            self.services.conductor.update_pool(
-                request.caller, pool.id, body.get("name"), body.get("description")
-            )
-        )
+        return views.plain(self.services.conductor.update_pool(request.caller, pool.id, change))
 
     def delete(self, request: Request, name_or_id: str) -> Answer:
         """Delete a pool."""

@@ -1,6 +1,7 @@
 """Pools and profiles."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from gpupool.conductor import pools as conductor_pools
 from gpupool.db import pools, profiles
 from gpupool.model import errors
 from gpupool.model.claim import Tier
-from gpupool.model.pool import Pool
+from gpupool.model.pool import PolicyName, Pool, PoolChange
 from gpupool.model.profile import Profile
 
 
@@ -29,15 +30,40 @@ def test_a_pool_is_made_once_changed_and_deleted(lab):
         lab.client.create_pool(lab.ctxt, new_pool())
     with pytest.raises(errors.Invalid, match="name is empty"):
         lab.client.create_pool(lab.ctxt, new_pool(" "))
-    changed = lab.client.update_pool(lab.ctxt, pool.id, "two", None)
+    changed = lab.client.update_pool(lab.ctxt, pool.id, PoolChange(name="two"))
     assert (changed.name, changed.description) == ("two", "")
-    changed = lab.client.update_pool(lab.ctxt, pool.id, None, "second floor")
+    changed = lab.client.update_pool(lab.ctxt, pool.id, PoolChange(description="second floor"))
     assert (changed.name, changed.description) == ("two", "second floor")
     with pytest.raises(errors.Invalid, match="name is empty"):
-        lab.client.update_pool(lab.ctxt, pool.id, "", None)
+        lab.client.update_pool(lab.ctxt, pool.id, PoolChange(name=""))
     lab.client.delete_pool(lab.ctxt, pool.id)
     with pytest.raises(errors.NotFound):
         lab.client.delete_pool(lab.ctxt, pool.id)
+
+
+def test_a_pool_is_told_how_to_decide_and_what_to_grant(lab):
+    pool = lab.client.create_pool(lab.ctxt, new_pool())
+    assert (pool.policy, pool.compute_overcommit, pool.moves_per_hour) == (PolicyName.FGD, 100, 0)
+    change = PoolChange(policy=PolicyName.PACK, compute_overcommit=150, moves_per_hour=12)
+    changed = lab.client.update_pool(lab.ctxt, pool.id, change)
+    assert (changed.policy, changed.compute_overcommit) == (PolicyName.PACK, 150)
+    assert (changed.memory_overcommit, changed.moves_per_hour) == (100, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("compute_overcommit", 99, "100 to 1000000"),
+        ("memory_overcommit", 0, "100 to 1000000"),
+        ("moves_per_hour", -1, "0 to 1000000"),
+    ],
+)
+def test_a_pool_takes_no_number_that_means_nothing(lab, name, value, allowed):
+    pool = lab.client.create_pool(lab.ctxt, new_pool())
+    with pytest.raises(errors.Invalid, match=f"{name} is {value}; allowed: {allowed}"):
+        lab.client.update_pool(lab.ctxt, pool.id, PoolChange(**{name: value}))
+    with pytest.raises(errors.Invalid, match=f"{name} is {value}; allowed: {allowed}"):
+        lab.client.create_pool(lab.ctxt, replace(new_pool("other"), **{name: value}))
 
 
 def test_a_pool_in_use_stays(lab):

@@ -1,5 +1,6 @@
 """Both clients against servers on a real transport, the in-memory one of oslo.messaging."""
 
+import dataclasses
 import inspect
 import queue
 import uuid
@@ -15,8 +16,11 @@ from gpupool.model.attachment import Attachment, AttachmentKind, AttachmentReque
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest, Tier
 from gpupool.model.device import Device, SharingMode
 from gpupool.model.host import Host
-from gpupool.model.pool import Pool
+from gpupool.model.move import Move
+from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
+from gpupool.model.queue import QueueEntry
+from gpupool.model.quota import Quota, Resource
 from gpupool.model.report import DesiredState, DeviceReport, HostReport, SessionReport, VgpuSpec
 from gpupool.model.states import AttachmentState, ClaimState, HostState
 from gpupool.rpc import agent, conductor, transport
@@ -82,6 +86,10 @@ DEVICE = Device(
     sharing_mode=SharingMode.SHARED, memory_mib=1,
 )  # fmt: skip
 
+ENTRY = QueueEntry(claim_id="claim-1", project_id="project", position=1, starts_at=NOON)
+MOVE = Move(claim_id="c", vgpu_id="v", from_device="d", to_device="e", gain=12.5, cost_mib=512)
+QUOTA = Quota(project_id="project", resource=Resource.VGPUS, limit=-1, used=3)
+
 # (method, arguments as the client takes them, what the server answers)
 CALLS = [
     ("report_host", {"report": REPORT}, DESIRED),
@@ -91,8 +99,11 @@ CALLS = [
     ("create_attachment", {"attachment_id": "attachment-1", "request": ATTACH}, ATTACHMENT),
     ("delete_attachment", {"attachment_id": "attachment-1"}, None),
     ("create_pool", {"pool": POOL}, POOL),
-    ("update_pool", {"pool_id": "pool-1", "name": "new", "description": None}, POOL),
+    ("update_pool", {"pool_id": "pool-1", "change": PoolChange(name="new", moves_per_hour=3)}, POOL),
     ("delete_pool", {"pool_id": "pool-1"}, None),
+    ("show_queue", {"pool_id": "pool-1"}, [ENTRY]),
+    ("defragment", {"pool_id": "pool-1", "dry_run": True, "limit": 3}, [MOVE]),
+    ("show_quotas", {"project_id": "project"}, [QUOTA]),
     ("create_profile", {"profile": PROFILE}, PROFILE),
     ("delete_profile", {"profile_id": "p"}, None),
     ("set_host_pool", {"host_id": "host-1", "pool_id": "pool-1"}, HOST),
@@ -178,6 +189,12 @@ def ctxt():
     )
 
 
+def plain(value):
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return wire.dump(value) if dataclasses.is_dataclass(value) else value
+
+
 def test_every_method_of_the_interface_is_called_here():
     assert {name for name, _, _ in CALLS} == METHODS
 
@@ -189,14 +206,11 @@ class TestServed:
     def test_a_call_arrives_as_plain_data_and_its_answer_as_a_dataclass(
         self, server, client, ctxt, method, arguments, answer
     ):
-        server.answer = None if answer is None else wire.dump(answer)
+        server.answer = plain(answer)
         assert getattr(client, method)(ctxt, *arguments.values()) == answer
         name, received_ctxt, received = server.received.get(timeout=30)
         assert name == method
-        assert received == {
-            name: wire.dump(value) if hasattr(value, "__dataclass_fields__") else value
-            for name, value in arguments.items()
-        }
+        assert received == {name: plain(value) for name, value in arguments.items()}
         for field in ("project_id", "user_id", "roles", "request_id"):
             assert getattr(received_ctxt, field) == getattr(ctxt, field)
 

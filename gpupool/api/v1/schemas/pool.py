@@ -1,7 +1,18 @@
 """Schemas of pools."""
 
 from gpupool.api.v1.schemas import common
+from gpupool.model.pool import NUMBER_MAX, PolicyName
+
+_OVERCOMMIT: common.Schema = {"type": "integer", "minimum": 100, "maximum": NUMBER_MAX}
+_CHANGEABLE: common.Schema = {
+    "name": common.NAME,
+    "description": common.LONG_TEXT,
+    "policy": common.one_of(PolicyName),
+    "compute_overcommit": _OVERCOMMIT,
+    "memory_overcommit": _OVERCOMMIT,
+    "moves_per_hour": {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX},
+}
 
 LIST = common.listing({"name": common.TEXT}, ("name", "created_at", "updated_at"))
-CREATE = common.body({"name": common.NAME, "description": common.LONG_TEXT}, ["name"])
-UPDATE = common.change({"name": common.NAME, "description": common.LONG_TEXT})
+CREATE = common.body(_CHANGEABLE, ["name"])
+UPDATE = common.change(_CHANGEABLE)
