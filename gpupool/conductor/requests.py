@@ -17,6 +17,7 @@ from gpupool.conductor.inventory import Inventory
 from gpupool.db import devices, hosts, pools, profiles
 from gpupool.model import errors
 from gpupool.model.claim import (
+    AMOUNT_MAX,
     COMPUTE_MAX,
     COUNT_MAX,
     PRIORITY_DEFAULT,
@@ -39,7 +40,8 @@ def from_profile(request: ClaimRequest, profile: Profile | None) -> ClaimRequest
     missing = [name for name in ("compute", "memory_mib") if getattr(request, name) is None]
     if profile is None and missing:
         raise errors.Invalid(f"{' and '.join(missing)} missing; give a profile, or each of them")
-    names = ("count", "compute", "memory_mib", "tier", "priority", "required_traits", "forbidden_traits")
+    names = {field.name for field in fields(Profile)} - {"id", "name", "description"}
+    names &= {field.name for field in fields(ClaimRequest)}
     return replace(
         request, **{name: getattr(given, name) for name in names if getattr(request, name) is None}
     )
@@ -49,7 +51,11 @@ def check_sizes(request: ClaimRequest | Profile) -> None:
     """Raise Invalid unless every number is one that a claim may have."""
     _within("count", request.count, 1, COUNT_MAX)
     _within("compute", request.compute, 1, COMPUTE_MAX)
-    _within("memory_mib", request.memory_mib, 1, None)
+    _within("memory_mib", request.memory_mib, 1, AMOUNT_MAX)
+    _within("cpu_milli", request.cpu_milli, 0, AMOUNT_MAX)
+    _within("host_memory_mib", request.host_memory_mib, 0, AMOUNT_MAX)
+    if request.time_limit is not None:
+        _within("time_limit", request.time_limit, 1, AMOUNT_MAX)
     check_priority(request.priority)
 
 
@@ -58,10 +64,9 @@ def check_priority(priority: int | None) -> None:
     _within("priority", priority, 0, PRIORITY_MAX)
 
 
-def _within(name: str, value: int | None, low: int, high: int | None) -> None:
-    if value is None or value < low or (high is not None and value > high):
-        allowed = f"{low} or more" if high is None else f"{low} to {high}"
-        raise errors.Invalid(f"{name} is {value}; allowed: {allowed}")
+def _within(name: str, value: int | None, low: int, high: int) -> None:
+    if value is None or not low <= value <= high:
+        raise errors.Invalid(f"{name} is {value}; allowed: {low} to {high}")
 
 
 def check_lease(lease_end: datetime | None) -> None:

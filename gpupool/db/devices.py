@@ -23,6 +23,8 @@ REPORTED = frozenset(
         "traits",
         "health",
         "simulated",
+        "link_group",
+        "extends_memory",
     }
 )
 

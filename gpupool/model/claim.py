@@ -10,6 +10,8 @@ COMPUTE_MAX = 100
 COUNT_MAX = 1024
 PRIORITY_MAX = 100
 PRIORITY_DEFAULT = 50
+# Of seconds, MiB and thousandths of a core: 68 years, 2 PiB, two million cores; no sum overflows.
+AMOUNT_MAX = 2**31 - 1
 
 
 class Tier(StrEnum):

@@ -10,6 +10,11 @@ RULES = (
         ["GET /v1/pools", "GET /v1/pools/{pool}"],
     ),
     base.rule("pools:create", base.ADMIN, "Create a pool.", ["POST /v1/pools"]),
-    base.rule("pools:update", base.ADMIN, "Rename or describe a pool.", ["PATCH /v1/pools/{pool}"]),
+    base.rule(
+        "pools:update",
+        base.ADMIN,
+        "Change a pool: its name, its policy, what it grants.",
+        ["PATCH /v1/pools/{pool}"],
+    ),
     base.rule("pools:delete", base.ADMIN, "Delete a pool.", ["DELETE /v1/pools/{pool}"]),
 )

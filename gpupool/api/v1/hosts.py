@@ -1,5 +1,9 @@
 """``/v1/hosts``."""
 
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
 from gpupool.api import views
 from gpupool.api.controller import Answer, Controller, Json
 from gpupool.api.listing import Listing, found
@@ -19,13 +23,13 @@ class Hosts(Controller):
         with self.services.database.reader() as session:
             listing.resolve(session, "pool", pools.find)
             page, more = listing.read(session, hosts.list_)
-            return listing.body("hosts", views.with_pool(session, page), more)
+            return listing.body("hosts", _views(session, page), more)
 
     def get_one(self, request: Request, name_or_id: str) -> Json:
         """Show a host."""
         self.services.authorize(request, "hosts:get")
         with self.services.database.reader() as session:
-            return views.with_pool(session, [hosts.find(session, name_or_id)])[0]
+            return _views(session, [hosts.find(session, name_or_id)])[0]
 
     def patch(self, request: Request, name_or_id: str) -> Json:
         """Move a host to another pool."""
@@ -36,7 +40,7 @@ class Hosts(Controller):
             pool = found(session, "pool", body["pool"], pools.find)
         moved: Host = self.services.conductor.set_host_pool(request.caller, host.id, pool.id)
         with self.services.database.reader() as session:
-            return views.with_pool(session, [moved])[0]
+            return _views(session, [moved])[0]
 
     def delete(self, request: Request, name_or_id: str) -> Answer:
         """Forget a host."""
@@ -45,3 +49,9 @@ class Hosts(Controller):
             host = hosts.find(session, name_or_id)
         self.services.conductor.delete_host(request.caller, host.id)
         return Answer(204)
+
+
+def _views(session: Session, found: Sequence[Host]) -> list[Json]:
+    """Return hosts less their revision, which only conductors' views in memory need."""
+    shown = views.with_pool(session, found)
+    return [{key: value for key, value in view.items() if key != "revision"} for view in shown]

@@ -16,6 +16,8 @@ LIST = common.listing(
         "health": common.one_of(ClaimHealth),
         "tier": common.TIER,
         "priority": common.PRIORITY,
+        "qos": common.QOS,
+        "preemptible": common.BOOLEAN,
     },
     (
         "name",
@@ -26,6 +28,7 @@ LIST = common.listing(
         "compute",
         "memory_mib",
         "lease_end",
+        "time_limit",
         "created_at",
         "updated_at",
         "bound_at",
@@ -54,6 +57,7 @@ CREATE = common.body(
             "items": common.ID,
         },
         "lease_end": common.TIME,
+        **common.WISHES,
     }
 )
 UPDATE = common.change(

@@ -4,12 +4,19 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from gpupool.model.claim import COMPUTE_MAX, COUNT_MAX, PRIORITY_MAX, Tier
+from gpupool.model.claim import (
+    AMOUNT_MAX,
+    COMPUTE_MAX,
+    COUNT_MAX,
+    PRIORITY_MAX,
+    Layout,
+    OnPreempt,
+    Qos,
+    Tier,
+)
 
 Schema = dict[str, Any]
 
-# Fits a signed 32-bit number; 2 PiB of device memory are some way off.
-MEMORY_MIB_MAX = 2**31 - 1
 # Text that every database stores and every terminal shows: no control characters, no half pairs.
 _TEXT = "^[^\\x00-\\x1f\\x7f\\ud800-\\udfff]*\\Z"
 _FILTER_VALUES_MAX = 100
@@ -44,7 +51,7 @@ TIME: Schema = {
 BOOLEAN: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": COUNT_MAX}
 COMPUTE: Schema = {"type": "integer", "minimum": 1, "maximum": COMPUTE_MAX}
-MEMORY_MIB: Schema = {"type": "integer", "minimum": 1, "maximum": MEMORY_MIB_MAX}
+MEMORY_MIB: Schema = {"type": "integer", "minimum": 1, "maximum": AMOUNT_MAX}
 PRIORITY: Schema = {"type": "integer", "minimum": 0, "maximum": PRIORITY_MAX}
 TRAITS: Schema = {
     "type": "array",
@@ -64,6 +71,21 @@ def one_of(values: type[StrEnum]) -> Schema:
 
 
 TIER = one_of(Tier)
+QOS = one_of(Qos)
+AMOUNT: Schema = {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX}
+# What claims and profiles may ask for besides sizes and traits.
+WISHES: Mapping[str, Schema] = {
+    "time_limit": {**AMOUNT, "minimum": 1},
+    "qos": QOS,
+    "preemptible": BOOLEAN,
+    "on_preempt": one_of(OnPreempt),
+    "cpu_milli": AMOUNT,
+    "host_memory_mib": AMOUNT,
+    "layout": one_of(Layout),
+    "same_host": BOOLEAN,
+    "same_type": BOOLEAN,
+    "linked": BOOLEAN,
+}
 
 
 def nullable(schema: Schema) -> Schema:

@@ -11,6 +11,6 @@ LIST = common.listing(
         "state": common.one_of(HostState),
         "simulated": common.BOOLEAN,
     },
-    ("name", "state", "last_seen_at", "created_at", "updated_at"),
+    ("name", "state", "cpu_milli", "memory_mib", "last_seen_at", "created_at", "updated_at"),
 )
 UPDATE = common.body({"pool": common.NAME_OR_ID}, ["pool"])

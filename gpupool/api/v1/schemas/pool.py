@@ -13,6 +13,8 @@ _CHANGEABLE: common.Schema = {
     "moves_per_hour": {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX},
 }
 
-LIST = common.listing({"name": common.TEXT}, ("name", "created_at", "updated_at"))
+LIST = common.listing(
+    {"name": common.TEXT, "policy": _CHANGEABLE["policy"]}, ("name", "created_at", "updated_at")
+)
 CREATE = common.body(_CHANGEABLE, ["name"])
 UPDATE = common.change(_CHANGEABLE)

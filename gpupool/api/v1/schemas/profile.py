@@ -3,7 +3,7 @@
 from gpupool.api.v1.schemas import common
 
 LIST = common.listing(
-    {"name": common.TEXT, "tier": common.TIER},
+    {"name": common.TEXT, "tier": common.TIER, "qos": common.QOS},
     ("name", "compute", "memory_mib", "tier", "priority", "created_at", "updated_at"),
 )
 CREATE = common.body(
@@ -17,6 +17,7 @@ CREATE = common.body(
         "priority": common.PRIORITY,
         "required_traits": common.TRAITS,
         "forbidden_traits": common.TRAITS,
+        **common.WISHES,
     },
     ["name", "compute", "memory_mib"],
 )
