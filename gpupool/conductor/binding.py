@@ -55,9 +55,9 @@ def _reserve(
     claim = claims.get(session, claim_id)
     claim = transaction.move(claim, ClaimState.ALLOCATING, state_reason="")
     chosen = [devices.get(session, device_id) for device_id in device_ids]
-    for host_id in {device.host_id for device in chosen}:
+    for host_id in sorted({device.host_id for device in chosen}):
         # Writing locks the row: the host stays in its pool until the commit.
-        host = hosts.update(session, host_id)
+        host = hosts.revise(session, host_id)
         if host.state != HostState.UP or host.pool_id != claim.pool_id:
             raise errors.Conflict(f"host {host.name} can't take claim {claim_id} any more")
     planned = [_planned(claim, index, device) for index, device in enumerate(chosen)]
@@ -123,8 +123,9 @@ def _undo(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu], reas
     rows = {vgpu.id for vgpu in vgpus.list_(session, {"claim_id": claim_id})}
     if claim.state != ClaimState.ALLOCATING or rows != {vgpu.id for vgpu in planned}:
         return [vgpu for vgpu in planned if vgpu.id not in rows]
-    for vgpu_id in rows:
-        vgpus.delete(session, vgpu_id)
+    for vgpu in sorted(planned, key=lambda one: one.host_id):
+        transaction.revise(vgpu.host_id)
+        vgpus.delete(session, vgpu.id)
     transaction.move(claim, ClaimState.QUEUED, state_reason=reason)
     return list(planned)
 

@@ -15,4 +15,6 @@ def set_enabled(parts: Parts, device_id: str, enabled: bool, reason: str) -> Dev
 
 def _set_enabled(transaction: Transaction, device_id: str, enabled: bool, reason: str) -> Device:
     why = "" if enabled else reason
+    # First the host, as reports do.
+    transaction.revise(devices.get(transaction.session, device_id).host_id)
     return devices.update(transaction.session, device_id, enabled=enabled, disabled_reason=why)

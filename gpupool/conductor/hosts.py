@@ -38,7 +38,7 @@ def _mark_down(transaction: Transaction, host_id: str, since: datetime) -> None:
     host = hosts.update(session, host_id)
     if host.last_seen_at is None or host.last_seen_at < since:
         LOG.warning("host %s is down: no report since %s", host.name, host.last_seen_at)
-        hosts.update(session, host_id, state=HostState.DOWN)
+        hosts.revise(session, host_id, state=HostState.DOWN)
         health.write(transaction, host_id)
 
 
@@ -53,7 +53,7 @@ def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:
 def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> Host:
     session = transaction.session
     pools.hold(session, pool_id)
-    host = hosts.update(session, host_id, pool_id=pool_id)
+    host = hosts.revise(session, host_id, pool_id=pool_id)
     _check_empty(transaction, host)
     return host
 

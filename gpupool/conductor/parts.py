@@ -36,6 +36,7 @@ class Transaction:
         self.session = session
         self.moved: list[Claim] = []
         self.touched: dict[str, int] = {}
+        self.revised: set[str] = set()
         self.looks: list[str] = []
         self.queue_changed = False
 
@@ -54,6 +55,15 @@ class Transaction:
             self.touched[host_id] = hosts.bump_generation(self.session, host_id)
             self.looks.append(hosts.get(self.session, host_id).name)
         return self.touched[host_id]
+
+    def revise(self, host_id: str) -> None:
+        """Say that the room on a host changes: whoever keeps it in memory reads it again.
+
+        Its row stays locked until the commit, as with ``touch``.
+        """
+        if host_id not in self.revised:
+            self.revised.add(host_id)
+            hosts.revise(self.session, host_id)
 
     def wake_queue(self) -> None:
         """Have the queue looked at again: a claim joined it, or there may be room for one."""

@@ -40,7 +40,8 @@ def start(transaction: Transaction, claim: Claim, release_to: ClaimState, reason
 
 def remove_vgpus(transaction: Transaction, held: Iterable[Vgpu]) -> None:
     """Have vGPUs taken from their hosts."""
-    for vgpu in held:
+    # In one order, so that two who take claims apart don't wait for each other.
+    for vgpu in sorted(held, key=lambda one: one.host_id):
         if vgpu.state != VgpuState.REMOVING:
             generation = transaction.touch(vgpu.host_id)
             vgpus.transition(transaction.session, vgpu, VgpuState.REMOVING, generation=generation)
@@ -98,6 +99,7 @@ def _forget(transaction: Transaction, vgpu: Vgpu) -> None:
     except errors.NotFound:
         # The same report came twice, or another conductor was faster.
         return
+    transaction.revise(vgpu.host_id)
     transaction.wake_queue()
     claim = claims.get(session, vgpu.claim_id)
     if claim.state == ClaimState.RELEASING and not vgpus.list_(session, {"claim_id": claim.id}):

@@ -22,6 +22,8 @@ def check(report: HostReport) -> None:
     for name in ("host", "hypervisor_hostname", "pool", "agent_version"):
         _check_name(name, getattr(report, name))
     _check_number("generation", report.generation, _GENERATION_MAX)
+    _check_number("cpu_milli", report.cpu_milli, _MIB_MAX)
+    _check_number("memory_mib", report.memory_mib, _MIB_MAX)
     twice = [key for key, times in Counter(each.key for each in report.devices).items() if times > 1]
     if twice:
         raise errors.Invalid(f"host {report.host} reports twice: device {', '.join(twice)}")
@@ -34,7 +36,7 @@ def check(report: HostReport) -> None:
 
 
 def _check_device(device: DeviceReport) -> None:
-    for name in ("key", "vendor", "product"):
+    for name in ("key", "vendor", "product", "link_group"):
         _check_name(f"device {device.key!r}: {name}", getattr(device, name))
     for name in ("memory_mib", "reserved_mib"):
         _check_number(f"device {device.key}: {name}", getattr(device, name), _MIB_MAX)

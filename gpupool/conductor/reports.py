@@ -66,7 +66,6 @@ def _write_host(transaction: Transaction, report: HostReport) -> Host:
     session = transaction.session
     host = _find_or_create(transaction, report)
     changes = {
-        "state": HostState.UP,
         "last_seen_at": timeutils.utcnow(),
         "agent_version": report.agent_version,
         "applied_generation": max(host.applied_generation, report.generation),
@@ -78,7 +77,10 @@ def _write_host(transaction: Transaction, report: HostReport) -> Host:
     if host.state == HostState.DOWN:
         LOG.info("host %s is up again", host.name)
         transaction.wake_queue()
-    return hosts.update(session, host.id, **changes)
+    room = {"state": HostState.UP, "cpu_milli": report.cpu_milli, "memory_mib": report.memory_mib}
+    if any(getattr(host, name) != value for name, value in room.items()):
+        transaction.revise(host.id)
+    return hosts.update(session, host.id, **changes, **room)
 
 
 def _find_or_create(transaction: Transaction, report: HostReport) -> Host:
@@ -99,11 +101,13 @@ def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> 
     for each in report.devices:
         after = devices.upsert(session, _device(host, each))
         if after != before.pop(after.id, None):
+            transaction.revise(host.id)
             transaction.wake_queue()
     for device in before.values():
         if device.health != DeviceHealth.MISSING:
             LOG.warning("host %s reports device %s no longer", host.name, device.key)
             devices.update(session, device.id, health=DeviceHealth.MISSING)
+            transaction.revise(host.id)
 
 
 def _device(host: Host, report: DeviceReport) -> Device:

@@ -1,6 +1,8 @@
 """Hosts in the database. Deleting one deletes its devices and sessions too."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -22,6 +24,19 @@ def bump_generation(session: Session, host_id: str) -> int:
     if not _table.write(session, chosen, {"generation": models.Host.generation + 1}):
         raise errors.NotFound(f"host {host_id} not found")
     return session.execute(sa.select(models.Host.generation).where(chosen)).scalar_one()
+
+
+def revise(session: Session, host_id: str, /, **changes: Any) -> Host:
+    """Write ``changes`` as update does, and grow the revision; the row stays locked."""
+    return update(session, host_id, revision=models.Host.revision + 1, **changes)
+
+
+def revisions(session: Session, host_ids: Iterable[str] | None = None) -> dict[str, int]:
+    """Return the revisions of all hosts by id, or of those that are named and exist."""
+    query = sa.select(models.Host.id, models.Host.revision)
+    if host_ids is not None:
+        query = query.where(models.Host.id.in_(list(host_ids)))
+    return dict(session.execute(query).tuples().all())
 
 
 def silent(session: Session, since: datetime) -> list[Host]:

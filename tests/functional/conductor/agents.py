@@ -31,6 +31,8 @@ class SimulatedAgent:
         self.host = host
         self.pool = "default"
         self.hypervisor = host
+        self.cpu_milli = 0
+        self.memory_mib = 0
         self.error = ""
         self.generation = 0
         self.vgpus: dict[str, VgpuSpec] = {}
@@ -59,6 +61,8 @@ class SimulatedAgent:
             pool=self.pool,
             agent_version="simulated",
             generation=self.generation,
+            cpu_milli=self.cpu_milli,
+            memory_mib=self.memory_mib,
             devices=tuple(self.devices.values()),
             vgpus=tuple(
                 VgpuReport(id=spec.id, generation=spec.generation, error=self.error)
