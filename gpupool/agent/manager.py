@@ -15,6 +15,7 @@ from gpupool.agent import process, record
 from gpupool.agent.attachments import Attachments
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
+from gpupool.agent.machine import Machine
 from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
 from gpupool.model import errors
@@ -40,6 +41,7 @@ class AgentManager:
         self._options = conf.agent
         self._conductor = conductor
         self._folders = Folders.from_conf(conf)
+        self._machine = Machine.of(conf)
         self._inventory = Inventory(conf)
         self._vgpus = Vgpus(self._folders, self._inventory)
         self._sessions = Sessions(conf, self._folders, self._vgpus)
@@ -131,6 +133,8 @@ class AgentManager:
             pool=self._options.pool,
             agent_version=VERSION,
             generation=self._generation,
+            cpu_milli=self._machine.cpu_milli,
+            memory_mib=self._machine.memory_mib,
             devices=self._inventory.devices(),
             vgpus=self._vgpus.report(),
             attachments=self._attachments.report(),

@@ -28,6 +28,22 @@ OPTS = (
         min=1,
         help="Seconds between two reports when nothing wakes the agent.",
     ),
+    cfg.IntOpt(
+        "cpu_milli",
+        min=0,
+        help=(
+            "Thousandths of a core that programs on this host may claim; unset: all that the agent may "
+            "run on. Less keeps some back."
+        ),
+    ),
+    cfg.IntOpt(
+        "memory_mib",
+        min=0,
+        help=(
+            "MiB of this host's own memory that programs on it may claim; unset: all there are. Less "
+            "keeps some back."
+        ),
+    ),
     cfg.StrOpt(
         "state_path",
         default="/var/lib/gpupool",

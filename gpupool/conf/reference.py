@@ -6,6 +6,14 @@ GROUP = "reference"
 OPTS = (
     cfg.IntOpt("devices", default=2, min=0, max=64, help="How many devices to simulate."),
     cfg.IntOpt("memory_mib", default=4096, min=1, help="MiB of memory of each."),
+    cfg.ListOpt(
+        "link_groups",
+        help=(
+            "Link group of each device, in order, as a,a,b,b: those of one group are reported as "
+            "connected by a fast link. Devices beyond the list, and empty names, are in none."
+        ),
+        default=[],
+    ),
     cfg.IntOpt("compute_units", default=2, min=1, help="Compute units (threads) of each."),
 )
 

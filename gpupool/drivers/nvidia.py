@@ -9,7 +9,7 @@ from pathlib import Path
 import pynvml
 from oslo_config import cfg
 
-from gpupool.drivers import base
+from gpupool.drivers import base, nvlink
 from gpupool.model import errors, traits
 from gpupool.model.device import SharingMode
 from gpupool.model.report import DeviceReport
@@ -80,22 +80,26 @@ class NvidiaDriver(base.Driver):
 
     def _list(self) -> list[DeviceReport]:
         found: dict[str, DeviceReport] = {}
+        handles: dict[str, object] = {}
         levels = _levels()
         silent = False
         for index in range(pynvml.nvmlDeviceGetCount()):
             try:
-                found.update((one.key, one) for one in self._look(index, levels))
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                for one in self._look(handle, levels):
+                    found[one.key], handles[one.key] = one, handle
                 self._said.pop(f"device {index}", None)
             except pynvml.NVMLError as exc:
                 silent = True
                 self._say_once(f"device {index}", f"NVIDIA device {index} does not answer: {exc}")
         lost = [one for one in self._failed() if silent and one.key not in found]
+        linked = nvlink.groups(handles)
+        found = {key: replace(one, link_group=linked[key]) for key, one in found.items()}
         self._known = found | {one.key: one for one in lost}
         return list(self._known.values())
 
-    def _look(self, index: int, levels: tuple[str, ...]) -> Iterator[DeviceReport]:
+    def _look(self, handle: object, levels: tuple[str, ...]) -> Iterator[DeviceReport]:
         """Yield the report of one GPU, unless MIG cuts it."""
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         key = pynvml.nvmlDeviceGetUUID(handle)
         if _mig_enabled(handle):
             self._say_once(f"MIG {key}", f"NVIDIA device {key} is left out: MIG is enabled on it")

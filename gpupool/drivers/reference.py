@@ -1,5 +1,7 @@
 """The reference device (D6): simulated on the CPU by librefcuda, and reported as simulated."""
 
+from itertools import zip_longest
+
 from oslo_config import cfg
 
 from gpupool.dataplane import paths
@@ -20,7 +22,11 @@ class ReferenceDriver(base.Driver):
 
     def discover(self) -> list[DeviceReport]:
         """See Driver."""
-        return [_report(key, self._options.memory_mib) for key in self._keys()]
+        groups = self._options.link_groups
+        return [
+            _report(key, self._options.memory_mib, link_group)
+            for key, link_group in zip_longest(self._keys(), groups[: len(self._keys())], fillvalue="")
+        ]
 
     def open(self, device_key: str) -> base.DeviceHandle:
         """See Driver."""
@@ -37,7 +43,7 @@ class ReferenceDriver(base.Driver):
         return [f"ref-{number}" for number in range(self._options.devices)]
 
 
-def _report(key: str, memory_mib: int) -> DeviceReport:
+def _report(key: str, memory_mib: int, link_group: str) -> DeviceReport:
     return DeviceReport(
         key=key,
         vendor=VENDOR,
@@ -46,4 +52,5 @@ def _report(key: str, memory_mib: int) -> DeviceReport:
         memory_mib=memory_mib,
         traits=traits.common(VENDOR, PRODUCT, SharingMode.SHARED),
         simulated=True,
+        link_group=link_group,
     )

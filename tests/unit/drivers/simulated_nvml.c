@@ -1,7 +1,9 @@
 /* A simulation of libnvidia-ml.so.1 under the real pynvml: no device is touched.
  *
  * The file that SIMULATED_NVML names describes the devices, read anew at every call, one line each:
- *   UUID|NAME|TOTAL BYTES|RESERVED BYTES|MIG: on, off or none|state: ok or an NVML error number
+ *   UUID|NAME|TOTAL BYTES|RESERVED BYTES|MIG: on, off or none|state: ok or an NVML error number|LINKS
+ * LINKS, which may be left out, is the letters of the NVLink bridges that the device is on; "?" where
+ * it can't tell.
  * A first line "down" makes the library refuse to start. Names, numbers and struct layouts are those
  * of NVIDIA's documented NVML interface. */
 #include <stdio.h>
@@ -11,7 +13,7 @@
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9, DEVICES = 8 };
 
 struct device {
-    char uuid[80], name[96], mig[8], state[8];
+    char uuid[80], name[96], mig[8], state[8], links[8];
     unsigned long long total, reserved;
 };
 
@@ -38,8 +40,9 @@ static int read_devices(void)
             count = -1;
             break;
         }
-        count += sscanf(line, "%79[^|]|%95[^|]|%llu|%llu|%7[^|]|%7s", one->uuid, one->name, &one->total,
-                        &one->reserved, one->mig, one->state) == 6;
+        one->links[0] = 0;
+        count += sscanf(line, "%79[^|]|%95[^|]|%llu|%llu|%7[^|]|%7[^|\n]|%7s", one->uuid, one->name,
+                        &one->total, &one->reserved, one->mig, one->state, one->links) >= 6;
     }
     fclose(file);
     return count;
@@ -132,4 +135,16 @@ int nvmlDeviceGetMigMode(struct device *device, unsigned *current, unsigned *pen
         return NOT_SUPPORTED;
     *current = *pending = !strcmp(device->mig, "on");
     return state_of(device);
+}
+
+int nvmlDeviceGetP2PStatus(struct device *one, struct device *other, unsigned index, unsigned *status)
+{
+    const unsigned nvlink = 2, not_supported = 5;
+
+    if (index != nvlink)
+        return INVALID;
+    if (strchr(one->links, '?'))
+        return NOT_SUPPORTED;
+    *status = strpbrk(one->links, other->links) ? OK : not_supported;
+    return state_of(one) ? state_of(one) : state_of(other);
 }

@@ -166,3 +166,29 @@ def test_a_library_given_by_path_brings_its_folder(hardware):
     handle = driver.open("GPU-2")
     assert str(handle.library) == "/opt/nvidia/lib/libcuda.so.1"
     assert handle.environment["LD_LIBRARY_PATH"] == "/opt/nvidia/lib"
+
+
+def linked(*links):
+    """Return the lines of devices named 1, 2, ... on these NVLink bridges."""
+    lines = enumerate(links, start=1)
+    return "".join(f"GPU-{number}|NVIDIA V|{GIB}|0|none|ok|{on}\n" for number, on in lines)
+
+
+@pytest.mark.parametrize(
+    ("links", "groups"),
+    [
+        (("", "", ""), ("", "", "")),
+        (("A", "A", ""), ("GPU-1", "GPU-1", "")),
+        (("A", "B", "A", "B"), ("GPU-1", "GPU-2", "GPU-1", "GPU-2")),
+        (("A", "BC", "AB", "C", "D"), ("GPU-1", "GPU-1", "GPU-1", "GPU-1", "")),
+        (("?", "?"), ("", "")),
+    ],
+)
+def test_nvlink_makes_groups(hardware, driver, links, groups):
+    hardware(linked(*links))
+    assert tuple(one.link_group for one in driver.discover()) == groups
+
+
+def test_a_device_that_mig_cuts_links_nothing(hardware, driver):
+    hardware(linked("A", "AB", "B").replace("GPU-2|NVIDIA V|1073741824|0|none", "GPU-2|X|0|0|on"))
+    assert [(one.key, one.link_group) for one in driver.discover()] == [("GPU-1", ""), ("GPU-3", "")]
