@@ -1,124 +1,180 @@
-"""Plans: which devices the vGPUs of a claim go to, or why there is no room."""
+"""Plans: where the vGPUs of a claim and its program go, or why there is no room."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gpupool.allocator.policy import BestFit, Policy
-from gpupool.allocator.view import Amounts, Flags, PoolView
-from gpupool.model.claim import Claim
-
-Filters = tuple[tuple[str, int], ...]
+from gpupool.allocator import filters, geometry
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.filters import Counts
+from gpupool.allocator.policy import Policy
+from gpupool.allocator.ranking import NEVER, Fit, gang_cost, ranking, share_out
+from gpupool.allocator.rooms import Part
+from gpupool.allocator.view import Amounts, Place, PoolView
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One device for each vGPU of the claim, in the order of the vGPUs' indexes."""
+    """One device for each vGPU of the claim, in the order of the vGPUs' indexes.
 
+    ``host`` is the program's, where its CPU and memory are taken. ``sizes`` (percent, MiB) and
+    ``parts`` say what is taken of devices that are not cut freely; empty for those that are.
+    """
+
+    host: str | None
     device_ids: tuple[str, ...]
+    remote: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoRoom:
     """Why a claim has no place.
 
-    ``filters`` are what devices had to pass, in order, each with how many devices were left after
-    it. ``impossible`` when the pool could not hold the claim even empty, with every device and host
-    in order; the filters then are about that empty pool. A pool without devices is never impossible.
+    ``filters`` are what devices (hosts, for a claim without vGPUs) had to pass, in order, each with
+    how many were left after it. ``impossible`` when the pool could not hold the claim even empty,
+    with every device and host in order; the filters then are about that empty pool. A pool without
+    devices is never impossible.
     """
 
     reason: str
     impossible: bool
-    filters: Filters
+    filters: Counts
 
 
-def plan(view: PoolView, claim: Claim, policy: Policy | None = None) -> Plan | NoRoom:
-    """Return devices for all ``claim.count`` vGPUs, all on one host, or NoRoom.
+def plan(view: PoolView, demand: Demand, policy: Policy) -> Plan | NoRoom:
+    """Return places for all ``demand.count`` vGPUs and for the program, or NoRoom.
 
-    The vGPUs go to different devices where the host has enough that fit, else they share. The same
-    view and claim give the same plan.
+    Everything is on one host where that is possible; else, where the view and the claim allow it,
+    devices may be of several hosts and of others than the program's. vGPUs go to different devices
+    where there are enough that fit, else they share, unless the layout is to pack. The same view and
+    demand give the same plan.
     """
-    slots, filters = _slots(view, claim, empty=False)
-    if slots.any():
-        return Plan(device_ids=_choose(view, claim, slots, policy or BestFit()))
-    ever, ever_filters = _slots(view, claim, empty=True)
-    if len(view) and not ever.any():
-        return NoRoom(reason=_reason(view, claim, ever_filters), impossible=True, filters=ever_filters)
-    return NoRoom(reason=_reason(view, claim, filters), impossible=False, filters=filters)
+    return place(view, demand, policy) or no_room(view, demand)
 
 
-def _slots(view: PoolView, claim: Claim, empty: bool) -> tuple[Amounts, Filters]:
-    """Return how many vGPUs of the claim each device can take, and what devices had to pass.
-
-    Devices of hosts that can't take the whole claim take none. ``empty``: as if nothing were granted
-    and everything in order.
-    """
-    left = np.ones(len(view), dtype=np.bool_)
-    filters = []
-    for name, passing in _conditions(view, claim, empty):
-        left &= passing
-        filters.append((name, int(left.sum())))
-    compute = view.compute_total if empty else view.compute_free
-    memory = view.memory_total if empty else view.memory_free
-    slots = np.minimum(compute // claim.compute, memory // claim.memory_mib) * left
-    by_host = np.zeros(len(view.hosts), dtype=np.int64)
-    np.add.at(by_host, view.host, slots)
-    slots *= by_host[view.host] >= claim.count
-    filters.append((f"{claim.count} on one host", int((slots > 0).sum())))
-    return slots, tuple(filters)
+def place(view: PoolView, demand: Demand, policy: Policy) -> Plan | None:
+    """Return the plan, or None: ``plan`` without the reason, which costs more than most plans."""
+    if demand.count == 0:
+        host = ranking(view, demand, policy, program=True).best()
+        return None if host is None else Plan(host=view.hosts[host], device_ids=())
+    if demand.count > 1 and (demand.linked or demand.same_type):
+        chosen = _grouped(view, demand, policy)
+    else:
+        chosen = _on_one_host(view, demand, policy)
+    if chosen is None and filters.may_spread(view, demand):
+        chosen = _anywhere(view, demand, policy)
+    return None if chosen is None else _plan(view, demand, *chosen)
 
 
-def _conditions(view: PoolView, claim: Claim, empty: bool) -> Iterator[tuple[str, Flags]]:
-    """Yield the name of each condition and which devices meet it."""
-    if claim.devices:
-        yield "named devices", view.named(claim.devices)
-    if claim.host is not None:
-        yield f"host {claim.host}", view.on(claim.host)
-    if claim.required_traits:
-        yield "required traits", view.having(claim.required_traits)
-    if claim.forbidden_traits:
-        yield "forbidden traits", view.lacking(claim.forbidden_traits)
-    if not empty:
-        yield "enabled and healthy", view.usable
-        yield "host up", view.host_up
-    yield "compute", (view.compute_total if empty else view.compute_free) >= claim.compute
-    yield "memory", (view.memory_total if empty else view.memory_free) >= claim.memory_mib
+def no_room(view: PoolView, demand: Demand) -> NoRoom:
+    """Return why ``demand`` has no place in ``view``, where it has none."""
+    possible = bool(view.remember(("ever", demand), lambda: filters.ever(view, demand)))
+    impossible = not possible and len(view) > 0
+    counts = filters.counts(view, demand, empty=impossible)
+    return NoRoom(reason=_reason(view, demand, counts), impossible=impossible, filters=counts)
 
 
-def _choose(view: PoolView, claim: Claim, slots: Amounts, policy: Policy) -> tuple[str, ...]:
-    """Return the devices, where ``slots`` says how many vGPUs each can take."""
-    cost = policy.cost(view, claim)
-    cheapest = [int(device) for device in np.argsort(cost, kind="stable") if slots[device]]
-    by_host: dict[int, list[int]] = {}
-    for device in cheapest:
-        by_host.setdefault(int(view.host[device]), []).append(device)
-
-    def rank(host: int) -> tuple[int, float, int]:
-        """Most different devices first, then the cheapest, then by name."""
-        taken = by_host[host][: claim.count]
-        return -len(taken), float(cost[taken].sum()), host
-
-    devices = by_host[min(by_host, key=rank)]
-    chosen = _spread(devices, slots, claim.count)
-    return tuple(view.device_ids[device] for device in chosen)
+def _on_one_host(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, list[Place]] | None:
+    """Return the cheapest host for the whole claim and the places on it."""
+    ranked = ranking(view, demand, policy, program=True)
+    host = ranked.best()
+    if host is None:
+        return None
+    if demand.count == 1:
+        return host, [(host, int(ranked.slot[host]))]
+    hosts = np.array([host])
+    return _gang(view, demand, policy, hosts, filters.slots(view, demand, hosts))[1:]
 
 
-def _spread(devices: list[int], slots: Amounts, count: int) -> list[int]:
-    """Return ``count`` of ``devices``, each again only after every other that has a slot left."""
-    chosen: list[int] = []
-    taken = 0
-    while len(chosen) < count:
-        chosen += [device for device in devices if slots[device] > taken]
-        taken += 1
-    return chosen[:count]
+def _grouped(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, list[Place]] | None:
+    """Return the same for devices that have to be of one group, of whichever is cheapest."""
+    local = filters.programs(view, demand)
+    best: tuple[float, int, list[Place]] | None = None
+    for room in filters.groups(view, demand, filters.slots(view, demand)):
+        hosts = np.flatnonzero((room.sum(axis=1) >= demand.count) & local)
+        if len(hosts):
+            found = _gang(view, demand, policy, hosts, room[hosts])
+            best = found if best is None or found < best else best
+    return None if best is None else best[1:]
 
 
-def _reason(view: PoolView, claim: Claim, filters: Filters) -> str:
-    """Return one line: what was asked for, and which filter left how many devices, up to none."""
-    ended = next((at for at, (_, left) in enumerate(filters) if left == 0), len(filters))
-    steps = ", ".join(f"{left} after {name}" for name, left in filters[: ended + 1])
+def _gang(
+    view: PoolView, demand: Demand, policy: Policy, hosts: Amounts, room: Amounts
+) -> tuple[float, int, list[Place]]:
+    """Return the cheapest of ``hosts``, which all have room: its cost, its index, the places."""
+    cost = np.where(room > 0, policy.device_cost(view, demand, hosts, program=True), NEVER)
+    total, taken = gang_cost(view, demand, policy, Fit(hosts, room, cost, program=True))
+    row = int(total.argmin())
+    places = _places(int(hosts[row]), taken[row], np.argsort(cost[row], kind="stable"))
+    return float(total[row]), int(hosts[row]), places
+
+
+def _places(host: int, taken: Amounts, order: Amounts) -> list[Place]:
+    """Return the slots of one host, cheapest first, each again after all others."""
+    places: list[Place] = []
+    for turn in range(int(taken.max())):
+        places += [(host, int(slot)) for slot in order if taken[slot] > turn]
+    return places
+
+
+def _anywhere(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, list[Place]] | None:
+    """Return a host for the program and places of any hosts, the cheapest first."""
+    if demand.count == 1:
+        ranked = ranking(view, demand, policy, program=False)
+        nearest = ranked.best()
+        places = [] if nearest is None else [(nearest, int(ranked.slot[nearest]))]
+    else:
+        places = _gathered(view, demand, policy)
+    if not places:
+        return None
+    # With the program beside some of its devices fewer are remote.
+    programs = filters.programs(view, demand)
+    near = [host for host, _ in places if programs[host]]
+    if near:
+        return max(sorted(set(near)), key=near.count), places
+    alone = replace(demand, count=0, compute=0, memory_mib=0)
+    host = ranking(view, alone, policy, program=True).best()
+    return None if host is None else (host, places)
+
+
+def _gathered(view: PoolView, demand: Demand, policy: Policy) -> list[Place]:
+    """Return the cheapest places for several vGPUs on any hosts; none when there are too few."""
+    for room in filters.groups(view, demand, filters.slots(view, demand)):
+        if room.sum() < demand.count:
+            continue
+        hosts = np.flatnonzero(room.any(axis=1))
+        cost = policy.device_cost(view, demand, hosts, program=False)
+        cost = np.where(room[hosts] > 0, cost, NEVER)
+        order = np.argsort(cost, axis=None, kind="stable")
+        taken = share_out(room[hosts].reshape(1, -1), order.reshape(1, -1), demand)
+        flat = _places(0, taken[0], order)
+        return [(int(hosts[at // view.slots]), at % view.slots) for _, at in flat]
+    return []
+
+
+def _plan(view: PoolView, demand: Demand, host: int, places: list[Place]) -> Plan:
+    sizes, parts = geometry.cut(view, demand, places)
+    return Plan(
+        host=view.hosts[host],
+        device_ids=tuple(view.device_id(place) for place in places),
+        remote=sum(place[0] != host for place in places),
+        sizes=sizes,
+        parts=parts,
+    )
+
+
+def _reason(view: PoolView, demand: Demand, found: Counts) -> str:
+    """Return one line: what was asked for, and which filter left how many, up to none."""
+    ended = next((at for at, (_, left) in enumerate(found) if left == 0), len(found))
+    steps = ", ".join(f"{left} after {name}" for name, left in found[: ended + 1])
+    if demand.count == 0:
+        return (
+            f"no room for {demand.cpu_milli / 1000:g} cores and {demand.host_memory_mib} MiB: "
+            f"{len(view.hosts)} hosts in the pool, {steps}"
+        )
     return (
-        f"no room for {claim.count} x {claim.compute} % and {claim.memory_mib} MiB: "
+        f"no room for {demand.count} x {demand.compute} % and {demand.memory_mib} MiB: "
         f"{len(view)} devices in the pool, {steps}"
     )

@@ -1,32 +1,27 @@
-"""Policies: which of the devices that could hold a vGPU should. A later one needs only ``cost``."""
+"""Policies: which of the places that fit a claim it takes."""
 
+from collections.abc import Hashable
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gpupool.allocator.view import PoolView
-from gpupool.model.claim import Claim
-
-Costs = NDArray[np.float64]
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.fragmentation import Floats
+from gpupool.allocator.view import Amounts, PoolView
 
 
 class Policy(Protocol):
-    """Ranks devices."""
+    """Tells what places cost; the cheapest is taken, the first by name among equals.
 
-    def cost(self, view: PoolView, claim: Claim) -> Costs:
-        """Return what one vGPU of ``claim`` costs on each device of ``view``; the lowest is taken.
+    ``hosts`` are indexes of hosts; results have one row for each. ``program`` says whether the host
+    is the program's too, which takes CPU and memory there.
+    """
 
-        Only devices that can hold the vGPU are looked at; others may have any finite cost.
-        """
+    def basis(self, view: PoolView) -> Hashable:
+        """Return what costs depend on besides the hosts they are of: while it is equal, they last."""
 
+    def device_cost(self, view: PoolView, demand: Demand, hosts: Amounts, program: bool) -> Floats:
+        """Return what one vGPU of ``demand`` costs on each slot; of those it does not fit, anything."""
 
-class BestFit:
-    """Takes the device that has least left afterwards: its shares of compute and memory, summed."""
-
-    def cost(self, view: PoolView, claim: Claim) -> Costs:
-        """See Policy."""
-        compute_left = (view.compute_free - claim.compute) / np.maximum(view.compute_total, 1)
-        memory_left = (view.memory_free - claim.memory_mib) / np.maximum(view.memory_total, 1)
-        left: Costs = compute_left + memory_left
-        return left
+    def host_cost(
+        self, view: PoolView, demand: Demand, hosts: Amounts, taken: Amounts, program: bool
+    ) -> Floats:
+        """Return what it costs to put ``taken`` vGPUs (hosts x slots) on each host."""

@@ -1,80 +1,325 @@
-"""What the devices of one pool have left, as arrays with one element a device."""
+"""What the devices and hosts of one pool have left, as arrays that are updated in place.
 
-from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
+Arrays of devices have one row a host and one column a slot; hosts with fewer devices than columns
+have empty slots at the end, which nothing fits.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.rooms import DeviceRoom, HostRoom, Part
+from gpupool.model.claim import Qos
+from gpupool.model.device import SharingMode
+
+if TYPE_CHECKING:
+    from gpupool.allocator.plan import Plan
+
 Flags = NDArray[np.bool_]
 Amounts = NDArray[np.int64]
+# Indexes of hosts, or all.
+Rows = Amounts | slice
+ALL = slice(None)
+# Changes remembered: who has not looked for so many looks at everything again.
+_JOURNAL = 20_000
+# Host and slot.
+Place = tuple[int, int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceRoom:
-    """One device and what is free of it: compute in percent, memory in MiB.
+class Shares:
+    """Compute or memory of all devices; see DeviceRoom.
 
-    ``usable`` when it is enabled and healthy, ``host_up`` while its host reports.
+    ``free`` is what a guaranteed claim may still take, ``spare`` what a best-effort claim may.
     """
 
-    device_id: str
-    host: str
-    host_up: bool
-    traits: AbstractSet[str]
-    usable: bool
-    compute_total: int
-    compute_free: int
-    memory_total: int
-    memory_free: int
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.total = np.zeros(shape, dtype=np.int64)
+        self.limit = np.zeros(shape, dtype=np.int64)
+        self.granted = np.zeros(shape, dtype=np.int64)
+        self.guaranteed = np.zeros(shape, dtype=np.int64)
+        self.free = np.zeros(shape, dtype=np.int64)
+        self.spare = np.zeros(shape, dtype=np.int64)
+
+    def put(self, place: Place, total: int, limit: int, granted: int, guaranteed: int) -> None:
+        """Write one device."""
+        self.total[place], self.limit[place] = total, limit
+        self.granted[place], self.guaranteed[place] = granted, guaranteed
+        self._derive(place)
+
+    def add(self, place: Place, amount: int, guaranteed: bool) -> None:
+        """Grant ``amount`` more of one device, or take it back when negative."""
+        self.granted[place] += amount
+        if guaranteed:
+            self.guaranteed[place] += amount
+        self._derive(place)
+
+    def left(self, qos: Qos) -> Amounts:
+        """Return what a claim of ``qos`` may still take of each device."""
+        return self.free if qos == Qos.GUARANTEED else self.spare
+
+    def _derive(self, place: Place) -> None:
+        spare = max(int(self.limit[place] - self.granted[place]), 0)
+        self.spare[place] = spare
+        self.free[place] = max(min(spare, int(self.total[place] - self.guaranteed[place])), 0)
+
+
+@dataclass(frozen=True)
+class DeviceClass:
+    """What devices have that does not change with what is granted of them."""
+
+    product: str = ""
+    sharing_mode: SharingMode = SharingMode.SHARED
+    traits: frozenset[str] = frozenset()
 
 
 class PoolView:
-    """The devices of one pool, by host and id whatever order they came in: plans are repeatable.
+    """The hosts and devices of one pool, by name and id whatever order they came in.
 
-    ``hosts`` are the hosts' names, ``host`` each device's index into them.
+    ``remote``: a claim of tier pool may have devices of other hosts than its program's. ``held``
+    devices are kept for somebody: plans leave them out. ``device_class`` is each device's index into
+    ``classes``, ``link`` the ordinal within its host of its link group, -1 without one. ``version``
+    changes with every change.
     """
 
-    def __init__(self, devices: Iterable[DeviceRoom]) -> None:
-        rooms = sorted(devices, key=lambda room: (room.host, room.device_id))
-        self._traits = [room.traits for room in rooms]
-        self.device_ids = tuple(room.device_id for room in rooms)
-        self.hosts = tuple(sorted({room.host for room in rooms}))
-        index = {host: number for number, host in enumerate(self.hosts)}
-        self.host = _amounts([index[room.host] for room in rooms])
-        self.host_up = _flags([room.host_up for room in rooms])
-        self.usable = _flags([room.usable for room in rooms])
-        self.compute_total = _amounts([room.compute_total for room in rooms])
-        self.compute_free = _amounts([room.compute_free for room in rooms])
-        self.memory_total = _amounts([room.memory_total for room in rooms])
-        self.memory_free = _amounts([room.memory_free for room in rooms])
+    def __init__(self, rooms: Iterable[HostRoom], remote: bool = False) -> None:
+        ordered = sorted(rooms, key=lambda room: room.name)
+        self.remote = remote
+        self.version = 0
+        self.hosts = tuple(room.name for room in ordered)
+        self.host_index = {name: number for number, name in enumerate(self.hosts)}
+        self.slots = max((len(room.devices) for room in ordered), default=0)
+        shape = (len(ordered), self.slots)
+        self.up = np.zeros(len(ordered), dtype=np.bool_)
+        self.cpu_total = np.zeros(len(ordered), dtype=np.int64)
+        self.cpu_free = np.zeros(len(ordered), dtype=np.int64)
+        self.host_memory_total = np.zeros(len(ordered), dtype=np.int64)
+        self.host_memory_free = np.zeros(len(ordered), dtype=np.int64)
+        self.compute, self.memory = Shares(shape), Shares(shape)
+        self.exists = np.zeros(shape, dtype=np.bool_)
+        self.usable = np.zeros(shape, dtype=np.bool_)
+        self.held = np.zeros(shape, dtype=np.bool_)
+        self.holding = False
+        self.link = np.full(shape, -1, dtype=np.int64)
+        self.device_class = np.zeros(shape, dtype=np.int64)
+        self.classes: list[DeviceClass] = []
+        self.parts: dict[Place, frozenset[Part]] = {}
+        self.device_index: dict[str, Place] = {}
+        self._ids: dict[Place, str] = {}
+        self._links: dict[Place, str] = {}
+        self._fixed = 0
+        # Hosts in the order in which they changed; marks count from the first change ever.
+        self._changed: list[int] = []
+        self._first_mark = 0
+        self._remembered: dict[Hashable, tuple[int, object]] = {}
+        # Kept here for ``ranking``, since they are about this view.
+        self.rankings: dict[Hashable, object] = {}
+        for host, room in enumerate(ordered):
+            for slot, device in enumerate(_by_id(room)):
+                self.device_index[device.device_id] = (host, slot)
+                self._ids[host, slot] = device.device_id
+            self._write(host, room)
 
     def __len__(self) -> int:
-        return len(self.device_ids)
+        """Return how many devices there are."""
+        return len(self.device_index)
 
-    def having(self, traits: Iterable[str]) -> Flags:
-        """Return which devices have all of ``traits``."""
-        wanted = frozenset(traits)
-        return _flags([wanted <= has for has in self._traits])
+    def device_id(self, place: Place) -> str:
+        """Return the id of the device in a slot; KeyError for an empty one."""
+        return self._ids[place]
 
-    def lacking(self, traits: Iterable[str]) -> Flags:
-        """Return which devices have none of ``traits``."""
-        unwanted = frozenset(traits)
-        return _flags([unwanted.isdisjoint(has) for has in self._traits])
+    def put(self, room: HostRoom) -> None:
+        """Replace what is known of one host; KeyError unless it is here with the same devices."""
+        host = self.host_index[room.name]
+        known = {self._ids[host, slot] for slot in range(self.slots) if self.exists[host, slot]}
+        if known != {device.device_id for device in room.devices}:
+            raise KeyError(room.name)
+        self._write(host, room)
+
+    def take(self, demand: Demand, plan: "Plan") -> None:
+        """Grant ``plan``, which was made for ``demand``."""
+        self._grant(demand, plan, 1)
+
+    def give(self, demand: Demand, plan: "Plan") -> None:
+        """Take back what ``take`` granted; the view is as before then."""
+        self._grant(demand, plan, -1)
+
+    def bounds(self) -> tuple[int, ...]:
+        """Return what the sizes of tables about this view depend on."""
+        amounts = (self.compute.limit, self.compute.total, self.memory.limit, self.cpu_total)
+        return (id(self), len(self.classes), *(int(each.max(initial=0)) for each in amounts))
 
     def named(self, device_ids: Iterable[str]) -> Flags:
         """Return which devices are among ``device_ids``."""
-        wanted = frozenset(device_ids)
-        return _flags([device_id in wanted for device_id in self.device_ids])
+        found = np.zeros_like(self.exists)
+        for device_id in device_ids:
+            if device_id in self.device_index:
+                found[self.device_index[device_id]] = True
+        return found
 
-    def on(self, host: str) -> Flags:
-        """Return which devices are on ``host``, its name."""
-        return _flags([self.hosts[number] == host for number in self.host])
+    def is_host(self, name: str) -> Flags:
+        """Return which host is called ``name``."""
+        found = np.zeros_like(self.up)
+        if name in self.host_index:
+            found[self.host_index[name]] = True
+        return found
+
+    def on(self, name: str) -> Flags:
+        """Return which devices are on the host called ``name``."""
+        return self.exists & self.is_host(name)[:, None]
+
+    def of_classes(self, chosen: Sequence[bool]) -> Flags:
+        """Return which devices are of the classes that are ``chosen``."""
+        found: Flags = np.array([*chosen, False], dtype=np.bool_)[self.device_class] & self.exists
+        return found
+
+    def hold(self, device_ids: Iterable[str], held: bool = True) -> None:
+        """Keep devices out of plans, or let them in again."""
+        for device_id in device_ids:
+            place = self.device_index[device_id]
+            self.held[place] = held
+            self._touch(place[0])
+        self.holding = bool(self.held.any())
+
+    def copy(self) -> "PoolView":
+        """Return a view that changes on its own."""
+        return PoolView(self.rooms(), remote=self.remote)
+
+    def changed_since(self, mark: int) -> tuple[Rows, int]:
+        """Return the hosts that changed since ``mark`` (all for -1), and the mark to ask with next."""
+        now = self._first_mark + len(self._changed)
+        if mark < self._first_mark:
+            return ALL, now
+        recent = self._changed[mark - self._first_mark :]
+        return np.array(sorted(set(recent)), dtype=np.int64), now
+
+    def _touch(self, host: int) -> None:
+        self.version += 1
+        self._changed.append(host)
+        if len(self._changed) > _JOURNAL:
+            half = _JOURNAL // 2
+            del self._changed[:half]
+            self._first_mark += half
+
+    def remember(self, key: Hashable, make: Callable[[], object]) -> object:
+        """Return what ``make`` made for ``key`` since classes, links or usability last changed."""
+        found = self._remembered.get(key)
+        if found is None or found[0] != self._fixed:
+            if len(self._remembered) > 4096:
+                self._remembered.clear()
+            found = self._remembered[key] = (self._fixed, make())
+        return found[1]
+
+    def rooms(self) -> Iterator[HostRoom]:
+        """Yield every host as it is now."""
+        for host, name in enumerate(self.hosts):
+            yield HostRoom(
+                name=name,
+                up=bool(self.up[host]),
+                cpu_total=int(self.cpu_total[host]),
+                cpu_free=int(self.cpu_free[host]),
+                memory_total=int(self.host_memory_total[host]),
+                memory_free=int(self.host_memory_free[host]),
+                devices=tuple(
+                    self._device((host, slot)) for slot in range(self.slots) if self.exists[host, slot]
+                ),
+            )
+
+    def room_of(self, device_id: str) -> DeviceRoom:
+        """Return one device as it is now; KeyError when it is not here."""
+        return self._device(self.device_index[device_id])
+
+    def _device(self, place: Place) -> DeviceRoom:
+        kind = self.classes[int(self.device_class[place])]
+        compute, memory = self.compute, self.memory
+        return DeviceRoom(
+            device_id=self._ids[place],
+            usable=bool(self.usable[place]),
+            traits=kind.traits,
+            product=kind.product,
+            sharing_mode=kind.sharing_mode,
+            link_group=self._links[place],
+            compute_total=int(compute.total[place]),
+            compute_limit=int(compute.limit[place]),
+            compute_granted=int(compute.granted[place]),
+            compute_guaranteed=int(compute.guaranteed[place]),
+            memory_total=int(memory.total[place]),
+            memory_limit=int(memory.limit[place]),
+            memory_granted=int(memory.granted[place]),
+            memory_guaranteed=int(memory.guaranteed[place]),
+            parts=self.parts.get(place, frozenset()),
+        )
+
+    def _write(self, host: int, room: HostRoom) -> None:
+        before = self._lasting(host)
+        self.up[host] = room.up
+        self.cpu_total[host], self.cpu_free[host] = room.cpu_total, room.cpu_free
+        self.host_memory_total[host] = room.memory_total
+        self.host_memory_free[host] = room.memory_free
+        groups = sorted({device.link_group for device in room.devices} - {""})
+        for device in room.devices:
+            place = self.device_index[device.device_id]
+            self.exists[place] = True
+            self.usable[place] = device.usable
+            self.link[place] = groups.index(device.link_group) if device.link_group else -1
+            self._links[place] = device.link_group
+            self.device_class[place] = self._class(device)
+            self._write_shares(place, device)
+        if self._lasting(host) != before:
+            self._fixed += 1
+        self._touch(host)
+
+    def _lasting(self, host: int) -> bytes:
+        """Return what of a host ``remember`` may have looked at."""
+        totals = (self.cpu_total[:, None], self.host_memory_total[:, None])
+        shares = (each for kind in (self.compute, self.memory) for each in (kind.total, kind.limit))
+        rows = (self.exists, self.usable, self.link, self.device_class, *totals, *shares)
+        return b"".join(row[host].tobytes() for row in (self.up[:, None], *rows))
+
+    def _write_shares(self, place: Place, device: DeviceRoom) -> None:
+        self.compute.put(
+            place,
+            device.compute_total,
+            device.compute_limit,
+            device.compute_granted,
+            device.compute_guaranteed,
+        )
+        self.memory.put(
+            place,
+            device.memory_total,
+            device.memory_limit,
+            device.memory_granted,
+            device.memory_guaranteed,
+        )
+        self.parts[place] = device.parts
+
+    def _class(self, device: DeviceRoom) -> int:
+        kind = DeviceClass(device.product, device.sharing_mode, device.traits)
+        if kind not in self.classes:
+            self.classes.append(kind)
+        return self.classes.index(kind)
+
+    def _grant(self, demand: Demand, plan: "Plan", sign: int) -> None:
+        guaranteed = demand.qos == Qos.GUARANTEED
+        for number, device_id in enumerate(plan.device_ids):
+            place = self.device_index[device_id]
+            compute, memory = demand.compute, demand.memory_mib
+            if demand.sharing_mode != SharingMode.SHARED:
+                compute, memory = plan.sizes[number]
+            self.compute.add(place, sign * compute, guaranteed)
+            self.memory.add(place, sign * memory, guaranteed)
+            if plan.parts:
+                self.parts[place] ^= {plan.parts[number]}
+            self._touch(place[0])
+        if plan.host is not None:
+            host = self.host_index[plan.host]
+            self.cpu_free[host] -= sign * demand.cpu_milli
+            self.host_memory_free[host] -= sign * demand.host_memory_mib
+            self._touch(host)
 
 
-def _amounts(values: Sequence[int]) -> Amounts:
-    return np.array(values, dtype=np.int64)
-
-
-def _flags(values: Sequence[bool]) -> Flags:
-    return np.array(values, dtype=np.bool_)
+def _by_id(room: HostRoom) -> list[DeviceRoom]:
+    return sorted(room.devices, key=lambda device: device.device_id)

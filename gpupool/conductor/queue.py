@@ -7,8 +7,11 @@ reservations.
 import logging
 from dataclasses import replace
 
+from gpupool.allocator.demand import Demand
 from gpupool.allocator.plan import NoRoom, Plan, plan
-from gpupool.allocator.view import DeviceRoom, PoolView
+from gpupool.allocator.policies import BestFit
+from gpupool.allocator.rooms import DeviceRoom, HostRoom
+from gpupool.allocator.view import PoolView
 from gpupool.conductor import binding, releasing, room
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts
@@ -42,7 +45,7 @@ class _Pass:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._rooms: dict[str, list[DeviceRoom]] = {}
+        self._rooms: dict[str, list[HostRoom]] = {}
         self._refused: set[str] = set()
         # What Placement said last, by pool: the room that later claims miss may be missing for it.
         self._refusals: dict[str, str] = {}
@@ -71,22 +74,24 @@ class _Pass:
                 return ""
         return self._refusals[claim.pool_id].removeprefix("; ")
 
-    def _room(self, pool_id: str) -> list[DeviceRoom]:
+    def _room(self, pool_id: str) -> list[HostRoom]:
         if pool_id not in self._rooms:
             with self._parts.database.reader() as session:
                 found = room.rooms(session, pool_id, self._parts.inventory)
             self._rooms[pool_id] = [
-                replace(each, usable=False) if each.device_id in self._refused else each
-                for each in found
+                replace(each, devices=tuple(map(self._usable, each.devices))) for each in found
             ]
         return self._rooms[pool_id]
 
+    def _usable(self, device: DeviceRoom) -> DeviceRoom:
+        return replace(device, usable=False) if device.device_id in self._refused else device
+
     def _refresh(self, pool_id: str, device_ids: tuple[str, ...]) -> None:
         """Learn from Placement what others hold of devices that it refused."""
-        before = self._rooms.pop(pool_id)
+        before = _devices(self._rooms.pop(pool_id))
         for device_id in set(device_ids):
             self._see(device_id)
-        after = self._room(pool_id)
+        after = _devices(self._room(pool_id))
         # Where it was not room that Placement found wanting, it is the device: reserved, or gone.
         same = {each.device_id for each in after if each in before}
         self._refused |= same.intersection(device_ids)
@@ -100,26 +105,20 @@ class _Pass:
         self._parts.inventory.saw_foreign(device_id, foreign)
 
 
-def _plan(rooms: list[DeviceRoom], claim: Claim) -> Plan | NoRoom:
+def _devices(rooms: list[HostRoom]) -> list[DeviceRoom]:
+    return [device for host in rooms for device in host.devices]
+
+
+def _plan(rooms: list[HostRoom], claim: Claim) -> Plan | NoRoom:
     """Plan on hosts that have not refused the claim yet, on all when those have no room."""
-    others = [each for each in rooms if each.host not in claim.refused_by]
+    others = [each for each in rooms if each.name not in claim.refused_by]
     if len(others) < len(rooms):
-        outcome = plan(PoolView(others), claim)
+        outcome = plan(PoolView(others), Demand.of(claim), BestFit())
         if isinstance(outcome, Plan):
             return outcome
-    return plan(PoolView(rooms), claim)
+    return plan(PoolView(rooms), Demand.of(claim), BestFit())
 
 
 def _wishes(claim: Claim) -> tuple[object, ...]:
     """Return what decides whether a claim finds room: two that wish the same find the same."""
-    return (
-        claim.pool_id,
-        claim.count,
-        claim.compute,
-        claim.memory_mib,
-        claim.tier,
-        claim.required_traits,
-        claim.forbidden_traits,
-        claim.host,
-        claim.devices,
-    )
+    return claim.pool_id, Demand.of(claim)

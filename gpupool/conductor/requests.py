@@ -10,7 +10,8 @@ from datetime import datetime
 from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
-from gpupool.allocator.plan import NoRoom, plan
+from gpupool.allocator import plan
+from gpupool.allocator.demand import Demand
 from gpupool.allocator.view import PoolView
 from gpupool.conductor import room
 from gpupool.conductor.inventory import Inventory
@@ -133,15 +134,16 @@ def check_possible(session: Session, claim: Claim, pool: Pool, inventory: Invent
     A pool that has no devices yet says nothing about what it may hold: the claim waits.
     """
     rooms = room.rooms(session, pool.id, inventory)
-    if not rooms:
+    owned = [device for host in rooms for device in host.devices]
+    if not owned:
         return
-    largest = max(each.memory_total for each in rooms)
+    largest = max(device.memory_total for device in owned)
     if claim.memory_mib > largest:
         raise errors.Invalid(
             f"memory_mib is {claim.memory_mib}; the largest device of pool {pool.name} has {largest}"
         )
-    outcome = plan(PoolView(rooms), claim)
-    if isinstance(outcome, NoRoom) and outcome.impossible:
+    outcome = plan.no_room(PoolView(rooms), Demand.of(claim))
+    if outcome.impossible:
         raise errors.Invalid(f"pool {pool.name} could never hold it: {outcome.reason}")
 
 

@@ -142,11 +142,9 @@ class Lab:
             of_pools = [
                 room.rooms(session, pool.id, self.parts.inventory) for pool in pools.list_(session)
             ]
-        for seen in itertools.chain(*of_pools):
+        for seen in (device for host in itertools.chain(*of_pools) for device in host.devices):
             amounts = [each[seen.device_id] for each in held.values() if seen.device_id in each]
             compute = sum(each[names.COMPUTE] for each in amounts)
             memory_mib = sum(each[names.MEMORY_MIB] for each in amounts)
-            assert compute <= seen.compute_total
-            assert memory_mib <= seen.memory_total
-            assert seen.compute_free == seen.compute_total - compute
-            assert seen.memory_free == seen.memory_total - memory_mib
+            assert compute == seen.compute_granted <= seen.compute_limit
+            assert memory_mib == seen.memory_granted <= seen.memory_limit

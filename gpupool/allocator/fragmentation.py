@@ -1,0 +1,184 @@
+"""How much of what is free is of no use: fragmentation, and its change by a placement.
+
+The measure is that of Weng et al., "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with
+Fragmentation Gradient Descent", USENIX ATC 2023, section 4: what is free of a host's devices counts as
+fragment for a demand that could not use it there, averaged over the demands of the mix. Here in closed
+form: what is of use is looked up in tables by device class, bins of the host's free CPU and of the
+device's free memory, and free compute; so a placement costs a few look-ups a host.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.view import Amounts, DeviceClass, PoolView
+from gpupool.model.claim import COMPUTE_MAX, Qos
+
+Floats = NDArray[np.float64]
+Weights = tuple[tuple[Demand, float], ...]
+
+
+def suits(kind: DeviceClass, demand: Demand) -> bool:
+    """Return whether ``demand`` may have a device of ``kind``, as far as what devices are decides."""
+    return (
+        kind.sharing_mode == demand.sharing_mode
+        and kind.traits.issuperset(demand.required_traits)
+        and kind.traits.isdisjoint(demand.forbidden_traits)
+        and (not demand.products or kind.product in demand.products)
+    )
+
+
+class Usefulness:
+    """Tables of how much of what is free the demands of a mix could use; in percent of a device.
+
+    ``split``: a guaranteed claim and a best-effort one find different room, since more than there is
+    may be granted somewhere; there is a table of devices for each then.
+    """
+
+    def __init__(self, view: PoolView, weights: Weights) -> None:
+        wanted = [(demand, share) for demand, share in weights if demand.count]
+        self._cpu = _Bins((demand.cpu_milli for demand, _ in wanted), view.cpu_total)
+        self._memory = _Bins((demand.memory_mib for demand, _ in wanted), view.memory.limit)
+        self._steps = int(view.compute.limit.max(initial=100)) + 1
+        self._counts = view.slots + 1
+        self.split = bool((view.compute.limit > view.compute.total).any())
+        gangs = [pair for pair in wanted if _is_gang(pair[0])]
+        others = [pair for pair in wanted if not _is_gang(pair[0])]
+        groups = [others]
+        if self.split:
+            groups = [[pair for pair in others if pair[0].qos == qos] for qos in Qos]
+        self._devices = [self._of_devices(view.classes, group) for group in groups]
+        self._hosts = self._of_hosts(view.classes, gangs)
+
+    def cpu_bins(self, cpu_free: Amounts) -> Amounts:
+        """Return the bin of each amount of a host's free CPU."""
+        return self._cpu.of(cpu_free)
+
+    def memory_bins(self, memory: Amounts) -> Amounts:
+        """Return the bin of each amount of a device's free memory."""
+        return self._memory.of(memory)
+
+    def of_devices(
+        self, kind: Amounts, cpu: Amounts, memory: Amounts, free: Amounts, spare: Amounts
+    ) -> Floats:
+        """Return what is of use of devices to demands of which one device at a time can meet a part.
+
+        ``kind`` are classes, ``cpu`` and ``memory`` bins, ``free`` and ``spare`` as on Shares.
+        """
+        row = ((kind * self._cpu.count + cpu) * self._memory.count + memory) * self._steps
+        found: Floats = self._devices[0].take(row + free)
+        if self.split:
+            found += self._devices[1].take(row + spare)
+        return found
+
+    def of_hosts(self, kind: Amounts, cpu: Amounts, whole: Amounts) -> Floats:
+        """Return what is of use of hosts with ``whole`` devices untouched to demands of several such."""
+        found: Floats = self._hosts.take((kind * self._cpu.count + cpu) * self._counts + whole)
+        return found
+
+    def _of_devices(self, classes: list[DeviceClass], wanted: list[tuple[Demand, float]]) -> Floats:
+        shape = (max(len(classes), 1), self._cpu.count, self._memory.count, self._steps)
+        table, amounts = np.zeros(shape), np.arange(self._steps, dtype=np.float64)
+        for demand, share in wanted:
+            cpu, memory = self._cpu.first(demand.cpu_milli), self._memory.first(demand.memory_mib)
+            for number, kind in enumerate(classes):
+                if suits(kind, demand):
+                    of_use = share * amounts[demand.compute :]
+                    table[number, cpu:, memory:, demand.compute :] += of_use
+        return table.ravel()
+
+    def _of_hosts(self, classes: list[DeviceClass], wanted: list[tuple[Demand, float]]) -> Floats:
+        table = np.zeros((max(len(classes), 1), self._cpu.count, self._counts))
+        amounts = COMPUTE_MAX * np.arange(self._counts, dtype=np.float64)
+        for demand, share in wanted:
+            for number, kind in enumerate(classes):
+                if suits(kind, demand):
+                    of_use = share * amounts[demand.count :]
+                    table[number, self._cpu.first(demand.cpu_milli) :, demand.count :] += of_use
+        return table.ravel()
+
+
+class _Bins:
+    """Which of the ``wanted`` amounts some free amount meets: their number, looked up by the amount."""
+
+    def __init__(self, wanted: Iterable[int], totals: Amounts) -> None:
+        largest = int(totals.max(initial=0))
+        self._bounds = sorted({amount for amount in wanted if 0 < amount <= largest})
+        self.count = len(self._bounds) + 1
+        self._table = np.searchsorted(self._bounds, np.arange(largest + 1), side="right")
+
+    def of(self, amounts: Amounts) -> Amounts:
+        """Return the bin of each of ``amounts``."""
+        return self._table.take(amounts, mode="clip")
+
+    def first(self, amount: int) -> int:
+        """Return the first bin in which there is ``amount``, one past the last when there is none."""
+        if amount <= 0:
+            return 0
+        return bisect_right(self._bounds, amount) if amount in self._bounds else self.count
+
+
+class Hosts:
+    """What some hosts have left, and how much of it is of use; changes here leave the view alone."""
+
+    def __init__(self, view: PoolView, useful: Usefulness, hosts: Amounts) -> None:
+        usable = view.usable[hosts]
+        self._useful = useful
+        self._kind = view.device_class[hosts]
+        self._cpu = view.cpu_free[hosts]
+        self._total = view.compute.total[hosts]
+        self._free = view.compute.free[hosts] * usable
+        self._spare = view.compute.spare[hosts] * usable
+        self._memory = view.memory.free[hosts]
+        self._whole = (self._free == self._total) & usable
+
+    def of_use(self) -> Floats:
+        """Return what is of use of each host."""
+        found: Floats = self.of_devices().sum(axis=1) + self._of_hosts(self._whole.sum(axis=1))
+        return found
+
+    def of_devices(self) -> Floats:
+        """Return what is of use of each device to demands met device by device."""
+        return self._look_up(self._memory, self._free, self._spare)
+
+    def take_cpu(self, cpu_milli: int) -> None:
+        """Take CPU of every host."""
+        self._cpu = self._cpu - cpu_milli
+
+    def take(self, demand: Demand, taken: Amounts) -> None:
+        """Take ``taken`` vGPUs (hosts x slots) of ``demand``."""
+        self._free = np.maximum(self._free - demand.compute * taken, 0)
+        self._spare = np.maximum(self._spare - demand.compute * taken, 0)
+        self._memory = np.maximum(self._memory - demand.memory_mib * taken, 0)
+        self._whole = self._whole & (taken == 0)
+
+    def of_use_with_one(self, demand: Demand) -> Floats:
+        """Return what would be of use of each host with one more vGPU, for each slot (hosts x slots)."""
+        devices = self.of_devices()
+        free = np.maximum(self._free - demand.compute, 0)
+        spare = np.maximum(self._spare - demand.compute, 0)
+        memory = np.maximum(self._memory - demand.memory_mib, 0)
+        after = self._look_up(memory, free, spare)
+        after -= devices
+        after += devices.sum(axis=1)[:, None]
+        whole = self._whole.sum(axis=1)
+        untouched, touched = self._of_hosts(whole), self._of_hosts(np.maximum(whole - 1, 0))
+        after += np.where(self._whole, touched[:, None], untouched[:, None])
+        return after
+
+    def _look_up(self, memory: Amounts, free: Amounts, spare: Amounts) -> Floats:
+        useful = self._useful
+        cpu = useful.cpu_bins(self._cpu)[:, None]
+        return useful.of_devices(self._kind, cpu, useful.memory_bins(memory), free, spare)
+
+    def _of_hosts(self, whole: Amounts) -> Floats:
+        kind = self._kind[:, 0] if self._kind.shape[1] else np.zeros(len(self._kind), dtype=np.int64)
+        return self._useful.of_hosts(kind, self._useful.cpu_bins(self._cpu), whole)
+
+
+def _is_gang(demand: Demand) -> bool:
+    """Return whether a demand needs several whole devices of one host; others are seen one by one."""
+    return demand.count > 1 and demand.compute == COMPUTE_MAX
