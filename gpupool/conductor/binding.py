@@ -6,7 +6,7 @@ decides, in one request; then the host is told. A crash in between is ended by t
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from oslo_utils import timeutils
 
@@ -130,20 +130,18 @@ def _undo(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu], reas
     return list(planned)
 
 
-def bind_if_active(transaction: Transaction, claim_id: str) -> None:
-    """Bring a binding claim to ``bound`` if its host has all its vGPUs."""
-    claim = claims.get(transaction.session, claim_id)
-    held = vgpus.list_(transaction.session, {"claim_id": claim_id})
-    active = sum(vgpu.state == VgpuState.ACTIVE for vgpu in held)
-    if claim.state == ClaimState.BINDING and active == claim.count:
-        transaction.move(
-            claim,
-            ClaimState.BOUND,
-            bound_at=timeutils.utcnow(),
-            attempts=0,
-            refused_by=(),
-            state_reason="",
-        )
+def bind_active(transaction: Transaction, claim_ids: Collection[str]) -> None:
+    """Bring those of the claims to ``bound`` that are binding and have all their vGPUs active."""
+    if not claim_ids:
+        return
+    active = vgpus.count_active(transaction.session, claim_ids)
+    ready = [
+        claim
+        for claim in claims.hold(transaction.session, claim_ids)
+        if claim.state == ClaimState.BINDING and active.get(claim.id) == claim.count
+    ]
+    fresh = {"bound_at": timeutils.utcnow(), "attempts": 0, "refused_by": (), "state_reason": ""}
+    transaction.move_all(ready, ClaimState.BOUND, **fresh)
 
 
 def refused(transaction: Transaction, claim_id: str, host: str, error: str, attempts: int) -> None:

@@ -1,7 +1,7 @@
 """What every noun of the conductor works with, and the transaction that all its writes go through."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.left import Left
 from gpupool.conductor.notifications import ClaimNotifier
+from gpupool.conductor.reported import Reported
 from gpupool.db import claims, hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -44,6 +45,12 @@ class Transaction:
         """Bring ``claim`` to ``state``; a notification follows. Conflict when it changed meanwhile."""
         after = claims.transition(self.session, claim, state, **changes)
         self.moved.append(after)
+        return after
+
+    def move_all(self, held: Sequence[Claim], state: ClaimState, **changes: Any) -> list[Claim]:
+        """Bring claims that this transaction holds (see claims.hold) to ``state``, as ``move`` does."""
+        after = claims.transition_all(self.session, held, state, **changes)
+        self.moved += after
         return after
 
     def touch(self, host_id: str) -> int:
@@ -80,6 +87,7 @@ class Parts:
     allocations: Allocations
     inventory: Inventory
     left: Left
+    reported: Reported
     agents: AgentClient
     notifier: ClaimNotifier
     wake_queue: Callable[[], None]

@@ -93,7 +93,7 @@ def _end_binding(transaction: Transaction, claim_id: str) -> None:
     elif claim.state == ClaimState.BINDING and (down := _down(transaction, held)):
         releasing.start(transaction, claim, ClaimState.QUEUED, f"host {down} went down")
     else:
-        binding.bind_if_active(transaction, claim_id)
+        binding.bind_active(transaction, [claim_id])
 
 
 def _down(transaction: Transaction, held: list[Vgpu]) -> str | None:

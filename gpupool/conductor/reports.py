@@ -6,14 +6,15 @@ newer one said of vGPUs and attachments: each carries the generation it was made
 
 import logging
 import uuid
+from dataclasses import dataclass
 
 from oslo_utils import timeutils
 
 from gpupool.conductor import binding, health, report_checks, requests
-from gpupool.conductor.desired import desired_state
+from gpupool.conductor.desired import desired_of, desired_state
 from gpupool.conductor.parts import Parts, Transaction
+from gpupool.conductor.reported import Reported
 from gpupool.db import attachments, devices, hosts, sessions, vgpus
-from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.device import Device, device_id
 from gpupool.model.host import Host
@@ -25,89 +26,120 @@ from gpupool.model.vgpu import Vgpu
 LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Taken:
+    """What a report left: the host and its devices as they are now, vGPUs that left it, the answer."""
+
+    host: Host
+    owned: list[Device]
+    gone: list[Vgpu]
+    desired: DesiredState
+
+
 def take(parts: Parts, report: HostReport) -> DesiredState:
     """Write what ``report`` says and return what its host should have."""
+    if (answer := parts.reported.answer(report)) is not None:
+        return answer
     report_checks.check(report)
-    host, owned, gone = parts.commit(_write, report, parts.conf.conductor.binding_attempts)
-    parts.inventory.heard(host, report.hypervisor_hostname or host.name)
-    if gone or parts.inventory.differs(host, owned):
-        parts.left.add(host.id, gone)
+    taken = parts.commit(_write, report, parts)
+    parts.inventory.heard(taken.host, report.hypervisor_hostname or taken.host.name)
+    if taken.gone or parts.inventory.differs(taken.host, taken.owned):
+        parts.reported.forget(report.host)
+        parts.left.add(taken.host.id, taken.gone)
         parts.wake_queue()
-    with parts.database.reader() as session:
-        return desired_state(session, hosts.get(session, host.id))
+    else:
+        parts.reported.keep(report, taken.host, taken.desired)
+    return taken.desired
 
 
-def _write(
-    transaction: Transaction, report: HostReport, attempts: int
-) -> tuple[Host, list[Device], list[Vgpu]]:
-    """Return the host, its devices, the vGPUs that left it; ``attempts`` as for binding.refused."""
-    host = _write_host(transaction, report)
-    _write_devices(transaction, host, report)
-    held = vgpus.list_(transaction.session, {"host_id": host.id})
-    if held:
+def _write(transaction: Transaction, report: HostReport, parts: Parts) -> _Taken:
+    session = transaction.session
+    host = hosts.hold(session, report.host) or _create(transaction, report)
+    host = _write_host(transaction, host, report, parts.reported)
+    owned = _write_devices(transaction, host, report)
+    held = vgpus.list_(session, {"host_id": host.id})
+    changed = host.id in transaction.revised
+    if held and (changed or any(device.health != DeviceHealth.OK for device in owned)):
         health.write(transaction, host.id)
     refused = _write_vgpus(transaction, report, held)
     for claim_id, error in refused.items():
+        attempts = parts.conf.conductor.binding_attempts
         binding.refused(transaction, claim_id, host.name, error, attempts)
-    _write_attachments(transaction, host, report)
+    attached = _write_attachments(transaction, host, report)
     _write_sessions(transaction, host, report)
+    if refused or host.id in transaction.revised:
+        host = hosts.get(session, host.id)
+    if refused:
+        desired = desired_state(session, host)
+    else:
+        keys = {device.id: device.key for device in owned}
+        desired = desired_of(session, host, keys, held, attached)
+    return _Taken(host=host, owned=owned, gone=_gone(report, held), desired=desired)
+
+
+def _gone(report: HostReport, held: list[Vgpu]) -> list[Vgpu]:
+    """Return the vGPUs that were to leave the host and have."""
     listed = {each.id for each in report.vgpus}
-    gone = [
+    return [
         vgpu
         for vgpu in held
         if vgpu.state == VgpuState.REMOVING
         and vgpu.generation <= report.generation
         and vgpu.id not in listed
     ]
-    return host, devices.list_(transaction.session, {"host_id": host.id}), gone
 
 
-def _write_host(transaction: Transaction, report: HostReport) -> Host:
-    session = transaction.session
-    host = _find_or_create(transaction, report)
-    changes = {
-        "last_seen_at": timeutils.utcnow(),
+def _write_host(transaction: Transaction, host: Host, report: HostReport, reported: Reported) -> Host:
+    room = {"state": HostState.UP, "cpu_milli": report.cpu_milli, "memory_mib": report.memory_mib}
+    said = {
+        **room,
         "agent_version": report.agent_version,
         "applied_generation": max(host.applied_generation, report.generation),
         "simulated": bool(report.devices) and all(each.simulated for each in report.devices),
+        # If this host was here before and was forgotten, its agent must see its generation grow.
+        "generation": max(host.generation, report.generation),
     }
-    if report.generation > host.generation:
-        # This host was here before and was forgotten: its agent must see its generation grow.
-        changes["generation"] = report.generation
+    changes = {name: value for name, value in said.items() if getattr(host, name) != value}
+    if not changes and not reported.is_due(host):
+        return host
     if host.state == HostState.DOWN:
         LOG.info("host %s is up again", host.name)
         transaction.wake_queue()
-    room = {"state": HostState.UP, "cpu_milli": report.cpu_milli, "memory_mib": report.memory_mib}
-    if any(getattr(host, name) != value for name, value in room.items()):
+    if changes.keys() & room:
         transaction.revise(host.id)
-    return hosts.update(session, host.id, **changes, **room)
+    return hosts.update(transaction.session, host.id, last_seen_at=timeutils.utcnow(), **changes)
 
 
-def _find_or_create(transaction: Transaction, report: HostReport) -> Host:
+def _create(transaction: Transaction, report: HostReport) -> Host:
     session = transaction.session
-    try:
-        return hosts.get_by_name(session, report.host)
-    except errors.NotFound:
-        pool = requests.find_pool(session, report.pool)
+    pool = requests.find_pool(session, report.pool)
     LOG.info("host %s joins pool %s", report.host, pool.name)
     transaction.wake_queue()
     host = Host(id=str(uuid.uuid4()), name=report.host, pool_id=pool.id, state=HostState.UP)
     return hosts.create(session, host)
 
 
-def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> None:
+def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> list[Device]:
+    """Return the devices of the host, those too that it does not report any more."""
     session = transaction.session
     before = {device.id: device for device in devices.list_(session, {"host_id": host.id})}
+    owned = []
     for each in report.devices:
-        after = devices.upsert(session, _device(host, each))
-        if after != before.pop(after.id, None):
+        device = _device(host, each)
+        known = before.pop(device.id, None)
+        if known is None or not devices.same(known, device):
+            known = devices.upsert(session, device)
             transaction.revise(host.id)
             transaction.wake_queue()
+        owned.append(known)
     for device in before.values():
+        gone = device
         if device.health != DeviceHealth.MISSING:
             LOG.warning("host %s reports device %s no longer", host.name, device.key)
-            devices.update(session, device.id, health=DeviceHealth.MISSING)
+            gone = devices.update(session, device.id, health=DeviceHealth.MISSING)
             transaction.revise(host.id)
+        owned.append(gone)
+    return owned
 
 
 def _device(host: Host, report: DeviceReport) -> Device:
@@ -119,16 +151,21 @@ def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu])
     """Return by claim why a vGPU of it could not be made, or was lost."""
     seen = {each.id: each for each in report.vgpus}
     refused: dict[str, str] = {}
-    made = set()
+    made: list[Vgpu] = []
+    used: dict[str, tuple[int, int]] = {}
     for vgpu in held:
         each = seen.get(vgpu.id)
         if error := _why_not(vgpu, each, report.generation):
             refused.setdefault(vgpu.claim_id, error)
         elif each is not None and _is_news(vgpu, each):
-            _write_vgpu(transaction, vgpu, each)
-            made.add(vgpu.claim_id)
-    for claim_id in made - set(refused):
-        binding.bind_if_active(transaction, claim_id)
+            if vgpu.state == VgpuState.PLANNED:
+                made.append(vgpu)
+            if (each.memory_used_mib, each.busy_ns) != (vgpu.memory_used_mib, vgpu.busy_ns):
+                used[vgpu.id] = each.memory_used_mib, each.busy_ns
+    vgpus.write_usage(transaction.session, used)
+    if made:
+        vgpus.activate(transaction.session, [vgpu.id for vgpu in made])
+        binding.bind_active(transaction, {vgpu.claim_id for vgpu in made} - refused.keys())
     return refused
 
 
@@ -145,23 +182,18 @@ def _why_not(vgpu: Vgpu, report: VgpuReport | None, generation: int) -> str:
     return f"it did not make vGPU {vgpu.id}" if told else ""
 
 
-def _write_vgpu(transaction: Transaction, vgpu: Vgpu, report: VgpuReport) -> None:
-    usage = {"memory_used_mib": report.memory_used_mib, "busy_ns": report.busy_ns}
-    if vgpu.state == VgpuState.PLANNED:
-        vgpus.transition(transaction.session, vgpu, VgpuState.ACTIVE, **usage)
-    elif usage != {"memory_used_mib": vgpu.memory_used_mib, "busy_ns": vgpu.busy_ns}:
-        vgpus.update(transaction.session, vgpu.id, **usage)
-
-
-def _write_attachments(transaction: Transaction, host: Host, report: HostReport) -> None:
+def _write_attachments(transaction: Transaction, host: Host, report: HostReport) -> list[Attachment]:
+    """Return the attachments of the host."""
     seen = {each.id: each for each in report.attachments}
-    for attachment in attachments.list_(transaction.session, {"host_id": host.id}):
+    attached = attachments.list_(transaction.session, {"host_id": host.id})
+    for attachment in attached:
         each = seen.get(attachment.id)
         if attachment.state != AttachmentState.REMOVING:
             if each is not None and each.generation >= attachment.generation:
                 _write_attachment(transaction, attachment, each)
         elif each is None and report.generation >= attachment.generation:
             attachments.delete(transaction.session, attachment.id)
+    return attached
 
 
 def _write_attachment(

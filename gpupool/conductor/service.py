@@ -14,6 +14,7 @@ from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.parts import Parts
 from gpupool.conductor.periodic import Periodic
+from gpupool.conductor.reported import Reported
 from gpupool.db.api import Database
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
@@ -47,6 +48,7 @@ class Conductor:
             allocations=Allocations(placement),
             inventory=Inventory(ProviderTree(placement)),
             left=Left(),
+            reported=Reported(database, settings.host_timeout),
             agents=AgentClient(transport),
             notifier=ClaimNotifier(conf),
             wake_queue=self._queue.wake,

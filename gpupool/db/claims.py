@@ -1,5 +1,6 @@
 """Claims in the database. Every change grows the generation, by which writers notice each other."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -47,6 +48,29 @@ def transition(session: Session, claim: Claim, state: ClaimState, /, **changes: 
     """Bring ``claim``, as the caller knows it, to ``state``; raises as states.check and update."""
     states.check(states.CLAIM, claim.state, state)
     return update(session, claim.id, expected_generation=claim.generation, state=state, **changes)
+
+
+def hold(session: Session, claim_ids: Iterable[str]) -> list[Claim]:
+    """Return those of the claims that exist, by id; nobody changes them until the transaction ends."""
+    query = _table.query.where(models.Claim.id.in_(sorted(claim_ids)))
+    return _table.items(session, query.order_by(models.Claim.id).with_for_update())
+
+
+def transition_all(
+    session: Session, held: Sequence[Claim], state: ClaimState, /, **changes: Any
+) -> list[Claim]:
+    """Bring claims that the caller holds to ``state``, all with the same ``changes``.
+
+    Raises as states.check, before anything is written.
+    """
+    if not held:
+        return []
+    for claim in held:
+        states.check(states.CLAIM, claim.state, state)
+    ids = [claim.id for claim in held]
+    written = {**changes, "state": state, "generation": models.Claim.generation + 1}
+    _table.write(session, models.Claim.id.in_(ids), written)
+    return list_(session, {"id": ids})
 
 
 def queued(session: Session) -> list[Claim]:

@@ -1,7 +1,5 @@
 """Devices in the database."""
 
-import dataclasses
-
 from sqlalchemy.orm import Session
 
 from gpupool.db import models
@@ -32,7 +30,15 @@ REPORTED = frozenset(
 def upsert(session: Session, device: Device) -> Device:
     """Create ``device``, or write what its agent says of it; whether it is enabled stays."""
     stored = create(session, device)
-    reported = {key: value for key, value in dataclasses.asdict(device).items() if key in REPORTED}
-    if all(getattr(stored, key) == value for key, value in reported.items()):
+    if same(stored, device):
         return stored
-    return update(session, device.id, **reported)
+    return update(session, device.id, **_reported(device))
+
+
+def same(stored: Device, device: Device) -> bool:
+    """Return whether ``stored`` is what its agent says of ``device``."""
+    return _reported(stored) == _reported(device)
+
+
+def _reported(device: Device) -> dict[str, object]:
+    return {name: getattr(device, name) for name in REPORTED}

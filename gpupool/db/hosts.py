@@ -26,6 +26,12 @@ def bump_generation(session: Session, host_id: str) -> int:
     return session.execute(sa.select(models.Host.generation).where(chosen)).scalar_one()
 
 
+def hold(session: Session, name: str) -> Host | None:
+    """Return the host of that name, if there is one; its row stays locked for the transaction."""
+    query = _table.query.where(models.Host.name == name).with_for_update()
+    return next(iter(_table.items(session, query)), None)
+
+
 def revise(session: Session, host_id: str, /, **changes: Any) -> Host:
     """Write ``changes`` as update does, and grow the revision; the row stays locked."""
     return update(session, host_id, revision=models.Host.revision + 1, **changes)

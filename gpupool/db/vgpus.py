@@ -1,9 +1,11 @@
 """vGPUs in the database, and what they take of the devices."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool.db import models
@@ -30,6 +32,33 @@ def transition(session: Session, vgpu: Vgpu, state: VgpuState, /, **changes: Any
     """Bring ``vgpu`` to ``state``; raises as states.check and update."""
     states.check(states.VGPU, vgpu.state, state)
     return update(session, vgpu.id, state=state, **changes)
+
+
+def activate(session: Session, vgpu_ids: Collection[str]) -> None:
+    """Bring planned vGPUs to ``active``; those in another state stay."""
+    chosen = models.Vgpu.id.in_(vgpu_ids) & (models.Vgpu.state == VgpuState.PLANNED)
+    _table.write(session, chosen, {"state": VgpuState.ACTIVE})
+
+
+def write_usage(session: Session, used: Mapping[str, tuple[int, int]]) -> None:
+    """Write what vGPUs use, by id: MiB of memory in use, nanoseconds busy so far."""
+    if not used:
+        return
+    now = timeutils.utcnow()
+    rows = [
+        {"id": vgpu, "memory_used_mib": memory, "busy_ns": busy, "updated_at": now}
+        for vgpu, (memory, busy) in used.items()
+    ]
+    session.execute(sa.update(models.Vgpu), rows)
+
+
+def count_active(session: Session, claim_ids: Iterable[str]) -> dict[str, int]:
+    """Return how many vGPUs of each claim are active; a claim that has none is left out."""
+    row = models.Vgpu
+    query = sa.select(row.claim_id, sa.func.count()).where(
+        row.claim_id.in_(list(claim_ids)), row.state == VgpuState.ACTIVE
+    )
+    return dict(session.execute(query.group_by(row.claim_id)).tuples().all())
 
 
 def usage(session: Session, **filters: object) -> dict[str, Granted]:

@@ -9,7 +9,7 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
-from gpupool.conductor import binding, room
+from gpupool.conductor import binding, reports, room
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.pools import create_default
 from gpupool.conductor.service import Conductor
@@ -18,6 +18,7 @@ from gpupool.db.api import Database
 from gpupool.model.claim import Claim, ClaimRequest
 from gpupool.model.device import Device
 from gpupool.model.host import Host
+from gpupool.model.report import DesiredState, HostReport
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
 from gpupool.placement.client import PlacementClient
@@ -82,6 +83,10 @@ class Lab:
 
     def release(self, claim: Claim) -> Claim:
         return self.client.release_claim(self.ctxt, claim.id)
+
+    def take(self, report: HostReport) -> DesiredState:
+        """Have this very conductor take a report, whichever would answer the message."""
+        return reports.take(self.parts, report)
 
     def serve(self) -> None:
         self.conductor.watch()

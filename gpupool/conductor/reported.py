@@ -1,0 +1,74 @@
+"""What hosts reported last, and what they were answered: a report without news costs one small read."""
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from oslo_utils import timeutils
+
+from gpupool.db import hosts
+from gpupool.db.api import Database
+from gpupool.model.host import Host
+from gpupool.model.report import DesiredState, HostReport
+
+# So often in the time after which a silent host is down its last report is written.
+_PER_TIMEOUT = 3
+
+
+@dataclass(frozen=True)
+class _Known:
+    report: HostReport
+    host: Host
+    answer: DesiredState
+    until: float
+
+
+class Reported:
+    """Knows the answer to a report that says what the one before said, if nothing changed since.
+
+    Another conductor may have heard something else meanwhile that this one's database row does not
+    tell (an attachment that failed and came back), so what is known is believed ``timeout`` seconds.
+    """
+
+    def __init__(self, database: Database, timeout: float) -> None:
+        self._database = database
+        self._timeout = timeout
+        self._known: dict[str, _Known] = {}
+
+    def answer(self, report: HostReport) -> DesiredState | None:
+        """Return what the host should have, or None when the report has to be taken."""
+        known = self._known.get(report.host)
+        if known is None or known.report != report or known.until < time.monotonic():
+            return None
+        with self._database.reader() as session:
+            found = hosts.list_(session, {"name": report.host})
+        if not found or _state(found[0]) != _state(known.host):
+            return None
+        if self.is_due(found[0]):
+            self._saw(found[0].id)
+        return known.answer
+
+    def keep(self, report: HostReport, host: Host, answer: DesiredState) -> None:
+        """Note a report that was taken, with nothing left to do for it."""
+        self._known[report.host] = _Known(report, host, answer, time.monotonic() + self._timeout)
+
+    def forget(self, name: str) -> None:
+        """Have the next report of a host be taken, whatever it says."""
+        self._known.pop(name, None)
+
+    def is_due(self, host: Host) -> bool:
+        """Return whether it has to be written again that a host reports."""
+        limit = timeutils.utcnow() - timedelta(seconds=self._timeout / _PER_TIMEOUT)
+        return host.last_seen_at is None or host.last_seen_at < limit
+
+    def _saw(self, host_id: str) -> None:
+        @self._database.retry
+        def write() -> None:
+            with self._database.writer() as session:
+                hosts.update(session, host_id, last_seen_at=timeutils.utcnow())
+
+        write()
+
+
+def _state(host: Host) -> tuple[str, int, int, str]:
+    return host.id, host.generation, host.revision, host.state

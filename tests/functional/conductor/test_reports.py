@@ -1,0 +1,114 @@
+"""A report without news costs next to nothing, and what is news is never missed."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import sqlalchemy as sa
+from oslo_utils import timeutils
+
+from gpupool.db import hosts, vgpus
+from gpupool.model.report import VgpuReport
+from gpupool.model.states import ClaimState, DeviceHealth
+from tests.functional.conductor.lab import Lab
+
+
+@contextmanager
+def statements(lab):
+    """Yield the list of statements that reach the database meanwhile."""
+    with lab.database.reader() as session:
+        engine = session.get_bind()
+    said = []
+
+    def note(_connection, _cursor, statement, *_):
+        if not statement.startswith(("BEGIN", "COMMIT")):
+            said.append(statement.split()[0])
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+
+
+def test_a_report_without_news_is_one_read(lab):
+    agent = lab.agent()
+    lab.bound(agent, count=2)
+    lab.look(agent)
+    with statements(lab) as said:
+        answer = agent.send()
+    assert said == ["SELECT"]
+    assert {spec.id for spec in answer.vgpus} == {vgpu.id for vgpu in lab.vgpus()}
+
+
+def test_usage_that_changes_is_few_statements_whatever_the_number_of_vgpus(lab):
+    agent = lab.agent()
+    lab.bound(agent, compute=1, memory_mib=1, count=20)
+    report = agent.report()
+    busy = tuple(
+        VgpuReport(id=each.id, generation=each.generation, busy_ns=7, memory_used_mib=1)
+        for each in report.vgpus
+    )
+    with statements(lab) as said:
+        agent.send(replace(report, vgpus=busy))
+    assert {(vgpu.busy_ns, vgpu.memory_used_mib) for vgpu in lab.vgpus()} == {(7, 1)}
+    assert said.count("UPDATE") == 1
+    assert len(said) < 10
+
+
+def test_that_a_host_reports_is_written_now_and_then(lab):
+    agent = lab.agent()
+    seen = lab.host(agent).last_seen_at
+    agent.send()
+    assert lab.host(agent).last_seen_at == seen
+    old = timeutils.utcnow() - timedelta(seconds=lab.conf.conductor.host_timeout / 2)
+    with lab.database.writer() as session:
+        hosts.update(session, lab.host(agent).id, last_seen_at=old)
+    agent.send()
+    assert lab.host(agent).last_seen_at > seen
+
+
+def test_what_is_wanted_anew_is_told(lab):
+    agent = lab.agent()
+    lab.look(agent)
+    claim = lab.create()
+    lab.serve()
+    assert [spec.claim_id for spec in agent.send().vgpus] == [claim.id]
+
+
+def test_what_another_conductor_heard_is_not_forgotten(lab, placement):
+    agent = lab.agent()
+    other = Lab(lab.conf, lab.database, placement.client())
+    other.close()
+    healthy = agent.report()
+    agent.send(healthy)
+    agent.set_health("ref-0", DeviceHealth.FAILED)
+    other.take(agent.report())
+    assert lab.devices(agent)[0].health == DeviceHealth.FAILED
+    lab.take(healthy)
+    assert lab.devices(agent)[0].health == DeviceHealth.OK
+
+
+def test_what_is_known_is_not_believed_for_ever(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    lab.look(agent)
+    (vgpu,) = lab.vgpus()
+    with lab.database.writer() as session:
+        vgpus.update(session, vgpu.id, busy_ns=5)  # Nobody is told.
+    agent.send()
+    assert lab.vgpus()[0].busy_ns == 5
+    lab.parts.reported.forget(agent.host)
+    agent.send()
+    assert lab.vgpus()[0].busy_ns == 0
+    assert lab.claim(claim).state == ClaimState.BOUND
+
+
+def test_what_placement_did_not_take_is_tried_again(lab, placement):
+    placement.go("500 Internal Server Error")
+    agent = lab.agent()
+    placement.come_back()
+    agent.send()
+    lab.serve()
+    for device in lab.devices(agent):
+        assert lab.parts.placement.get_provider(device.id) is not None
