@@ -4,6 +4,7 @@ Arrays of devices have one row a host and one column a slot; hosts with fewer de
 have empty slots at the end, which nothing fits.
 """
 
+import copy
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,6 +57,21 @@ class Shares:
         if guaranteed:
             self.guaranteed[place] += amount
         self._derive(place)
+
+    def give(self, places: tuple[Amounts, Amounts], amounts: Amounts, guaranteed: Flags) -> None:
+        """Take back many grants at once."""
+        np.subtract.at(self.granted, places, amounts)
+        np.subtract.at(self.guaranteed, places, amounts * guaranteed)
+        np.maximum(self.limit - self.granted, 0, out=self.spare)
+        np.minimum(self.spare, self.total - self.guaranteed, out=self.free)
+        np.maximum(self.free, 0, out=self.free)
+
+    def fork(self) -> "Shares":
+        """Return shares that are granted on their own."""
+        found = copy.copy(self)
+        found.granted, found.guaranteed = self.granted.copy(), self.guaranteed.copy()
+        found.free, found.spare = self.free.copy(), self.spare.copy()
+        return found
 
     def left(self, qos: Qos) -> Amounts:
         """Return what a claim of ``qos`` may still take of each device."""
@@ -187,6 +203,15 @@ class PoolView:
     def copy(self) -> "PoolView":
         """Return a view that changes on its own."""
         return PoolView(self.rooms(), remote=self.remote)
+
+    def fork(self) -> "PoolView":
+        """Return a view that grants on its own; what grants do not change is shared with this one."""
+        found = copy.copy(self)
+        found.cpu_free, found.host_memory_free = self.cpu_free.copy(), self.host_memory_free.copy()
+        found.held, found.parts = self.held.copy(), dict(self.parts)
+        found.compute, found.memory = self.compute.fork(), self.memory.fork()
+        found._changed, found._first_mark, found.rankings = [], 0, {}
+        return found
 
     def changed_since(self, mark: int) -> tuple[Rows, int]:
         """Return the hosts that changed since ``mark`` (all for -1), and the mark to ask with next."""
