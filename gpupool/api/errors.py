@@ -17,6 +17,8 @@ from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
 
+_SERVICE = "gpu-pool"
+# Names of errors by status, where the error itself has none.
 _CODES = {
     400: "invalid",
     401: "unauthorized",
@@ -49,10 +51,10 @@ class HttpError(errors.GpupoolError):
 
 
 def body(status: int, detail: str, environ: Mapping[str, Any], **more: str) -> dict[str, Any]:
-    """Return the error body; ``more`` is added to it."""
+    """Return the error body; ``more`` is added to it, or stands for what is in it."""
     error = {
         "status": status,
-        "code": f"gpu-pool.{_CODES.get(status, 'error')}",
+        "code": f"{_SERVICE}.{_CODES.get(status, 'error')}",
         "title": http.HTTPStatus(status).phrase,
         "detail": detail,
         "request_id": environ.get(request_id.ENV_REQUEST_ID, ""),
@@ -93,13 +95,14 @@ def _is_utf8(request: webob.Request) -> bool:
 def _refusal(request: webob.Request, exc: errors.GpupoolError) -> webob.Response:
     if exc.status >= 500:
         LOG.warning("%s %s: %s", request.method, request.path_url, exc.message)
-    response = _response(request, exc.status, exc.message)
+    named = {"code": f"{_SERVICE}.{exc.code}"} if exc.code else {}
+    response = _response(request, exc.status, exc.message, **named)
     response.headers.update(getattr(exc, "headers", {}))
     return response
 
 
-def _response(request: webob.Request, status: int, detail: str) -> webob.Response:
-    return webob.Response(status=status, json_body=body(status, detail, request.environ))
+def _response(request: webob.Request, status: int, detail: str, **more: str) -> webob.Response:
+    return webob.Response(status=status, json_body=body(status, detail, request.environ, **more))
 
 
 def _with_body(request: webob.Request, response: webob.Response) -> webob.Response:

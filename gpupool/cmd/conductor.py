@@ -5,6 +5,7 @@ import sys
 from oslo_config import cfg
 
 from gpupool.cmd import service
+from gpupool.conductor import limits
 from gpupool.conductor.service import Conductor
 from gpupool.db.api import Database
 from gpupool.placement import client as placement_client
@@ -25,6 +26,7 @@ def check(conf: cfg.ConfigOpts) -> None:
     finally:
         database.close()
     placement_client.from_conf(conf)
+    limits.from_conf(conf)
     transport.get_transport(conf)
 
 

@@ -5,9 +5,10 @@ from dataclasses import asdict, replace
 from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
-from gpupool.conductor import releasing, requests
+from gpupool.conductor import quota, releasing, requests
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.limits import OfProject
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims
 from gpupool.model import errors
@@ -18,7 +19,8 @@ from gpupool.model.states import ENDED, ClaimState
 def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
     """Return the new claim, queued; with the id of one that is there already, that one.
 
-    Raises Invalid for everything that can never bind, Unavailable when Placement is needed to know.
+    Raises Invalid for everything that can never bind, OverQuota for what the project may not hold,
+    Unavailable when Placement or Keystone is needed to know.
     """
     if not ctxt.project_id:
         raise errors.Invalid("a claim needs a project; the request is for none")
@@ -32,15 +34,16 @@ def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     requests.check_lease(request.lease_end)
     requests.check_traits(parts.placement, request.required_traits, request.forbidden_traits)
     request = replace(request, profile=profile.id if profile else None)
+    limits = parts.limits.of(ctxt.project_id)
     named = {*(request.required_traits or ()), *(request.forbidden_traits or ())}
     try:
-        return parts.commit(_create, ctxt, claim_id, request, parts.inventory)
+        return parts.commit(_create, ctxt, claim_id, request, inventory=parts.inventory, limits=limits)
     except errors.Invalid:
         if not named:
             raise
     # An operator may have changed the providers' traits since they were read.
     parts.inventory.learn(named)
-    return parts.commit(_create, ctxt, claim_id, request, parts.inventory)
+    return parts.commit(_create, ctxt, claim_id, request, inventory=parts.inventory, limits=limits)
 
 
 def _same(claim: Claim, ctxt: RequestContext) -> Claim:
@@ -54,7 +57,9 @@ def _create(
     ctxt: RequestContext,
     claim_id: str,
     request: ClaimRequest,
+    *,
     inventory: Inventory,
+    limits: OfProject,
 ) -> Claim:
     session = transaction.session
     pool = requests.find_pool(session, request.pool)
@@ -69,6 +74,7 @@ def _create(
         host=requests.check_place(session, request, pool),
     )
     requests.check_possible(session, claim, pool, inventory)
+    quota.check(session, claim, limits)
     transaction.wake_queue()
     return _same(claims.create(session, claim), ctxt)
 

@@ -4,7 +4,7 @@
 import oslo_messaging
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import attachments, claims, devices, hosts, pools, profiles, reports
+from gpupool.conductor import attachments, claims, devices, hosts, pools, profiles, quota, reports
 from gpupool.conductor.parts import Parts
 from gpupool.model import errors, wire
 from gpupool.model.attachment import AttachmentRequest
@@ -79,6 +79,11 @@ class ConductorManager:
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
         """See ConductorApi."""
         self._parts.commit(pools.delete, pool_id)
+
+    @_answering
+    def show_quotas(self, ctxt: RequestContext, project_id: str) -> list[Payload]:
+        """See ConductorApi."""
+        return [wire.dump(each) for each in quota.show(self._parts, project_id)]
 
     @_answering
     def create_profile(self, ctxt: RequestContext, profile: Payload) -> Payload:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.left import Left
+from gpupool.conductor.limits import Limits
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.reported import Reported
 from gpupool.db import claims, hosts
@@ -86,6 +87,7 @@ class Parts:
     placement: PlacementClient
     allocations: Allocations
     inventory: Inventory
+    limits: Limits
     left: Left
     reported: Reported
     agents: AgentClient

@@ -6,7 +6,7 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from gpupool.conductor import claims, hosts, pools, queue, reconciler, settling
+from gpupool.conductor import claims, hosts, limits, pools, queue, reconciler, settling
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.left import Left
@@ -47,6 +47,7 @@ class Conductor:
             placement=placement,
             allocations=Allocations(placement),
             inventory=Inventory(ProviderTree(placement)),
+            limits=limits.from_conf(conf),
             left=Left(),
             reported=Reported(database, settings.host_timeout),
             agents=AgentClient(transport),

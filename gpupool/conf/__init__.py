@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from gpupool.conf import agent, api, conductor, nvidia, placement, reference
+from gpupool.conf import agent, api, conductor, nvidia, placement, quota, reference
 
-_GROUPS = (agent, api, conductor, nvidia, placement, reference)
+_GROUPS = (agent, api, conductor, nvidia, placement, quota, reference)
 
 
 def register(conf: cfg.ConfigOpts) -> None:

@@ -229,6 +229,15 @@ class DecayedUsage(Base):
     at: Mapped[datetime]
 
 
+class ProjectLock(Base):
+    """One row per project with quotas: whoever adds to what it holds writes the row, and so locks it."""
+
+    __tablename__ = "project_locks"
+
+    project_id: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    taken: Mapped[int]
+
+
 class Vgpu(Stamps, Base):
     """See model.vgpu.Vgpu."""
 

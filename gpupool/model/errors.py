@@ -5,9 +5,13 @@ Each has one argument, its message, so that oslo.messaging can rebuild it on the
 
 
 class GpupoolError(Exception):
-    """Base of all errors a caller may meet. ``status`` is the HTTP status the API answers with."""
+    """Base of all errors a caller may meet. ``status`` is the HTTP status the API answers with.
+
+    ``code`` names the error to programs; where it is empty, the status does.
+    """
 
     status = 500
+    code = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -24,6 +28,12 @@ class Forbidden(GpupoolError):
     """The caller may not do this; nothing was changed."""
 
     status = 403
+
+
+class OverQuota(Forbidden):
+    """The project may not hold so much more; nothing was changed. The message has the figures."""
+
+    code = "over_quota"
 
 
 class NotFound(GpupoolError):

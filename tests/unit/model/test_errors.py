@@ -93,6 +93,7 @@ def test_statuses_are_those_of_http():
         "GpupoolError": 500,
         "Invalid": 400,
         "Forbidden": 403,
+        "OverQuota": 403,
         "NotFound": 404,
         "Conflict": 409,
         "Unavailable": 503,

@@ -23,6 +23,7 @@ def upgrade() -> None:
     _attachments()
     _sessions()
     _decayed_usages()
+    _project_locks()
 
 
 def _table(name: str, *parts: sa.Column[Any] | sa.Constraint) -> None:
@@ -270,5 +271,15 @@ def _decayed_usages() -> None:
         *_numbers("used"),
         _time("at", nullable=False),
         sa.PrimaryKeyConstraint("pool_id", "project_id", name="pk_decayed_usages"),
+        **_options(),
+    )
+
+
+def _project_locks() -> None:
+    op.create_table(
+        "project_locks",
+        _name("project_id"),
+        *_numbers("taken"),
+        sa.PrimaryKeyConstraint("project_id", name="pk_project_locks"),
         **_options(),
     )
