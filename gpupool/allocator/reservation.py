@@ -1,0 +1,281 @@
+"""Reservations: room that is kept for a claim that found none, until what it waits for has ended."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gpupool.allocator.claims import Waiting
+from gpupool.allocator.costs import DeviceCosts
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.fragmentation import Floats
+from gpupool.allocator.occupancy import Occupancy
+from gpupool.allocator.order import Kind, kind_of
+from gpupool.allocator.plan import Plan, place
+from gpupool.allocator.policy import Policy
+from gpupool.allocator.view import Place, PoolView
+from gpupool.model.claim import Qos
+from gpupool.model.device import SharingMode
+
+# Nobody knows when; and the last moment that somebody does.
+NEVER = float("inf")
+_LAST = float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reservation:
+    """A claim's place to come; it starts at ``starts_at`` at latest, seconds, infinite if not known.
+
+    ``paid``: other claims are taken apart for it.
+    """
+
+    claim_id: str
+    project_id: str
+    demand: Demand
+    plan: Plan
+    starts_at: float
+    paid: bool = False
+
+    @property
+    def rate(self) -> int:
+        """What it will have, in percent of a device."""
+        return self.demand.count * self.demand.compute
+
+
+def find(view: PoolView, kind: Kind, policy: Policy) -> Plan | None:
+    """Return a place for a claim of ``kind``, of hosts that refused it only where there is no other."""
+    demand, refused = kind
+    if refused:
+        with _avoiding(view, refused):
+            found = place(view, demand, policy)
+        if found is not None:
+            return found
+    return place(view, demand, policy)
+
+
+def reserve(
+    claim: Waiting, occupancy: Occupancy, before: Sequence[Reservation], policy: Policy
+) -> Reservation | None:
+    """Return the earliest place that the claim will have; None if it has none when all have ended.
+
+    Claims end when they said at latest, those that are leaving at once. If the claim needs more than
+    that frees, it gets the devices with the fewest claims of unknown end to wait for, and
+    ``starts_at`` is infinite. ``before`` are reservations that go before it: their room is theirs
+    from now on.
+    """
+    kind, ends = kind_of(claim), occupancy.ends()
+    at = _first(len(ends), lambda number: _at(occupancy, before, ends[number], kind, policy) is not None)
+    if at < len(ends):
+        planned, starts_at = _at(occupancy, before, ends[at], kind, policy), float(ends[at])
+    else:
+        fewest = DeviceCosts(_to_wait_for(occupancy, before, kind[0]))
+        planned, starts_at = _at(occupancy, before, NEVER, kind, fewest), NEVER
+    if planned is None:
+        return None
+    return reservation_of(claim, planned, starts_at)
+
+
+def reservation_of(claim: Waiting, planned: Plan, starts_at: float, paid: bool = False) -> Reservation:
+    """Return the claim's reservation of a place."""
+    return Reservation(
+        claim_id=claim.claim_id,
+        project_id=claim.project_id,
+        demand=claim.demand,
+        plan=planned,
+        starts_at=starts_at,
+        paid=paid,
+    )
+
+
+def renew(
+    old: Reservation,
+    claim: Waiting,
+    occupancy: Occupancy,
+    before: Sequence[Reservation],
+    policy: Policy,
+) -> Reservation | None:
+    """Return what becomes of a reservation: it is kept unless the claim can start sooner elsewhere.
+
+    Devices that are waited for with no end known are kept as long as they are in order: so the claim
+    starts at latest when those claims have ended that were on them when they were chosen.
+    """
+    sooner = -NEVER < old.starts_at < NEVER
+    if sooner:
+        earlier = float(np.nextafter(old.starts_at, -NEVER))
+        sooner = _at(occupancy, before, earlier, kind_of(claim), policy) is not None
+    if not sooner and _at(occupancy, before, old.starts_at, _there(old), policy) is not None:
+        return old
+    new = reserve(claim, occupancy, before, policy)
+    return None if new is None else replace(new, paid=old.paid and sooner)
+
+
+def needs(view: PoolView, demand: Demand, planned: Plan) -> dict[Place, tuple[int, int]]:
+    """Return what a plan takes of each device (percent, MiB), and in slot -1 of its program's host."""
+    found: dict[Place, tuple[int, int]] = {}
+    for number, device_id in enumerate(planned.device_ids):
+        at = view.device_index[device_id]
+        size = planned.sizes[number] if planned.sizes else (demand.compute, demand.memory_mib)
+        compute, memory = found.get(at, (0, 0))
+        found[at] = compute + size[0], memory + size[1]
+    if planned.host is not None:
+        found[view.host_index[planned.host], -1] = demand.cpu_milli, demand.host_memory_mib
+    return found
+
+
+class Kept:
+    """What of a view is kept for reservations; taken out of the view while ``apply`` lasts.
+
+    Where it is known when a reservation starts, only so much of its devices is kept as would not be
+    free again by then; else all that is free of them.
+    """
+
+    def __init__(self, occupancy: Occupancy) -> None:
+        self._occupancy = occupancy
+        self.reservations: list[Reservation] = []
+        self._applied = False
+        self._needs: Counter[tuple[Place, int]] = Counter()
+        self._kept: Counter[tuple[Place, int]] = Counter()
+        self._grants: list[tuple[Demand, Plan]] = []
+        self._held: list[str] = []
+
+    @property
+    def until(self) -> float:
+        """What ends by then is in nobody's way; nothing is where nobody knows when one starts."""
+        starts = [each.starts_at for each in self.reservations]
+        return -NEVER if NEVER in starts else min(starts, default=NEVER)
+
+    def add(self, reservation: Reservation) -> None:
+        """Keep room for one more, after those that are here."""
+        self.lift()
+        self.reservations.append(reservation)
+        view, demand = self._occupancy.view, reservation.demand
+        wanted = needs(view, demand, reservation.plan)
+        devices = [at for at in wanted if at[1] >= 0]
+        whole = reservation.starts_at == NEVER or demand.sharing_mode != SharingMode.SHARED
+        if whole:
+            self._held += [view.device_id(at) for at in devices if not view.held[at]]
+        freed = {} if whole else self._freed(reservation, wanted)
+        kept: dict[tuple[int, int], list[str]] = {}
+        for at, amounts in wanted.items():
+            more = self._more(at, 0, amounts, freed), self._more(at, 1, amounts, freed)
+            if at[1] < 0:
+                self._grants.append(_cpu(view.hosts[at[0]], *more))
+            elif not whole:
+                kept.setdefault(more, []).append(view.device_id(at))
+        self._grants += [_share(demand.qos, *more, ids) for more, ids in kept.items() if any(more)]
+
+    def apply(self) -> None:
+        """Take what is kept out of the view, if it is in."""
+        if not self._applied:
+            self._applied = True
+            view = self._occupancy.view
+            view.hold(self._held)
+            for demand, granted in self._grants:
+                view.take(demand, granted)
+
+    def lift(self) -> None:
+        """Put what is kept back into the view, if it is out."""
+        if self._applied:
+            self._applied = False
+            view = self._occupancy.view
+            view.hold(self._held, held=False)
+            for demand, granted in self._grants:
+                view.give(demand, granted)
+
+    def _freed(self, reservation: Reservation, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+        """Return what is free again of ``places`` by the start that is not free yet."""
+        rows = self._occupancy.on(places) & self._occupancy.until(reservation.starts_at)
+        return self._occupancy.amounts(rows, reservation.demand.qos == Qos.GUARANTEED)
+
+    def _more(
+        self, at: Place, part: int, wanted: tuple[int, int], freed: dict[Place, tuple[int, int]]
+    ) -> int:
+        """Return how much more is to be kept of compute (part 0) or memory (1) of a place."""
+        self._needs[at, part] += wanted[part]
+        back = freed.get(at, (0, 0))[part]
+        more = max(self._needs[at, part] - back - self._kept[at, part], 0)
+        self._kept[at, part] += more
+        return more
+
+
+def _first(count: int, holds: Callable[[int], bool]) -> int:
+    """Return the first number below ``count`` from which on ``holds``, ``count`` if there is none."""
+    # The next end is what most claims wait for: look near first, then further in doubled steps.
+    low, high = 0, 1
+    while high <= count and not holds(high - 1):
+        low, high = high, high * 2
+    high = min(high - 1, count)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _after(occupancy: Occupancy, before: Iterable[Reservation], moment: float) -> PoolView:
+    """Return the view at ``moment``, with what is reserved taken."""
+    view = occupancy.without(occupancy.until(moment))
+    for each in before:
+        view.take(each.demand, each.plan)
+    return view
+
+
+def _at(
+    occupancy: Occupancy, before: Iterable[Reservation], moment: float, kind: Kind, policy: Policy
+) -> Plan | None:
+    """Return where a claim of ``kind`` would be placed at ``moment``."""
+    return find(_after(occupancy, before, moment), kind, policy)
+
+
+def _there(reservation: Reservation) -> Kind:
+    """Return what finds room only where the reservation is."""
+    demand, planned = reservation.demand, reservation.plan
+    if planned.device_ids:
+        return replace(demand, devices=tuple(sorted(set(planned.device_ids)))), frozenset()
+    return replace(demand, host=planned.host), frozenset()
+
+
+def _to_wait_for(occupancy: Occupancy, before: Sequence[Reservation], demand: Demand) -> Floats:
+    """Return how many claims whose end nobody knows a vGPU of ``demand`` waits for on each device."""
+    known = occupancy.until(_LAST)
+    view = _after(occupancy, before, _LAST)
+    compute, memory = view.compute.left(demand.qos), view.memory.left(demand.qos)
+    fits = (compute >= demand.compute) & (memory >= demand.memory_mib)
+    # As a second thought the emptier device: less than one claim more or less.
+    taken = 1 - compute / np.maximum(view.compute.limit, 1)
+    found: Floats = np.where(fits, 0.0, occupancy.counts(occupancy.until(NEVER) & ~known) + taken / 2)
+    return found
+
+
+def _cpu(host: str, cpu_milli: int, memory_mib: int) -> tuple[Demand, Plan]:
+    """Return what takes CPU and memory of a host."""
+    demand = Demand(count=0, compute=0, memory_mib=0, cpu_milli=cpu_milli, host_memory_mib=memory_mib)
+    return demand, Plan(host=host, device_ids=())
+
+
+def _share(qos: Qos, compute: int, memory_mib: int, ids: Sequence[str]) -> tuple[Demand, Plan]:
+    """Return what takes a share of each of some devices."""
+    demand = Demand(count=len(ids), compute=compute, memory_mib=memory_mib, qos=qos)
+    return demand, Plan(host=None, device_ids=tuple(ids))
+
+
+@contextmanager
+def _avoiding(view: PoolView, names: Iterable[str]) -> Iterator[None]:
+    """Have nothing be placed on some hosts meanwhile."""
+    hosts = [view.host_index[name] for name in sorted(names) if name in view.host_index]
+    places = [(host, slot) for host in hosts for slot in range(view.slots)]
+    held = [view.device_id(at) for at in places if view.exists[at] and not view.held[at]]
+    programs = [
+        _cpu(view.hosts[host], int(view.cpu_free[host]) + 1, int(view.host_memory_free[host]) + 1)
+        for host in hosts
+    ]
+    view.hold(held)
+    for demand, granted in programs:
+        view.take(demand, granted)
+    try:
+        yield
+    finally:
+        view.hold(held, held=False)
+        for demand, granted in programs:
+            view.give(demand, granted)
