@@ -10,7 +10,7 @@ from gpupool.api import errors
 
 SERVICE_TYPE = "gpu-pool"
 VERSIONS = (
-    "1.0",  # pools, hosts, devices, profiles, claims, vgpus, attachments, sessions, usage
+    "1.0",  # pools, hosts, devices, profiles, claims, vgpus, attachments, sessions, quotas, usage
 )
 MIN_VERSION = VERSIONS[0]
 MAX_VERSION = VERSIONS[-1]

@@ -15,6 +15,7 @@ from gpupool.api.v1 import (
     hosts,
     pools,
     profiles,
+    quotas,
     sessions,
     usage,
     vgpus,
@@ -36,6 +37,7 @@ class Root:
             "vgpus": vgpus.Vgpus(services),
             "attachments": attachments.Attachments(services),
             "sessions": sessions.Sessions(services),
+            "quotas": quotas.Quotas(services),
             "usage": usage.Usage(services),
         }
 

@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import argparse
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from osc_lib.exceptions import CommandError
@@ -8,6 +9,19 @@ from oslo_utils import timeutils
 
 # The fields of the API that `add_sizes` fills.
 SIZES = ("count", "compute", "memory_mib", "tier", "priority", "required_traits", "forbidden_traits")
+# Those that `add_wishes` fills.
+WISHES = (
+    "time_limit",
+    "qos",
+    "preemptible",
+    "on_preempt",
+    "cpu_milli",
+    "host_memory_mib",
+    "layout",
+    "same_host",
+    "same_type",
+    "linked",
+)
 
 
 def time(text: str) -> str:
@@ -36,6 +50,19 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
+
+
+def cores(text: str) -> int:
+    """Return a number of cores, as 0.5, in thousandths."""
+    try:
+        value = 1000 * Decimal(text)
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not value.is_finite() or value < 0 or value != int(value):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of cores; write 0 or more in steps of 0.001, as 0.5"
+        )
+    return int(value)
 
 
 def sort_key(text: str) -> str:
@@ -95,6 +122,72 @@ def add_sizes(parser: argparse.ArgumentParser, required: bool) -> None:
             action="append",
             help=f"Trait that a device {meaning}; repeat for more",
         )
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """Add what claims and profiles may ask for besides sizes and traits."""
+    parser.add_argument(
+        "--time-limit",
+        metavar="<seconds>",
+        type=int,
+        help="End it when it was bound so long; the queue may let it pass others then",
+    )
+    quality = parser.add_mutually_exclusive_group()
+    for option, meaning in (
+        ("best-effort", "Take what guaranteed claims leave, more than there is where the pool allows"),
+        ("guaranteed", "Have shares of its own (default)"),
+    ):
+        quality.add_argument(
+            f"--{option}",
+            dest="qos",
+            action="store_const",
+            const=option.replace("-", "_"),
+            help=meaning,
+        )
+    _add_flag(parser, "preemptible", "Let a more important claim take its place")
+    parser.add_argument(
+        "--on-preempt",
+        choices=("requeue", "release"),
+        help="When another took its place: wait again (default), or end",
+    )
+    _add_host_share(parser)
+    _add_layout(parser)
+
+
+def _add_host_share(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cpu",
+        metavar="<cores>",
+        dest="cpu_milli",
+        type=cores,
+        help="Processors that the program itself takes of its host, as 0.5",
+    )
+    parser.add_argument(
+        "--host-memory-mib",
+        metavar="<MiB>",
+        type=int,
+        help="Memory that the program itself takes of its host, in MiB",
+    )
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    layout = parser.add_mutually_exclusive_group()
+    for name, meaning in (("pack", "as few"), ("spread", "as many")):
+        layout.add_argument(
+            f"--{name}",
+            dest="layout",
+            action="store_const",
+            const=name,
+            help=f"Put its vGPUs on {meaning} hosts and devices as possible",
+        )
+    _add_flag(parser, "same-host", "All its vGPUs on one host")
+    _add_flag(parser, "same-type", "All its vGPUs on devices of one product")
+    _add_flag(parser, "linked", "All its vGPUs on devices that a fast link connects")
+
+
+def _add_flag(parser: argparse.ArgumentParser, option: str, meaning: str) -> None:
+    """Add a flag and its opposite, which overrides a profile."""
+    parser.add_argument(f"--{option}", action=argparse.BooleanOptionalAction, help=meaning)
 
 
 def add_projects(parser: argparse.ArgumentParser) -> None:

@@ -45,6 +45,9 @@ class ListClaims(base.ListCommand):
         Column("health", "Health"),
         Column("project_id", "Project"),
         Column("pool", "Pool"),
+        Column("qos", "Class"),
+        Column("preemptible", "Preemptible"),
+        Column("time_limit", "Time limit"),
         Column("created_at", "Created"),
         Column("bound_at", "Bound"),
         Column("lease_end", "Lease end"),
@@ -54,6 +57,7 @@ class ListClaims(base.ListCommand):
         base.Filter("name", "name", "Only claims of this name"),
         base.Filter("state", "state", "Only claims in this state", STATES),
         base.Filter("pool", "pool", "Only claims in this pool (name or id)"),
+        base.Filter("qos", "qos", "Only claims of this class", ("guaranteed", "best_effort")),
     )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -100,6 +104,7 @@ class CreateClaim(base.GpuCommand, command.ShowOne):
         )
         parser.add_argument("--pool", metavar="<pool>", help="Pool (name or id)")
         arguments.add_sizes(parser, required=False)
+        arguments.add_wishes(parser)
         parser.add_argument(
             "--host", metavar="<host>", help="Only devices of this host: the program's own"
         )
@@ -122,7 +127,14 @@ class CreateClaim(base.GpuCommand, command.ShowOne):
         """Create it, wait if asked, and show it."""
         check_wait(parsed_args)
         body = arguments.given(
-            parsed_args, "name", "profile", "pool", "host", "lease_end", *arguments.SIZES
+            parsed_args,
+            "name",
+            "profile",
+            "pool",
+            "host",
+            "lease_end",
+            *arguments.SIZES,
+            *arguments.WISHES,
         )
         if parsed_args.device:
             body["devices"] = [find.device(self.client, text) for text in parsed_args.device]

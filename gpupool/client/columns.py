@@ -42,6 +42,25 @@ class Nanoseconds(FormattableColumn[int]):
         return f"{self._value / NS_PER_S:.1f} s"
 
 
+class Seconds(FormattableColumn[int]):
+    """A time span that somebody chose."""
+
+    def human_readable(self) -> str:
+        """Return the time in the largest unit of which it is a whole number."""
+        for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+            if self._value and self._value % seconds == 0:
+                return f"{self._value // seconds} {unit}"
+        return f"{self._value} s"
+
+
+class Cores(FormattableColumn[int]):
+    """Processors, in thousandths of a core."""
+
+    def human_readable(self) -> str:
+        """Return the number of cores."""
+        return f"{self._value / 1000:g} cores"
+
+
 class Counts(FormattableColumn[dict[str, int]]):
     """How many of each kind."""
 
@@ -70,20 +89,30 @@ _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "busy_ns": Nanoseconds,
     "claims": Counts,
     "compute": Percent,
+    "compute_overcommit": Percent,
     "compute_granted": Percent,
     "compute_total": Percent,
+    "cpu_milli": Cores,
     "devices": ListColumn,
     "enabled": YesNo,
     "environment": DictColumn,
+    "extends_memory": YesNo,
     "forbidden_traits": ListColumn,
     "granted_devices": ListColumn,
+    "host_memory_mib": MiB,
+    "linked": YesNo,
     "memory_mib": MiB,
     "memory_mib_granted": MiB,
     "memory_mib_total": MiB,
+    "memory_overcommit": Percent,
     "memory_used_mib": MiB,
+    "preemptible": YesNo,
     "required_traits": ListColumn,
     "reserved_mib": MiB,
+    "same_host": YesNo,
+    "same_type": YesNo,
     "simulated": YesNo,
+    "time_limit": Seconds,
     "traits": ListColumn,
     "vgpu_ids": ListColumn,
 }

@@ -31,6 +31,8 @@ class ListDevices(base.ListCommand):
         Column("vendor", "Vendor"),
         Column("sharing_mode", "Sharing mode"),
         Column("reserved_mib", "Reserved"),
+        Column("link_group", "Link group"),
+        Column("extends_memory", "Extends memory"),
         Column("simulated", "Simulated"),
         Column("traits", "Traits"),
         Column("disabled_reason", "Disabled because"),

@@ -18,6 +18,8 @@ class ListHosts(base.ListCommand):
         Column("simulated", "Simulated"),
     )
     long_columns = (
+        Column("cpu_milli", "CPU"),
+        Column("memory_mib", "Memory"),
         Column("last_seen_at", "Last seen"),
         Column("agent_version", "Agent version"),
         Column("generation", "Generation"),

@@ -26,6 +26,12 @@ class ListProfiles(base.ListCommand):
         Column("description", "Description"),
         Column("required_traits", "Required traits"),
         Column("forbidden_traits", "Forbidden traits"),
+        Column("qos", "Class"),
+        Column("preemptible", "Preemptible"),
+        Column("time_limit", "Time limit"),
+        Column("cpu_milli", "CPU"),
+        Column("host_memory_mib", "Host memory"),
+        Column("layout", "Layout"),
     )
 
 
@@ -45,11 +51,12 @@ class CreateProfile(base.GpuCommand, command.ShowOne):
         parser.add_argument("name", metavar="<name>", help="Unique name")
         parser.add_argument("--description", metavar="<text>", help="What the profile is for")
         arguments.add_sizes(parser, required=True)
+        arguments.add_wishes(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Create it and show it."""
-        body = arguments.given(parsed_args, "name", "description", *arguments.SIZES)
+        body = arguments.given(parsed_args, "name", "description", *arguments.SIZES, *arguments.WISHES)
         return columns.details(self.client.create("profiles", body))
 
 

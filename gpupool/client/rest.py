@@ -106,6 +106,11 @@ class Client:
         """Return ``{"pools": [...], "projects": [...]}``."""
         return self._request("GET", "/usage")
 
+    def quotas(self, project_id: str | None = None) -> Item:
+        """Return ``{"quotas": [...]}`` of the caller's project or of another."""
+        query = {} if project_id is None else {"project_id": project_id}
+        return self._request("GET", "/quotas", params=query)
+
     def _request(self, method: str, path: str, **arguments: Any) -> Item:
         try:
             response = self._adapter.request(

@@ -13,12 +13,25 @@ from gpupool.policies import (
     hosts,
     pools,
     profiles,
+    quotas,
     sessions,
     usage,
     vgpus,
 )
 
-_NOUNS = (base, pools, hosts, devices, profiles, claims, vgpus, attachments, sessions, usage)
+_NOUNS = (
+    base,
+    pools,
+    hosts,
+    devices,
+    profiles,
+    claims,
+    vgpus,
+    attachments,
+    sessions,
+    quotas,
+    usage,
+)
 
 
 def list_rules() -> list[policy.RuleDefault]:

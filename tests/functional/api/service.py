@@ -34,6 +34,8 @@ from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
 
 MEMORY_MIB = 4096
+CPU_MILLI = 16_000
+HOST_MEMORY_MIB = 65_536
 DEVICES = tuple(
     DeviceReport(
         key=f"ref-{number}",
@@ -43,6 +45,7 @@ DEVICES = tuple(
         memory_mib=MEMORY_MIB,
         traits=("CUSTOM_GPUPOOL_TEST",),
         simulated=True,
+        link_group="nvlink-0",
     )
     for number in range(2)
 )
@@ -80,6 +83,8 @@ class EchoAgent:
             pool="default",
             agent_version="test",
             generation=desired.generation if desired else 0,
+            cpu_milli=CPU_MILLI,
+            memory_mib=HOST_MEMORY_MIB,
             devices=DEVICES,
             vgpus=tuple(VgpuReport(id=vgpu.id, generation=vgpu.generation) for vgpu in desired.vgpus)
             if desired
@@ -148,6 +153,8 @@ def new_conf(folder: Path, auth_strategy: str = "noauth") -> cfg.ConfigOpts:
         www_authenticate_uri = http://keystone.example.org
         [conductor]
         queue_interval = 1
+        [quota]
+        projects = tight claims=2 compute=50
         [database]
         connection = sqlite:///{folder}/gpupool.sqlite
         """.replace(" " * 8, "")

@@ -70,6 +70,7 @@ def paths(shared):
         "attachments": "/v1/attachments",
         "attachment": attachment_path,
         "sessions": "/v1/sessions",
+        "quotas": "/v1/quotas",
         "usage": "/v1/usage",
     }
 

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 # One worker of pytest-xdist, so that only one starts the service that this module shares.
 pytestmark = pytest.mark.xdist_group("api-fuzz")
 
-NOUNS = ("pools", "hosts", "devices", "profiles", "claims", "vgpus", "attachments", "sessions", "usage")
+NOUNS = (
+    *("pools", "hosts", "devices", "profiles", "claims", "vgpus", "attachments", "sessions"),
+    *("quotas", "usage"),
+)
 ODD = (
     "action",
     "default",

@@ -39,12 +39,22 @@ def test_pools(openstack) -> None:
     assert openstack.json("gpu pool show lab") == made == openstack.json(f"gpu pool show {made['id']}")
     assert {"default", "lab"} <= {row["Name"] for row in openstack.json("gpu pool list")}
     assert "Created" in openstack.json("gpu pool list --long")[0]
+    assert (made["policy"], made["compute_overcommit"], made["moves_per_hour"]) == ("fgd", 100, 0)
+    openstack("gpu pool set lab --policy pack --compute-overcommit 150 --moves-per-hour 4")
+    assert [
+        (row["Name"], row["Compute overcommit"], row["Memory overcommit"], row["Moves per hour"])
+        for row in openstack.json("gpu pool list --policy pack --long")
+    ] == [("lab", 150, 100, 4)]
     openstack("gpu pool set lab --name lab2 --description", "three racks")
     assert openstack.json("gpu pool show lab2")["description"] == "three racks"
     assert "name" in openstack.refused("gpu pool create lab2")
-    assert "nothing to change; give one of --name, --description" in openstack.refused(
+    assert "nothing to change; give one of --name, --description, --policy" in openstack.refused(
         "gpu pool set lab2"
     )
+    assert "memory_overcommit is 99; allowed: 100 to" in openstack.refused(
+        "gpu pool create odd --memory-overcommit 99"
+    )
+    assert "invalid choice: 'worst'" in openstack.refused("gpu pool create odd --policy worst", code=2)
     openstack("gpu pool delete lab2")
     assert "lab2" in openstack.refused("gpu pool show lab2")
 
@@ -116,6 +126,7 @@ def test_people_see_units(openstack) -> None:
 def test_profiles(openstack) -> None:
     made = openstack.json("gpu profile create small --compute 5 --memory-mib 64 --count 2 --priority 70")
     assert (made["compute"], made["memory_mib"], made["count"]) == (5, 64, 2)
+    assert (made["qos"], made["preemptible"], made["time_limit"]) == ("guaranteed", False, None)
     assert openstack.json("gpu profile show small") == made
     assert [row["Name"] for row in openstack.json("gpu profile list")] == ["small"]
     wanted = openstack.json("gpu claim create --profile small --compute 6 --wait")
@@ -127,6 +138,41 @@ def test_profiles(openstack) -> None:
         "gpu profile create large --compute 101 --memory-mib 64"
     )
     assert "required: --memory-mib" in openstack.refused("gpu profile create x --compute 1", code=2)
+
+
+def test_a_profile_of_wishes_that_a_claim_overrides(openstack) -> None:
+    wishes = "--best-effort --preemptible --on-preempt release --time-limit 7200 --cpu 0.5 --same-host"
+    openstack(f"gpu profile create batch --compute 5 --memory-mib 64 {wishes} --host-memory-mib 256")
+    row = openstack.json("gpu profile list --long")[0]
+    assert (row["Class"], row["Preemptible"], row["Time limit"]) == ("best_effort", True, 7200)
+    people = openstack("gpu profile show batch").out
+    for field, value in (("time_limit", "2 h"), ("cpu_milli", "0.5 cores"), ("preemptible", "yes")):
+        line = next(line for line in people.splitlines() if f" {field} " in line)
+        assert value in line
+    made = openstack.json("gpu claim create --profile batch --guaranteed --no-preemptible --spread")
+    assert (made["qos"], made["preemptible"], made["layout"]) == ("guaranteed", False, "spread")
+    found = (made["on_preempt"], made["time_limit"], made["cpu_milli"], made["host_memory_mib"])
+    assert found == ("release", 7200, 500, 256)
+    assert (made["same_host"], made["same_type"], made["linked"]) == (True, False, False)
+    assert openstack.json("gpu claim list --qos best_effort") == []
+    assert [row["Class"] for row in openstack.json("gpu claim list --long")] == ["guaranteed"]
+    openstack("gpu profile delete batch")
+
+
+def test_quotas(openstack) -> None:
+    before = {row["Resource"]: row["Used"] for row in openstack.json("gpu quota show")}
+    assert before == {"claims": 0, "vgpus": 0, "compute": 0, "memory_mib": 0}
+    claim(openstack, "mine", "--count", "2")
+    after = openstack.json("gpu quota show")
+    assert [(row["Resource"], row["Used"], row["Limit"]) for row in after] == [
+        ("claims", 1, -1),
+        ("vgpus", 2, -1),
+        ("compute", 20, -1),
+        ("memory_mib", 200, -1),
+    ]
+    people = " ".join(openstack("gpu quota show").out.split())
+    assert "| compute | 20 % | unlimited |" in people
+    assert {row["Used"] for row in openstack.json("gpu quota show --project other")} == {0}
 
 
 def test_the_life_of_a_claim(openstack) -> None:
@@ -217,6 +263,8 @@ def test_a_name_must_be_unique_to_be_taken(openstack) -> None:
         ),
         ("--compute 1 --memory-mib 1 --lease-end 2001-01-01T00:00:00", "2001"),
         ("--compute 1 --memory-mib 1 --timeout 3", "--timeout goes with --wait"),
+        ("--compute 1 --memory-mib 1 --time-limit 0", "time_limit is 0; allowed: 1 to"),
+        ("--compute 1 --memory-mib 1 --host-memory-mib -1", "host_memory_mib is -1; allowed: 0 to"),
     ],
 )
 def test_a_claim_that_cannot_be(openstack, arguments: str, why: str) -> None:
@@ -229,6 +277,9 @@ def test_a_claim_that_cannot_be(openstack, arguments: str, why: str) -> None:
     ("arguments", "why"),
     [
         ("--compute much --memory-mib 1", "argument --compute: invalid int value: 'much'"),
+        ("--compute 1 --memory-mib 1 --cpu half", "argument --cpu: 'half' is no number of cores"),
+        ("--compute 1 --memory-mib 1 --pack --spread", "argument --spread: not allowed with"),
+        ("--compute 1 --memory-mib 1 --on-preempt cry", "argument --on-preempt: invalid choice: 'cry'"),
         ("--compute 1 --memory-mib 1 --tier best", "argument --tier: invalid choice: 'best'"),
         ("--compute 1 --memory-mib 1 --lease-end soon", "argument --lease-end: 'soon' is no time"),
         ("--compute 1 --memory-mib 1 --wait --timeout 0", "'0' is not a number of seconds above 0"),

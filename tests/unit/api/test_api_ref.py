@@ -8,7 +8,7 @@ import pytest
 
 from gpupool import policies
 from gpupool.api import schema
-from gpupool.api.v1.schemas import attachment, claim, device, host, pool, profile
+from gpupool.api.v1.schemas import attachment, claim, device, host, pool, profile, quota
 from gpupool.model import errors
 
 SOURCE = Path(__file__).parents[3] / "api-ref" / "source"
@@ -73,6 +73,10 @@ def described(operation, heading):
 def test_every_key_of_a_query_is_described(noun):
     module = __import__(f"gpupool.api.v1.schemas.{noun}", fromlist=["LIST"])
     assert sorted(described(f"GET /v1/{noun}s\n", "Request")) == sorted(module.LIST["properties"])
+
+
+def test_every_key_of_other_queries_is_described():
+    assert described("GET /v1/quotas\n", "Request") == list(quota.LIST["properties"])
 
 
 @pytest.mark.parametrize("operation", BODIES)

@@ -31,6 +31,11 @@ def test_times_are_sent_in_utc(text: str, sent: str) -> None:
         (arguments.seconds, "nan", "'nan' is not a number of seconds above 0"),
         (arguments.seconds, "inf", "'inf' is not a number of seconds above 0"),
         (arguments.seconds, "soon", "'soon' is not a number of seconds above 0"),
+        (arguments.cores, "half", "'half' is no number of cores; write 0 or more"),
+        (arguments.cores, "-1", "'-1' is no number of cores"),
+        (arguments.cores, "0.0005", "'0.0005' is no number of cores"),
+        (arguments.cores, "NaN", "'NaN' is no number of cores"),
+        (arguments.cores, "Infinity", "'Infinity' is no number of cores"),
         (arguments.sort_key, "name:up", "'up' is no direction; allowed: asc, desc"),
     ],
 )
@@ -38,6 +43,11 @@ def test_what_is_no_value_is_named(parse, text: str, why: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         parse(text)
     assert str(caught.value).startswith(why)
+
+
+@pytest.mark.parametrize(("text", "milli"), [("0.5", 500), ("2", 2000), ("0", 0), ("0.001", 1)])
+def test_cores_are_sent_in_thousandths(text: str, milli: int) -> None:
+    assert arguments.cores(text) == milli
 
 
 def test_sort_keys_have_a_direction() -> None:
@@ -50,6 +60,7 @@ def parsed(*words: str) -> argparse.Namespace:
     arguments.add_paging(parser)
     arguments.add_projects(parser)
     arguments.add_sizes(parser, required=False)
+    arguments.add_wishes(parser)
     return parser.parse_args(words)
 
 
@@ -78,3 +89,26 @@ def test_only_given_sizes_are_sent() -> None:
 def test_a_change_of_nothing_is_refused() -> None:
     with pytest.raises(CommandError, match="nothing to change; give one of --count, --memory-mib"):
         arguments.changes(parsed(), "count", "memory_mib")
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ("", {}),
+        ("--best-effort --preemptible", {"qos": "best_effort", "preemptible": True}),
+        ("--guaranteed --no-preemptible", {"qos": "guaranteed", "preemptible": False}),
+        ("--time-limit 60 --on-preempt release", {"time_limit": 60, "on_preempt": "release"}),
+        ("--cpu 0.5 --host-memory-mib 100", {"cpu_milli": 500, "host_memory_mib": 100}),
+        ("--pack --same-host", {"layout": "pack", "same_host": True}),
+        ("--spread --no-linked --same-type", {"layout": "spread", "linked": False, "same_type": True}),
+    ],
+)
+def test_wishes_are_sent_where_they_are_given(words: str, sent: dict[str, object]) -> None:
+    assert arguments.given(parsed(*words.split()), *arguments.WISHES) == sent
+
+
+@pytest.mark.parametrize("words", ["--pack --spread", "--best-effort --guaranteed"])
+def test_one_of_two_wishes(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(*words.split())
+    assert "not allowed with" in capsys.readouterr().err
