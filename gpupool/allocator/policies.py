@@ -10,6 +10,7 @@ from gpupool.allocator.fragmentation import Floats, Hosts, Usefulness, Weights
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import Amounts, PoolView
+from gpupool.model.claim import COMPUTE_MAX
 from gpupool.model.pool import PolicyName
 
 # Percent of a device. The mix only tells what may come: on the openb trace, to take every difference
@@ -67,7 +68,11 @@ class FragmentationGradientDescent:
             state.take_cpu(demand.cpu_milli)
         state.take(demand, taken)
         found: Floats = before - state.of_use() - demand.compute * taken.sum(axis=1)
-        return _leveled(found)
+        if demand.count or view.remote:
+            return _leveled(found)
+        # A program alone does no harm where no device is left that its CPU could serve. Devices that
+        # other hosts' programs may use are not of that kind.
+        return _leveled(found) + _TIE * _free_share(view, hosts)
 
     def fragmentation(self, view: PoolView) -> float:
         """Return how much of what is free is of no use to the mix on average, in percent of a device."""
@@ -174,6 +179,13 @@ def _left(view: PoolView, demand: Demand, hosts: Amounts) -> Floats:
     of_compute = (compute.left(demand.qos)[hosts] - demand.compute) / np.maximum(compute.total[hosts], 1)
     of_memory = (memory.left(demand.qos)[hosts] - demand.memory_mib) / np.maximum(memory.total[hosts], 1)
     found: Floats = of_compute + of_memory
+    return found
+
+
+def _free_share(view: PoolView, hosts: Amounts) -> Floats:
+    """Return how much of each host's devices is free, as a share of all that one may have."""
+    most = COMPUTE_MAX * max(view.slots, 1)
+    found: Floats = (view.compute.free[hosts] * view.usable[hosts]).sum(axis=1) / most
     return found
 
 
