@@ -1,17 +1,22 @@
 """gpupool-manage: what an operator does to the database."""
 
 import argparse
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from oslo_config import cfg
 from oslo_utils import timeutils
 
 from gpupool import conf as configuration
-from gpupool.db import claims
+from gpupool.db import claims, devices, history, hosts, pools
 from gpupool.db.api import Database
 from gpupool.model import errors
+from gpupool.model.device import Device
+from gpupool.model.states import DeviceHealth
+from gpupool.placement import names
+from gpupool.replay import recording
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -41,6 +46,17 @@ def _add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     purge = commands.add_parser("purge", help="Delete claims that ended long ago")
     purge.add_argument("--older-than", type=_days, required=True, metavar="DAYS")
     purge.set_defaults(run=_purge)
+    record = subparsers.add_parser(
+        "recording", help="Print what a pool has and had to do, for gpupool-replay recording"
+    )
+    record.add_argument("--pool", required=True, metavar="POOL", help="Name or id")
+    record.add_argument(
+        "--days",
+        type=_days,
+        default=99999,
+        help="Leave out claims that ended longer ago (default: none)",
+    )
+    record.set_defaults(run=_record)
 
 
 def _days(text: str) -> int:
@@ -69,3 +85,28 @@ def _purge(database: Database, arguments: cfg.ConfigOpts.SubCommandAttr) -> None
     older_than = timeutils.utcnow() - timedelta(days=arguments.older_than)
     with database.writer() as session:
         print(f"{claims.purge(session, older_than)} claims deleted")
+
+
+def _record(database: Database, arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+    database.check()
+    now = timeutils.utcnow()
+    with database.reader() as session:
+        pool = pools.find(session, arguments.pool)
+        owned = hosts.list_(session, {"pool_id": pool.id}, [("name", "asc")])
+        names_of = {host.id: host.name for host in owned}
+        held = devices.list_(session, {"host_id": list(names_of)}, [("key", "asc")])
+        since = now - timedelta(days=arguments.days)
+        records: Iterator[recording.Record] = itertools.chain(
+            [recording.PoolRecord.of(pool, now)],
+            map(recording.HostRecord.of, owned),
+            (_device(device, names_of[device.host_id]) for device in held),
+            map(recording.ClaimRecord.of, history.claims(session, pool.id, since)),
+        )
+        for line in recording.lines(records):
+            print(line)
+
+
+def _device(device: Device, host: str) -> recording.DeviceRecord:
+    usable = device.enabled and device.health == DeviceHealth.OK
+    traits = tuple(sorted(names.device_traits(device)))
+    return recording.DeviceRecord.of(device, host, traits, usable)

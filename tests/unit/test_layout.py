@@ -22,6 +22,7 @@ ALLOWED = {
     "api": {"model", "conf", "db", "rpc", "policies"},
     "client": set(),
     "demo": set(),
+    "replay": {"model", "allocator"},
 }
 # Entry points compose everything.
 FREE = {"cmd"}

@@ -1,0 +1,306 @@
+"""gpupool-replay: replays a trace or a recording through the allocator and the queue.
+
+Nothing but the result goes to standard output; what is going on, to standard error.
+"""
+
+import argparse
+import math
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpupool.model import errors
+from gpupool.model.pool import PolicyName
+from gpupool.replay import openb_run, philly_run, plot, queueing, recording_run, report
+from gpupool.replay.queueing import FAIR, ORDERS, Queueing
+from gpupool.replay.report import Report
+
+SEEDS_MAX = 1000
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one replay; return 0, or 1 with the reason on standard error (argparse returns 2)."""
+    parsed = _parser().parse_args(args)
+    try:
+        if parsed.plot is not None:
+            plot.check(parsed.plot)
+        found = parsed.run(parsed)
+        print(report.as_json(found) if parsed.json else report.as_text(found))
+        sys.stdout.flush()
+    except errors.GpupoolError as exc:
+        print(f"gpupool-replay: {exc}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Who reads has seen enough; what Python flushes when it ends has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gpupool-replay", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="openb|philly|recording")
+    _add_openb(commands)
+    _add_philly(commands)
+    _add_recording(commands)
+    return parser
+
+
+def _add_openb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("openb", help="Alibaba's cluster-trace-gpu-v2023")
+    parser.add_argument("--nodes", type=Path, required=True, metavar="FILE", help="CSV of the hosts")
+    parser.add_argument("--pods", type=Path, required=True, metavar="FILE", help="CSV of the demands")
+    _add_policy(parser, PolicyName.FGD)
+    parser.add_argument(
+        "--moves", action="store_true", help="vGPUs may move to make room (needs --remote)"
+    )
+    _add_oversubscribe(parser, 1.0)
+    parser.add_argument(
+        "--reserve-cpu",
+        type=_amount,
+        default=0.0,
+        metavar="CORES",
+        help="cores kept on every host with devices",
+    )
+    parser.add_argument(
+        "--scale", type=_count, default=1, metavar="N", help="N times the hosts and the demand"
+    )
+    parser.add_argument(
+        "--mix",
+        choices=("trace", "recent"),
+        default="trace",
+        help="what fgd knows of demands: the whole trace as the measure's authors have it, or those "
+        "that came last as in a pool (default: trace)",
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, default=[1], metavar="1-10", help="seeds, such as 3 or 1-10 or 1,4"
+    )
+    parser.add_argument(
+        "--processes", type=_count, default=1, metavar="N", help="seeds at once (default: 1)"
+    )
+    _add_outputs(parser)
+    parser.set_defaults(run=_openb)
+
+
+def _add_philly(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("philly", help="Microsoft's Philly trace")
+    parser.add_argument("--jobs", type=Path, required=True, metavar="FILE", help="CSV of the jobs")
+    parser.add_argument(
+        "--cluster",
+        metavar="NAME",
+        help="whose jobs; all: everybody's, each cluster a project (default: the cluster with the most "
+        "jobs of several devices)",
+    )
+    parser.add_argument(
+        "--busiest-week", action="store_true", help="only the seven days that asked for most"
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--devices", type=_count, metavar="N", help="how many the cluster has")
+    size.add_argument(
+        "--load",
+        type=_positive,
+        default=philly_run.LOAD,
+        metavar="RATIO",
+        help="what is asked for over what there is, which gives the devices (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--projects",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="the file names no users: deal jobs to N projects in turn (default: 1)",
+    )
+    parser.add_argument(
+        "--time-limits",
+        type=_time_limits,
+        default=1.0,
+        metavar="exact|none|FACTOR",
+        help="what the queue is told of run times (default: exact)",
+    )
+    parser.add_argument(
+        "--order", nargs="+", choices=ORDERS, default=list(ORDERS), help="of the queue (default: both)"
+    )
+    _add_policy(parser, PolicyName.FGD)
+    _add_queue(parser)
+    _add_outputs(parser)
+    parser.set_defaults(run=_philly)
+
+
+def _add_recording(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("recording", help="what gpupool-manage recording wrote")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    _add_policy(parser, None)
+    _add_oversubscribe(parser, None)
+    parser.add_argument("--order", choices=ORDERS, default=FAIR, help="of the queue (default: fair)")
+    _add_queue(parser)
+    _add_outputs(parser)
+    parser.set_defaults(run=_recording)
+
+
+def _add_policy(parser: argparse.ArgumentParser, default: PolicyName | None) -> None:
+    parser.add_argument(
+        "--policy",
+        type=PolicyName,
+        choices=list(PolicyName),
+        default=default,
+        metavar="|".join(PolicyName),
+        help=f"which of the places that fit is taken (default: {default or 'the pool`s own'})",
+    )
+    parser.add_argument(
+        "--remote", action="store_true", help="devices may be of other hosts than the program's"
+    )
+
+
+def _add_oversubscribe(parser: argparse.ArgumentParser, default: float | None) -> None:
+    parser.add_argument(
+        "--oversubscribe",
+        type=_ratio,
+        default=default,
+        metavar="RATIO",
+        help="slices of a device are best effort, of which so much more may be granted, such as 1.14",
+    )
+
+
+def _add_queue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reservations", type=_count, default=1, metavar="N", help="for how many claims room is kept"
+    )
+    parser.add_argument(
+        "--half-life",
+        type=_positive,
+        default=24.0,
+        metavar="HOURS",
+        help="in which a project's past use counts half (default: %(default)s)",
+    )
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the course as CSV")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as .svg or .png")
+
+
+def _openb(given: argparse.Namespace) -> Report:
+    settings = openb_run.Settings(
+        nodes=given.nodes,
+        pods=given.pods,
+        policy=given.policy,
+        remote=given.remote,
+        moves=given.moves,
+        oversubscribe=given.oversubscribe,
+        reserve_cpu=given.reserve_cpu,
+        scale=given.scale,
+        recent_mix=given.mix == "recent",
+    )
+    fillings = []
+    for filling in openb_run.runs(settings, given.seeds, given.processes):
+        fillings.append(filling)
+        print(f"{len(fillings)} of {len(given.seeds)} seeds done", file=sys.stderr)
+    if given.csv is not None:
+        openb_run.write_points(given.csv, fillings)
+    if given.plot is not None:
+        openb_run.draw(given.plot, fillings)
+    return openb_run.report(settings, fillings)
+
+
+def _philly(given: argparse.Namespace) -> Report:
+    settings = philly_run.Settings(
+        jobs=given.jobs,
+        cluster=given.cluster,
+        busiest_week=given.busiest_week,
+        devices=given.devices,
+        load=given.load,
+        projects=given.projects,
+        time_limit=given.time_limits,
+        orders=given.order,
+        queueing=_queueing(given),
+    )
+    found, courses = philly_run.run(settings)
+    if given.csv is not None:
+        queueing.write_claims(given.csv, courses)
+    if given.plot is not None:
+        queueing.draw(given.plot, courses)
+    return found
+
+
+def _recording(given: argparse.Namespace) -> Report:
+    settings = recording_run.Settings(
+        file=given.file,
+        policy=given.policy,
+        oversubscribe=given.oversubscribe,
+        queueing=_queueing(given),
+    )
+    found = recording_run.run(settings)
+    if given.csv is not None:
+        queueing.write_claims(given.csv, found.courses)
+    if given.plot is not None:
+        queueing.draw(given.plot, found.courses, {recording_run.RECORDED: found.recorded})
+    return found.report
+
+
+def _queueing(given: argparse.Namespace) -> Queueing:
+    order = given.order if isinstance(given.order, str) else FAIR
+    return Queueing(
+        policy=given.policy or PolicyName.FGD,
+        remote=given.remote,
+        order=order,
+        reservations=given.reservations,
+        half_life=3600 * given.half_life,
+    )
+
+
+def _seeds(text: str) -> list[int]:
+    """Return the seeds of a list such as 1-10 or 1,4."""
+    found: list[int] = []
+    for part in text.split(","):
+        matched = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
+        first, last = (
+            (int(each) for each in (matched[1], matched[2] or matched[1])) if matched else (1, 0)
+        )
+        if first > last or last - first >= SEEDS_MAX:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} are no seeds; allowed: such as 3 or 1-10 or 1,4, at most {SEEDS_MAX} of them"
+            )
+        found += range(first, last + 1)
+    return found
+
+
+def _time_limits(text: str) -> float | None:
+    if text in ("none", "exact"):
+        return None if text == "none" else 1.0
+    return _number(text, "exact, none, or by how much they are too long, 1 or more", 1)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:10]) < 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of things; allowed: 1 to 999999")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    return _number(text, "0 or more", 0)
+
+
+def _ratio(text: str) -> float:
+    return _number(text, "1 to 100", 1, 100)
+
+
+def _positive(text: str) -> float:
+    return _number(text, "more than 0", 1e-9)
+
+
+def _number(text: str, allowed: str, least: float, most: float = 1e9) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {allowed}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""A pool that fills: demands come one by one, once, and nothing leaves."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.mix import Mix
+from gpupool.allocator.plan import Plan, plan
+from gpupool.allocator.policies import FragmentationGradientDescent
+from gpupool.allocator.policy import Policy
+from gpupool.allocator.view import PoolView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """How full the pool is; percent of its devices.
+
+    ``arrived`` is what was demanded so far, ``granted`` what was granted of it, which is more than
+    there is where slices are oversubscribed. ``covered`` counts no device as more than all of it.
+    ``fragmented`` is what is free and of no use to the mix. ``remote`` is percent of the placed claims
+    with vGPUs that have one on another host.
+    """
+
+    arrived: float
+    granted: float
+    covered: float
+    fragmented: float
+    remote: float
+    refused: int
+
+    @property
+    def unallocated(self) -> float:
+        """What less is granted than there is, in percent of it; 0 when more is."""
+        return max(100 - self.granted, 0.0)
+
+    @property
+    def uncovered(self) -> float:
+        """What of single devices nobody has: more than all of one makes up for no other."""
+        return 100 - self.covered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filling:
+    """One run: the pool at every full percent that arrived, and how long plans took, in ns."""
+
+    seed: int
+    points: tuple[Point, ...]
+    decisions: tuple[int, ...]
+
+    def at(self, arrived: int) -> Point:
+        """Return the pool when ``arrived`` percent of it had been demanded; KeyError if never."""
+        for point in self.points:
+            if point.arrived >= arrived:
+                return point
+        raise KeyError(arrived)
+
+
+class Filler:
+    """Fills one pool.
+
+    ``mix`` is what fragmentation is measured by; with ``learns`` every demand is added to it as it
+    comes, as the conductor does.
+    """
+
+    def __init__(self, view: PoolView, policy: Policy, mix: Mix, learns: bool = False) -> None:
+        self._view, self._policy, self._mix, self._learns = view, policy, mix, learns
+        self._measure = FragmentationGradientDescent(mix)
+        self._total = int(view.compute.total.sum())
+        self._arrived = self._placed = self._remote = self._refused = 0
+        self._decisions: list[int] = []
+
+    def run(self, arrivals: Iterable[Demand], seed: int) -> Filling:
+        """Place what arrives."""
+        points = []
+        following = 1
+        for demand in arrivals:
+            self._place(demand)
+            self._arrived += demand.count * demand.compute
+            if 100 * self._arrived >= following * self._total:
+                points.append(self._point())
+                following = int(points[-1].arrived) + 1
+        return Filling(seed=seed, points=tuple(points), decisions=tuple(self._decisions))
+
+    def _place(self, demand: Demand) -> None:
+        if self._learns:
+            self._mix.add(demand)
+        begun = time.perf_counter_ns()
+        found = plan(self._view, demand, self._policy)
+        taken = time.perf_counter_ns() - begun
+        if demand.count:
+            self._decisions.append(taken)
+            self._refused += not isinstance(found, Plan)
+        if isinstance(found, Plan):
+            self._view.take(demand, found)
+            self._placed += demand.count > 0
+            self._remote += found.remote > 0
+
+    def _point(self) -> Point:
+        compute = self._view.compute
+        return Point(
+            arrived=100 * self._arrived / self._total,
+            granted=100 * int(compute.granted.sum()) / self._total,
+            covered=100 * int(np.minimum(compute.granted, compute.total).sum()) / self._total,
+            fragmented=100 * self._measure.fragmentation(self._view) / self._total,
+            remote=100 * self._remote / max(self._placed, 1),
+            refused=self._refused,
+        )

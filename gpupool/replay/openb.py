@@ -1,0 +1,162 @@
+"""Alibaba's cluster-trace-gpu-v2023 ("openb"): nodes and pods, and the order in which pods come.
+
+The trace gives no device memory, so demands and devices have none: 0 MiB.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.rooms import DeviceRoom, HostRoom
+from gpupool.model import errors
+from gpupool.model.claim import Qos
+from gpupool.replay.columns import Row, read
+
+NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
+POD_COLUMNS = ("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
+# The trace counts thousandths of a GPU, a pool percent of a device.
+MILLI_PER_PERCENT = 10
+WHOLE = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One host; ``cpu_milli`` in thousandths of a core, ``model`` of all its ``gpus``."""
+
+    name: str
+    cpu_milli: int
+    memory_mib: int
+    gpus: int
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pods:
+    """What the pods demand, in the file's order.
+
+    ``rounded`` is how many asked for less than whole percents of a GPU: those were rounded up, since
+    a share that is too small would be no answer to what was asked.
+    """
+
+    demands: tuple[Demand, ...]
+    rounded: int
+
+
+def read_nodes(path: Path) -> list[Node]:
+    """Return the nodes of a file; raises Invalid."""
+    nodes = [_node(row) for row in read(path, NODE_COLUMNS)]
+    if len({node.name for node in nodes}) < len(nodes):
+        raise errors.Invalid(f"{path}: a name in sn comes twice; allowed: each once")
+    if not any(node.gpus for node in nodes):
+        raise errors.Invalid(f"{path}: gpu is 0 in every line; allowed: at least one node with GPUs")
+    return nodes
+
+
+def read_pods(path: Path) -> Pods:
+    """Return the pods of a file; raises Invalid."""
+    rounded = 0
+    demands = []
+    for row in read(path, POD_COLUMNS):
+        demand, exact = _demand(row)
+        demands.append(demand)
+        rounded += not exact
+    if not any(demand.count for demand in demands):
+        raise errors.Invalid(f"{path}: num_gpu is 0 in every line; allowed: at least one pod with GPUs")
+    return Pods(demands=tuple(demands), rounded=rounded)
+
+
+def rooms(
+    nodes: Iterable[Node], reserve_cpu_milli: int = 0, overcommit: int = WHOLE, scale: int = 1
+) -> list[HostRoom]:
+    """Return the empty hosts, ``scale`` of each node.
+
+    ``reserve_cpu_milli`` is kept on each host that has GPUs, ``overcommit`` (percent) is how much of
+    a device's compute may be granted in all.
+    """
+    return [
+        _host(node, f"{node.name}/{copy}" if copy else node.name, reserve_cpu_milli, overcommit)
+        for node in nodes
+        for copy in range(scale)
+    ]
+
+
+def oversubscribed(demands: Iterable[Demand]) -> list[Demand]:
+    """Return the demands with every slice of a GPU as best effort, which may be oversubscribed."""
+    return [
+        replace(demand, qos=Qos.BEST_EFFORT) if 0 < demand.compute < WHOLE else demand
+        for demand in demands
+    ]
+
+
+def arrivals(demands: Sequence[Demand], until: int, seed: int) -> Iterator[Demand]:
+    """Yield demands until they ask for ``until`` percent of a device in all.
+
+    First each once in shuffled order, then copies of any: the method of the trace's authors.
+    """
+    generator = random.Random(seed)  # noqa: S311 - the same order for the same seed, no secret
+    order = list(demands)
+    generator.shuffle(order)
+    asked = 0
+    while asked < until:
+        for demand in order:
+            yield demand
+            asked += demand.count * demand.compute
+            if asked >= until:
+                return
+        order = generator.choices(order, k=len(order))
+
+
+def _node(row: Row) -> Node:
+    return Node(
+        name=row.name("sn"),
+        cpu_milli=row.integer("cpu_milli"),
+        memory_mib=row.integer("memory_mib"),
+        gpus=row.integer("gpu", most=1024),
+        model=row.text("model"),
+    )
+
+
+def _demand(row: Row) -> tuple[Demand, bool]:
+    """Return what a pod demands, and whether in whole percents."""
+    count = row.integer("num_gpu", most=1024)
+    milli = row.integer("gpu_milli", most=1000)
+    if count == 1 and milli == 0:
+        raise errors.Invalid(f"{row.where}: gpu_milli is '0'; allowed: 1 to 1000 where num_gpu is 1")
+    if count > 1 and milli != 1000:
+        raise errors.Invalid(
+            f"{row.where}: gpu_milli is '{milli}'; allowed: 1000 where num_gpu is {count}"
+        )
+    demand = Demand(
+        count=count,
+        compute=-(-milli // MILLI_PER_PERCENT) if count else 0,
+        memory_mib=0,
+        products=tuple(sorted(filter(None, row.text("gpu_spec").split("|")))) if count else (),
+        cpu_milli=row.integer("cpu_milli"),
+        host_memory_mib=row.integer("memory_mib"),
+    )
+    return demand, not count or milli % MILLI_PER_PERCENT == 0
+
+
+def _host(node: Node, name: str, reserve_cpu_milli: int, overcommit: int) -> HostRoom:
+    cpu = max(node.cpu_milli - (reserve_cpu_milli if node.gpus else 0), 0)
+    devices = tuple(
+        DeviceRoom(
+            device_id=f"{name}/{number:04}",
+            product=node.model,
+            compute_total=WHOLE,
+            compute_limit=overcommit,
+            memory_total=0,
+            memory_limit=0,
+        )
+        for number in range(node.gpus)
+    )
+    return HostRoom(
+        name=name,
+        cpu_total=cpu,
+        cpu_free=cpu,
+        memory_total=node.memory_mib,
+        memory_free=node.memory_mib,
+        devices=devices,
+    )

@@ -1,0 +1,157 @@
+"""Replays of openb: how much of a pool stays idle when more is demanded than there is."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.mix import Mix
+from gpupool.allocator.policies import make
+from gpupool.allocator.view import PoolView
+from gpupool.model.pool import PolicyName
+from gpupool.replay import openb, plot
+from gpupool.replay.filling import Filler, Filling
+from gpupool.replay.report import Report, Values, write_csv
+
+# How much is demanded, in percent of the pool, where each figure is taken.
+FULL, OVERFULL = 100, 130
+CSV_COLUMNS = (
+    "seed",
+    "arrived_percent",
+    "granted_percent",
+    "unallocated_percent",
+    "uncovered_percent",
+    "fragmented_percent",
+    "remote_percent",
+    "refused",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to replay, and how.
+
+    ``oversubscribe`` is how often the slices' compute may be granted (1.14: up to 114 % of a device),
+    ``reserve_cpu`` cores are kept on every host with devices, ``scale`` multiplies hosts and demand.
+    ``recent_mix``: the policy knows the claims that came, as in a pool; else it knows the whole trace,
+    as the measure's authors have it.
+    """
+
+    nodes: Path
+    pods: Path
+    policy: PolicyName = PolicyName.FGD
+    remote: bool = False
+    moves: bool = False
+    oversubscribe: float = 1.0
+    reserve_cpu: float = 0.0
+    scale: int = 1
+    recent_mix: bool = False
+
+
+def run(settings: Settings, seed: int) -> Filling:
+    """Fill the pool once; raises Invalid when a file does not fit."""
+    demands: Sequence[Demand] = openb.read_pods(settings.pods).demands
+    overcommit = round(FULL * settings.oversubscribe)
+    if overcommit > FULL:
+        demands = openb.oversubscribed(demands)
+    view = PoolView(
+        openb.rooms(
+            openb.read_nodes(settings.nodes),
+            round(1000 * settings.reserve_cpu),
+            overcommit,
+            settings.scale,
+        ),
+        remote=settings.remote,
+    )
+    mix = Mix() if settings.recent_mix else Mix(demands, window=len(demands))
+    until = -(-int(view.compute.total.sum()) * OVERFULL // FULL)
+    filler = Filler(view, make(settings.policy, mix, seed), mix, learns=settings.recent_mix)
+    return filler.run(openb.arrivals(demands, until, seed), seed)
+
+
+def runs(settings: Settings, seeds: Sequence[int], processes: int = 1) -> Iterator[Filling]:
+    """Yield one filling a seed, in their order."""
+    if processes == 1:
+        yield from map(partial(run, settings), seeds)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(partial(run, settings), seeds)
+
+
+def report(settings: Settings, fillings: Iterable[Filling]) -> Report:
+    """Return what came out, by seed."""
+    rows = {f"seed {filling.seed}": _values(filling) for filling in fillings}
+    pods = openb.read_pods(settings.pods)
+    nodes = openb.read_nodes(settings.nodes)
+    assumptions = {
+        "trace": settings.pods.name,
+        "hosts": settings.scale * len(nodes),
+        "devices": settings.scale * sum(node.gpus for node in nodes),
+        "policy": str(settings.policy),
+        "remote": settings.remote,
+        "moves": settings.moves,
+        "oversubscribe": settings.oversubscribe,
+        "reserve_cpu": settings.reserve_cpu,
+        "mix": "recent" if settings.recent_mix else "trace",
+        "seeds": [int(name.split()[1]) for name in rows],
+        "pods rounded up to whole percents": pods.rounded,
+    }
+    return Report(replay="openb", assumptions=assumptions, rows=rows, headline="mean")
+
+
+def write_points(path: Path, fillings: Iterable[Filling]) -> None:
+    """Write the pool at every full percent of demand as CSV; raises Invalid."""
+    write_csv(
+        path,
+        CSV_COLUMNS,
+        (
+            (
+                filling.seed,
+                *(
+                    round(value, 4)
+                    for value in (
+                        point.arrived,
+                        point.granted,
+                        point.unallocated,
+                        point.uncovered,
+                        point.fragmented,
+                        point.remote,
+                    )
+                ),
+                point.refused,
+            )
+            for filling in fillings
+            for point in filling.points
+        ),
+    )
+
+
+def draw(path: Path, fillings: Iterable[Filling]) -> None:
+    """Draw what stays idle over what was demanded; raises Invalid."""
+    unallocated, fragmented = {}, {}
+    for filling in fillings:
+        arrived = [point.arrived for point in filling.points]
+        name = f"seed {filling.seed}"
+        unallocated[name] = (arrived, [point.unallocated for point in filling.points])
+        fragmented[name] = (arrived, [point.fragmented for point in filling.points])
+    plot.filling(path, unallocated, fragmented)
+
+
+def _values(filling: Filling) -> Values:
+    full, overfull = filling.at(FULL), filling.at(OVERFULL)
+    median, most = np.percentile(filling.decisions, [50, 99]) / 1e6
+    return {
+        "unallocated_at_100": full.unallocated,
+        "unallocated_at_130": overfull.unallocated,
+        "uncovered_at_100": full.uncovered,
+        "uncovered_at_130": overfull.uncovered,
+        "fragmented_at_100": full.fragmented,
+        "fragmented_at_130": overfull.fragmented,
+        "remote_percent": full.remote,
+        "decision_p50_ms": float(median),
+        "decision_p99_ms": float(most),
+    }

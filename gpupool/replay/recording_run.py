@@ -1,0 +1,126 @@
+"""Replays of recordings: how a pool did, and how it would have done otherwise."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gpupool.model.claim import Qos
+from gpupool.model.pool import PolicyName
+from gpupool.replay import queueing, recording
+from gpupool.replay.job import Job
+from gpupool.replay.plot import Line
+from gpupool.replay.queueing import Queueing
+from gpupool.replay.recording import Recording, between
+from gpupool.replay.report import Report, Values
+from gpupool.replay.simulation import Course
+
+# The names of the runs: what was recorded, the same claims under the pool's own rules, under others.
+RECORDED, REPLAYED, OTHERWISE = "recorded", "replayed", "otherwise"
+WHOLE = 100
+DAY = 86400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to replay, and what to do otherwise: None for what the pool did.
+
+    ``oversubscribe`` is how often the compute of slices may be granted; they count as best effort
+    then. The policy of ``queueing`` is the pool's where ``policy`` is None.
+    """
+
+    file: Path
+    policy: PolicyName | None = None
+    oversubscribe: float | None = None
+    queueing: Queueing = field(default_factory=Queueing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A report, the runs it is of, and what was allocated by the recording itself."""
+
+    report: Report
+    courses: Mapping[str, Course]
+    recorded: Line
+
+
+def run(settings: Settings) -> Found:
+    """Replay a recording as the pool was, and as it could have been; raises Invalid."""
+    read = recording.read(settings.file)
+    jobs = recording.jobs(read)
+    own = Queueing(policy=read.pool.policy)
+    other = replace(settings.queueing, policy=settings.policy or read.pool.policy)
+    courses = {REPLAYED: queueing.run(own, recording.rooms(read), jobs)}
+    if settings.oversubscribe is not None:
+        rooms = recording.rooms(read, round(WHOLE * settings.oversubscribe))
+        courses[OTHERWISE] = queueing.run(other, rooms, _with_slices_best_effort(jobs))
+    elif other != own:
+        courses[OTHERWISE] = queueing.run(other, recording.rooms(read), jobs)
+    until = recording.seconds(read.pool.recorded_at) - recording.begun(read)
+    steps = _allocated(read)
+    rows = {RECORDED: _recorded(read, queueing.over_time(steps, until))}
+    rows |= {name: queueing.values(course, until) for name, course in courses.items()}
+    report = Report(
+        replay="recording",
+        assumptions=_assumptions(settings, read, other),
+        rows=queueing.with_ratios(rows),
+        headline=list(courses)[-1],
+    )
+    moments, levels = [list(each) for each in zip(*steps, strict=True)] if steps else ([], [])
+    return Found(report=report, courses=courses, recorded=(moments, levels))
+
+
+def _with_slices_best_effort(jobs: Iterable[Job]) -> list[Job]:
+    return [
+        replace(job, demand=replace(job.demand, qos=Qos.BEST_EFFORT))
+        if job.demand.compute < WHOLE
+        else job
+        for job in jobs
+    ]
+
+
+def _allocated(read: Recording) -> list[tuple[float, float]]:
+    """Return what was allocated from each moment on (seconds, percent), by the times of claims."""
+    zero, total = recording.begun(read), WHOLE * max(len(read.devices), 1)
+    changes: dict[float, int] = {0.0: 0}
+    for claim in read.claims:
+        if claim.bound_at is not None:
+            ended = claim.ended_at or read.pool.recorded_at
+            for at, sign in ((claim.bound_at, 1), (ended, -1)):
+                moment = recording.seconds(at) - zero
+                changes[moment] = changes.get(moment, 0) + sign * claim.count * claim.compute
+    steps, level = [], 0
+    for moment in sorted(changes):
+        level += changes[moment]
+        steps.append((moment, 100 * level / total))
+    return steps
+
+
+def _recorded(read: Recording, allocated: float | None) -> Values:
+    """Return what the recording itself tells; it does not say which devices claims that ended had."""
+    bound = [claim for claim in read.claims if claim.bound_at is not None]
+    waiting = [between(claim.created_at, claim.bound_at) for claim in bound if claim.bound_at]
+    completion = [between(claim.created_at, claim.ended_at) for claim in bound if claim.ended_at]
+    return {
+        "allocated_percent": allocated,
+        **queueing.spread("waiting", waiting),
+        **queueing.spread("completion", completion),
+        "completed": len(completion),
+        "given_up": sum(claim.bound_at is None and claim.ended_at is not None for claim in read.claims),
+    }
+
+
+def _assumptions(settings: Settings, read: Recording, other: Queueing) -> dict[str, object]:
+    own = f"compute {read.pool.compute_overcommit} %"
+    what_if = own
+    if settings.oversubscribe is not None:
+        what_if = f"slices best effort, compute {round(WHOLE * settings.oversubscribe)} %"
+    where = "remote" if other.remote else "local"
+    return {
+        "pool": read.pool.name,
+        "days": round((recording.seconds(read.pool.recorded_at) - recording.begun(read)) / DAY, 1),
+        "hosts": len(read.hosts),
+        "devices": len(read.devices),
+        "claims": len(read.claims),
+        REPLAYED: f"policy {read.pool.policy}, order fair, local, {own}",
+        OTHERWISE: f"policy {other.policy}, order {other.order}, {where}, {what_if}",
+    }

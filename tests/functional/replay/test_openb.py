@@ -1,0 +1,140 @@
+"""gpupool-replay openb, on a small cluster."""
+
+import csv
+from itertools import pairwise
+
+import pytest
+
+from gpupool.replay.report import KEYS
+from tests.functional.replay.conftest import Command
+
+SEEDED = (*KEYS, "seed")
+
+
+def test_json(command: Command) -> None:
+    """One object, of all keys; nothing else on standard output."""
+    called = command.openb("--seeds", "1-3", "--json")
+    assert called.code == 0
+    assert "3 of 3 seeds done" in called.err
+    found = called.found
+    assert set(KEYS) <= set(found)
+    assert found["assumptions"]["seeds"] == [1, 2, 3]
+    assert found["assumptions"]["devices"] == 24
+    assert 0 <= found["unallocated_at_130"] <= found["unallocated_at_100"] <= 100
+    assert found["remote_percent"] == 0
+    assert 0 < found["decision_p50_ms"] <= found["decision_p99_ms"]
+    assert found["waiting_mean_s"] is None
+    means = [row["unallocated_at_100"] for row in found["rows"]]
+    assert found["unallocated_at_100"] == pytest.approx(sum(means) / 3)
+
+
+def test_same_seed_same_result(command: Command) -> None:
+    timed = {"decision_p50_ms", "decision_p99_ms"}
+
+    def rows(*arguments: object) -> list[dict[str, object]]:
+        found = command.openb("--json", "--seeds", "4,7-8", *arguments).found["rows"]
+        return [{key: value for key, value in row.items() if key not in timed} for row in found]
+
+    assert rows() == rows("--processes", 2)
+
+
+@pytest.mark.parametrize("policy", ["fgd", "best-fit", "pack", "spread", "random"])
+def test_policies(policy: str, command: Command) -> None:
+    found = command.openb("--policy", policy, "--json").found
+    assert found["assumptions"]["policy"] == policy
+    assert found["fragmented_at_100"] <= found["uncovered_at_100"]
+
+
+def test_what_gives_room(command: Command) -> None:
+    """Remote devices and oversubscription leave no more idle; what is kept back, no less."""
+
+    def idle(*arguments: object) -> float:
+        found = command.openb("--json", "--seeds", "1-5", *arguments).found
+        return float(found["unallocated_at_130"])
+
+    local = idle()
+    assert idle("--remote") <= local
+    assert idle("--remote", "--oversubscribe", "1.14") <= idle("--remote")
+    assert idle("--reserve-cpu", 31) > local
+    assert idle("--mix", "recent") < 100
+
+
+def test_oversubscription_grants_more_than_there_is(command: Command) -> None:
+    """But no single device is counted as more than itself, and no whole device is given twice."""
+    found = command.openb("--json", "--oversubscribe", 2, "--seeds", "1-3").found
+    assert found["unallocated_at_130"] == 0
+    assert found["uncovered_at_130"] > 0
+
+
+def test_scale(command: Command) -> None:
+    found = command.openb("--json", "--scale", 3).found
+    assert (found["assumptions"]["hosts"], found["assumptions"]["devices"]) == (24, 72)
+
+
+def test_course(command: Command) -> None:
+    """The CSV has the pool at every full percent; the figures are of its lines."""
+    path = command.folder / "out.csv"
+    found = command.openb("--json", "--seeds", "2", "--remote", "--csv", path).found
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    arrived = [float(row["arrived_percent"]) for row in rows]
+    assert all(before < after for before, after in pairwise(arrived))
+    assert arrived[-1] >= 130
+    full = next(row for row in rows if float(row["arrived_percent"]) >= 100)
+    assert float(full["unallocated_percent"]) == pytest.approx(found["unallocated_at_100"], abs=1e-3)
+    assert float(full["remote_percent"]) == pytest.approx(found["remote_percent"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_plot(suffix: str, start: bytes, command: Command) -> None:
+    path = command.folder / f"out.{suffix}"
+    assert command.openb("--seeds", "1,2", "--plot", path).code == 0
+    assert path.read_bytes().startswith(start)
+
+
+def test_table(command: Command) -> None:
+    called = command.openb("--seeds", "1-2")
+    lines = called.out.splitlines()
+    assert "devices: 24" in lines
+    assert any(line.split() == ["mean", "least", "most"] for line in lines)
+    assert any(line.startswith(KEYS["unallocated_at_100"]) for line in lines)
+    assert not any("waiting" in line for line in lines)
+
+
+def test_what_is_rounded_is_said(command: Command) -> None:
+    command.pods.write_text(command.pods.read_text().replace(",460,", ",461,"))
+    assert "pods rounded up to whole percents: 3" in command.openb().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--seeds", "5-1"], "'5-1' are no seeds; allowed: such as 3 or 1-10 or 1,4"),
+        (["--seeds", "x"], "'x' are no seeds"),
+        (["--oversubscribe", "0.9"], "'0.9' is not allowed; allowed: 1 to 100"),
+        (["--reserve-cpu", "nan"], "'nan' is not allowed; allowed: 0 or more"),
+        (["--scale", "0"], "'0' is no number of things; allowed: 1 to 999999"),
+        (["--policy", "worst"], "worst"),
+    ],
+)
+def test_arguments_that_are_refused(
+    arguments: list[str], reason: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.openb(*arguments)
+    assert reason in capsys.readouterr().err
+
+
+def test_files_that_are_refused(command: Command) -> None:
+    """On one line of standard error, with what is allowed, and before anything is replayed."""
+    called = command.openb("--plot", command.folder / "out.pdf")
+    assert (called.code, called.out) == (1, "")
+    assert called.err.endswith("allowed: names that end in .svg, .png\n")
+    called = command.openb("--plot", command.folder / "none" / "out.svg")
+    assert called.err.endswith("allowed: names in a folder that exists\n")
+    called = command.openb("--csv", command.folder / "none" / "out.csv")
+    assert "can't be written: No such file or directory" in called.err
+    command.pods.write_text("name\np\n")
+    called = command.openb("--json")
+    assert (called.code, called.out) == (1, "")
+    assert called.err.startswith(f"gpupool-replay: {command.pods} line 1: there is no column cpu_milli")

@@ -1,0 +1,158 @@
+"""gpupool-manage recording writes what gpupool-replay recording reads."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from gpupool.cmd import manage
+from gpupool.db import claims, devices, hosts, pools
+from gpupool.db.api import Database
+from gpupool.model.claim import Qos
+from gpupool.model.pool import PolicyName, Pool
+from gpupool.model.states import ClaimState, DeviceHealth
+from gpupool.replay import recording
+from gpupool.replay.report import KEYS
+from tests.functional.db import make
+from tests.functional.replay.conftest import Command
+
+BEGUN = datetime(2026, 11, 1)
+
+
+def hours(number: float) -> datetime:
+    return BEGUN + timedelta(hours=number)
+
+
+class Operator:
+    """One pool's database, and the command that records it."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        url = f"sqlite:///{folder}/gpupool.db"
+        self.database = Database.from_url(url)
+        self.database.upgrade()
+        self.file, self.conf, self._capsys = folder / "pool.jsonl", folder / "gpupool.conf", capsys
+        self.conf.write_text(f"[database]\nconnection = {url}\n")
+
+    def record(self, *arguments: str) -> tuple[int, str]:
+        """Return the exit code and standard error; standard output goes to ``file``."""
+        code = manage.main(["--config-file", str(self.conf), "recording", "--pool", "gpus", *arguments])
+        out, err = self._capsys.readouterr()
+        self.file.write_text(out)
+        return code, err
+
+
+@pytest.fixture
+def operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Operator]:
+    operator = Operator(tmp_path, capsys)
+    yield operator
+    operator.database.close()
+
+
+def store_pool(session: Session) -> Pool:
+    pool = pools.create(session, make.pool(name="gpus", policy=PolicyName.BEST_FIT))
+    host = hosts.create(session, make.host(pool, cpu_milli=16000, memory_mib=65536))
+    for number in range(2):
+        devices.create(session, make.device(host, key=f"gpu-{number}", memory_mib=8192))
+    return pool
+
+
+def store_claim(session: Session, pool: Pool, number: int, **fields: Any) -> None:
+    """One that came after ``number`` hours, waited an hour and ran for five."""
+    times = {"created_at": hours(number), "bound_at": hours(number + 1), "ended_at": hours(number + 6)}
+    state = {"state": ClaimState.RELEASED}
+    claims.create(session, make.claim(pool, name="secret", **{**state, **times, **fields}))
+
+
+def test_from_the_database_to_the_answer(operator: Operator, command: Command) -> None:
+    """Five claims an hour apart of 81 % for five hours each, on two devices."""
+    with operator.database.writer() as session:
+        pool = store_pool(session)
+        for number in range(5):
+            store_claim(session, pool, number, compute=81)
+    assert operator.record() == (0, "")
+    found = command("recording", operator.file, "--json", "--oversubscribe", 1.7).found
+    assert set(KEYS) <= set(found)
+    rows = {row["name"]: row for row in found["rows"]}
+    assert list(rows) == ["recorded", "replayed", "otherwise"]
+    assert [rows["recorded"][f"{what}_mean_s"] for what in ("waiting", "completion")] == [3600, 6 * 3600]
+    # 0, 0, 3, 3, 6 hours of waiting: nothing fits beside 81 %; but two of them on one of 170 %.
+    assert rows["replayed"]["waiting_mean_s"] == 12 / 5 * 3600
+    assert rows["otherwise"]["waiting_mean_s"] == 1 / 5 * 3600
+    assert found["completion_mean_s"] == rows["otherwise"]["completion_mean_s"]
+    assert found["completion_ratio"] == rows["otherwise"]["completion_mean_s"] / (6 * 3600)
+    assert found["assumptions"]["replayed"] == "policy best-fit, order fair, local, compute 100 %"
+    assert "slices best effort, compute 170 %" in found["assumptions"]["otherwise"]
+
+
+def test_what_is_recorded(operator: Operator) -> None:
+    with operator.database.writer() as session:
+        pool = store_pool(session)
+        [host] = hosts.list_(session)
+        devices.create(session, make.device(host, key="off", enabled=False))
+        devices.create(session, make.device(host, key="broken", health=DeviceHealth.FAILED))
+        store_claim(session, pool, 0, qos=Qos.BEST_EFFORT)
+        store_claim(session, pool, 1, ended_at=None, state=ClaimState.BOUND)
+        store_claim(session, pool, 2, bound_at=None, ended_at=None, state=ClaimState.QUEUED)
+        make.stored_claim(session)
+    assert operator.record() == (0, "")
+    read = recording.read(operator.file)
+    assert (read.pool.name, read.pool.policy) == ("gpus", PolicyName.BEST_FIT)
+    assert [(each.cpu_milli, each.memory_mib) for each in read.hosts] == [(16000, 65536)]
+    assert {(device.host, device.product) for device in read.devices} == {(host.name, "reference")}
+    assert sorted(device.usable for device in read.devices) == [False, False, True, True]
+    assert all("CUSTOM_A" in device.traits for device in read.devices)
+    assert [each.created_at for each in read.claims] == [hours(0), hours(1), hours(2)]
+    assert read.claims[0].qos == Qos.BEST_EFFORT
+    assert "secret" not in operator.file.read_text()
+
+
+def test_days(operator: Operator) -> None:
+    with operator.database.writer() as session:
+        pool = store_pool(session)
+        store_claim(session, pool, 0)
+        store_claim(session, pool, 1, ended_at=None)
+    assert operator.record("--days", "0") == (0, "")
+    assert len(recording.read(operator.file).claims) == 1
+
+
+def test_pools_that_are_not_there(operator: Operator) -> None:
+    assert operator.record() == (1, "gpupool-manage: pool gpus not found\n")
+
+
+def test_other_policies_and_orders(operator: Operator, command: Command) -> None:
+    with operator.database.writer() as session:
+        pool = store_pool(session)
+        for number in range(9):
+            store_claim(session, pool, number, compute=(81, 33, 100)[number % 3])
+    operator.record()
+    path, plot = command.folder / "out.csv", command.folder / "out.png"
+    arguments = ("--policy", "fgd", "--remote", "--order", "fifo", "--csv", path, "--plot", plot)
+    called = command("recording", operator.file, *arguments)
+    assert called.code == 0
+    assert "otherwise: policy fgd, order fifo, remote, compute 100 %" in called.out
+    assert len(path.read_text().splitlines()) == 1 + 2 * 9
+    assert plot.stat().st_size > 1000
+    # Without any wish, only what the pool would do again.
+    rows = command("recording", operator.file, "--json").found["rows"]
+    assert [row["name"] for row in rows] == ["recorded", "replayed"]
+
+
+def test_an_empty_pool(operator: Operator, command: Command) -> None:
+    with operator.database.writer() as session:
+        pools.create(session, make.pool(name="gpus"))
+    operator.record()
+    found = command("recording", operator.file, "--json").found
+    assert found["completed"] == 0
+    assert found["waiting_mean_s"] is None
+
+
+def test_files_that_are_refused(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps({"kind": "pool", "name": "p"}) + "\n")
+    called = command("recording", path)
+    assert (called.code, called.out) == (1, "")
+    assert called.err.startswith(f"gpupool-replay: {path} line 1: PoolRecord: KeyError('recorded_at')")
