@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration import rabbitmq
+from tests.integration import identity, rabbitmq
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +16,18 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(str(exc))
     yield node.url
     node.close()
+
+
+@pytest.fixture(scope="session")
+def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[identity.Keystone]:
+    """A Keystone of our own, with users of two projects; for tests of the xdist group ``keystone``."""
+    try:
+        made = identity.Keystone(tmp_path_factory.mktemp("keystone"))
+    except identity.Missing as exc:
+        pytest.skip(str(exc))
+    made.add_user("gpupool", "service", "service")
+    made.add_user("berta", "blue", "member")
+    made.add_user("rita", "blue", "reader")
+    made.add_user("greta", "green", "member")
+    yield made
+    made.close()

@@ -124,6 +124,12 @@ class Keystone:
         user = identity.create_user(name=name, password=PASSWORD, domain_id="default")
         identity.assign_project_role_to_user(found, user, identity.find_role(role))
 
+    def let_read_all(self, name: str) -> None:
+        """Let a user look at what is of every project: limits, for one."""
+        user = self.admin.identity.find_user(name)
+        reader = self.admin.identity.find_role("reader")
+        self.admin.identity.assign_system_role_to_user(user, reader, "all")
+
     def add_endpoint(self, service_type: str, url: str) -> None:
         """Put a service and its public endpoint into the catalogue."""
         service = self.admin.identity.create_service(type=service_type, name=service_type)

@@ -23,20 +23,6 @@ Openstack = Callable[..., "CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[identity.Keystone]:
-    try:
-        made = identity.Keystone(tmp_path_factory.mktemp("keystone"))
-    except identity.Missing as exc:
-        pytest.skip(str(exc))
-    made.add_user("gpupool", "service", "service")
-    made.add_user("berta", "blue", "member")
-    made.add_user("rita", "blue", "reader")
-    made.add_user("greta", "green", "member")
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def api(keystone: identity.Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return where an API that checks Keystone's tokens listens; it is in the catalogue."""
     folder = tmp_path_factory.mktemp("service")
