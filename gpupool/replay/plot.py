@@ -88,7 +88,7 @@ def stacked(
         axes.step(hours, values, where="post", color="black", linewidth=1.0, label=name)
     axes.set(xlabel="hours", ylabel="% of the pool's devices", ylim=(0, None))
     axes.set_xlim(min(hours, default=0), max(hours, default=1))
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside right upper")
     _save(figure, path)
 
 
