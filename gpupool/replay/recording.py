@@ -223,7 +223,7 @@ def jobs(recording: Recording) -> list[Job]:
 def _record(where: str, line: str) -> Record:
     try:
         plain = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise errors.Invalid(f"{where} is no JSON: {exc}") from exc
     kind = plain.get("kind") if isinstance(plain, dict) else None
     if kind not in _KINDS:
