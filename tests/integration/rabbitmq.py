@@ -33,19 +33,24 @@ class RabbitMq:
             raise Missing("RabbitMQ is not installed; on Debian: rabbitmq-server")
         self._folder = folder
         self._port = free_port()
-        self._environment = self._make_environment()
+        self.environment = self._make_environment()
         # Its port mapper first, so that no daemon of that kind is left behind.
-        self._mapper = subprocess.Popen(["epmd"], env=self._environment, stdout=subprocess.DEVNULL)
+        self._mapper = subprocess.Popen(["epmd"], env=self.environment, stdout=subprocess.DEVNULL)
         self._log = (folder / "output.log").open("wb")
         self._process = subprocess.Popen(
             [server],
-            env=self._environment,
+            env=self.environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         self.url = f"rabbit://guest:guest@{ADDRESS}:{self._port}/"
         self._wait()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the node, which leads a session of its own."""
+        return self._process.pid
 
     def _make_environment(self) -> dict[str, str]:
         (self._folder / "rabbitmq.conf").write_text(

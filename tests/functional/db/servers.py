@@ -43,7 +43,8 @@ class Server:
 
 
 @contextmanager
-def mariadb() -> Iterator[Server]:
+def mariadb(*settings: str) -> Iterator[Server]:
+    """Run MariaDB with defaults that are quick, and ``settings`` of its command line over them."""
     install, daemon = _binary("mariadb-install-db"), _binary("mariadbd")
     with _folder("mysql") as (folder, user):
         data, socket = folder / "data", folder / "socket"
@@ -58,7 +59,9 @@ def mariadb() -> Iterator[Server]:
         )
         arguments = [f"--socket={socket}", "--skip-networking", f"--pid-file={folder}/pid"]
         quick = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"]
-        with _running(folder, user, [daemon, *options, *arguments, *quick], server, signal.SIGTERM):
+        with _running(
+            folder, user, [daemon, *options, *arguments, *quick, *settings], server, signal.SIGTERM
+        ):
             yield server
 
 
