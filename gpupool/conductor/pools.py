@@ -6,12 +6,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import pools
+from gpupool.db import hosts, pools
 from gpupool.model import errors
 from gpupool.model.device import NAMESPACE
 from gpupool.model.pool import DEFAULT_POOL, NUMBER_MAX, Pool, PoolChange
 
 _LEAST = {"compute_overcommit": 100, "memory_overcommit": 100, "moves_per_hour": 0}
+# What decides how much room the pool's devices have.
+_GRANTS = frozenset({"compute_overcommit", "memory_overcommit"})
 
 
 def create(transaction: Transaction, pool: Pool) -> Pool:
@@ -38,14 +40,25 @@ def update(parts: Parts, pool_id: str, change: PoolChange) -> Pool:
         _check_name(changes["name"])
     for name in _LEAST.keys() & changes:
         _check_number(name, changes[name])
-    pool = parts.commit(_update, pool_id, changes)
+    pool, members = parts.commit(_update, pool_id, changes)
+    for host_id in members:
+        parts.left.add(host_id)
     # It may grant more now.
     parts.wake_queue()
     return pool
 
 
-def _update(transaction: Transaction, pool_id: str, changes: Mapping[str, Any]) -> Pool:
-    return pools.update(transaction.session, pool_id, **changes)
+def _update(
+    transaction: Transaction, pool_id: str, changes: Mapping[str, Any]
+) -> tuple[Pool, list[str]]:
+    """Return the pool, and the hosts that have other room now: their providers have to follow."""
+    pool = pools.update(transaction.session, pool_id, **changes)
+    if not _GRANTS & changes.keys():
+        return pool, []
+    members = sorted(host.id for host in hosts.list_(transaction.session, {"pool_id": pool_id}))
+    for host_id in members:
+        transaction.revise(host_id)
+    return pool, members
 
 
 def delete(transaction: Transaction, pool_id: str) -> None:

@@ -50,6 +50,16 @@ def test_a_pool_is_told_how_to_decide_and_what_to_grant(lab):
     assert (changed.memory_overcommit, changed.moves_per_hour) == (100, 12)
 
 
+def test_hosts_have_other_room_when_their_pool_grants_more(lab):
+    agent = lab.agent()
+    before = lab.host(agent)
+    lab.client.update_pool(lab.ctxt, before.pool_id, PoolChange(policy=PolicyName.SPREAD))
+    assert lab.host(agent).revision == before.revision
+    lab.client.update_pool(lab.ctxt, before.pool_id, PoolChange(compute_overcommit=120))
+    assert lab.host(agent).revision > before.revision
+    assert lab.parts.left.take()[0] == {before.id}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
