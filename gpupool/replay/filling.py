@@ -44,11 +44,16 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Filling:
-    """One run: the pool at every full percent that arrived, and how long plans took, in ns."""
+    """One run: the pool at every full percent that arrived, and what plans took, in ns.
+
+    ``decisions`` are by the clock, ``processor`` by the time of this thread on a core: what else the
+    machine does is in the first only.
+    """
 
     seed: int
     points: tuple[Point, ...]
     decisions: tuple[int, ...]
+    processor: tuple[int, ...]
 
     def at(self, arrived: int) -> Point:
         """Return the pool when ``arrived`` percent of it had been demanded; KeyError if never."""
@@ -71,6 +76,7 @@ class Filler:
         self._total = int(view.compute.total.sum())
         self._arrived = self._placed = self._remote = self._refused = 0
         self._decisions: list[int] = []
+        self._processor: list[int] = []
 
     def run(self, arrivals: Iterable[Demand], seed: int) -> Filling:
         """Place what arrives."""
@@ -82,16 +88,22 @@ class Filler:
             if 100 * self._arrived >= following * self._total:
                 points.append(self._point())
                 following = int(points[-1].arrived) + 1
-        return Filling(seed=seed, points=tuple(points), decisions=tuple(self._decisions))
+        return Filling(
+            seed=seed,
+            points=tuple(points),
+            decisions=tuple(self._decisions),
+            processor=tuple(self._processor),
+        )
 
     def _place(self, demand: Demand) -> None:
         if self._learns:
             self._mix.add(demand)
-        begun = time.perf_counter_ns()
+        begun = time.perf_counter_ns(), time.thread_time_ns()
         found = plan(self._view, demand, self._policy)
-        taken = time.perf_counter_ns() - begun
+        ended = time.perf_counter_ns(), time.thread_time_ns()
         if demand.count:
-            self._decisions.append(taken)
+            self._decisions.append(ended[0] - begun[0])
+            self._processor.append(ended[1] - begun[1])
             self._refused += not isinstance(found, Plan)
         if isinstance(found, Plan):
             self._view.take(demand, found)

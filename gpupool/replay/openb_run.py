@@ -144,6 +144,7 @@ def draw(path: Path, fillings: Iterable[Filling]) -> None:
 def _values(filling: Filling) -> Values:
     full, overfull = filling.at(FULL), filling.at(OVERFULL)
     median, most = np.percentile(filling.decisions, [50, 99]) / 1e6
+    processor = np.percentile(filling.processor, 99) / 1e6
     return {
         "unallocated_at_100": full.unallocated,
         "unallocated_at_130": overfull.unallocated,
@@ -154,4 +155,5 @@ def _values(filling: Filling) -> Values:
         "remote_percent": full.remote,
         "decision_p50_ms": float(median),
         "decision_p99_ms": float(most),
+        "decision_cpu_p99_ms": float(processor),
     }

@@ -35,6 +35,7 @@ KEYS = {
     "moved": "moves of a vGPU",
     "decision_p50_ms": "decision time, median, ms",
     "decision_p99_ms": "decision time, 99th percentile, ms",
+    "decision_cpu_p99_ms": "decision, 99th percentile of processor time, ms",
     "pass_p50_ms": "queue pass, median, ms",
     "pass_p99_ms": "queue pass, 99th percentile, ms",
 }

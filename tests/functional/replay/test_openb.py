@@ -29,7 +29,7 @@ def test_json(command: Command) -> None:
 
 
 def test_same_seed_same_result(command: Command) -> None:
-    timed = {"decision_p50_ms", "decision_p99_ms"}
+    timed = {"decision_p50_ms", "decision_p99_ms", "decision_cpu_p99_ms"}
 
     def rows(*arguments: object) -> list[dict[str, object]]:
         found = command.openb("--json", "--seeds", "4,7-8", *arguments).found["rows"]
