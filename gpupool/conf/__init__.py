@@ -8,9 +8,20 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from gpupool.conf import agent, api, conductor, nvidia, placement, quota, reference
+from gpupool.conf import (
+    agent,
+    allocator,
+    api,
+    conductor,
+    coordination,
+    nvidia,
+    placement,
+    queue,
+    quota,
+    reference,
+)
 
-_GROUPS = (agent, api, conductor, nvidia, placement, quota, reference)
+_GROUPS = (agent, allocator, api, conductor, coordination, nvidia, placement, queue, quota, reference)
 
 
 def register(conf: cfg.ConfigOpts) -> None:

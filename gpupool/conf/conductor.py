@@ -17,6 +17,15 @@ OPTS = (
         help="Seconds between two comparisons of database, Placement and what agents report.",
     ),
     cfg.IntOpt(
+        "reconcile_devices",
+        default=256,
+        min=1,
+        help=(
+            "How many devices are compared with Placement at most every reconcile_interval, those first "
+            "that were not for longest. Each costs Placement up to five small requests."
+        ),
+    ),
+    cfg.IntOpt(
         "host_timeout",
         default=30,
         min=2,

@@ -1,0 +1,42 @@
+"""Options of the queue: whose claim is next, and who makes room."""
+
+from oslo_config import cfg
+from oslo_config.types import Dict, Float
+
+GROUP = "queue"
+OPTS = (
+    cfg.FloatOpt(
+        "half_life",
+        default=7 * 24 * 3600,
+        min=1,
+        help="Seconds after which what a project has used of a pool counts half.",
+    ),
+    cfg.Opt(
+        "project_weights",
+        type=Dict(Float(min=0.001)),
+        default={},
+        help="How large projects' parts of a pool are compared to others': PROJECT_ID:2.5,...; else 1.",
+    ),
+    cfg.BoolOpt(
+        "backfill",
+        default=True,
+        help="Whether claims may start before one that finds no room, where that puts it off in no way.",
+    ),
+    cfg.IntOpt(
+        "reservations",
+        default=1,
+        min=0,
+        help="For how many claims of a pool, the first in line, room is kept until it is enough.",
+    ),
+    cfg.FloatOpt(
+        "min_run_time",
+        default=300,
+        min=0,
+        help="Seconds that a preemptible claim may run before another can take its place.",
+    ),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register this group on ``conf``."""
+    conf.register_opts(OPTS, group=GROUP)
