@@ -1,90 +1,149 @@
 """Plans on pools small enough to see what has to come out."""
 
-import numpy as np
 import pytest
 
 from gpupool.allocator.plan import NoRoom, Plan, plan
+from gpupool.allocator.policies import BestFit, Spread
 from gpupool.allocator.view import PoolView
-from tests.unit.allocator.rooms import claim, room
+from gpupool.model.claim import Layout, Qos, Tier
+from gpupool.model.device import SharingMode
+from tests.unit.allocator.rooms import demand, device, host
+
+POLICY = BestFit()
 
 
-def planned(rooms, wanted, policy=None):
-    outcome = plan(PoolView(rooms), wanted, policy)
+def planned(hosts, wanted, policy=POLICY, remote=False) -> Plan:
+    outcome = plan(PoolView(hosts, remote=remote), wanted, policy)
     assert isinstance(outcome, Plan), outcome
-    return outcome.device_ids
+    return outcome
 
 
-def refused(rooms, wanted):
-    outcome = plan(PoolView(rooms), wanted)
+def chosen(devices, wanted, policy=POLICY):
+    """The devices that are taken of one host."""
+    return planned([host("host-a", *devices)], wanted, policy).device_ids
+
+
+def refused(hosts, wanted, remote=False) -> NoRoom:
+    outcome = plan(PoolView(hosts, remote=remote), wanted, POLICY)
     assert isinstance(outcome, NoRoom), outcome
     return outcome
 
 
 def test_best_fit_takes_the_tightest_device():
-    rooms = [
-        room("a"),
-        room("b", compute_free=30, memory_free=300),
-        room("c", compute_free=20),
-        room("d", compute_free=50),
+    devices = [
+        device("a"),
+        device("b", compute_free=30, memory_free=300),
+        device("c", compute_free=20),
+        device("d", compute_free=50),
     ]
-    assert planned(rooms, claim()) == ("b",)
+    assert chosen(devices, demand()) == ("b",)
 
 
 def test_memory_counts_as_much_as_compute():
-    rooms = [room("a", compute_free=60), room("b", memory_free=500), room("c", compute_free=70)]
-    assert planned(rooms, claim()) == ("b",)
+    devices = [device("a", compute_free=60), device("b", memory_free=500), device("c", compute_free=70)]
+    assert chosen(devices, demand()) == ("b",)
 
 
 def test_a_share_fits_exactly():
-    assert planned([room("a", compute_free=25, memory_free=250)], claim()) == ("a",)
+    assert chosen([device("a", compute_free=25, memory_free=250)], demand()) == ("a",)
 
 
 @pytest.mark.parametrize("short", [{"compute_free": 24}, {"memory_free": 249}])
 def test_one_unit_short_is_no_room(short):
-    assert not refused([room("a", **short)], claim()).impossible
+    assert not refused([host("host-a", device("a", **short))], demand()).impossible
 
 
 def test_vgpus_go_to_different_devices_where_there_are_enough():
-    rooms = [room("a"), room("b"), room("c", compute_free=30)]
-    assert sorted(planned(rooms, claim(count=3))) == ["a", "b", "c"]
+    devices = [device("a"), device("b"), device("c", compute_free=30)]
+    assert sorted(chosen(devices, demand(count=3))) == ["a", "b", "c"]
 
 
 def test_a_host_with_enough_devices_goes_before_a_tighter_one_without():
-    rooms = [
-        room("a", "tight", compute_free=50),
-        room("b", "wide"),
-        room("c", "wide"),
-    ]
-    assert sorted(planned(rooms, claim(count=2))) == ["b", "c"]
+    hosts = [host("tight", device("a", compute_free=50)), host("wide", device("b"), device("c"))]
+    assert sorted(planned(hosts, demand(count=2)).device_ids) == ["b", "c"]
+
+
+def test_packed_vgpus_share_a_device_although_there_are_others():
+    devices = [device("a"), device("b"), device("c", compute_free=80)]
+    assert chosen(devices, demand(count=3, layout=Layout.PACK)) == ("c", "c", "c")
 
 
 def test_vgpus_share_devices_evenly_when_there_are_too_few():
-    rooms = [room("a"), room("b")]
-    assert sorted(planned(rooms, claim(count=5, compute=20, memory_mib=100))) == list("aaabb")
+    devices = [device("a"), device("b")]
+    assert sorted(chosen(devices, demand(count=5, compute=20, memory_mib=100))) == list("aaabb")
 
 
 def test_no_vgpu_shares_a_device_that_is_full():
-    rooms = [room("a", compute_free=25), room("b")]
-    assert sorted(planned(rooms, claim(count=4))) == list("abbb")
+    devices = [device("a", compute_free=25), device("b")]
+    assert sorted(chosen(devices, demand(count=4))) == list("abbb")
 
 
-def test_a_claim_is_never_split_over_hosts():
-    rooms = [room("a", "host-a"), room("b", "host-b")]
-    outcome = refused(rooms, claim(count=2, compute=60))
+def test_a_claim_is_never_split_over_hosts_where_that_is_not_allowed():
+    hosts = [host("host-a", device("a")), host("host-b", device("b"))]
+    outcome = refused(hosts, demand(count=2, compute=60))
     assert outcome.impossible
     assert outcome.filters == (("compute", 2), ("memory", 2), ("2 on one host", 0))
 
 
+def test_a_remote_pool_gathers_devices_of_several_hosts():
+    hosts = [host("host-a", device("a")), host("host-b", device("b"))]
+    found = planned(hosts, demand(count=2, compute=60), remote=True)
+    assert sorted(found.device_ids) == ["a", "b"]
+    assert (found.host, found.remote) == ("host-a", 1)
+
+
+@pytest.mark.parametrize(
+    "bound", [{"same_host": True}, {"linked": True}, {"tier": Tier.LOCAL}, {"host": "host-a"}]
+)
+def test_a_bound_claim_is_not_gathered(bound):
+    hosts = [host("host-a", device("a")), host("host-b", device("b"))]
+    outcome = refused(hosts, demand(count=2, compute=60, **bound), remote=True)
+    assert outcome.filters[-1][0].startswith("2 on one host")
+
+
+def test_a_program_is_beside_most_of_its_devices_that_are_not_on_one_host():
+    hosts = [host("host-a", device("a")), host("host-b", device("b"), device("c"))]
+    found = planned(hosts, demand(count=3, compute=60), remote=True)
+    assert (found.host, found.remote) == ("host-b", 1)
+
+
+def test_a_device_is_remote_only_where_local_has_no_room():
+    hosts = [host("host-a", device("a", compute_free=30), cpu_free=0), host("host-b", device("b"))]
+    wanted = demand(cpu_milli=1000)
+    local = planned(hosts, wanted, remote=True)
+    assert (local.host, local.device_ids, local.remote) == ("host-b", ("b",), 0)
+    full = [hosts[0], host("host-b", device("b", compute_free=0))]
+    found = planned(full, wanted, remote=True)
+    assert (found.host, found.device_ids, found.remote) == ("host-b", ("a",), 1)
+
+
+def test_a_program_without_vgpus_takes_the_tightest_host():
+    hosts = [host("host-a"), host("host-b", cpu_free=2000), host("host-c", cpu_free=500)]
+    wanted = demand(count=0, compute=0, memory_mib=0, cpu_milli=1000)
+    assert planned(hosts, wanted) == Plan(host="host-b", device_ids=())
+
+
+def test_a_program_without_vgpus_is_told_about_hosts():
+    wanted = demand(count=0, compute=0, memory_mib=0, cpu_milli=1500, host_memory_mib=1)
+    outcome = refused([host("host-a", cpu_free=1000), host("host-b", up=False)], wanted)
+    assert not outcome.impossible
+    assert outcome.filters == (("host up", 1), ("host CPU and memory", 0))
+    assert outcome.reason == (
+        "no room for 1.5 cores and 1 MiB: 2 hosts in the pool, 1 after host up,"
+        " 0 after host CPU and memory"
+    )
+
+
 def test_no_room_now_says_which_filter_left_how_many_devices():
-    rooms = [
-        room("a", traits={"CUSTOM_A"}, compute_free=10),
-        room("b", traits={"CUSTOM_A"}),
-        room("c", traits={"CUSTOM_A", "CUSTOM_B"}, usable=False),
-        room("d", "host-b", traits={"CUSTOM_A"}, host_up=False),
-        room("e"),
+    devices = [
+        device("a", traits={"CUSTOM_A"}, compute_free=10),
+        device("b", traits={"CUSTOM_A"}),
+        device("c", traits={"CUSTOM_A", "CUSTOM_B"}, usable=False),
+        device("e"),
     ]
-    wanted = claim(required_traits=("CUSTOM_A",), forbidden_traits=("CUSTOM_B",), memory_mib=1000)
-    outcome = refused([*rooms[:1], *rooms[2:]], wanted)
+    down = host("host-b", device("d", traits={"CUSTOM_A"}), up=False)
+    wanted = demand(required_traits=("CUSTOM_A",), forbidden_traits=("CUSTOM_B",), memory_mib=1000)
+    outcome = refused([host("host-a", *devices[:1], *devices[2:]), down], wanted)
     assert not outcome.impossible
     assert outcome.filters == (
         ("required traits", 3),
@@ -99,49 +158,115 @@ def test_no_room_now_says_which_filter_left_how_many_devices():
         "no room for 1 x 25 % and 1000 MiB: 4 devices in the pool, 3 after required traits,"
         " 2 after forbidden traits, 2 after enabled and healthy, 1 after host up, 0 after compute"
     )
-    assert planned(rooms, wanted) == ("b",)
+    assert planned([host("host-a", *devices), down], wanted).device_ids == ("b",)
+
+
+def test_every_filter_that_decides_is_named():
+    devices = [
+        device("a", product="fast"),
+        device("b", product="slow"),
+        device("c", product="fast", sharing_mode=SharingMode.EXCLUSIVE),
+    ]
+    view = PoolView([host("host-a", *devices, cpu_free=0)], remote=True)
+    view.hold(["a"])
+    wanted = demand(
+        count=2, products=("fast",), devices=("a", "b", "c"), host="host-a", cpu_milli=1, linked=True
+    )
+    outcome = plan(view, wanted, POLICY)
+    assert isinstance(outcome, NoRoom)
+    assert outcome.impossible
+    assert outcome.filters == (
+        ("named devices", 3),
+        ("host host-a", 3),
+        ("sharing mode shared", 2),
+        ("product", 1),
+        ("compute", 1),
+        ("memory", 1),
+        ("host CPU and memory", 1),
+        ("2 on one host, linked", 0),
+    )
+    later = plan(view, demand(products=("fast",)), POLICY)
+    assert isinstance(later, NoRoom)
+    assert ("not kept for claims before it", 0) in later.filters
+
+
+def test_linked_devices_are_of_one_group():
+    devices = [
+        device("a", link_group="x"),
+        device("b", link_group="y"),
+        device("c", compute_free=60),
+        device("d", link_group="y"),
+    ]
+    assert sorted(chosen(devices, demand(count=2, compute=60, linked=True))) == ["b", "d"]
+
+
+def test_devices_of_one_type_are_of_one_product():
+    devices = [
+        device("a", product="fast"),
+        device("b", product="slow", compute_free=60),
+        device("c", product="fast"),
+    ]
+    assert sorted(chosen(devices, demand(count=2, compute=60, same_type=True))) == ["a", "c"]
+
+
+def test_best_effort_claims_take_what_is_beyond_a_device():
+    lent = device("a", compute_free=0, compute_limit=150)
+    assert not refused([host("host-a", lent)], demand(memory_mib=0)).impossible
+    assert chosen([lent], demand(memory_mib=0, qos=Qos.BEST_EFFORT)) == ("a",)
+    assert refused([host("host-a", lent)], demand(compute=51, qos=Qos.BEST_EFFORT))
 
 
 def test_a_claim_bigger_than_every_device_is_impossible():
-    outcome = refused([room("a", compute_free=0)], claim(memory_mib=1001))
+    outcome = refused([host("host-a", device("a", compute_free=0))], demand(memory_mib=1001))
     assert outcome.impossible
     assert outcome.filters == (("compute", 1), ("memory", 0), ("1 on one host", 0))
 
 
-@pytest.mark.parametrize("trouble", [{"usable": False}, {"host_up": False}, {"compute_free": 0}])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        host("host-a", device("a", usable=False)),
+        host("host-a", device("a"), up=False),
+        host("host-a", device("a", compute_free=0)),
+        host("host-a", device("a"), cpu_free=0),
+    ],
+)
 def test_what_may_pass_is_not_impossible(trouble):
-    assert not refused([room("a", **trouble)], claim()).impossible
+    assert not refused([trouble], demand(cpu_milli=1)).impossible
 
 
-def test_a_pool_without_devices_is_not_impossible():
-    outcome = refused([], claim(count=7))
+@pytest.mark.parametrize("hosts", [[], [host("host-a")]])
+def test_a_pool_without_devices_is_not_impossible(hosts):
+    outcome = refused(hosts, demand(count=7))
     assert not outcome.impossible
     assert "0 devices in the pool" in outcome.reason
 
 
 @pytest.mark.parametrize(
-    "place", [{"host": "host-z"}, {"devices": ("z",)}, {"required_traits": ("CUSTOM_Z",)}]
+    "place",
+    [
+        {"host": "host-z"},
+        {"devices": ("z",)},
+        {"required_traits": ("CUSTOM_Z",)},
+        {"products": ("unknown",)},
+    ],
 )
 def test_a_place_that_does_not_exist_is_impossible(place):
-    assert refused([room("a")], claim(**place)).impossible
+    assert refused([host("host-a", device("a"))], demand(**place)).impossible
 
 
 def test_named_devices_and_host_are_kept_to():
-    rooms = [room("a"), room("b", "host-b"), room("c", "host-b")]
-    assert planned(rooms, claim(devices=("c",))) == ("c",)
-    assert planned(rooms, claim(host="host-b")) == ("b",)
+    hosts = [host("host-a", device("a")), host("host-b", device("b"), device("c"))]
+    assert planned(hosts, demand(devices=("c",))).device_ids == ("c",)
+    assert planned(hosts, demand(host="host-b")).device_ids == ("b",)
 
 
 def test_equal_devices_are_taken_in_the_order_of_host_and_id():
-    rooms = [room("b", "host-b"), room("z", "host-a"), room("a", "host-b")]
-    assert planned(rooms, claim()) == ("z",)
+    hosts = [host("host-b", device("b"), device("a")), host("host-a", device("z"))]
+    assert planned(hosts, demand()).device_ids == ("z",)
 
 
 def test_another_policy_takes_the_place_of_best_fit():
-    class WorstFit:
-        def cost(self, view, wanted):
-            return -view.compute_free.astype(np.float64)
-
-    rooms = [room("a", compute_free=40), room("b", compute_free=90)]
-    assert planned(rooms, claim()) == ("a",)
-    assert planned(rooms, claim(), WorstFit()) == ("b",)
+    devices = [device("a", compute_free=40), device("b", compute_free=90)]
+    assert chosen(devices, demand()) == ("a",)
+    assert chosen(devices, demand(), Spread()) == ("b",)
