@@ -174,14 +174,14 @@ def demands(draw):
 
 
 @st.composite
-def streams(draw, limits: bool = True, size: int = 12, priorities=(50,)):
+def streams(draw, limits: bool = True, least: int = 1, priorities=(50,)):
     """Jobs that come over time; with ``limits`` they run as long as they say, else nobody knows."""
     jobs = []
-    for number in range(draw(st.integers(1, size))):
+    for number in range(draw(st.integers(least, least + 11))):
         runs = float(draw(st.integers(1, 30)))
         claim = waiting(
             f"claim-{number:02}",
-            float(draw(st.integers(0, 20))),
+            float(draw(st.integers(0, 20 // least))),
             demand=draw(demands()),
             project_id=draw(st.sampled_from(("a", "b", "c"))),
             priority=draw(st.sampled_from(priorities)),

@@ -191,6 +191,29 @@ def test_the_lowest_priority_goes_first_then_the_least_work_lost():
     assert victims(view, claims, waiting("next", priority=20, demand=demand(count=3))) == ()
 
 
+def test_a_dearer_claim_may_be_cheaper_than_many_cheap_ones():
+    view, claims = pool(devices=60), []
+    for slot in range(59):
+        # All ten shares of the first device may go, one of each other one.
+        for number in range(10):
+            preemptible = slot == 0 or number == 0
+            name = f"share-{slot:02}-{number}"
+            claims.append(
+                running(
+                    view,
+                    name,
+                    [f"host-0/{slot}"],
+                    demand=demand(10),
+                    priority=10,
+                    bound_at=NOW - 300,
+                    preemptible=preemptible,
+                )
+            )
+    dear = {"priority": 10, "bound_at": NOW - 150, "preemptible": True}
+    claims.append(running(view, "whole", ["host-0/59"], **dear))
+    assert victims(view, claims, waiting("next")) == ("whole",)
+
+
 def test_gangs_are_taken_whole_and_cost_all_they_have():
     view = pool(devices=4)
     claims = [
