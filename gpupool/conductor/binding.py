@@ -1,67 +1,117 @@
-"""How a claim is bound: planned here, agreed by Placement, made by its host.
+"""How claims are bound: planned here, agreed by Placement, made by their hosts.
 
-The rows of its vGPUs come first, so that an allocation always belongs to a row; then Placement
-decides, in one request; then the host is told. A crash in between is ended by the reconciler.
+The rows of their vGPUs come first, so that an allocation always belongs to a row; then Placement
+decides, for all claims of a batch in one request; then the hosts are told. A crash in between is ended
+by the reconciler.
 """
 
 import logging
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from oslo_utils import timeutils
 
 from gpupool.conductor import releasing
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import claims, devices, hosts, vgpus
+from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.device import Device
+from gpupool.model.host import Host
 from gpupool.model.states import ClaimState, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
-from gpupool.placement.allocation import Grant
+from gpupool.placement.allocation import Order
 
 LOG = logging.getLogger(__name__)
 
 
-def grant(vgpu: Vgpu) -> Grant:
-    """Return what Placement has to hold for ``vgpu``."""
-    return Grant(
-        vgpu_id=vgpu.id,
-        device_id=vgpu.device_id,
-        compute=vgpu.compute,
-        memory_mib=vgpu.memory_mib,
-    )
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A queued claim, and the device of each of its vGPUs."""
+
+    claim_id: str
+    device_ids: tuple[str, ...]
 
 
-def bind(parts: Parts, claim_id: str, device_ids: Sequence[str]) -> None:
-    """Give a queued claim one vGPU on each of ``device_ids`` and have the host make them.
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A claim that is allocating, and the rows of its vGPUs."""
 
-    Conflict (NoCapacity when Placement refused) or Unavailable leave the claim queued, saying why.
+    claim: Claim
+    vgpus: tuple[Vgpu, ...]
+
+    def order(self) -> Order:
+        """Return what Placement is asked for."""
+        return Order(
+            key=self.claim.id,
+            grants=tuple(releasing.grant(vgpu) for vgpu in self.vgpus),
+            project_id=self.claim.project_id,
+            user_id=self.claim.user_id,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What came of a batch: claims with rows, and by id why others have none."""
+
+    planned: list[Planned] = field(default_factory=list)
+    lost: dict[str, errors.GpupoolError] = field(default_factory=dict)
+
+
+def bind(parts: Parts, choices: Sequence[Choice]) -> dict[str, errors.GpupoolError]:
+    """Give queued claims their vGPUs and have the hosts make them; return by id why some have none.
+
+    These stay queued: after Conflict something of them changed meanwhile, NoCapacity is Placement's,
+    and after Unavailable nothing can be bound now.
     """
-    claim, planned = parts.commit(_reserve, claim_id, device_ids)
-    try:
-        parts.allocations.allocate([grant(vgpu) for vgpu in planned], claim.project_id, claim.user_id)
-    except errors.GpupoolError as exc:
-        undo(parts, claim, planned, str(exc))
-        raise
-    hand_over(parts, claim, planned)
+    batch = parts.commit(_reserve, choices)
+    said = parts.allocations.allocate_all([each.order() for each in batch.planned])
+    hand_over(parts, [each for each in batch.planned if each.claim.id not in said])
+    back = [each for each in batch.planned if each.claim.id in said]
+    undo(parts, [(each, str(said[each.claim.id])) for each in back])
+    return {**batch.lost, **said}
 
 
-def _reserve(
-    transaction: Transaction, claim_id: str, device_ids: Sequence[str]
-) -> tuple[Claim, list[Vgpu]]:
-    """Bring a queued claim to ``allocating``, with the rows of its vGPUs."""
+def _reserve(transaction: Transaction, choices: Sequence[Choice]) -> Batch:
+    """Bring queued claims to ``allocating``, with the rows of their vGPUs."""
     session = transaction.session
-    claim = claims.get(session, claim_id)
-    claim = transaction.move(claim, ClaimState.ALLOCATING, state_reason="")
-    chosen = [devices.get(session, device_id) for device_id in device_ids]
-    for host_id in sorted({device.host_id for device in chosen}):
-        # Writing locks the row: the host stays in its pool until the commit.
-        host = hosts.revise(session, host_id)
-        if host.state != HostState.UP or host.pool_id != claim.pool_id:
-            raise errors.Conflict(f"host {host.name} can't take claim {claim_id} any more")
-    planned = [_planned(claim, index, device) for index, device in enumerate(chosen)]
-    return claim, [vgpus.create(session, vgpu) for vgpu in planned]
+    named = {device_id for choice in choices for device_id in choice.device_ids}
+    owned = {device.id: device for device in devices.list_(session, {"id": named})}
+    # The hosts stay in their pool until the commit, and nobody else adds to what they have.
+    held = transaction.hold({device.host_id for device in owned.values()})
+    known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
+    batch = Batch()
+    for choice in choices:
+        claim = known.get(choice.claim_id)
+        chosen = [owned[each] for each in choice.device_ids if each in owned]
+        if claim is None or (error := _why_not(claim, choice, chosen, held)):
+            batch.lost[choice.claim_id] = errors.Conflict(error if claim else "it is gone")
+            continue
+        planned = tuple(_planned(claim, index, device) for index, device in enumerate(chosen))
+        batch.planned.append(Planned(claim=claim, vgpus=planned))
+    moved = transaction.move_all(
+        [each.claim for each in batch.planned], ClaimState.ALLOCATING, state_reason=""
+    )
+    rows = [vgpu for each in batch.planned for vgpu in each.vgpus]
+    vgpus.create_all(session, rows)
+    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in rows})
+    after = {claim.id: claim for claim in moved}
+    planned_after = [Planned(claim=after[each.claim.id], vgpus=each.vgpus) for each in batch.planned]
+    return Batch(planned_after, batch.lost)
+
+
+def _why_not(claim: Claim, choice: Choice, chosen: Sequence[Device], held: Mapping[str, Host]) -> str:
+    """Return why a claim can't have what was chosen for it, or nothing."""
+    if claim.state != ClaimState.QUEUED:
+        return f"claim {claim.id} is {claim.state}"
+    if len(chosen) < len(choice.device_ids):
+        return f"a device that was chosen for claim {claim.id} is gone"
+    for device in chosen:
+        host = held.get(device.host_id)
+        if host is None or host.state != HostState.UP or host.pool_id != claim.pool_id:
+            return f"the host of device {device.id} can't take claim {claim.id} any more"
+    return ""
 
 
 def _planned(claim: Claim, index: int, device: Device) -> Vgpu:
@@ -79,55 +129,77 @@ def _planned(claim: Claim, index: int, device: Device) -> Vgpu:
     )
 
 
-def hand_over(parts: Parts, claim: Claim, planned: Sequence[Vgpu]) -> None:
-    """Have the host make vGPUs that Placement has agreed to.
+def hand_over(parts: Parts, agreed: Sequence[Planned]) -> None:
+    """Have hosts make vGPUs that Placement has agreed to.
 
-    If the claim was released or undone meanwhile, what nobody knows of any more is given back.
+    If a claim was released or undone meanwhile, what nobody knows of any more is given back.
     """
-    lost = parts.commit(_hand_over, claim.id, planned)
-    for vgpu in lost:
-        parts.allocations.deallocate(vgpu.id)
+    if agreed:
+        releasing.give_back(parts, parts.commit(_hand_over, agreed))
 
 
-def _hand_over(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu]) -> list[Vgpu]:
-    """Return the vGPUs that have no row any more; none when the claim went on to ``binding``."""
-    session = transaction.session
-    claim = claims.get(session, claim_id)
-    rows = {vgpu.id for vgpu in vgpus.list_(session, {"claim_id": claim_id})}
-    if claim.state != ClaimState.ALLOCATING or rows != {vgpu.id for vgpu in planned}:
-        return [vgpu for vgpu in planned if vgpu.id not in rows]
-    for vgpu in planned:
-        vgpus.update(session, vgpu.id, generation=transaction.touch(vgpu.host_id))
-    transaction.move(claim, ClaimState.BINDING, state_reason="")
-    return []
+def _hand_over(transaction: Transaction, agreed: Sequence[Planned]) -> list[Vgpu]:
+    """Return the vGPUs that have no row any more; claims that have all theirs go on to ``binding``."""
+    transaction.touch_all(_hosts(agreed))
+    going, lost = _still_allocating(transaction, agreed)
+    ids = {claim.id for claim in going}
+    rows = [vgpu.id for each in agreed if each.claim.id in ids for vgpu in each.vgpus]
+    vgpus.want(transaction.session, rows)
+    transaction.move_all(going, ClaimState.BINDING, state_reason="")
+    return lost
 
 
-def undo(parts: Parts, claim: Claim, planned: Sequence[Vgpu], reason: str) -> None:
-    """Bring an allocating claim back to ``queued`` and give back what Placement may hold of it.
+def _hosts(planned: Sequence[Planned]) -> set[str]:
+    return {vgpu.host_id for each in planned for vgpu in each.vgpus}
 
-    A claim that went on meanwhile keeps everything.
+
+def _still_allocating(
+    transaction: Transaction, planned: Sequence[Planned]
+) -> tuple[list[Claim], list[Vgpu]]:
+    """Return the claims that are where they were, and the vGPUs of the others that have no row."""
+    ids = [each.claim.id for each in planned]
+    known = {claim.id: claim for claim in claims.hold(transaction.session, ids)}
+    rows = {vgpu.id for vgpu in vgpus.list_(transaction.session, {"claim_id": ids})}
+    going, lost = [], []
+    for each in planned:
+        claim = known.get(each.claim.id)
+        missing = [vgpu for vgpu in each.vgpus if vgpu.id not in rows]
+        if claim is not None and claim.state == ClaimState.ALLOCATING and not missing:
+            going.append(claim)
+        lost += missing
+    return going, lost
+
+
+def undo(parts: Parts, refused: Sequence[tuple[Planned, str]]) -> None:
+    """Bring allocating claims back to ``queued``, each with its reason, and give back what they hold.
+
+    Claims that went on meanwhile keep everything.
     """
-    lost = parts.commit(_undo, claim.id, planned, reason)
+    if not refused:
+        return
+    lost = parts.commit(_undo, refused)
     try:
-        for vgpu in lost:
-            parts.allocations.deallocate(vgpu.id)
+        releasing.give_back(parts, lost)
     except errors.GpupoolError as exc:
         # The reconciler gives back what has no row.
-        LOG.warning("claim %s: allocations are given back later: %s", claim.id, exc)
+        parts.audit.hurry(vgpu.device_id for vgpu in lost)
+        LOG.warning("allocations of %s vGPUs are given back later: %s", len(lost), exc)
 
 
-def _undo(transaction: Transaction, claim_id: str, planned: Sequence[Vgpu], reason: str) -> list[Vgpu]:
+def _undo(transaction: Transaction, refused: Sequence[tuple[Planned, str]]) -> list[Vgpu]:
     """Return the vGPUs that have no row any more, whoever deleted it."""
-    session = transaction.session
-    claim = claims.get(session, claim_id)
-    rows = {vgpu.id for vgpu in vgpus.list_(session, {"claim_id": claim_id})}
-    if claim.state != ClaimState.ALLOCATING or rows != {vgpu.id for vgpu in planned}:
-        return [vgpu for vgpu in planned if vgpu.id not in rows]
-    for vgpu in sorted(planned, key=lambda one: one.host_id):
-        transaction.revise(vgpu.host_id)
-        vgpus.delete(session, vgpu.id)
-    transaction.move(claim, ClaimState.QUEUED, state_reason=reason)
-    return list(planned)
+    planned = [each for each, _ in refused]
+    held = transaction.hold(_hosts(planned))
+    going, lost = _still_allocating(transaction, planned)
+    ids = {claim.id for claim in going}
+    undone = [vgpu for each in planned if each.claim.id in ids for vgpu in each.vgpus]
+    vgpus.delete_all(transaction.session, [vgpu.id for vgpu in undone])
+    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in undone})
+    reasons = {each.claim.id: reason for each, reason in refused}
+    for reason in sorted(set(reasons.values())):
+        back = [claim for claim in going if reasons[claim.id] == reason]
+        transaction.move_all(back, ClaimState.QUEUED, state_reason=reason)
+    return lost + undone
 
 
 def bind_active(transaction: Transaction, claim_ids: Collection[str]) -> None:

@@ -8,7 +8,7 @@ from gpupool.model.device import Device
 def set_enabled(parts: Parts, device_id: str, enabled: bool, reason: str) -> Device:
     """Return the device, which takes new vGPUs or not; those it has stay."""
     device = parts.commit(_set_enabled, device_id, enabled, reason)
-    parts.left.add(device.host_id)
+    parts.left.add([device.host_id])
     parts.wake_queue()
     return device
 

@@ -45,7 +45,7 @@ def _mark_down(transaction: Transaction, host_id: str, since: datetime) -> None:
 def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:
     """Return the host, moved to another pool; Conflict while vGPUs are on it."""
     host = parts.commit(_set_pool, host_id, pool_id)
-    parts.left.add(host.id)
+    parts.left.add([host.id])
     parts.wake_queue()
     return host
 

@@ -1,29 +1,34 @@
 """The devices' providers in Placement: written after the database, and what else was seen there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.turns import Turns
 from gpupool.model.device import Device
 from gpupool.model.host import Host
 from gpupool.placement import names
-from gpupool.placement.provider_tree import ProviderTree
+from gpupool.placement.provider import Provider
+from gpupool.placement.provider_tree import ProviderTree, Wanted
 
 Held = Mapping[str, Mapping[str, int]]
-# Pool id, compute node, device without its times.
-Wanted = tuple[str, str, Device]
+# The compute node's name and what the provider is to be.
+Written = tuple[str, Wanted]
 
 
 class Inventory:
     """Writes providers, and remembers what it wrote, so that a report without news costs no request.
 
-    What another conductor or an operator changed is found by the reconciler, which writes again.
+    What another conductor or an operator changed is found by ``verify``, ``most`` providers a time.
     """
 
-    def __init__(self, tree: ProviderTree) -> None:
+    def __init__(self, tree: ProviderTree, most: int) -> None:
         self._tree = tree
+        self._turns = Turns(most)
         self._hypervisors: dict[str, str] = {}
-        self._written: dict[str, Wanted] = {}
+        self._written: dict[str, Written] = {}
+        # Generations of providers when they were as they should be.
+        self._verified: dict[str, int] = {}
         self._traits: dict[str, frozenset[str]] = {}
         self._foreign: dict[str, Held] = {}
 
@@ -51,37 +56,77 @@ class Inventory:
         """Note the name of the compute node that the providers of ``host`` belong below."""
         self._hypervisors[host.id] = hypervisor_hostname
 
-    def follow(self, host: Host, devices: Iterable[Device], again: bool = False) -> bool:
-        """Write the providers of ``devices`` that changed, or all ``again``.
+    def follow(self, host: Host, devices: Iterable[Device]) -> None:
+        """Write the providers of ``devices`` that are to be something else than what was written.
 
-        Return whether one differed in Placement. Raises Unavailable; what was not written then is
-        written by the next report or by the reconciler.
+        Raises Unavailable; what was not written then is written by the next report or by ``verify``.
         """
-        changed = False
-        for device in devices:
-            wanted = self._wanted(host, device)
-            if again or self._written.get(device.id) != wanted:
-                with isolated(f"device {device.key} of host {host.name}"):
-                    changed |= self._write(host, device)
-                # One that Placement refused is not asked for again until it is another.
-                self._written[device.id] = wanted
-        return changed
+        self._write(host, [device for device in devices if self._is_news(host, device)])
 
     def differs(self, host: Host, devices: Iterable[Device]) -> bool:
-        """Return whether ``follow`` would have something to write."""
-        return any(self._written.get(device.id) != self._wanted(host, device) for device in devices)
+        """Return whether ``follow`` would write one that this conductor has written before.
 
-    def _wanted(self, host: Host, device: Device) -> Wanted:
+        Of others it does not know whether they are as they should be; ``verify`` does.
+        """
+        known = (device for device in devices if device.id in self._written)
+        return any(self._is_news(host, device) for device in known)
+
+    def verify(self, known: Mapping[Host, Sequence[Device]]) -> list[str]:
+        """Write again what is missing, or was changed by others; return the hosts where that was needed.
+
+        Who is missing shows in one request; of the others those are read that had no turn for longest,
+        unless their generation says that nothing has changed. Raises Unavailable.
+        """
+        providers = self._tree.devices()
+        ids = [device.id for owned in known.values() for device in owned if device.id in providers]
+        turn = set(self._turns.choose(ids))
+        differed = []
+        for host, owned in known.items():
+            due = [
+                device
+                for device in owned
+                if device.id not in providers or device.id in turn or self._is_news(host, device)
+            ]
+            with isolated(f"providers of host {host.name} are not written now"):
+                if due and self._write(host, due, providers):
+                    differed.append(host.name)
+        return differed
+
+    def _is_news(self, host: Host, device: Device) -> bool:
+        return self._written.get(device.id) != self._wanted(host, device)
+
+    def _wanted(self, host: Host, device: Device) -> Written:
         lasting = replace(device, created_at=None, updated_at=None)
-        return host.pool_id, self._hypervisor(host), lasting
+        return self._hypervisor(host), Wanted(host=host.name, pool_id=host.pool_id, device=lasting)
 
     def _hypervisor(self, host: Host) -> str:
         return self._hypervisors.get(host.id, host.name)
 
-    def _write(self, host: Host, device: Device) -> bool:
-        written = self._tree.ensure_device(host.name, self._hypervisor(host), host.pool_id, device)
-        self._traits[device.id] = written.traits
-        return written.changed
+    def _write(
+        self, host: Host, devices: Collection[Device], seen: Mapping[str, Provider] | None = None
+    ) -> bool:
+        """Return whether a provider differed; ``seen`` are providers as they are now, by id."""
+        changed = False
+        node = self._tree.compute_node(self._hypervisor(host)) if devices else None
+        for device in devices:
+            wanted = self._wanted(host, device)
+            if self._is_as_verified((seen or {}).get(device.id), wanted, node):
+                continue
+            with isolated(f"device {device.key} of host {host.name}"):
+                written = self._tree.ensure_device(wanted[1], node)
+                self._verified[device.id] = written.generation
+                self._traits[device.id] = written.traits
+                changed |= written.changed
+            # One that Placement refused is not asked for again until it is another.
+            self._written[device.id] = wanted
+        return changed
+
+    def _is_as_verified(self, seen: Provider | None, wanted: Written, node: str | None) -> bool:
+        """Return whether a provider is what it was when it was as it is to be."""
+        if seen is None or self._written.get(seen.id) != wanted or seen.name != wanted[1].name():
+            return False
+        # Neither name nor parent are under the generation.
+        return node in (None, seen.parent_id) and self._verified.get(seen.id) == seen.generation
 
     def provided(self) -> set[str]:
         """Return the ids of all devices that have a provider."""
@@ -91,4 +136,5 @@ class Inventory:
         """Delete a device's provider; Conflict while there are allocations on it."""
         self._tree.remove_device(device_id)
         self._written.pop(device_id, None)
+        self._verified.pop(device_id, None)
         self._traits.pop(device_id, None)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gpupool.conductor import binding, releasing
+from gpupool.conductor import releasing
 from gpupool.conductor.desired import WANTED
 from gpupool.conductor.inventory import Held
 from gpupool.conductor.isolation import isolated
@@ -27,7 +27,8 @@ LOG = logging.getLogger(__name__)
 class Books:
     """Both sides: ``held`` in Placement (amounts by class by consumer by device), and ``rows``.
 
-    ``due`` are the rows that had to have their allocations before Placement was read, and still do.
+    ``due`` are the rows on devices that were read which had to have their allocations before that, and
+    still do.
     """
 
     held: Mapping[str, Held]
@@ -36,17 +37,21 @@ class Books:
 
 
 def read(parts: Parts) -> Books:
-    """Read both sides; raises Unavailable."""
+    """Read both sides of the devices whose turn it is; raises Unavailable."""
     before = _due(parts)
     with parts.database.reader() as session:
-        device_ids = {device.id for device in devices.list_(session)}
+        known = {device.id for device in devices.list_(session)}
     # A provider whose device is forgotten may hold something too.
-    device_ids |= parts.inventory.provided()
+    device_ids = {*parts.audit.choose(known), *(parts.inventory.provided() - known)}
     held = {each: parts.allocations.allocations_of(each) for each in device_ids}
     after = _due(parts)
     with parts.database.reader() as session:
         rows = {vgpu.id: vgpu for vgpu in vgpus.list_(session)}
-    due = {vgpu_id: vgpu for vgpu_id, vgpu in before.items() if vgpu_id in after}
+    due = {
+        vgpu_id: vgpu
+        for vgpu_id, vgpu in before.items()
+        if vgpu_id in after and vgpu.device_id in device_ids
+    }
     return Books(held=held, rows=rows, due=due)
 
 
@@ -87,7 +92,7 @@ def _give_back(parts: Parts, consumer: str) -> bool:
 def correct(parts: Parts, books: Books) -> None:
     """Write again allocations that are missing or of other sizes than their vGPU."""
     for vgpu in books.due.values():
-        wanted = binding.grant(vgpu).resources()[vgpu.device_id]
+        wanted = releasing.grant(vgpu).resources()[vgpu.device_id]
         if books.held.get(vgpu.device_id, {}).get(vgpu.id) != wanted:
             with isolated(f"vGPU {vgpu.id} is not allocated again now"):
                 _allocate_again(parts, vgpu)
@@ -99,7 +104,7 @@ def _allocate_again(parts: Parts, vgpu: Vgpu) -> None:
         claim = claims.get(session, vgpu.claim_id)
     try:
         parts.allocations.deallocate(vgpu.id)
-        parts.allocations.allocate([binding.grant(vgpu)], claim.project_id, claim.user_id)
+        parts.allocations.allocate([releasing.grant(vgpu)], claim.project_id, claim.user_id)
     except errors.Conflict as exc:
         reason = f"its share of device {vgpu.device_id} was lost in Placement: {exc}"
         parts.commit(_queue_again, claim, reason)

@@ -14,10 +14,10 @@ class Left:
         self._hosts: set[str] = set()
         self._gone: dict[str, Vgpu] = {}
 
-    def add(self, host_id: str, gone: Iterable[Vgpu] = ()) -> None:
-        """Note that the providers of a host have to follow, and vGPUs that have left it."""
+    def add(self, host_ids: Iterable[str], gone: Iterable[Vgpu] = ()) -> None:
+        """Note that the providers of hosts have to follow, and vGPUs that have left theirs."""
         with self._lock:
-            self._hosts.add(host_id)
+            self._hosts.update(host_ids)
             self._gone.update((vgpu.id, vgpu) for vgpu in gone)
 
     def take(self) -> tuple[set[str], list[Vgpu]]:

@@ -1,7 +1,7 @@
 """What every noun of the conductor works with, and the transaction that all its writes go through."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,10 +15,12 @@ from gpupool.conductor.left import Left
 from gpupool.conductor.limits import Limits
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.reported import Reported
+from gpupool.conductor.turns import Turns
 from gpupool.db import claims, hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.claim import Claim
+from gpupool.model.host import Host
 from gpupool.model.states import ClaimState
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
@@ -64,6 +66,24 @@ class Transaction:
             self.looks.append(hosts.get(self.session, host_id).name)
         return self.touched[host_id]
 
+    def touch_all(self, host_ids: Iterable[str]) -> dict[str, int]:
+        """Do as ``touch`` for several hosts; return those by id that exist, with their generations."""
+        held = hosts.hold_all(self.session, set(host_ids) - self.touched.keys())
+        hosts.grow(self.session, [host.id for host in held], "generation")
+        self.touched |= {host.id: host.generation + 1 for host in held}
+        self.looks += [host.name for host in held]
+        return {host_id: self.touched[host_id] for host_id in host_ids if host_id in self.touched}
+
+    def hold(self, host_ids: Iterable[str]) -> dict[str, Host]:
+        """Return those of the hosts that exist, by id; their rows stay locked until the commit."""
+        return {host.id: host for host in hosts.hold_all(self.session, host_ids)}
+
+    def revise_all(self, held: Iterable[Host]) -> None:
+        """Do as ``revise`` for several hosts, which this transaction holds already."""
+        fresh = {host.id for host in held} - self.revised
+        hosts.grow(self.session, fresh, "revision")
+        self.revised |= fresh
+
     def revise(self, host_id: str) -> None:
         """Say that the room on a host changes: whoever keeps it in memory reads it again.
 
@@ -80,7 +100,11 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything a conductor is made of; ``wake_queue`` has the queue looked at soon."""
+    """Everything a conductor is made of.
+
+    ``audit`` says which devices are compared with Placement next, ``wake_queue`` has the queue looked
+    at soon.
+    """
 
     conf: cfg.ConfigOpts
     database: Database
@@ -90,6 +114,7 @@ class Parts:
     limits: Limits
     left: Left
     reported: Reported
+    audit: Turns
     agents: AgentClient
     notifier: ClaimNotifier
     wake_queue: Callable[[], None]

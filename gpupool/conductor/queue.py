@@ -64,11 +64,13 @@ class _Pass:
             outcome = _plan(self._room(claim.pool_id), claim)
             if isinstance(outcome, NoRoom):
                 return outcome.reason + self._refusals.get(claim.pool_id, "")
-            try:
-                binding.bind(self._parts, claim.id, outcome.device_ids)
-            except NoCapacity as exc:
-                self._refusals[claim.pool_id] = f"; Placement refused: {exc}"
+            choice = binding.Choice(claim_id=claim.id, device_ids=outcome.device_ids)
+            error = binding.bind(self._parts, [choice]).get(claim.id)
+            if isinstance(error, NoCapacity):
+                self._refusals[claim.pool_id] = f"; Placement refused: {error}"
                 self._refresh(claim.pool_id, outcome.device_ids)
+            elif error is not None:
+                raise error
             else:
                 del self._rooms[claim.pool_id]
                 return ""

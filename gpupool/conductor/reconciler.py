@@ -16,6 +16,7 @@ from gpupool.db import attachments, claims, devices, hosts, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim
+from gpupool.model.device import Device
 from gpupool.model.states import (
     HOLDING,
     AttachmentState,
@@ -61,17 +62,18 @@ def end_allocating(parts: Parts) -> None:
 def _end_allocating(parts: Parts, claim: Claim) -> None:
     with parts.database.reader() as session:
         planned = vgpus.list_(session, {"claim_id": claim.id})
+    left = binding.Planned(claim=claim, vgpus=tuple(planned))
     if planned and all(_agreed(parts, vgpu) for vgpu in planned):
         LOG.warning("claim %s was left allocating: goes on", claim.id)
-        binding.hand_over(parts, claim, planned)
+        binding.hand_over(parts, [left])
     else:
         LOG.warning("claim %s was left allocating: goes back", claim.id)
-        binding.undo(parts, claim, planned, "a conductor stopped while it allocated")
+        binding.undo(parts, [(left, "a conductor stopped while it allocated")])
 
 
 def _agreed(parts: Parts, vgpu: Vgpu) -> bool:
     allocation = parts.allocations.get_allocation(vgpu.id)
-    return allocation is not None and allocation.resources == binding.grant(vgpu).resources()
+    return allocation is not None and allocation.resources == releasing.grant(vgpu).resources()
 
 
 def end_binding(parts: Parts) -> None:
@@ -117,7 +119,7 @@ def _end_releasing(transaction: Transaction, claim_id: str) -> None:
     held = vgpus.list_(transaction.session, {"claim_id": claim_id})
     releasing.remove_vgpus(transaction, held)
     if not held:
-        releasing.finish(transaction, claim)
+        releasing.finish(transaction, [claim_id])
 
 
 def remove_leftovers(parts: Parts) -> None:
@@ -176,11 +178,12 @@ def _is_down(transaction: Transaction, host_id: str) -> bool:
 def write_providers(parts: Parts) -> None:
     """Write again what is missing or was changed by hand: provider, inventory, traits, aggregate."""
     with parts.database.reader() as session:
-        known = {host: devices.list_(session, {"host_id": host.id}) for host in hosts.list_(session)}
-    for host, owned in known.items():
-        with isolated(f"providers of host {host.name} are not written now"):
-            if parts.inventory.follow(host, owned, again=True):
-                LOG.info("providers of host %s differed: written again", host.name)
+        owned: dict[str, list[Device]] = {}
+        for device in devices.list_(session):
+            owned.setdefault(device.host_id, []).append(device)
+        known = {host: owned.get(host.id, []) for host in hosts.list_(session)}
+    for name in parts.inventory.verify(known):
+        LOG.info("providers of host %s differed: written again", name)
 
 
 def remove_providers(parts: Parts) -> None:

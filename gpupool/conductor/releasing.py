@@ -5,7 +5,7 @@ leaves an allocation that nobody knows of.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from oslo_utils import timeutils
 
@@ -17,9 +17,22 @@ from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim, ClaimHealth
 from gpupool.model.states import ENDED, AttachmentState, ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
+from gpupool.placement.allocation import Grant, Order
 
 LOG = logging.getLogger(__name__)
+# So many vGPUs are given back in one request and one transaction.
+_BATCH = 32
 _WAITING = "its allocations wait to be given back: "
+
+
+def grant(vgpu: Vgpu) -> Grant:
+    """Return what Placement has to hold for ``vgpu``."""
+    return Grant(
+        vgpu_id=vgpu.id,
+        device_id=vgpu.device_id,
+        compute=vgpu.compute,
+        memory_mib=vgpu.memory_mib,
+    )
 
 
 def start(transaction: Transaction, claim: Claim, release_to: ClaimState, reason: str = "") -> Claim:
@@ -35,7 +48,7 @@ def start(transaction: Transaction, claim: Claim, release_to: ClaimState, reason
     for attachment in attachments.list_(transaction.session, {"claim_id": claim.id}):
         remove_attachment(transaction, attachment)
     claim = transaction.move(claim, ClaimState.RELEASING, release_to=release_to, state_reason=reason)
-    return claim if held else finish(transaction, claim)
+    return claim if held else finish(transaction, [claim.id])[0]
 
 
 def remove_vgpus(transaction: Transaction, held: Iterable[Vgpu]) -> None:
@@ -56,54 +69,91 @@ def remove_attachment(transaction: Transaction, attachment: Attachment) -> None:
         )
 
 
-def finish(transaction: Transaction, claim: Claim) -> Claim:
-    """Bring a releasing claim whose last vGPU is gone to where it was to go."""
-    state = claim.release_to or ClaimState.RELEASED
-    ended = timeutils.utcnow() if state in ENDED else None
-    transaction.wake_queue()
-    return transaction.move(
-        claim,
-        state,
-        state_reason=_without_waiting(claim.state_reason),
-        release_to=None,
-        health=ClaimHealth.OK,
-        bound_at=None if not ended else claim.bound_at,
-        ended_at=ended,
-    )
+def finish(transaction: Transaction, claim_ids: Iterable[str]) -> list[Claim]:
+    """Bring releasing claims whose last vGPU is gone to where they were to go; return those."""
+    session = transaction.session
+    held = [claim for claim in claims.hold(session, claim_ids) if claim.state == ClaimState.RELEASING]
+    left = {vgpu.claim_id for vgpu in vgpus.list_(session, {"claim_id": [one.id for one in held]})}
+    ways: dict[tuple[ClaimState, str], list[Claim]] = {}
+    for claim in held:
+        if claim.id not in left:
+            way = claim.release_to or ClaimState.RELEASED, _without_waiting(claim.state_reason)
+            ways.setdefault(way, []).append(claim)
+    done: list[Claim] = []
+    for (state, reason), same in ways.items():
+        done += transaction.move_all(same, state, state_reason=reason, **_end(state))
+    if done:
+        transaction.wake_queue()
+    return done
 
 
-def drop(parts: Parts, gone: Iterable[Vgpu]) -> None:
+def _end(state: ClaimState) -> dict[str, object]:
+    """Return what changes on a claim that was taken apart and comes to ``state``."""
+    changes: dict[str, object] = {"release_to": None, "health": ClaimHealth.OK}
+    if state in ENDED:
+        return {**changes, "ended_at": timeutils.utcnow()}
+    return {**changes, "bound_at": None}
+
+
+def give_back(parts: Parts, lost: Iterable[Vgpu]) -> None:
+    """Give back in Placement what vGPUs without rows hold there; raises Unavailable."""
+    for vgpu in lost:
+        parts.allocations.deallocate(vgpu.id)
+
+
+def drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
     """Give back in Placement what vGPUs that left their host held, then forget them.
 
     Raises Unavailable; the claims say so then, and it is done when a later report comes.
     """
-    for vgpu in gone:
-        with isolated(f"vGPU {vgpu.id} is given back later"):
-            _drop(parts, vgpu)
+    for start_at in range(0, len(gone), _BATCH):
+        batch = gone[start_at : start_at + _BATCH]
+        try:
+            _drop(parts, batch)
+        except errors.Unavailable:
+            raise
+        except Exception:
+            LOG.warning("%s vGPUs could not be given back together: each by itself", len(batch))
+            for vgpu in batch:
+                with isolated(f"vGPU {vgpu.id} is given back later"):
+                    _drop(parts, [vgpu])
 
 
-def _drop(parts: Parts, vgpu: Vgpu) -> None:
-    try:
-        parts.allocations.deallocate(vgpu.id)
-    except errors.Unavailable as exc:
-        parts.commit(_note_waiting, vgpu.claim_id, str(exc))
-        raise
-    parts.commit(_forget, vgpu)
+def _drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
+    with parts.database.reader() as session:
+        known = {claim.id: claim for claim in claims.list_(session, {"id": {v.claim_id for v in gone}})}
+    failed = parts.allocations.deallocate_all([_order(vgpu, known) for vgpu in gone])
+    parts.commit(_forget, [vgpu for vgpu in gone if vgpu.id not in failed])
+    away = [vgpu for vgpu in gone if isinstance(failed.get(vgpu.id), errors.Unavailable)]
+    for claim_id in sorted({vgpu.claim_id for vgpu in away}):
+        parts.commit(_note_waiting, claim_id, str(failed[away[0].id]))
+    for error in failed.values():
+        raise error
 
 
-def _forget(transaction: Transaction, vgpu: Vgpu) -> None:
-    """Delete a vGPU's row; the claim that had it as its last goes on."""
+def _order(vgpu: Vgpu, known: Mapping[str, Claim]) -> Order:
+    """Return what Placement holds for a vGPU."""
+    claim = known.get(vgpu.claim_id)
+    return Order(
+        key=vgpu.id,
+        grants=(grant(vgpu),),
+        project_id=vgpu.project_id,
+        user_id=claim.user_id if claim else "",
+    )
+
+
+def _forget(transaction: Transaction, gone: Sequence[Vgpu]) -> None:
+    """Delete the rows of vGPUs; claims that had them as their last go on."""
     session = transaction.session
-    try:
-        vgpus.delete(session, vgpu.id)
-    except errors.NotFound:
-        # The same report came twice, or another conductor was faster.
+    held = transaction.hold({vgpu.host_id for vgpu in gone})
+    # The same report may have come twice, or another conductor was faster.
+    there = vgpus.list_(session, {"id": [vgpu.id for vgpu in gone]})
+    if not there:
         return
-    transaction.revise(vgpu.host_id)
+    vgpus.delete_all(session, [vgpu.id for vgpu in there])
+    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in there})
     transaction.wake_queue()
-    claim = claims.get(session, vgpu.claim_id)
-    if claim.state == ClaimState.RELEASING and not vgpus.list_(session, {"claim_id": claim.id}):
-        finish(transaction, claim)
+    finish(transaction, {vgpu.claim_id for vgpu in there})
 
 
 def _note_waiting(transaction: Transaction, claim_id: str, why: str) -> None:

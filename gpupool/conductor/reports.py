@@ -28,10 +28,14 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class _Taken:
-    """What a report left: the host and its devices as they are now, vGPUs that left it, the answer."""
+    """What a report left: the host and its devices as they are now, vGPUs that left it, the answer.
+
+    ``changed`` when it said something new of the host or its devices.
+    """
 
     host: Host
     owned: list[Device]
+    changed: bool
     gone: list[Vgpu]
     desired: DesiredState
 
@@ -43,9 +47,10 @@ def take(parts: Parts, report: HostReport) -> DesiredState:
     report_checks.check(report)
     taken = parts.commit(_write, report, parts)
     parts.inventory.heard(taken.host, report.hypervisor_hostname or taken.host.name)
-    if taken.gone or parts.inventory.differs(taken.host, taken.owned):
+    follows = taken.changed or parts.inventory.differs(taken.host, taken.owned)
+    if taken.gone or follows:
         parts.reported.forget(report.host)
-        parts.left.add(taken.host.id, taken.gone)
+        parts.left.add([taken.host.id] if follows else [], taken.gone)
         parts.wake_queue()
     else:
         parts.reported.keep(report, taken.host, taken.desired)
@@ -74,7 +79,8 @@ def _write(transaction: Transaction, report: HostReport, parts: Parts) -> _Taken
     else:
         keys = {device.id: device.key for device in owned}
         desired = desired_of(session, host, keys, held, attached)
-    return _Taken(host=host, owned=owned, gone=_gone(report, held), desired=desired)
+    gone = _gone(report, held)
+    return _Taken(host=host, owned=owned, changed=changed, gone=gone, desired=desired)
 
 
 def _gone(report: HostReport, held: list[Vgpu]) -> list[Vgpu]:

@@ -15,6 +15,7 @@ from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.parts import Parts
 from gpupool.conductor.periodic import Periodic
 from gpupool.conductor.reported import Reported
+from gpupool.conductor.turns import Turns
 from gpupool.db.api import Database
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
@@ -46,10 +47,11 @@ class Conductor:
             database=database,
             placement=placement,
             allocations=Allocations(placement),
-            inventory=Inventory(ProviderTree(placement)),
+            inventory=Inventory(ProviderTree(placement), settings.reconcile_devices),
             limits=limits.from_conf(conf),
             left=Left(),
             reported=Reported(database, settings.host_timeout),
+            audit=Turns(settings.reconcile_devices),
             agents=AgentClient(transport),
             notifier=ClaimNotifier(conf),
             wake_queue=self._queue.wake,

@@ -1,7 +1,7 @@
 """Does in Placement what reports and operators left to be done.
 
-It is done by the queue's thread: Placement may be slow or gone, and reports must be answered then
-too. Nothing is lost with a conductor: the next report says the same again.
+It is done in a thread of its own: Placement may be slow or gone, and reports must be answered then too.
+What is lost with a conductor the reconciler finds.
 """
 
 import logging
@@ -16,14 +16,19 @@ LOG = logging.getLogger(__name__)
 
 
 def settle(parts: Parts) -> None:
-    """Do what was noted; what Placement does not take now is noted again by the next report."""
+    """Do what was noted, giving back first; what Placement does not take now stays noted."""
     host_ids, gone = parts.left.take()
     try:
-        for host_id in host_ids:
-            with isolated(f"providers of host {host_id} follow later"):
-                _follow(parts, host_id)
-        releasing.drop(parts, gone)
+        # What was refused for good comes again with the host's next report.
+        with isolated("what left its host is given back later"):
+            releasing.drop(parts, gone)
+            gone = []
+        while host_ids:
+            with isolated("providers of a host follow later"):
+                _follow(parts, min(host_ids))
+            host_ids.remove(min(host_ids))
     except errors.Unavailable as exc:
+        parts.left.add(host_ids, gone)
         LOG.warning("Placement follows later: %s", exc)
 
 

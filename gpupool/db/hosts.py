@@ -1,6 +1,6 @@
 """Hosts in the database. Deleting one deletes its devices and sessions too."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,23 @@ def hold(session: Session, name: str) -> Host | None:
     """Return the host of that name, if there is one; its row stays locked for the transaction."""
     query = _table.query.where(models.Host.name == name).with_for_update()
     return next(iter(_table.items(session, query)), None)
+
+
+def hold_all(session: Session, host_ids: Iterable[str]) -> list[Host]:
+    """Return those of the hosts that exist, by id; their rows stay locked for the transaction.
+
+    They are locked in that order, so that two who hold several don't wait for each other.
+    """
+    query = _table.query.where(models.Host.id.in_(sorted(host_ids))).order_by(models.Host.id)
+    return _table.items(session, query.with_for_update())
+
+
+def grow(session: Session, host_ids: Collection[str], *counters: str) -> None:
+    """Add one to ``counters`` (generation, revision) of hosts that the caller holds."""
+    if not host_ids:
+        return
+    changes = {name: getattr(models.Host, name) + 1 for name in counters}
+    _table.write(session, models.Host.id.in_(sorted(host_ids)), changes)
 
 
 def revise(session: Session, host_id: str, /, **changes: Any) -> Host:

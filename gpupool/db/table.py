@@ -1,7 +1,7 @@
 """What every noun has: get, find, list, create, update and delete, between rows and dataclasses."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -111,6 +111,10 @@ class Table(Generic[Item]):
         except exception.DBReferenceError as exc:
             raise errors.Invalid(f"{self.noun} {item.id} refers to something that is gone") from exc
         return self.get(session, item.id)
+
+    def insert(self, session: Session, items: Sequence[Item]) -> None:
+        """Insert items that are not there; an error is the database's own."""
+        session.execute(sa.insert(self._table), [self._new(item) for item in items])
 
     def update(self, session: Session, item_id: str, /, **changes: Any) -> Item:
         """Write ``changes`` and return the item; raises NotFound, and Conflict and Invalid as create."""

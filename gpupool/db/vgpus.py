@@ -1,6 +1,6 @@
 """vGPUs in the database, and what they take of the devices."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,25 @@ def transition(session: Session, vgpu: Vgpu, state: VgpuState, /, **changes: Any
     """Bring ``vgpu`` to ``state``; raises as states.check and update."""
     states.check(states.VGPU, vgpu.state, state)
     return update(session, vgpu.id, state=state, **changes)
+
+
+def create_all(session: Session, items: Sequence[Vgpu]) -> None:
+    """Insert new vGPUs."""
+    if items:
+        _table.insert(session, items)
+
+
+def delete_all(session: Session, vgpu_ids: Collection[str]) -> None:
+    """Delete those of the vGPUs that exist."""
+    statement = sa.delete(models.Vgpu).where(models.Vgpu.id.in_(list(vgpu_ids)))
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def want(session: Session, vgpu_ids: Collection[str]) -> None:
+    """Have vGPUs be wanted as of their hosts' generations."""
+    generation = sa.select(models.Host.generation).where(models.Host.id == models.Vgpu.host_id)
+    chosen = models.Vgpu.id.in_(list(vgpu_ids))
+    _table.write(session, chosen, {"generation": generation.scalar_subquery()})
 
 
 def activate(session: Session, vgpu_ids: Collection[str]) -> None:

@@ -22,6 +22,16 @@ class Grant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be granted together or not at all; ``key`` tells orders of one batch apart."""
+
+    key: str
+    grants: tuple[Grant, ...]
+    project_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Allocation:
     """Everything one consumer holds; ``resources``: amounts by resource class by provider."""
 

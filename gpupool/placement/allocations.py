@@ -5,7 +5,7 @@ from typing import Any
 
 from gpupool.model import errors
 from gpupool.placement import names
-from gpupool.placement.allocation import Allocation, Grant
+from gpupool.placement.allocation import Allocation, Grant, Order
 from gpupool.placement.client import PlacementClient
 from gpupool.placement.errors import ConcurrentUpdate, NoCapacity
 
@@ -27,18 +27,27 @@ class Allocations:
         """
         if len({grant.vgpu_id for grant in grants}) < len(grants):
             raise errors.Invalid("a vGPU is named twice in one request; allowed: once")
-        generations: dict[str, int] = {}
-        for _ in range(_ATTEMPTS):
-            try:
-                self._write(grants, project_id, user_id, generations)
-            except ConcurrentUpdate as exc:
-                conflict = exc
-            else:
-                return
-            generations = self._generations(grants, project_id)
-            if len(generations) == len(grants):
-                return
-        raise conflict
+        self._allocate(Order(key="", grants=tuple(grants), project_id=project_id, user_id=user_id))
+
+    def allocate_all(self, orders: Sequence[Order]) -> dict[str, errors.GpupoolError]:
+        """Allocate each order or none of it; return by key what ``allocate`` would have raised.
+
+        All in one request if Placement takes it; else in two halves, until those are found that it
+        refuses. What comes after an Unavailable is not tried any more, and unavailable too.
+        """
+        if len(orders) <= 1:
+            return self._try_each(orders)
+        try:
+            if self._write_all(orders):
+                return {}
+        except errors.Unavailable as exc:
+            return {order.key: exc for order in orders}
+        middle = len(orders) // 2
+        failed = self.allocate_all(orders[:middle])
+        lost = next((exc for exc in failed.values() if isinstance(exc, errors.Unavailable)), None)
+        if lost is not None:
+            return {**failed, **{order.key: lost for order in orders[middle:]}}
+        return {**failed, **self.allocate_all(orders[middle:])}
 
     def deallocate(self, vgpu_id: str) -> None:
         """Give back all a vGPU holds; nothing happens when that is nothing."""
@@ -46,6 +55,28 @@ class Allocations:
             self._client.delete_allocation(vgpu_id)
         except errors.NotFound:
             return
+
+    def deallocate_all(self, orders: Sequence[Order]) -> dict[str, errors.GpupoolError]:
+        """Give back all that the vGPUs of ``orders`` hold; return by key what could not be given back.
+
+        In one request if they are as ``allocate`` left them, else one by one. What comes after an
+        Unavailable is not tried any more, and unavailable too.
+        """
+        try:
+            if len(orders) > 1 and self._write_none(orders):
+                return {}
+        except errors.Unavailable as exc:
+            return {order.key: exc for order in orders}
+        failed: dict[str, errors.GpupoolError] = {}
+        for number, order in enumerate(orders):
+            try:
+                for grant in order.grants:
+                    self.deallocate(grant.vgpu_id)
+            except errors.Unavailable as exc:
+                return {**failed, **{later.key: exc for later in orders[number:]}}
+            except errors.GpupoolError as exc:
+                failed[order.key] = exc
+        return failed
 
     def get_allocation(self, vgpu_id: str) -> Allocation | None:
         """Return what a vGPU holds, or None."""
@@ -58,26 +89,68 @@ class Allocations:
         except errors.NotFound:
             return {}
 
-    def _write(
-        self,
-        grants: Sequence[Grant],
-        project_id: str,
-        user_id: str,
-        generations: Mapping[str, int],
-    ) -> None:
-        """Write every grant in one request; a vGPU not in ``generations`` must hold nothing yet."""
-        body = {
-            grant.vgpu_id: _body(grant, project_id, user_id, generations.get(grant.vgpu_id))
-            for grant in grants
-        }
+    def _allocate(self, order: Order) -> None:
+        generations: dict[str, int | None] = {}
+        for _ in range(_ATTEMPTS):
+            try:
+                self._write(order, generations)
+            except ConcurrentUpdate as exc:
+                conflict = exc
+            else:
+                return
+            held = self._held(order)
+            if len(held) == len(order.grants):
+                return
+            # Placement forgets to delete a consumer that it made for a request it then refused because
+            # of a missing provider: it is there then, of generation 0, and holds nothing.
+            generations = {
+                grant.vgpu_id: held.get(grant.vgpu_id, 0 if grant.vgpu_id not in generations else None)
+                for grant in order.grants
+            }
+        raise conflict
+
+    def _try_each(self, orders: Sequence[Order]) -> dict[str, errors.GpupoolError]:
+        failed: dict[str, errors.GpupoolError] = {}
+        for order in orders:
+            try:
+                self._allocate(order)
+            except errors.GpupoolError as exc:
+                failed[order.key] = exc
+        return failed
+
+    def _write_all(self, orders: Sequence[Order]) -> bool:
+        """Write vGPUs that hold nothing yet in one request; return False when Placement refuses it."""
+        body: dict[str, Any] = {}
+        for order in orders:
+            body |= _body(order, {})
         try:
             self._client.set_allocations(body)
+        except (errors.Conflict, errors.Invalid):
+            return False
+        return True
+
+    def _write_none(self, orders: Sequence[Order]) -> bool:
+        """Have vGPUs hold nothing, in one request; return False when they are not of generation 1."""
+        body: dict[str, Any] = {}
+        for order in orders:
+            entries = _body(order, {grant.vgpu_id: 1 for grant in order.grants})
+            body |= {vgpu_id: {**entry, "allocations": {}} for vgpu_id, entry in entries.items()}
+        try:
+            self._client.set_allocations(body)
+        except (errors.Conflict, errors.Invalid):
+            return False
+        return True
+
+    def _write(self, order: Order, generations: Mapping[str, int | None]) -> None:
+        """Write an order in one request; a vGPU without generation must not be known yet."""
+        try:
+            self._client.set_allocations(_body(order, generations))
         except ConcurrentUpdate:
             raise
         except errors.Conflict as exc:
             raise NoCapacity(exc.message) from exc
         except errors.Invalid as exc:
-            raise self._missing(grants) or exc from exc
+            raise self._missing(order.grants) or exc from exc
 
     def _missing(self, grants: Sequence[Grant]) -> NoCapacity | None:
         """Return an error that names the devices of ``grants`` that Placement does not have."""
@@ -85,28 +158,30 @@ class Allocations:
         gone = [device for device in devices if self._client.get_provider(device) is None]
         return NoCapacity(f"not in Placement: device {', '.join(gone)}") if gone else None
 
-    def _generations(self, grants: Sequence[Grant], project_id: str) -> dict[str, int]:
+    def _held(self, order: Order) -> dict[str, int]:
         """Return the consumer generations of the vGPUs that hold what is granted already."""
         found = {}
-        for grant in grants:
+        for grant in order.grants:
             held = self._client.get_allocation(grant.vgpu_id)
             if held is None:
                 continue
-            if held.resources != grant.resources() or held.project_id != project_id:
+            if held.resources != grant.resources() or held.project_id != order.project_id:
                 raise errors.Conflict(f"vGPU {grant.vgpu_id} holds another allocation already")
             found[grant.vgpu_id] = held.generation
         return found
 
 
-def _body(grant: Grant, project_id: str, user_id: str, generation: int | None) -> dict[str, Any]:
-    """Return the part of a ``POST /allocations`` body that is about ``grant``."""
-    allocations = {
-        provider: {"resources": resources} for provider, resources in grant.resources().items()
-    }
+def _body(order: Order, generations: Mapping[str, int | None]) -> dict[str, Any]:
+    """Return the part of a ``POST /allocations`` body that is about ``order``."""
     return {
-        "allocations": allocations,
-        "project_id": project_id,
-        "user_id": user_id,
-        "consumer_type": names.CONSUMER_TYPE,
-        "consumer_generation": generation,
+        grant.vgpu_id: {
+            "allocations": {
+                provider: {"resources": amounts} for provider, amounts in grant.resources().items()
+            },
+            "project_id": order.project_id,
+            "user_id": order.user_id,
+            "consumer_type": names.CONSUMER_TYPE,
+            "consumer_generation": generations.get(grant.vgpu_id),
+        }
+        for grant in order.grants
     }

@@ -94,33 +94,36 @@ class PlacementClient:
 
     def set_inventories(
         self, provider_id: str, inventories: Mapping[str, Inventory], generation: int
-    ) -> None:
-        """Replace all of a provider's inventory; Conflict when a class left out is in use."""
+    ) -> int:
+        """Replace all of a provider's inventory; Conflict when a class left out is in use.
+
+        Returns the new generation, as the other methods that take one.
+        """
         body = {
             "inventories": {name: asdict(inventory) for name, inventory in inventories.items()},
             "resource_provider_generation": generation,
         }
-        self._call("PUT", _provider(provider_id, "inventories"), body)
+        return _generation(self._call("PUT", _provider(provider_id, "inventories"), body))
 
     def provider_traits(self, provider_id: str) -> tuple[frozenset[str], int]:
         """Return a provider's traits and its generation."""
         answer = self._call("GET", _provider(provider_id, "traits"))
         return frozenset(answer["traits"]), answer["resource_provider_generation"]
 
-    def set_provider_traits(self, provider_id: str, traits: Iterable[str], generation: int) -> None:
+    def set_provider_traits(self, provider_id: str, traits: Iterable[str], generation: int) -> int:
         """Replace all of a provider's traits; Invalid when Placement does not know one of them."""
         body = {"traits": sorted(traits), "resource_provider_generation": generation}
-        self._call("PUT", _provider(provider_id, "traits"), body)
+        return _generation(self._call("PUT", _provider(provider_id, "traits"), body))
 
     def aggregates(self, provider_id: str) -> tuple[frozenset[str], int]:
         """Return the ids of a provider's aggregates, and its generation."""
         answer = self._call("GET", _provider(provider_id, "aggregates"))
         return frozenset(answer["aggregates"]), answer["resource_provider_generation"]
 
-    def set_aggregates(self, provider_id: str, aggregates: Iterable[str], generation: int) -> None:
+    def set_aggregates(self, provider_id: str, aggregates: Iterable[str], generation: int) -> int:
         """Replace all of a provider's aggregates."""
         body = {"aggregates": sorted(aggregates), "resource_provider_generation": generation}
-        self._call("PUT", _provider(provider_id, "aggregates"), body)
+        return _generation(self._call("PUT", _provider(provider_id, "aggregates"), body))
 
     def provider_allocations(self, provider_id: str) -> dict[str, dict[str, int]]:
         """Return amounts by resource class by consumer id; NotFound when there is no such provider."""
@@ -175,6 +178,10 @@ class PlacementClient:
         if not 200 <= answer.status_code < 300:
             raise _error(answer, f"{method} {path}")
         return _json(answer) if answer.content else None
+
+
+def _generation(answer: Mapping[str, Any]) -> int:
+    return int(answer["resource_provider_generation"])
 
 
 def _provider(provider_id: str, part: str = "") -> str:

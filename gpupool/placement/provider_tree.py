@@ -1,7 +1,8 @@
 """The provider tree: one resource provider a device, below its host's compute node if there is one."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from gpupool.model import errors
 from gpupool.model.claim import COMPUTE_MAX
@@ -13,17 +14,64 @@ from gpupool.placement.errors import ConcurrentUpdate
 from gpupool.placement.provider import Inventory, Provider
 
 _ATTEMPTS = 4
+# A ratio is a whole number of these parts.
+_RATIO_STEPS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the provider of ``device`` is to be: of which host, in which pool, how far overcommitted.
+
+    The percentages are how much of its compute and memory may be granted, 100 for all there is.
+    """
+
+    host: str
+    pool_id: str
+    device: Device
+    compute_percent: int = 100
+    memory_percent: int = 100
+
+    def name(self) -> str:
+        """Return the provider's name."""
+        return names.provider_name(self.host, self.device.key)
+
+    def traits(self) -> frozenset[str]:
+        """Return the traits of ours."""
+        return names.device_traits(self.device) | {names.pool_trait(self.pool_id)}
+
+    def inventories(self) -> dict[str, Inventory]:
+        """Return what the device offers; all of it is reserved while it may take no new vGPU."""
+        device = self.device
+        usable = device.enabled and device.health == DeviceHealth.OK
+        return {
+            names.COMPUTE: _inventory(COMPUTE_MAX, 0, usable, self.compute_percent),
+            names.MEMORY_MIB: _inventory(
+                device.memory_mib, device.reserved_mib, usable, self.memory_percent
+            ),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceProvider:
     """A device as Placement has it now.
 
-    ``traits`` are all it has, an operator's own among them; ``changed`` if a write was needed.
+    ``traits`` are all it has, an operator's own among them; ``changed`` if a write was needed. As long
+    as the provider has this ``generation``, nothing of it has changed.
     """
 
     traits: frozenset[str]
     changed: bool
+    generation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Before:
+    """What a provider has, all under one generation."""
+
+    inventories: Mapping[str, Inventory] = field(default_factory=dict)
+    traits: frozenset[str] = frozenset()
+    aggregates: frozenset[str] = frozenset()
+    generation: int
 
 
 class ProviderTree:
@@ -31,23 +79,35 @@ class ProviderTree:
 
     def __init__(self, client: PlacementClient) -> None:
         self._client = client
+        # Traits and resource classes that Placement was told; they are for all providers.
+        self._told: set[str] = set()
 
-    def ensure_device(
-        self, host: str, hypervisor_hostname: str, pool_id: str, device: Device
-    ) -> DeviceProvider:
-        """Make provider, inventory, aggregate and traits of ``device`` what they should be.
+    def compute_node(self, hypervisor_hostname: str) -> str | None:
+        """Return the id of the compute node provider of that name, if there is one."""
+        found = self._client.find_provider(hypervisor_hostname)
+        return found.id if found else None
 
-        Reads first and writes only what differs; what others added stays. Invalid when the device
-        reports a trait that no provider of ours may have or Placement does not know.
+    def ensure_device(self, wanted: Wanted, compute_node: str | None) -> DeviceProvider:
+        """Make provider, inventory, aggregate and traits what they should be.
+
+        ``compute_node`` is the id of the provider to be below, if there is one. Reads first and writes
+        only what differs; what others added stays. Invalid when the device reports a trait that no
+        provider of ours may have or Placement does not know.
         """
-        _check_traits(device)
+        _check_traits(wanted.device)
         for attempt in range(1, _ATTEMPTS + 1):
+            trusting = bool(self._told)
             try:
-                return self._ensure(host, hypervisor_hostname, pool_id, device)
+                return self._ensure(wanted, compute_node)
             except (ConcurrentUpdate, errors.NotFound):
                 # Somebody changed or deleted the provider meanwhile.
                 if attempt == _ATTEMPTS:
                     raise
+            except errors.Invalid:
+                # Perhaps it is another Placement now, which was told nothing.
+                if not trusting:
+                    raise
+                self._told.clear()
         raise AssertionError("unreachable")
 
     def remove_device(self, device_id: str) -> None:
@@ -68,75 +128,67 @@ class ProviderTree:
         """Return every provider of ours by its id, which is the device's."""
         return {provider.id: provider for provider in self._client.providers_with(names.MARK)}
 
-    def _ensure(
-        self, host: str, hypervisor_hostname: str, pool_id: str, device: Device
-    ) -> DeviceProvider:
-        changed = self._ensure_provider(host, hypervisor_hostname, device)
-        changed |= self._ensure_inventory(device)
-        had, generation = self._client.provider_traits(device.id)
+    def _ensure(self, wanted: Wanted, compute_node: str | None) -> DeviceProvider:
+        device_id = wanted.device.id
+        before, made = self._ensure_provider(wanted, compute_node)
+        inventories = {**before.inventories, **wanted.inventories()}
         # The traits say which pool the provider was in: its aggregate goes before they do.
-        if self._ensure_aggregate(device.id, pool_id, had):
-            changed = True
-            had, generation = self._client.provider_traits(device.id)
-        traits = _foreign(had) | names.device_traits(device) | {names.pool_trait(pool_id)}
-        if traits != had:
-            self._create_traits(traits - had)
-            self._client.set_provider_traits(device.id, traits, generation)
-            changed = True
-        return DeviceProvider(traits=traits, changed=changed)
+        left = {pool for pool in map(names.pool_of, before.traits) if pool}
+        aggregates = (before.aggregates - left) | {wanted.pool_id}
+        traits = wanted.traits() | _foreign(before.traits)
+        generation = before.generation
+        if inventories != before.inventories:
+            self._tell(self._client.create_resource_class, names.RESOURCE_CLASSES)
+            generation = self._client.set_inventories(device_id, inventories, generation)
+        if aggregates != before.aggregates:
+            generation = self._client.set_aggregates(device_id, aggregates, generation)
+        if traits != before.traits:
+            new = (trait for trait in traits - before.traits if trait.startswith("CUSTOM_"))
+            self._tell(self._client.create_trait, new)
+            generation = self._client.set_provider_traits(device_id, traits, generation)
+        changed = made or generation != before.generation
+        return DeviceProvider(traits=traits, changed=changed, generation=generation)
 
-    def _ensure_provider(self, host: str, hypervisor_hostname: str, device: Device) -> bool:
+    def _ensure_provider(self, wanted: Wanted, compute_node: str | None) -> tuple[_Before, bool]:
         """Make the provider, or move it below the compute node that has appeared since.
 
-        Return whether that was needed.
+        Return what it has, and whether that was needed.
         """
-        name = names.provider_name(host, device.key)
-        compute_node = self._client.find_provider(hypervisor_hostname)
-        provider = self._client.get_provider(device.id)
-        found_id = compute_node.id if compute_node else None
+        device_id, name = wanted.device.id, wanted.name()
+        provider = self._client.get_provider(device_id)
         if provider is None:
-            self._create_provider(device.id, name, found_id)
-            return True
-        parent_id = found_id or provider.parent_id
+            made = self._create_provider(device_id, name, compute_node)
+            return _Before(generation=made.generation), True
+        parent_id = compute_node or provider.parent_id
         if (provider.name, provider.parent_id) == (name, parent_id):
-            return False
-        self._client.update_provider(device.id, name, parent_id)
-        return True
+            return self._read(device_id), False
+        self._client.update_provider(device_id, name, parent_id)
+        return self._read(device_id), True
 
-    def _create_provider(self, provider_id: str, name: str, parent_id: str | None) -> None:
+    def _read(self, device_id: str) -> _Before:
+        inventories, generation = self._client.inventories(device_id)
+        traits, second = self._client.provider_traits(device_id)
+        aggregates, third = self._client.aggregates(device_id)
+        if not generation == second == third:
+            raise ConcurrentUpdate(f"provider {device_id} changed while it was read")
+        return _Before(
+            inventories=inventories, traits=traits, aggregates=aggregates, generation=generation
+        )
+
+    def _create_provider(self, provider_id: str, name: str, parent_id: str | None) -> Provider:
         try:
-            self._client.create_provider(provider_id, name, parent_id)
+            return self._client.create_provider(provider_id, name, parent_id)
         except errors.Conflict:
             made = self._client.get_provider(provider_id)
             if made is None or made.name != name:
                 raise
             raise ConcurrentUpdate(f"{name} was made meanwhile") from None
 
-    def _ensure_inventory(self, device: Device) -> bool:
-        """Write our resource classes; other classes of the provider stay."""
-        had, generation = self._client.inventories(device.id)
-        wanted = {**had, **_inventories(device)}
-        if wanted == had:
-            return False
-        for name in names.RESOURCE_CLASSES:
-            self._client.create_resource_class(name)
-        self._client.set_inventories(device.id, wanted, generation)
-        return True
-
-    def _ensure_aggregate(self, device_id: str, pool_id: str, traits: Iterable[str]) -> bool:
-        """Put the provider into its pool's aggregate, and out of the pool's it was in."""
-        had, generation = self._client.aggregates(device_id)
-        left = {pool for pool in map(names.pool_of, traits) if pool}
-        wanted = (had - left) | {pool_id}
-        if wanted == had:
-            return False
-        self._client.set_aggregates(device_id, wanted, generation)
-        return True
-
-    def _create_traits(self, traits: Iterable[str]) -> None:
-        for trait in sorted(traits):
-            if trait.startswith("CUSTOM_"):
-                self._client.create_trait(trait)
+    def _tell(self, create: Callable[[str], None], new: Iterable[str]) -> None:
+        """Make names known to Placement that it was not told before."""
+        for name in sorted(set(new) - self._told):
+            create(name)
+            self._told.add(name)
 
 
 def _check_traits(device: Device) -> None:
@@ -152,17 +204,24 @@ def _foreign(traits: Iterable[str]) -> frozenset[str]:
     return frozenset(trait for trait in traits if not trait.startswith(names.PREFIX))
 
 
-def _inventories(device: Device) -> dict[str, Inventory]:
-    """Return what the device offers; all of it is reserved while it may take no new vGPU."""
-    usable = device.enabled and device.health == DeviceHealth.OK
-    return {
-        names.COMPUTE: _inventory(COMPUTE_MAX, 0, usable),
-        names.MEMORY_MIB: _inventory(device.memory_mib, device.reserved_mib, usable),
-    }
-
-
-def _inventory(grantable: int, reserved: int, usable: bool) -> Inventory:
+def _inventory(grantable: int, reserved: int, usable: bool, percent: int) -> Inventory:
     # Placement knows no total of 0, which a failed device may report.
     total = max(grantable + reserved, 1)
     usable = usable and grantable > 0
-    return Inventory(total=total, reserved=reserved if usable else total, max_unit=max(grantable, 1))
+    return Inventory(
+        total=total,
+        reserved=reserved if usable else total,
+        max_unit=max(grantable, 1),
+        allocation_ratio=_ratio(max(grantable, 1), percent),
+    )
+
+
+def _ratio(grantable: int, percent: int) -> float:
+    """Return the ratio by which ``percent`` of ``grantable`` can be allocated, in whole units.
+
+    Placement keeps it as a single-precision number and multiplies: half a unit and few digits keep the
+    last unit from being lost to rounding.
+    """
+    if percent == 100:
+        return 1.0
+    return math.ceil((grantable * percent // 100 + 0.5) / grantable * _RATIO_STEPS) / _RATIO_STEPS

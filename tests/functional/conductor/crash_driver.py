@@ -30,7 +30,7 @@ def main() -> None:
     client = client_of(placement_url, timeout=30)
     deadly(client, method, when)
     lab = Lab(new_conf(), Database.from_url(database_url), client)
-    lab.parts.left.add("", lab.vgpus(id=gone))
+    lab.parts.left.add([], lab.vgpus(id=gone))
     lab.serve()
 
 

@@ -9,7 +9,7 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
-from gpupool.conductor import binding, reports, room
+from gpupool.conductor import releasing, reports, room
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.pools import create_default
 from gpupool.conductor.service import Conductor
@@ -139,7 +139,7 @@ class Lab:
         """View = database = Placement = hosts, and no device over its capacity."""
         rows = self.vgpus()
         held = self.allocated()
-        assert held == {row.id: binding.grant(row).resources() for row in rows}
+        assert held == {row.id: releasing.grant(row).resources() for row in rows}
         if agents:
             hosted = {vgpu_id for agent in agents for vgpu_id in agent.vgpus}
             assert hosted == {row.id for row in rows}

@@ -76,15 +76,16 @@ def test_killed_while_allocating_a_claim_can_be_released(lab, placement):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_while_giving_back_the_release_goes_on(lab, placement, when):
+@pytest.mark.parametrize(("count", "method"), [(1, "delete_allocation"), (2, "set_allocations")])
+def test_killed_while_giving_back_the_release_goes_on(lab, placement, count, method, when):
     agent = lab.agent()
-    claim = lab.bound(agent, count=2)
+    claim = lab.bound(agent, count=count)
     lab.release(claim)
     agent.look()
-    die(lab, placement, "delete_allocation", when, *[vgpu.id for vgpu in lab.vgpus()])
+    die(lab, placement, method, when, *[vgpu.id for vgpu in lab.vgpus()])
     assert lab.claim(claim).state == ClaimState.RELEASING
-    assert len(lab.vgpus()) == 2
-    assert len(lab.allocated()) == (2 if when == "before" else 1)
+    assert len(lab.vgpus()) == count
+    assert len(lab.allocated()) == (count if when == "before" else 0)
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.RELEASED
     assert not lab.allocated()

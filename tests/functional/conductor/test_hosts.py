@@ -14,6 +14,7 @@ from gpupool.model.pool import Pool
 from gpupool.model.report import SessionReport
 from gpupool.model.states import ClaimState, DeviceHealth, HostState, VgpuState
 from tests.functional.conductor.agents import SimulatedAgent
+from tests.functional.conductor.lab import Lab
 
 LONG_AGO = timedelta(hours=1)
 
@@ -46,6 +47,22 @@ def test_a_report_without_news_costs_placement_nothing(lab, placement):
     agent.look()
     lab.serve()
     assert placement.requests == []
+
+
+def test_what_one_conductor_wrote_to_placement_another_does_not_read(lab, placement):
+    agent = lab.agent()
+    other = Lab(lab.conf, lab.database, placement.client())
+    other.close()
+    placement.requests.clear()
+    other.take(agent.report())
+    other.serve()
+    assert placement.requests == []
+    other.reconcile()
+    placement.requests.clear()
+    other.reconcile()
+    reads = [each for each in placement.requests if each.split()[0] != "GET"]
+    assert reads == []
+    assert len(placement.requests) < 10  # Generations say that there is no more to read.
 
 
 def test_the_compute_node_is_the_parent(lab):
@@ -156,10 +173,10 @@ def test_one_host_that_can_not_be_served_does_not_keep_the_others(lab, monkeypat
     bad_id = lab.host(bad).id
     follow = lab.parts.inventory.follow
 
-    def poisoned(host, devices, again=False):
+    def poisoned(host, devices):
         if host.id == bad_id:
             raise UnicodeEncodeError("utf-8", "", 0, 1, "poison")
-        return follow(host, devices, again)
+        follow(host, devices)
 
     monkeypatch.setattr(lab.parts.inventory, "follow", poisoned)
     good = SimulatedAgent(lab.client, "host-good", devices=1)

@@ -111,17 +111,17 @@ def test_a_claim_that_went_on_while_it_was_to_be_undone_keeps_what_it_has(lab, m
     """A slow conductor is taken for dead: it goes on right after the other has asked Placement."""
     agent = lab.agent()
     claim = lab.create(count=2)
-    devices = [device.id for device in lab.devices(agent)]
-    reserved, planned = lab.parts.commit(binding._reserve, claim.id, devices)
+    device_ids = tuple(device.id for device in lab.devices(agent))
+    choice = binding.Choice(claim_id=claim.id, device_ids=device_ids)
+    (planned,) = lab.parts.commit(binding._reserve, [choice]).planned
     make_old(lab, claim)
     asked = reconciler._agreed
 
     def slow(parts, vgpu):
         agreed = asked(parts, vgpu)
         monkeypatch.setattr(reconciler, "_agreed", asked)
-        grants = [binding.grant(each) for each in planned]
-        parts.allocations.allocate(grants, reserved.project_id, reserved.user_id)
-        binding.hand_over(parts, reserved, planned)
+        parts.allocations.allocate_all([planned.order()])
+        binding.hand_over(parts, [planned])
         agent.look()
         return agreed
 

@@ -16,6 +16,8 @@ from gpupool.model.device import device_id
 from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 from gpupool.placement import names
 from gpupool.placement.allocation import Grant
+from gpupool.placement.provider_tree import Wanted
+from tests.functional.conductor.lab import Lab, new_conf
 
 
 def orphan(lab, device, compute=25):
@@ -39,6 +41,24 @@ def test_without_differences_nothing_is_written(lab):
 def generations(lab):
     with lab.database.reader() as session:
         return {claim.id: claim.generation for claim in claims.list_(session)}
+
+
+def test_of_many_devices_some_are_compared_at_a_time_and_all_in_the_end(database, placement):
+    lab = Lab(new_conf(reconcile_devices=1), database, placement.client())
+    agent = lab.agent(devices=3)
+    orphans = [orphan(lab, device) for device in lab.devices(agent)]
+    client = lab.parts.placement
+    left = []
+    for _ in range(3):
+        lab.reconcile()
+        left.append(sum(lab.parts.allocations.get_allocation(each) is not None for each in orphans))
+    assert left == [2, 1, 0]
+    # What is missing altogether is not waited for.
+    for device in lab.devices(agent):
+        client.delete_provider(device.id)
+    lab.reconcile()
+    assert all(client.get_provider(device.id) is not None for device in lab.devices(agent))
+    lab.close()
 
 
 def test_an_allocation_without_vgpu_is_given_back(lab):
@@ -362,7 +382,8 @@ def test_a_provider_of_nobody_with_an_instance_does_not_keep_the_others(lab):
 def ghost(lab, agent, key):
     """Return a device that has a provider and no row."""
     device = replace(lab.devices(agent)[0], id=device_id("ghost", key), key=key)
-    lab.parts.inventory._tree.ensure_device("ghost", "ghost", lab.host(agent).pool_id, device)
+    wanted = Wanted(host="ghost", pool_id=lab.host(agent).pool_id, device=device)
+    lab.parts.inventory._tree.ensure_device(wanted, None)
     return device
 
 

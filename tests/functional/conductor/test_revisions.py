@@ -39,11 +39,11 @@ def test_vgpus_that_come_and_go(lab):
 def test_what_is_undone(lab):
     agent = lab.agent()
     claim = lab.create()
-    devices = [lab.devices(agent)[0].id]
+    choice = binding.Choice(claim_id=claim.id, device_ids=(lab.devices(agent)[0].id,))
     with revising(lab, agent):
-        reserved, planned = lab.parts.commit(binding._reserve, claim.id, devices)
+        (planned,) = lab.parts.commit(binding._reserve, [choice]).planned
     with revising(lab, agent):
-        binding.undo(lab.parts, reserved, planned, "tried only")
+        binding.undo(lab.parts, [(planned, "tried only")])
 
 
 @pytest.mark.parametrize(

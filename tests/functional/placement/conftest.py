@@ -6,10 +6,16 @@ from dataclasses import replace
 import pytest
 
 from gpupool.model.device import Device, SharingMode, device_id
-from gpupool.placement.allocation import Grant
+from gpupool.placement.allocation import Grant, Order
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.embedded import EmbeddedPlacement
-from gpupool.placement.provider_tree import ProviderTree
+from gpupool.placement.provider_tree import DeviceProvider, ProviderTree, Wanted
+
+
+def ensure_device(tree: ProviderTree, host: str, pool_id: str, device: Device) -> DeviceProvider:
+    """Write a device's provider, below the compute node called ``host`` if there is one."""
+    wanted = Wanted(host=host, pool_id=pool_id, device=device)
+    return tree.ensure_device(wanted, tree.compute_node(host))
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +69,7 @@ def ensure(tree, host, pool, device):
     """Report the device as the conductor does, with ``changes``."""
 
     def report(pool_id=pool, **changes):
-        return tree.ensure_device(host, host, pool_id, replace(device, **changes))
+        return ensure_device(tree, host, pool_id, replace(device, **changes))
 
     return report
 
@@ -75,6 +81,16 @@ def grant(device):
     def make(compute=25, memory_mib=1024, device_id=device.id):
         vgpu_id = str(uuid.uuid4())
         return Grant(vgpu_id=vgpu_id, device_id=device_id, compute=compute, memory_mib=memory_mib)
+
+    return make
+
+
+@pytest.fixture
+def order():
+    """Make an order of grants."""
+
+    def make(*grants):
+        return Order(key=str(uuid.uuid4()), grants=grants, project_id="project", user_id="user")
 
     return make
 

@@ -123,6 +123,49 @@ def test_capacity_and_generation_conflicts_are_different_errors(client, allocati
         allocations.allocate([grant(compute=76)], "project", "user")
 
 
+def test_a_batch_that_fits_is_one_request(client, allocations, grant, order, device, monkeypatch):
+    posted, post = [], client.set_allocations
+    monkeypatch.setattr(client, "set_allocations", lambda body: (posted.append(len(body)), post(body)))
+    assert allocations.allocate_all([order(grant(), grant()), order(grant())]) == {}
+    assert posted == [3]
+    assert len(allocations.allocations_of(device.id)) == 3
+    assert allocations.allocate_all([]) == {}
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_of_a_batch_only_those_lose_that_do_not_fit(allocations, grant, order, device, at):
+    orders = [order(grant(compute=20, memory_mib=1)) for _ in range(4)]
+    orders.insert(at, order(grant(compute=60), grant(compute=60)))
+    failed = allocations.allocate_all(orders)
+    assert set(failed) == {orders[at].key}
+    assert isinstance(failed[orders[at].key], NoCapacity)
+    held = {each.vgpu_id for one in orders if one is not orders[at] for each in one.grants}
+    assert set(allocations.allocations_of(device.id)) == held
+
+
+def test_in_a_batch_that_is_too_large_as_many_get_theirs_as_fit(allocations, grant, order, device):
+    orders = [order(grant(compute=30, memory_mib=1)) for _ in range(8)]
+    failed = allocations.allocate_all(orders)
+    assert len(failed) == 5
+    assert sum(each[names.COMPUTE] for each in allocations.allocations_of(device.id).values()) == 90
+
+
+def test_a_device_that_is_gone_costs_its_order_only(allocations, grant, order):
+    missing = str(uuid.uuid4())
+    lost, good = order(grant(), grant(device_id=missing)), order(grant())
+    failed = allocations.allocate_all([lost, good])
+    assert isinstance(failed.pop(lost.key), NoCapacity)
+    assert failed == {}
+
+
+def test_a_batch_again_changes_nothing(allocations, grant, order, device):
+    orders = [order(grant(), grant()), order(grant())]
+    allocations.allocate_all(orders)
+    before = allocations.allocations_of(device.id)
+    assert allocations.allocate_all(orders) == {}
+    assert allocations.allocations_of(device.id) == before
+
+
 def test_many_at_once_never_get_more_than_there_is(service, device):
     """Eight clients ask for twenty times 10 % each; ten of those fit."""
     granted, refused = [], []

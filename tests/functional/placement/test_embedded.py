@@ -22,15 +22,16 @@ from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import from_conf
 from gpupool.placement.embedded import TOKEN, EmbeddedPlacement, _Patched
 from gpupool.placement.provider_tree import ProviderTree
+from tests.functional.placement.conftest import ensure_device
 
 
 def test_a_restart_continues(tmp_path, host, pool, device, grant):
     held = grant()
     with EmbeddedPlacement(tmp_path / "new" / "folder") as first:
-        ProviderTree(first.client()).ensure_device(host, host, pool, device)
+        ensure_device(ProviderTree(first.client()), host, pool, device)
         Allocations(first.client()).allocate([held], "project", "user")
     with EmbeddedPlacement(tmp_path / "new" / "folder") as second:
-        assert not ProviderTree(second.client()).ensure_device(host, host, pool, device).changed
+        assert not ensure_device(ProviderTree(second.client()), host, pool, device).changed
         assert list(Allocations(second.client()).allocations_of(device.id)) == [held.vgpu_id]
 
 
@@ -61,18 +62,18 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path, host, pool, device, gra
     older.writer.get_engine().dispose()
     held = grant()
     with EmbeddedPlacement(tmp_path) as service:
-        ProviderTree(service.client()).ensure_device(host, host, pool, device)
+        ensure_device(ProviderTree(service.client()), host, pool, device)
         Allocations(service.client()).allocate([held], "project", "user")
         assert list(Allocations(service.client()).allocations_of(device.id)) == [held.vgpu_id]
 
 
 def test_two_in_one_process_know_nothing_of_each_other(tmp_path, host, pool, device):
     with EmbeddedPlacement(tmp_path / "a") as a, EmbeddedPlacement(tmp_path / "b") as b:
-        ProviderTree(a.client()).ensure_device(host, host, pool, device)
+        ensure_device(ProviderTree(a.client()), host, pool, device)
         assert list(ProviderTree(a.client()).devices()) == [device.id]
         assert ProviderTree(b.client()).devices() == {}
         assert len(b.client().traits()) > 100
-        ProviderTree(b.client()).ensure_device(host, host, pool, device)
+        ensure_device(ProviderTree(b.client()), host, pool, device)
 
 
 def test_two_in_one_process_answer_at_once(tmp_path):

@@ -9,6 +9,7 @@ from gpupool.model import errors
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.errors import ConcurrentUpdate, NoCapacity
 from gpupool.placement.provider_tree import ProviderTree
+from tests.functional.placement.conftest import ensure_device
 from tests.functional.placement.faults import FaultyPlacement, answering, client_of
 
 CONCURRENT = b'{"errors": [{"status": 409, "code": "placement.concurrent_update", "detail": "moved"}]}'
@@ -121,6 +122,37 @@ def test_a_capacity_409_is_tried_once(faulty, allocations, ensure, grant):
     assert faulty.requests == ["POST /allocations"]
 
 
+def test_what_was_written_before_placement_failed_counts(
+    faulty, allocations, ensure, grant, order, device
+):
+    """The first half fits, one of the second does not, and then Placement is away."""
+    ensure()
+    orders = [order(grant(compute=20)) for _ in range(3)] + [order(grant(compute=101))]
+    answers = []
+
+    def second_half(environ, start_response):
+        answers.append(environ)
+        if len(answers) > 2:
+            return answering("500 Internal Server Error")(environ, start_response)
+        return faulty.real(environ, start_response)
+
+    faulty.fault = second_half
+    failed = allocations.allocate_all(orders)
+    assert set(failed) == {each.key for each in orders[2:]}
+    assert all(isinstance(exc, errors.Unavailable) for exc in failed.values())
+    faulty.fault = None
+    assert len(allocations.allocations_of(device.id)) == 2
+
+
+def test_nothing_more_is_asked_of_a_placement_that_is_away(faulty, allocations, grant, order):
+    faulty.fault = answering("500 Internal Server Error")
+    orders = [order(grant()) for _ in range(8)]
+    faulty.requests.clear()
+    failed = allocations.allocate_all(orders)
+    assert set(failed) == {each.key for each in orders}
+    assert faulty.requests == ["POST /allocations"]
+
+
 def test_a_generation_409_is_tried_again_but_not_for_ever(faulty, allocations, ensure, grant):
     ensure()
     held = grant()
@@ -173,7 +205,7 @@ def test_a_closed_port_is_unavailable(host, pool, device, grant):
     with pytest.raises(errors.Unavailable, match="Unable to establish connection"):
         Allocations(client).allocate([grant()], "project", "user")
     with pytest.raises(errors.Unavailable):
-        ProviderTree(client).ensure_device(host, host, pool, device)
+        ensure_device(ProviderTree(client), host, pool, device)
 
 
 def test_a_connection_that_was_closed_is_tried_once_more():

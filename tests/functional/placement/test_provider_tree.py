@@ -10,6 +10,7 @@ from gpupool.model.states import DeviceHealth
 from gpupool.placement import names
 from gpupool.placement.errors import ConcurrentUpdate, NoCapacity
 from gpupool.placement.provider import Inventory
+from gpupool.placement.provider_tree import Wanted
 
 FOREIGN = "CUSTOM_RACK_7"
 
@@ -44,6 +45,45 @@ def test_reporting_again_writes_nothing(client, ensure, device):
     generation = client.get_provider(device.id).generation
     assert not ensure().changed
     assert client.get_provider(device.id).generation == generation
+
+
+def test_a_new_device_is_few_requests_and_a_known_one_no_writes(client, ensure, device, monkeypatch):
+    asked, request = [], client._adapter.request
+
+    def note(path, method, **kwargs):
+        asked.append(method)
+        return request(path, method, **kwargs)
+
+    monkeypatch.setattr(client._adapter, "request", note)
+    ensure()
+    told = asked.count("PUT") - 3  # The names of classes and traits, once for all devices.
+    assert (asked.count("GET"), asked.count("POST")) == (2, 1)
+    asked.clear()
+    made = ensure()
+    assert asked == ["GET"] * 5
+    assert made.generation == client.get_provider(device.id).generation
+    assert told > 0
+
+
+def test_a_placement_that_lost_its_names_is_told_again(client, tree, ensure, device, monkeypatch):
+    new = f"CUSTOM_NEW_{uuid.uuid4().hex.upper()}"
+    tree._told.add(new)  # As if Placement had been another one then.
+    ensure(traits=(new,))
+    assert new in client.provider_traits(device.id)[0]
+
+
+def test_ratios_say_how_far_a_device_is_overcommitted(
+    client, tree, device, host, pool, allocations, grant
+):
+    wanted = Wanted(host=host, pool_id=pool, device=device, compute_percent=114, memory_percent=150)
+    tree.ensure_device(wanted, None)
+    ratios = {name: each.allocation_ratio for name, each in client.inventories(device.id)[0].items()}
+    assert ratios == {names.COMPUTE: 1.145, names.MEMORY_MIB: 1.5002}
+    assert not tree.ensure_device(wanted, None).changed
+    for compute, memory_mib in ((100, 4096), (14, 2048)):
+        allocations.allocate([grant(compute=compute, memory_mib=memory_mib)], "project", "user")
+    with pytest.raises(NoCapacity):
+        allocations.allocate([grant(compute=1, memory_mib=1)], "project", "user")
 
 
 def test_a_device_is_the_child_of_its_compute_node(client, ensure, compute_node, device):
@@ -234,7 +274,7 @@ def test_a_generation_that_moves_under_us_is_read_again(client, ensure, device, 
     def interrupted(provider_id, inventories, generation):
         if next(interruptions):
             client.set_aggregates(device.id, (), generation)
-        write(provider_id, inventories, generation)
+        return write(provider_id, inventories, generation)
 
     monkeypatch.setattr(client, "set_inventories", interrupted)
     assert ensure(memory_mib=1024).changed
