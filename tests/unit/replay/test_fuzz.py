@@ -57,7 +57,7 @@ def test_bytes(content: bytes) -> None:
     tried(content, openb.read_nodes, openb.read_pods, philly.read_jobs, recording.read)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(RECORDS | JSON, max_size=4))
 def test_records(records: list[Any]) -> None:
     def read(path: Path) -> None:
