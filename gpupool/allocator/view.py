@@ -5,9 +5,10 @@ have empty slots at the end, which nothing fits.
 """
 
 import copy
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ ALL = slice(None)
 _JOURNAL = 20_000
 # Host and slot.
 Place = tuple[int, int]
+# Tells views apart for good; the id of one may become another's when it is gone.
+_NUMBERS = itertools.count()
 
 
 class Shares:
@@ -103,6 +106,7 @@ class PoolView:
 
     def __init__(self, rooms: Iterable[HostRoom], remote: bool = False) -> None:
         ordered = sorted(rooms, key=lambda room: room.name)
+        self._number = next(_NUMBERS)
         self.remote = remote
         self.version = 0
         self.hosts = tuple(room.name for room in ordered)
@@ -164,9 +168,14 @@ class PoolView:
         self._grant(demand, plan, -1)
 
     def bounds(self) -> tuple[int, ...]:
-        """Return what the sizes of tables about this view depend on."""
+        """Return what tables about this view depend on: equal ones are of it or a fork of it."""
+        return cast("tuple[int, ...]", self.remember("bounds", self._bounds))
+
+    def _bounds(self) -> tuple[int, ...]:
         amounts = (self.compute.limit, self.compute.total, self.memory.limit, self.cpu_total)
-        return (id(self), len(self.classes), *(int(each.max(initial=0)) for each in amounts))
+        lends = int((self.compute.limit > self.compute.total).any())
+        largest = (int(each.max(initial=0)) for each in amounts)
+        return (self._number, len(self.classes), lends, *largest)
 
     def named(self, device_ids: Iterable[str]) -> Flags:
         """Return which devices are among ``device_ids``."""
@@ -202,7 +211,9 @@ class PoolView:
 
     def copy(self) -> "PoolView":
         """Return a view that changes on its own."""
-        return PoolView(self.rooms(), remote=self.remote)
+        found = PoolView(self.rooms(), remote=self.remote)
+        found.hold(self._ids[int(host), int(slot)] for host, slot in np.argwhere(self.held))
+        return found
 
     def fork(self) -> "PoolView":
         """Return a view that grants on its own; what grants do not change is shared with this one."""
