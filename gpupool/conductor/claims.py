@@ -5,11 +5,11 @@ from dataclasses import asdict, replace
 from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
-from gpupool.conductor import quota, releasing, requests
-from gpupool.conductor.inventory import Inventory
+from gpupool.conductor import leases, quota, releasing, requests
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.limits import OfProject
 from gpupool.conductor.parts import Parts, Transaction
+from gpupool.conductor.views import Views
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
@@ -37,13 +37,13 @@ def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     limits = parts.limits.of(ctxt.project_id)
     named = {*(request.required_traits or ()), *(request.forbidden_traits or ())}
     try:
-        return parts.commit(_create, ctxt, claim_id, request, inventory=parts.inventory, limits=limits)
+        return parts.commit(_create, ctxt, claim_id, request, views=parts.views, limits=limits)
     except errors.Invalid:
         if not named:
             raise
     # An operator may have changed the providers' traits since they were read.
     parts.inventory.learn(named)
-    return parts.commit(_create, ctxt, claim_id, request, inventory=parts.inventory, limits=limits)
+    return parts.commit(_create, ctxt, claim_id, request, views=parts.views, limits=limits)
 
 
 def _same(claim: Claim, ctxt: RequestContext) -> Claim:
@@ -58,7 +58,7 @@ def _create(
     claim_id: str,
     request: ClaimRequest,
     *,
-    inventory: Inventory,
+    views: Views,
     limits: OfProject,
 ) -> Claim:
     session = transaction.session
@@ -73,7 +73,7 @@ def _create(
         profile_id=request.profile,
         host=requests.check_place(session, request, pool),
     )
-    requests.check_possible(session, claim, pool, inventory)
+    requests.check_possible(claim, pool, views)
     quota.check(session, claim, limits)
     transaction.wake_queue()
     return _same(claims.create(session, claim), ctxt)
@@ -87,8 +87,8 @@ def update(transaction: Transaction, claim_id: str, change: ClaimChange) -> Clai
     if change.remove_lease and change.lease_end is not None:
         raise errors.Invalid(f"lease_end is {change.lease_end} and remove_lease is set; allowed: one")
     changes = {name: value for name, value in asdict(change).items() if value is not None}
-    if changes.pop("remove_lease"):
-        changes["lease_end"] = None
+    if changes.pop("remove_lease") or change.lease_end is not None:
+        changes |= leases.asked(claim, change.lease_end)
     if change.priority is not None:
         requests.check_priority(change.priority)
         transaction.wake_queue()

@@ -31,6 +31,7 @@ class Inventory:
         self._verified: dict[str, int] = {}
         self._traits: dict[str, frozenset[str]] = {}
         self._foreign: dict[str, Held] = {}
+        self._news: set[str] = set()
 
     def traits(self, device: Device) -> frozenset[str]:
         """Return the traits of a device's provider, those too that an operator added there."""
@@ -42,15 +43,32 @@ class Inventory:
             having = self._tree.having(trait)
             for device_id in having | set(self._traits):
                 others = self._traits.get(device_id, frozenset()) - {trait}
-                self._traits[device_id] = others | {trait} if device_id in having else others
+                self._note_traits(device_id, others | {trait} if device_id in having else others)
+
+    def _note_traits(self, device_id: str, traits: frozenset[str]) -> None:
+        if self._traits.get(device_id) != traits:
+            self._news.add(device_id)
+        self._traits[device_id] = traits
 
     def foreign(self, device_id: str, resource_class: str) -> int:
         """Return how much of a device others hold, Nova for instance, as far as was seen."""
         return sum(each.get(resource_class, 0) for each in self._foreign.get(device_id, {}).values())
 
-    def saw_foreign(self, device_id: str, held: Held) -> None:
-        """Note everything that others hold of a device: amounts by class by consumer."""
+    def saw_foreign(self, device_id: str, held: Held) -> bool:
+        """Note everything that others hold of a device: amounts by class by consumer.
+
+        Return whether that is news.
+        """
+        news = self._foreign.get(device_id, {}) != held
+        if news:
+            self._news.add(device_id)
         self._foreign[device_id] = held
+        return news
+
+    def take_news(self) -> set[str]:
+        """Return the devices of which traits or what others hold have changed since the last time."""
+        news, self._news = self._news, set()
+        return news
 
     def heard(self, host: Host, hypervisor_hostname: str) -> None:
         """Note the name of the compute node that the providers of ``host`` belong below."""
@@ -115,7 +133,7 @@ class Inventory:
             with isolated(f"device {device.key} of host {host.name}"):
                 written = self._tree.ensure_device(wanted[1], node)
                 self._verified[device.id] = written.generation
-                self._traits[device.id] = written.traits
+                self._note_traits(device.id, written.traits)
                 changed |= written.changed
             # One that Placement refused is not asked for again until it is another.
             self._written[device.id] = wanted

@@ -27,6 +27,8 @@ class Leader:
         self._member = f"{socket.gethostname()}-{uuid.uuid4()}".encode()
         self._coordinator: Any = None
         self._lock: Any = None
+        # What ``leads`` said last, for those who must not wait for the backend.
+        self.led = not self._url
 
     def start(self) -> None:
         """Connect; raises Invalid when the backend is none that tooz knows, or lacks its driver."""
@@ -40,8 +42,11 @@ class Leader:
 
     def leads(self) -> bool:
         """Return whether this conductor leads now; becomes the leader when there is none."""
-        if not self._url:
-            return True
+        if self._url:
+            self.led = self._holds()
+        return self.led
+
+    def _holds(self) -> bool:
         try:
             if self._lock is None and not self._connect():
                 return False
@@ -59,6 +64,7 @@ class Leader:
     def stop(self) -> None:
         """Let another one lead."""
         self._disconnect()
+        self.led = not self._url
 
     def _connect(self) -> bool:
         try:

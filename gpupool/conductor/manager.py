@@ -4,7 +4,7 @@
 import oslo_messaging
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import attachments, claims, devices, hosts, pools, profiles, quota, reports
+from gpupool.conductor import attachments, claims, devices, hosts, pools, profiles, queue, quota, reports
 from gpupool.conductor.parts import Parts
 from gpupool.model import errors, wire
 from gpupool.model.attachment import AttachmentRequest
@@ -47,6 +47,15 @@ class ConductorManager:
     def release_claim(self, ctxt: RequestContext, claim_id: str) -> Payload:
         """See ConductorApi."""
         return wire.dump(self._parts.commit(claims.release, claim_id))
+
+    def wake_queue(self, ctxt: RequestContext) -> None:
+        """See ConductorApi."""
+        self._parts.wake_here()
+
+    @_answering
+    def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[Payload]:
+        """See ConductorApi."""
+        return [wire.dump(entry) for entry in queue.show(self._parts, pool_id)]
 
     @_answering
     def create_attachment(

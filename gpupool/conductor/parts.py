@@ -16,6 +16,7 @@ from gpupool.conductor.limits import Limits
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.reported import Reported
 from gpupool.conductor.turns import Turns
+from gpupool.conductor.views import Views
 from gpupool.db import claims, hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -36,8 +37,9 @@ _ATTEMPTS = 4
 class Transaction:
     """One database transaction, and what has to follow its commit."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, conf: cfg.ConfigOpts) -> None:
         self.session = session
+        self.conf = conf
         self.moved: list[Claim] = []
         self.touched: dict[str, int] = {}
         self.revised: set[str] = set()
@@ -103,7 +105,7 @@ class Parts:
     """Everything a conductor is made of.
 
     ``audit`` says which devices are compared with Placement next, ``wake_queue`` has the queue looked
-    at soon.
+    at soon by whoever serves it, ``wake_here`` by this conductor if that is the one.
     """
 
     conf: cfg.ConfigOpts
@@ -117,7 +119,9 @@ class Parts:
     audit: Turns
     agents: AgentClient
     notifier: ClaimNotifier
+    views: Views
     wake_queue: Callable[[], None]
+    wake_here: Callable[[], None]
 
     def commit(
         self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
@@ -131,7 +135,7 @@ class Parts:
         @self.database.retry
         def attempt() -> tuple[Transaction, R]:
             with self.database.writer() as session:
-                transaction = Transaction(session)
+                transaction = Transaction(session, self.conf)
                 return transaction, work(transaction, *args, **kwargs)
 
         transaction, result = _despite_races(attempt)

@@ -1,126 +1,287 @@
-"""The queue: waiting claims get room, the highest priority and then the oldest first.
+"""The queue of every pool: what waits is decided about in passes, and what starts is bound in batches.
 
-A claim that finds none stays, saying why, and later ones of other sizes may pass it; there are no
-reservations.
+The decisions are the allocator's (``gpupool.allocator.scheduling``); here is what they are made from,
+and what is done about them. Placement has the last word: a claim it has no room for waits for the next
+round of the pass, which knows more.
 """
 
 import logging
-from dataclasses import replace
+import time
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 
+from gpupool.allocator.claims import Running, Waiting
 from gpupool.allocator.demand import Demand
-from gpupool.allocator.plan import NoRoom, Plan, plan
-from gpupool.allocator.policies import BestFit
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
+from gpupool.allocator.fairshare import FairShare
+from gpupool.allocator.mix import Mix
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.policies import make
+from gpupool.allocator.policy import Policy
+from gpupool.allocator.scheduling import Preempt, QueueRules, Scheduler, Start
 from gpupool.allocator.view import PoolView
-from gpupool.conductor import binding, releasing, room
+from gpupool.conductor import binding, consumption, releasing
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.parts import Parts
-from gpupool.db import claims, vgpus
+from gpupool.conductor.parts import Parts, Transaction
+from gpupool.db import claims, hosts, pools, vgpus
 from gpupool.model import errors
-from gpupool.model.claim import Claim
+from gpupool.model.claim import Claim, OnPreempt
+from gpupool.model.pool import Pool
+from gpupool.model.queue import QueueEntry
+from gpupool.model.states import HOLDING, ClaimState
 from gpupool.placement.errors import NoCapacity
 
 LOG = logging.getLogger(__name__)
-# Plans for one claim in one pass; each refusal by Placement teaches the next plan something.
-_PLANS = 8
+# Rounds of one pass; each refusal by Placement teaches the next round something.
+_ROUNDS = 8
+# Claims in one request to Placement: more make none of them cheaper and all of them late.
+_BATCH = 32
 
 
-def serve(parts: Parts) -> None:
-    """Bind every waiting claim that finds room; stop early when Placement is not there."""
-    with parts.database.reader() as session:
-        waiting = claims.queued(session)
-    one_pass = _Pass(parts)
-    for claim in waiting:
-        try:
-            # It may have been released meanwhile, or another conductor serves it.
-            with isolated(f"claim {claim.id} is not bound now"):
-                one_pass.serve(claim)
-        except errors.Unavailable as exc:
-            LOG.warning("the queue waits: %s", exc)
-            return
-
-
-class _Pass:
-    """One pass over the queue: the room of each pool as known now, and who found none."""
+class Queue:
+    """The queues of all pools, as one conductor knows them. Used by one thread."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._rooms: dict[str, list[HostRoom]] = {}
-        self._refused: set[str] = set()
-        # What Placement said last, by pool: the room that later claims miss may be missing for it.
-        self._refusals: dict[str, str] = {}
-        self._without: dict[tuple[object, ...], str] = {}
+        self._pools: dict[str, _PoolQueue] = {}
 
-    def serve(self, claim: Claim) -> None:
-        """Bind ``claim``, or write why it has to wait."""
-        reason = self._without.get(_wishes(claim)) or self._bind(claim)
-        if reason:
-            self._without[_wishes(claim)] = reason
-            self._parts.commit(releasing.note, claim.id, reason)
-
-    def _bind(self, claim: Claim) -> str:
-        """Return why there is no room, or nothing when the claim is on its way."""
-        for _ in range(_PLANS):
-            outcome = _plan(self._room(claim.pool_id), claim)
-            if isinstance(outcome, NoRoom):
-                return outcome.reason + self._refusals.get(claim.pool_id, "")
-            choice = binding.Choice(claim_id=claim.id, device_ids=outcome.device_ids)
-            error = binding.bind(self._parts, [choice]).get(claim.id)
-            if isinstance(error, NoCapacity):
-                self._refusals[claim.pool_id] = f"; Placement refused: {error}"
-                self._refresh(claim.pool_id, outcome.device_ids)
-            elif error is not None:
-                raise error
-            else:
-                del self._rooms[claim.pool_id]
-                return ""
-        return self._refusals[claim.pool_id].removeprefix("; ")
-
-    def _room(self, pool_id: str) -> list[HostRoom]:
-        if pool_id not in self._rooms:
-            with self._parts.database.reader() as session:
-                found = room.rooms(session, pool_id, self._parts.inventory)
-            self._rooms[pool_id] = [
-                replace(each, devices=tuple(map(self._usable, each.devices))) for each in found
-            ]
-        return self._rooms[pool_id]
-
-    def _usable(self, device: DeviceRoom) -> DeviceRoom:
-        return replace(device, usable=False) if device.device_id in self._refused else device
-
-    def _refresh(self, pool_id: str, device_ids: tuple[str, ...]) -> None:
-        """Learn from Placement what others hold of devices that it refused."""
-        before = _devices(self._rooms.pop(pool_id))
-        for device_id in set(device_ids):
-            self._see(device_id)
-        after = _devices(self._room(pool_id))
-        # Where it was not room that Placement found wanting, it is the device: reserved, or gone.
-        same = {each.device_id for each in after if each in before}
-        self._refused |= same.intersection(device_ids)
-        del self._rooms[pool_id]
-
-    def _see(self, device_id: str) -> None:
-        held = self._parts.allocations.allocations_of(device_id)
+    def serve(self) -> None:
+        """Start what can start, in every pool; stop early when Placement is not there."""
         with self._parts.database.reader() as session:
-            own = {vgpu.id for vgpu in vgpus.list_(session, {"device_id": device_id})}
-        foreign = {consumer: each for consumer, each in held.items() if consumer not in own}
-        self._parts.inventory.saw_foreign(device_id, foreign)
+            known = pools.list_(session)
+        self._pools = {pool.id: self._pools[pool.id] for pool in known if pool.id in self._pools}
+        for pool in known:
+            if pool.id not in self._pools:
+                self._pools[pool.id] = _PoolQueue(self._parts, pool)
+            try:
+                with isolated(f"the queue of pool {pool.name} is not served now"):
+                    self._pools[pool.id].serve(pool)
+            except errors.Unavailable as exc:
+                LOG.warning("the queue waits: %s", exc)
+                return
 
 
-def _devices(rooms: list[HostRoom]) -> list[DeviceRoom]:
-    return [device for host in rooms for device in host.devices]
+def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
+    """Return the claims that wait for a pool, in order; NotFound for a pool that does not exist."""
+    with parts.database.reader() as session:
+        pool = pools.get(session, pool_id)
+    now = time.time()
+    queue = _PoolQueue(parts, pool)
+    queue.look(now)
+    with parts.views.lock:
+        view = parts.views.of(pool_id).fork()
+    scheduler, shares = queue.scheduler, queue.shares()
+    # What it would decide, on a view of its own: so it tells for whom room will be kept, until when.
+    scheduler.decide(view, shares, queue.policy, now)
+    return [
+        QueueEntry(
+            claim_id=each.claim_id,
+            project_id=queue.claims[each.claim_id].project_id,
+            position=each.position,
+            reason=queue.claims[each.claim_id].state_reason or each.reason,
+            starts_at=None if each.starts_at is None else _time(each.starts_at),
+        )
+        for each in scheduler.waits(view, shares, now)
+    ]
 
 
-def _plan(rooms: list[HostRoom], claim: Claim) -> Plan | NoRoom:
-    """Plan on hosts that have not refused the claim yet, on all when those have no room."""
-    others = [each for each in rooms if each.name not in claim.refused_by]
-    if len(others) < len(rooms):
-        outcome = plan(PoolView(others), Demand.of(claim), BestFit())
-        if isinstance(outcome, Plan):
-            return outcome
-    return plan(PoolView(rooms), Demand.of(claim), BestFit())
+class _PoolQueue:
+    """The queue of one pool: what waits and runs in it, and what was decided about that."""
+
+    def __init__(self, parts: Parts, pool: Pool) -> None:
+        self._parts, self._conf = parts, parts.conf
+        self._pool = pool
+        settings = parts.conf.queue
+        self.scheduler = Scheduler(
+            QueueRules(
+                backfill=settings.backfill,
+                reservations=settings.reservations,
+                min_run_time=settings.min_run_time,
+            )
+        )
+        self._mix, self._mixed = self._first_mix()
+        self.policy: Policy = make(pool.policy, self._mix)
+        # Claims that wait or hold something, by id, as they were read last.
+        self.claims: dict[str, Claim] = {}
+        # Devices that Placement refused though there is room: reserved or gone there.
+        self._refused: set[str] = set()
+        self._refusal = ""
+
+    def serve(self, pool: Pool) -> None:
+        """Decide and do, until nothing that was decided was refused."""
+        if pool.policy != self._pool.policy:
+            self.policy = make(pool.policy, self._mix)
+        self._pool, self._refused, self._refusal = pool, set(), ""
+        for _ in range(_ROUNDS):
+            now = time.time()
+            self.look(now)
+            if not len(self.scheduler.line):
+                return
+            self._parts.views.refresh()
+            with self._parts.views.lock:
+                view = self._parts.views.of(pool.id)
+                view.hold(self._refused & view.device_index.keys())
+                try:
+                    decided = self.scheduler.decide(view, self.shares(), self.policy, now)
+                finally:
+                    view.hold(self._refused & view.device_index.keys(), held=False)
+            if not self._do(view, decided):
+                break
+        self._tell(now)
+
+    def look(self, now: float) -> None:
+        """Read what waits and what holds something, as far as it has changed."""
+        states = [ClaimState.QUEUED, *HOLDING]
+        with self._parts.database.reader() as session:
+            generations = claims.generations(session, self._pool.id, states)
+            known = {claim.id: claim.generation for claim in self.claims.values()}
+            changed = [each for each, number in generations.items() if known.get(each) != number]
+            fresh = claims.list_(session, {"id": changed}) if changed else []
+            held = vgpus.list_(session, {"claim_id": changed}) if changed else []
+            named = hosts.names(session, {vgpu.host_id for vgpu in held})
+        for claim_id in known.keys() - generations.keys():
+            self.scheduler.forget(claim_id)
+            del self.claims[claim_id]
+        for claim in sorted(fresh, key=lambda each: (each.created_at or datetime.min, each.id)):
+            self.claims[claim.id] = claim
+            self._add_to_mix(claim)
+            if claim.state == ClaimState.QUEUED:
+                self.scheduler.wait(_waiting(claim))
+            else:
+                rows = sorted((v for v in held if v.claim_id == claim.id), key=lambda v: v.index)
+                plan = Plan(
+                    host=named[rows[0].host_id] if rows else None,
+                    device_ids=tuple(vgpu.device_id for vgpu in rows),
+                )
+                self.scheduler.run(_running(claim, plan, now))
+
+    def shares(self) -> FairShare:
+        """Return what projects have used of this pool."""
+        settings = self._conf.queue
+        with self._parts.database.reader() as session:
+            return consumption.shares(
+                session, self._pool.id, settings.half_life, settings.project_weights
+            )
+
+    def _first_mix(self) -> tuple[Mix, set[str]]:
+        """Return the mix of the pool's newest claims, and which claims are in it."""
+        window = self._conf.allocator.mix_window
+        with self._parts.database.reader() as session:
+            newest = claims.list_(
+                session, {"pool_id": self._pool.id}, [("created_at", "desc")], limit=window
+            )
+        ordered = [Demand.of(claim) for claim in reversed(newest)]
+        return Mix(ordered, window), {claim.id for claim in newest}
+
+    def _add_to_mix(self, claim: Claim) -> None:
+        if claim.id not in self._mixed:
+            self._mixed.add(claim.id)
+            self._mix.add(Demand.of(claim))
+
+    def _do(self, view: PoolView, decided: Iterable[Start | Preempt]) -> bool:
+        """Do what was decided; return whether something of it was refused."""
+        starts = [each for each in decided if isinstance(each, Start)]
+        for each in decided:
+            if isinstance(each, Preempt):
+                for victim in each.victims:
+                    with isolated(f"claim {victim} does not make room now"):
+                        self._parts.commit(_preempt, victim, each.claim_id)
+        refused: dict[str, errors.GpupoolError] = {}
+        for first in range(0, len(starts), _BATCH):
+            batch = starts[first : first + _BATCH]
+            try:
+                refused |= self._bind(batch)
+            except BaseException:
+                self._take_back(view, starts[first:])
+                raise
+        self._take_back(view, [each for each in starts if each.claim_id in refused])
+        for error in refused.values():
+            if isinstance(error, errors.Unavailable):
+                raise error
+        for each in starts:
+            if isinstance(refused.get(each.claim_id), NoCapacity):
+                self._learn(each.plan.device_ids, str(refused[each.claim_id]))
+        return bool(refused)
+
+    def _bind(self, batch: Sequence[Start]) -> dict[str, errors.GpupoolError]:
+        choices = [
+            binding.Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in batch
+        ]
+        return binding.bind(self._parts, choices)
+
+    def _take_back(self, view: PoolView, starts: Iterable[Start]) -> None:
+        """Undo in view and scheduler what was decided and is not so."""
+        with self._parts.views.lock:
+            for each in starts:
+                # Whatever became of it is read again.
+                claim = self.claims.pop(each.claim_id)
+                self.scheduler.forget(each.claim_id)
+                view.give(Demand.of(claim), each.plan)
+                places = [view.device_index[device_id] for device_id in each.plan.device_ids]
+                self._parts.views.doubt({view.hosts[host] for host, _ in places})
+
+    def _learn(self, device_ids: Collection[str], said: str) -> None:
+        """Learn from Placement what others hold of devices that it refused."""
+        self._refusal = f"; Placement refused: {said}"
+        for device_id in set(device_ids):
+            held = self._parts.allocations.allocations_of(device_id)
+            with self._parts.database.reader() as session:
+                own = {vgpu.id for vgpu in vgpus.list_(session, {"device_id": device_id})}
+            foreign = {consumer: each for consumer, each in held.items() if consumer not in own}
+            if not self._parts.inventory.saw_foreign(device_id, foreign):
+                # It was not room that was wanting: the device is reserved there, or gone.
+                self._refused.add(device_id)
+
+    def _tell(self, now: float) -> None:
+        """Write why claims wait, where that is news."""
+        with self._parts.views.lock:
+            view = self._parts.views.of(self._pool.id)
+            waits = self.scheduler.waits(view, self.shares(), now)
+        for each in waits:
+            claim = self.claims.get(each.claim_id)
+            if claim is not None and claim.state_reason != each.reason + self._refusal:
+                with isolated(f"claim {claim.id} is not told why it waits"):
+                    self._parts.commit(releasing.note, claim.id, each.reason + self._refusal)
 
 
-def _wishes(claim: Claim) -> tuple[object, ...]:
-    """Return what decides whether a claim finds room: two that wish the same find the same."""
-    return claim.pool_id, Demand.of(claim)
+def _waiting(claim: Claim) -> Waiting:
+    return Waiting(
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        demand=Demand.of(claim),
+        priority=claim.priority,
+        created_at=consumption.seconds(claim.created_at or datetime.min),
+        time_limit=None if claim.time_limit is None else float(claim.time_limit),
+        refused_by=frozenset(claim.refused_by),
+        preemptible=claim.preemptible,
+    )
+
+
+def _running(claim: Claim, plan: Plan, now: float) -> Running:
+    bound_at = now if claim.bound_at is None else consumption.seconds(claim.bound_at)
+    ends = [consumption.seconds(claim.lease_end)] if claim.lease_end else []
+    ends += [bound_at + claim.time_limit] if claim.time_limit is not None else []
+    return Running(
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        demand=Demand.of(claim),
+        plan=plan,
+        priority=claim.priority,
+        bound_at=bound_at,
+        ends_at=min(ends, default=None),
+        preemptible=claim.preemptible and claim.state == ClaimState.BOUND,
+        leaving=claim.state == ClaimState.RELEASING,
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def _preempt(transaction: Transaction, victim_id: str, claim_id: str) -> None:
+    """Take a claim apart for another one; nothing happens when it is not bound any more."""
+    victim = claims.get(transaction.session, victim_id)
+    if victim.state != ClaimState.BOUND or not victim.preemptible:
+        return
+    requeue = victim.on_preempt == OnPreempt.REQUEUE
+    release_to = ClaimState.QUEUED if requeue else ClaimState.RELEASED
+    releasing.start(transaction, victim, release_to, f"it made room for claim {claim_id}")

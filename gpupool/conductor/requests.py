@@ -10,11 +10,10 @@ from datetime import datetime
 from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
-from gpupool.allocator import plan
+from gpupool.allocator import filters, plan
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.view import PoolView
-from gpupool.conductor import room
-from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.views import Views
 from gpupool.db import devices, hosts, pools, profiles
 from gpupool.model import errors
 from gpupool.model.claim import (
@@ -128,23 +127,30 @@ def _check_device(session: Session, device_id: str, pool: Pool) -> None:
         raise errors.Invalid(f"device {device_id} does not exist in pool {pool.name}")
 
 
-def check_possible(session: Session, claim: Claim, pool: Pool, inventory: Inventory) -> None:
+def check_possible(claim: Claim, pool: Pool, views: Views) -> None:
     """Raise Invalid when no device of ``pool`` could hold the claim even if nothing else were there.
 
     A pool that has no devices yet says nothing about what it may hold: the claim waits.
     """
-    rooms = room.rooms(session, pool.id, inventory)
-    owned = [device for host in rooms for device in host.devices]
-    if not owned:
-        return
-    largest = max(device.memory_total for device in owned)
+    with views.lock:
+        if _why_never(claim, pool, views.of(pool.id)):
+            # Devices may have come since the view was read.
+            views.refresh()
+        if why := _why_never(claim, pool, views.of(pool.id)):
+            raise errors.Invalid(why)
+
+
+def _why_never(claim: Claim, pool: Pool, view: PoolView) -> str:
+    """Return why ``view`` could never hold the claim, or nothing."""
+    if not len(view):
+        return ""
+    largest = int(view.memory.limit.max())
     if claim.memory_mib > largest:
-        raise errors.Invalid(
-            f"memory_mib is {claim.memory_mib}; the largest device of pool {pool.name} has {largest}"
-        )
-    outcome = plan.no_room(PoolView(rooms), Demand.of(claim))
-    if outcome.impossible:
-        raise errors.Invalid(f"pool {pool.name} could never hold it: {outcome.reason}")
+        return f"memory_mib is {claim.memory_mib}; the largest device of pool {pool.name} has {largest}"
+    demand = Demand.of(claim)
+    if view.remember(("ever", demand), lambda: filters.ever(view, demand)):
+        return ""
+    return f"pool {pool.name} could never hold it: {plan.no_room(view, demand).reason}"
 
 
 def claim_of(

@@ -1,14 +1,17 @@
 """A running conductor: its RPC server and its three threads."""
 
+import logging
 import socket
 
 import oslo_messaging
 from oslo_config import cfg
+from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
 from gpupool.conductor import claims, hosts, limits, pools, queue, reconciler, settling
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.leader import Leader
 from gpupool.conductor.left import Left
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.notifications import ClaimNotifier
@@ -16,6 +19,7 @@ from gpupool.conductor.parts import Parts
 from gpupool.conductor.periodic import Periodic
 from gpupool.conductor.reported import Reported
 from gpupool.conductor.turns import Turns
+from gpupool.conductor.views import Views
 from gpupool.db.api import Database
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
@@ -23,6 +27,8 @@ from gpupool.placement.provider_tree import ProviderTree
 from gpupool.rpc import conductor as rpc
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.agent import AgentClient
+
+LOG = logging.getLogger(__name__)
 
 
 class Conductor:
@@ -36,30 +42,37 @@ class Conductor:
         transport: oslo_messaging.Transport,
     ) -> None:
         settings = conf.conductor
+        self._leader = Leader(conf)
+        self._others = rpc.ConductorClient(transport)
         self._queue = Periodic("queue", self.tick, settings.queue_interval)
         self._clock = Periodic("clock", self.watch, settings.queue_interval)
         self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
         self._transport = transport
         self._server: oslo_messaging.MessageHandlingServer | None = None
         self._since = timeutils.utcnow()
+        inventory = Inventory(ProviderTree(placement), settings.reconcile_devices)
         self.parts = Parts(
             conf=conf,
             database=database,
             placement=placement,
             allocations=Allocations(placement),
-            inventory=Inventory(ProviderTree(placement), settings.reconcile_devices),
+            inventory=inventory,
             limits=limits.from_conf(conf),
             left=Left(),
             reported=Reported(database, settings.host_timeout),
             audit=Turns(settings.reconcile_devices),
             agents=AgentClient(transport),
             notifier=ClaimNotifier(conf),
-            wake_queue=self._queue.wake,
+            views=Views(database, inventory, conf),
+            wake_queue=self._wake,
+            wake_here=self._queue.wake,
         )
+        self._served = queue.Queue(self.parts)
 
     def start(self) -> None:
         """Begin to serve; raises Unavailable when the database is not there or not of this version."""
         self.parts.database.check()
+        self._leader.start()
         self.parts.commit(pools.create_default)
         target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=socket.gethostname())
         self._server = rpc_transport.get_server(self._transport, target, [ConductorManager(self.parts)])
@@ -77,12 +90,14 @@ class Conductor:
         self._clock.stop()
         self._queue.stop()
         self._reconciler.stop()
+        self._leader.stop()
 
     def tick(self) -> None:
-        """Do once what the queue's thread does: Placement's news, then the queue."""
+        """Do once what the queue's thread does: Placement's news, then, if it leads, the queue."""
         with isolated("what reports left is not settled now"):
             settling.settle(self.parts)
-        queue.serve(self.parts)
+        if self._leader.leads():
+            self._served.serve()
 
     def watch(self) -> None:
         """Do once what is due by the clock, in a thread that waits for nobody: Placement may hang."""
@@ -91,5 +106,15 @@ class Conductor:
         hosts.mark_silent(self.parts, self._since)
 
     def reconcile(self) -> None:
-        """Do once what the reconciler's thread does."""
-        reconciler.reconcile(self.parts)
+        """Do once what the reconciler's thread does, if this conductor leads."""
+        if self._leader.led:
+            reconciler.reconcile(self.parts)
+
+    def _wake(self) -> None:
+        """Have the queue looked at by the conductor that serves it."""
+        self._queue.wake()
+        if not self._leader.led:
+            try:
+                self._others.wake_queue(RequestContext())
+            except oslo_messaging.MessagingException as exc:
+                LOG.warning("the leader is not told that the queue has changed: %s", exc)

@@ -15,6 +15,8 @@ from gpupool.model.states import ClaimState
 
 _table = Table(models.Claim, Claim)
 get, list_ = _table.get, _table.list_
+# A change of a claim: the lease it was asked for holds again, not what its time limit left of it.
+ASKED_LEASE = {"lease_end": _table.columns["asked_lease_end"]}
 
 
 def create(session: Session, claim: Claim) -> Claim:
@@ -77,6 +79,14 @@ def queued(session: Session) -> list[Claim]:
     """Return the claims that wait, in the order in which they are served."""
     order = [("priority", "desc"), ("created_at", "asc")]
     return list_(session, {"state": ClaimState.QUEUED}, order)
+
+
+def generations(session: Session, pool_id: str, states_: Iterable[ClaimState]) -> dict[str, int]:
+    """Return by id the generations of a pool's claims in some states."""
+    row = models.Claim
+    query = sa.select(row.id, row.generation)
+    query = query.where(row.pool_id == pool_id, row.state.in_(list(states_)))
+    return dict(session.execute(query).tuples().all())
 
 
 def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Claim]:

@@ -62,6 +62,21 @@ def revisions(session: Session, host_ids: Iterable[str] | None = None) -> dict[s
     return dict(session.execute(query).tuples().all())
 
 
+def names(session: Session, host_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of hosts, by id."""
+    if not host_ids:
+        return {}
+    query = sa.select(models.Host.id, models.Host.name).where(models.Host.id.in_(list(host_ids)))
+    return dict(session.execute(query).tuples().all())
+
+
+def revisions_by_pool(session: Session) -> dict[str, tuple[int, str]]:
+    """Return the revision and the pool's id of every host, by its id."""
+    row = models.Host
+    query = sa.select(row.id, row.revision, row.pool_id)
+    return {host_id: (revision, pool) for host_id, revision, pool in session.execute(query).tuples()}
+
+
 def silent(session: Session, since: datetime) -> list[Host]:
     """Return the hosts that are up by name, but have not reported since ``since``."""
     seen = models.Host.last_seen_at

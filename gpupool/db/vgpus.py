@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from gpupool.db import models
 from gpupool.db.table import Table
 from gpupool.model import states
+from gpupool.model.claim import Qos
 from gpupool.model.states import VgpuState
 from gpupool.model.vgpu import Vgpu
 
@@ -25,6 +26,16 @@ class Granted:
 
     vgpus: int = 0
     compute: int = 0
+    memory_mib: int = 0
+    compute_guaranteed: int = 0
+    memory_mib_guaranteed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What programs take of a host: thousandths of a core, MiB."""
+
+    cpu_milli: int = 0
     memory_mib: int = 0
 
 
@@ -86,12 +97,43 @@ def usage(session: Session, **filters: object) -> dict[str, Granted]:
     Counts every vGPU that has a row, so one that is being removed too: Placement still holds it.
     """
     row = models.Vgpu
+    guaranteed = models.Claim.qos == Qos.GUARANTEED
+    sums = (
+        sa.func.count(),
+        sa.func.sum(row.compute),
+        sa.func.sum(row.memory_mib),
+        sa.func.sum(sa.case((guaranteed, row.compute), else_=0)),
+        sa.func.sum(sa.case((guaranteed, row.memory_mib), else_=0)),
+    )
+    query = sa.select(row.device_id, *sums).join(models.Claim, models.Claim.id == row.claim_id)
+    query = query.where(*_table.conditions(filters)).group_by(row.device_id)
+    return {
+        device_id: Granted(
+            vgpus=count,
+            compute=int(compute),
+            memory_mib=int(memory_mib),
+            compute_guaranteed=int(own_compute),
+            memory_mib_guaranteed=int(own_memory),
+        )
+        for device_id, count, compute, memory_mib, own_compute, own_memory in session.execute(
+            query
+        ).tuples()
+    }
+
+
+def programs(session: Session, host_ids: Collection[str]) -> dict[str, Program]:
+    """Return what the programs of claims take of the hosts where these have vGPUs, by host."""
+    row, claim = models.Vgpu, models.Claim
+    there = row.host_id.in_(list(host_ids))
+    pairs = sa.select(row.host_id, row.claim_id).where(there).distinct().subquery()
+    asks = (claim.cpu_milli > 0) | (claim.host_memory_mib > 0)
     query = (
-        sa.select(row.device_id, sa.func.count(), sa.func.sum(row.compute), sa.func.sum(row.memory_mib))
-        .where(*_table.conditions(filters))
-        .group_by(row.device_id)
+        sa.select(pairs.c.host_id, sa.func.sum(claim.cpu_milli), sa.func.sum(claim.host_memory_mib))
+        .join(claim, claim.id == pairs.c.claim_id)
+        .where(asks)
+        .group_by(pairs.c.host_id)
     )
     return {
-        device_id: Granted(vgpus=count, compute=int(compute), memory_mib=int(memory_mib))
-        for device_id, count, compute, memory_mib in session.execute(query).tuples()
+        host_id: Program(cpu_milli=int(cpu), memory_mib=int(memory))
+        for host_id, cpu, memory in session.execute(query).tuples()
     }

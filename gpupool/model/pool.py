@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 
 DEFAULT_POOL = "default"
+# Percent: no more is granted than there is.
+OVERCOMMIT_NONE = 100
 # Of percents and moves: more than anybody means, and all databases and arrays take it.
 NUMBER_MAX = 1_000_000
 
@@ -33,8 +35,8 @@ class Pool:
     name: str
     description: str = ""
     policy: PolicyName = PolicyName.FGD
-    compute_overcommit: int = 100
-    memory_overcommit: int = 100
+    compute_overcommit: int = OVERCOMMIT_NONE
+    memory_overcommit: int = OVERCOMMIT_NONE
     moves_per_hour: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -60,6 +60,9 @@ class ConductorApi(Protocol):
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
         """Delete a pool; Conflict while it has hosts or claims that have not ended."""
 
+    def wake_queue(self, ctxt: RequestContext) -> None:
+        """Look at the queue soon, if this conductor is the one that serves it; nothing is answered."""
+
     def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[Payload]:
         """Return a QueueEntry of every claim that waits for room in a pool, in their order."""
 
@@ -148,6 +151,10 @@ class ConductorClient:
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
         """See ConductorApi."""
         self._call(ctxt, "delete_pool", pool_id=pool_id)
+
+    def wake_queue(self, ctxt: RequestContext) -> None:
+        """See ConductorApi; every conductor is told, and a message that is lost costs only time."""
+        self._client.prepare(fanout=True, retry=0).cast(ctxt, "wake_queue")
 
     def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[QueueEntry]:
         """See ConductorApi."""

@@ -145,7 +145,8 @@ class Lab:
             assert hosted == {row.id for row in rows}
         with self.database.reader() as session:
             of_pools = [
-                room.rooms(session, pool.id, self.parts.inventory) for pool in pools.list_(session)
+                room.rooms(session, pool.id, self.parts.inventory, self.conf)
+                for pool in pools.list_(session)
             ]
         for seen in (device for host in itertools.chain(*of_pools) for device in host.devices):
             amounts = [each[seen.device_id] for each in held.values() if seen.device_id in each]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from threading import Barrier, Thread
 
-from gpupool.model.claim import ClaimChange
+from gpupool.model.claim import ClaimChange, OnPreempt
 from gpupool.model.states import ClaimState
 from tests.functional.conductor.lab import Lab
 
@@ -31,12 +31,55 @@ def test_a_change_of_priority_counts(lab):
     assert states(lab, first, second) == ["queued", "binding"]
 
 
-def test_one_that_does_not_fit_does_not_block_others(lab):
-    agent = lab.agent(devices=1)
-    lab.bound(agent, compute=60)
-    large, small = lab.create(compute=50), lab.create(compute=40)
+def test_others_start_behind_one_that_does_not_fit_where_they_are_not_in_its_way(lab):
+    agent = lab.agent(devices=2)
+    for device in lab.devices(agent):
+        lab.bound(agent, compute=60, devices=(device.id,))
+    large = lab.create(compute=50)
+    small, smaller = lab.create(compute=40), lab.create(compute=40)
     lab.serve()
-    assert states(lab, large, small) == ["queued", "binding"]
+    # Room is kept on one of the devices.
+    assert states(lab, large, small, smaller) == ["queued", "binding", "queued"]
+    entries = lab.client.show_queue(lab.ctxt, large.pool_id)
+    assert [(each.position, each.claim_id) for each in entries] == [(1, large.id), (2, smaller.id)]
+    assert "no room for 1 x 50 %" in entries[0].reason
+    assert entries[1].reason == "claims before it go first"
+
+
+def test_one_that_ends_in_time_starts_in_the_room_that_is_kept(lab):
+    agent = lab.agent(devices=1)
+    lab.bound(agent, compute=60, time_limit=1000)
+    large = lab.create(compute=70)
+    long, short = lab.create(compute=40, time_limit=2000), lab.create(compute=40, time_limit=500)
+    lab.serve()
+    assert states(lab, large, long, short) == ["queued", "queued", "binding"]
+    first, _ = lab.client.show_queue(lab.ctxt, large.pool_id)
+    assert first.starts_at is not None
+
+
+def test_a_more_important_claim_takes_the_place_of_preemptible_ones(lab):
+    lab.conf.set_override("min_run_time", 0, group="queue")
+    agent = lab.agent(devices=1)
+    again = lab.bound(agent, compute=40, priority=10, preemptible=True)
+    never = lab.bound(agent, compute=40, priority=10, preemptible=True, on_preempt=OnPreempt.RELEASE)
+    urgent = lab.create(compute=80, priority=90)
+    lab.serve()
+    assert states(lab, urgent, again, never) == ["queued", "releasing", "releasing"]
+    lab.look(agent)
+    lab.look(agent)
+    assert states(lab, urgent, again, never) == ["bound", "queued", "released"]
+    assert lab.claim(again).created_at == again.created_at
+    assert f"made room for claim {urgent.id}" in lab.claim(never).state_reason
+    lab.check_books([agent])
+
+
+def test_a_claim_that_ran_too_short_or_is_not_preemptible_keeps_its_place(lab):
+    agent = lab.agent(devices=2)
+    lab.bound(agent, compute=100, priority=10, preemptible=True)
+    lab.bound(agent, compute=100, priority=10)
+    urgent = lab.create(compute=80, priority=90)
+    lab.serve()
+    assert states(lab, urgent) == ["queued"]
 
 
 def test_no_younger_claim_of_the_same_wishes_passes(lab):
@@ -126,9 +169,10 @@ def test_a_device_without_provider_is_planned_around(lab):
     lab.parts.placement.delete_provider(first.id)
     claims = [lab.create(compute=100) for _ in range(2)]
     lab.serve()
-    assert states(lab, *claims) == ["binding", "queued"]
+    assert sorted(states(lab, *claims)) == ["binding", "queued"]
     assert [vgpu.device_id for vgpu in lab.vgpus()] == [second.id]
-    assert "Placement refused: not in Placement" in lab.claim(claims[1]).state_reason
+    (waiting,) = (claim for claim in map(lab.claim, claims) if claim.state == ClaimState.QUEUED)
+    assert "Placement refused: not in Placement" in waiting.state_reason
 
 
 def test_several_devices_without_provider_are_planned_around(lab):

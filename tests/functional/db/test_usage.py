@@ -39,7 +39,9 @@ def world(database: Database) -> Database:
 
 
 def granted(count: int) -> Granted:
-    return Granted(vgpus=count, compute=25 * count, memory_mib=512 * count)
+    size = {"compute": 25 * count, "memory_mib": 512 * count}
+    guaranteed = {f"{name}_guaranteed": amount for name, amount in size.items()}
+    return Granted(vgpus=count, **size, **guaranteed)
 
 
 def test_granted_of_devices(world: Database) -> None:

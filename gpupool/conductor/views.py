@@ -1,0 +1,89 @@
+"""The allocator's views of all pools, kept in memory and read again where revisions say so."""
+
+import threading
+
+from oslo_config import cfg
+from sqlalchemy.orm import Session
+
+from gpupool.allocator.rooms import HostRoom
+from gpupool.allocator.view import PoolView
+from gpupool.conductor import room
+from gpupool.conductor.inventory import Inventory
+from gpupool.db import devices, hosts, pools
+from gpupool.db.api import Database
+
+# A pool's policy and what may be granted beyond its devices: with these another view is needed.
+_PoolKey = tuple[int, int]
+
+
+class Views:
+    """One conductor's views, by pool. ``lock`` is held by whoever looks at one or changes it."""
+
+    def __init__(self, database: Database, inventory: Inventory, conf: cfg.ConfigOpts) -> None:
+        self._database, self._inventory, self._conf = database, inventory, conf
+        self.lock = threading.RLock()
+        self._views: dict[str, PoolView] = {}
+        self._keys: dict[str, _PoolKey] = {}
+        # By host: its revision and pool when it was read.
+        self._known: dict[str, tuple[int, str]] = {}
+        # Hosts of views whose rows may be wrong: plans were taken that were not committed.
+        self._doubtful: set[str] = set()
+
+    def of(self, pool_id: str) -> PoolView:
+        """Return the view of a pool as it was read last; empty for one that is not known."""
+        with self.lock:
+            if pool_id not in self._views:
+                self.refresh()
+            return self._views.get(pool_id) or PoolView([])
+
+    def doubt(self, host_names: set[str]) -> None:
+        """Have hosts be read again by the next ``refresh``, whatever their revision."""
+        with self.lock:
+            self._doubtful |= host_names
+
+    def refresh(self) -> None:
+        """Read again what has changed since the last time."""
+        with self.lock, self._database.reader() as session:
+            keys = {
+                pool.id: (pool.compute_overcommit, pool.memory_overcommit)
+                for pool in pools.list_(session)
+            }
+            now = hosts.revisions_by_pool(session)
+            for pool_id in [each for each in self._views if each not in keys]:
+                del self._views[pool_id]
+            stale = self._stale(session, now)
+            for pool_id, key in keys.items():
+                ids = {host_id for host_id, (_, pool) in now.items() if pool == pool_id}
+                if self._keys.get(pool_id) != key or not self._renew(session, pool_id, ids & stale, ids):
+                    found = room.rooms(session, pool_id, self._inventory, self._conf)
+                    self._views[pool_id] = PoolView(found)
+            self._keys, self._known = keys, now
+
+    def _stale(self, session: Session, now: dict[str, tuple[int, str]]) -> set[str]:
+        """Return the hosts to read again."""
+        stale = {host_id for host_id, key in now.items() if self._known.get(host_id) != key}
+        if news := self._inventory.take_news():
+            stale |= {device.host_id for device in devices.list_(session, {"id": news})}
+        if self._doubtful:
+            named = hosts.list_(session, {"name": self._doubtful})
+            stale |= {host.id for host in named}
+            self._doubtful = set()
+        return stale
+
+    def _renew(self, session: Session, pool_id: str, stale: set[str], ids: set[str]) -> bool:
+        """Write hosts into the view there is; return whether that was possible."""
+        view = self._views.get(pool_id)
+        if view is None or len(view.hosts) != len(ids):
+            return False
+        if not stale:
+            return True
+        try:
+            for each in self._read(session, pool_id, stale):
+                view.put(each)
+        except KeyError:
+            # Another host, or other devices.
+            return False
+        return True
+
+    def _read(self, session: Session, pool_id: str, host_ids: set[str]) -> list[HostRoom]:
+        return room.rooms(session, pool_id, self._inventory, self._conf, host_ids)
