@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from oslo_utils import timeutils
 
-from gpupool.conductor import releasing
+from gpupool.conductor import leases, releasing
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
@@ -212,8 +212,13 @@ def bind_active(transaction: Transaction, claim_ids: Collection[str]) -> None:
         for claim in claims.hold(transaction.session, claim_ids)
         if claim.state == ClaimState.BINDING and active.get(claim.id) == claim.count
     ]
-    fresh = {"bound_at": timeutils.utcnow(), "attempts": 0, "refused_by": (), "state_reason": ""}
-    transaction.move_all(ready, ClaimState.BOUND, **fresh)
+    now = timeutils.utcnow()
+    fresh = {"bound_at": now, "attempts": 0, "refused_by": (), "state_reason": ""}
+    endless = [claim for claim in ready if claim.time_limit is None]
+    transaction.move_all(endless, ClaimState.BOUND, **fresh)
+    for claim in ready:
+        if claim.time_limit is not None:
+            transaction.move_all([claim], ClaimState.BOUND, **fresh, **leases.at_bound(claim, now))
 
 
 def refused(transaction: Transaction, claim_id: str, host: str, error: str, attempts: int) -> None:

@@ -1,6 +1,6 @@
 """What projects have used of a pool: charged when a claim stops being bound, in that transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from oslo_utils import timeutils
@@ -16,19 +16,23 @@ def seconds(moment: datetime) -> float:
     return moment.replace(tzinfo=UTC).timestamp()
 
 
-def charge(session: Session, claim: Claim, half_life: float) -> None:
-    """Charge the project for what ``claim`` has had since it was bound; nothing if it never was."""
-    if claim.bound_at is None:
-        return
-    held = consumption.hold(session, claim.pool_id, claim.project_id)
-    account = FairShare(half_life)
-    if held is not None:
-        account.restore({claim.project_id: Usage(float(held[0]), seconds(held[1]))})
+def charge(session: Session, over: Iterable[Claim], half_life: float) -> None:
+    """Charge projects for what claims that are over have had since they were bound, if they were."""
+    by_project: dict[tuple[str, str], list[Claim]] = {}
+    for claim in over:
+        if claim.bound_at is not None:
+            by_project.setdefault((claim.pool_id, claim.project_id), []).append(claim)
     now = timeutils.utcnow()
-    rate = claim.count * claim.compute
-    account.charge(claim.project_id, rate, seconds(claim.bound_at), seconds(now))
-    used = round(account.used(claim.project_id, seconds(now)))
-    consumption.put(session, claim.pool_id, claim.project_id, used, now)
+    # In one order, so that two who charge the same projects don't wait for each other.
+    for pool_id, project_id in sorted(by_project):
+        held = consumption.hold(session, pool_id, project_id)
+        account = FairShare(half_life)
+        account.restore({project_id: Usage(float(held[0]), seconds(held[1]))})
+        for claim in by_project[pool_id, project_id]:
+            rate = claim.count * claim.compute
+            account.charge(project_id, rate, seconds(claim.bound_at or now), seconds(now))
+        used = round(account.used(project_id, seconds(now)))
+        consumption.put(session, pool_id, project_id, used, now)
 
 
 def shares(session: Session, pool_id: str, half_life: float, weights: Mapping[str, float]) -> FairShare:

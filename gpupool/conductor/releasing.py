@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from oslo_utils import timeutils
 
+from gpupool.conductor import consumption
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import attachments, claims, vgpus
@@ -74,25 +75,27 @@ def finish(transaction: Transaction, claim_ids: Iterable[str]) -> list[Claim]:
     session = transaction.session
     held = [claim for claim in claims.hold(session, claim_ids) if claim.state == ClaimState.RELEASING]
     left = {vgpu.claim_id for vgpu in vgpus.list_(session, {"claim_id": [one.id for one in held]})}
-    ways: dict[tuple[ClaimState, str], list[Claim]] = {}
-    for claim in held:
-        if claim.id not in left:
-            way = claim.release_to or ClaimState.RELEASED, _without_waiting(claim.state_reason)
-            ways.setdefault(way, []).append(claim)
+    over = [claim for claim in held if claim.id not in left]
+    consumption.charge(session, over, transaction.conf.queue.half_life)
+    ways: dict[tuple[ClaimState, str, bool], list[Claim]] = {}
+    for claim in over:
+        limited = claim.time_limit is not None and claim.bound_at is not None
+        reason = _without_waiting(claim.state_reason)
+        ways.setdefault((claim.release_to or ClaimState.RELEASED, reason, limited), []).append(claim)
     done: list[Claim] = []
-    for (state, reason), same in ways.items():
-        done += transaction.move_all(same, state, state_reason=reason, **_end(state))
+    for (state, reason, limited), same in ways.items():
+        done += transaction.move_all(same, state, state_reason=reason, **_end(state, limited))
     if done:
         transaction.wake_queue()
     return done
 
 
-def _end(state: ClaimState) -> dict[str, object]:
-    """Return what changes on a claim that was taken apart and comes to ``state``."""
+def _end(state: ClaimState, limited: bool) -> dict[str, object]:
+    """Return what changes on a claim that comes to ``state``; ``limited``: its time was running."""
     changes: dict[str, object] = {"release_to": None, "health": ClaimHealth.OK}
     if state in ENDED:
         return {**changes, "ended_at": timeutils.utcnow()}
-    return {**changes, "bound_at": None}
+    return {**changes, "bound_at": None, **(claims.ASKED_LEASE if limited else {})}
 
 
 def give_back(parts: Parts, lost: Iterable[Vgpu]) -> None:

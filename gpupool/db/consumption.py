@@ -3,6 +3,8 @@
 from datetime import datetime
 
 import sqlalchemy as sa
+from oslo_db import exception
+from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool.db.models import DecayedUsage
@@ -17,8 +19,23 @@ def of_pool(session: Session, pool_id: str) -> dict[str, Used]:
     return {project: (used, at) for project, used, at in session.execute(query).tuples()}
 
 
-def hold(session: Session, pool_id: str, project_id: str) -> Used | None:
-    """Return the same for one project, whose row stays locked for the transaction; None without one."""
+def hold(session: Session, pool_id: str, project_id: str) -> Used:
+    """Return the same for one project, 0 at first; its row stays locked for the transaction."""
+    found = _locked(session, pool_id, project_id)
+    if found is None:
+        now = timeutils.utcnow()
+        row = DecayedUsage(pool_id=pool_id, project_id=project_id, used=0, at=now)
+        try:
+            with session.begin_nested():
+                session.add(row)
+        except exception.DBDuplicateEntry:
+            # Another was the first, and has ended.
+            pass
+        found = _locked(session, pool_id, project_id) or (0, now)
+    return found
+
+
+def _locked(session: Session, pool_id: str, project_id: str) -> Used | None:
     row = DecayedUsage
     query = sa.select(row.used, row.at).where(row.pool_id == pool_id, row.project_id == project_id)
     found = session.execute(query.with_for_update()).tuples().first()
@@ -26,9 +43,7 @@ def hold(session: Session, pool_id: str, project_id: str) -> Used | None:
 
 
 def put(session: Session, pool_id: str, project_id: str, used: int, at: datetime) -> None:
-    """Write what a project has used up to ``at``."""
+    """Write what a project that the transaction holds has used up to ``at``."""
     row = DecayedUsage
     chosen = sa.update(row).where(row.pool_id == pool_id, row.project_id == project_id)
-    result = session.execute(chosen.values(used=used, at=at))
-    if not result.rowcount:  # type: ignore[attr-defined]
-        session.execute(sa.insert(row).values(pool_id=pool_id, project_id=project_id, used=used, at=at))
+    session.execute(chosen.values(used=used, at=at))

@@ -206,6 +206,8 @@ class Claim(Wishes, Stamps, Base):
     host: Mapped[str | None] = mapped_column(sa.String(255))
     devices: Mapped[tuple[str, ...]]
     lease_end: Mapped[datetime | None]
+    # What was asked for, while the time limit of a bound claim makes it end sooner.
+    asked_lease_end: Mapped[datetime | None]
     state: Mapped[ClaimState]
     state_reason: Mapped[LongText]
     release_to: Mapped[ClaimState | None]

@@ -13,17 +13,16 @@ from tests.functional.db import make
 
 def test_a_number_is_kept_for_each_project_of_each_pool(database: Database) -> None:
     with database.writer() as session:
-        consumption.put(session, "pool-1", "project-1", 10, make.NOW)
-        consumption.put(session, "pool-1", "project-2", 20, make.NOW)
-        consumption.put(session, "pool-2", "project-1", 30, make.NOW)
+        for pool, project, used in (("pool-1", "project-1", 10), ("pool-1", "project-2", 20)):
+            assert consumption.hold(session, pool, project)[0] == 0
+            consumption.put(session, pool, project, used, make.NOW)
         consumption.put(session, "pool-1", "project-1", 11, make.later(1))
     with database.reader() as session:
         assert consumption.of_pool(session, "pool-1") == {
             "project-1": (11, make.later(1)),
             "project-2": (20, make.NOW),
         }
-        assert consumption.hold(session, "pool-2", "project-1") == (30, make.NOW)
-        assert consumption.hold(session, "pool-2", "project-2") is None
+        assert consumption.of_pool(session, "pool-2") == {}
 
 
 def test_a_claim_is_charged_for_what_it_has_had(database: Database) -> None:
@@ -31,8 +30,7 @@ def test_a_claim_is_charged_for_what_it_has_had(database: Database) -> None:
         pool = pools.create(session, make.pool())
         bound_at = timeutils.utcnow() - timedelta(seconds=1000)
         claim = make.claim(pool, count=2, compute=50, bound_at=bound_at)
-        charging.charge(session, claim, half_life=1e9)
-        charging.charge(session, make.claim(pool), half_life=1e9)
+        charging.charge(session, [claim, make.claim(pool)], half_life=1e9)
         shares = charging.shares(session, pool.id, 1e9, {"project": 2.0})
     now = charging.seconds(timeutils.utcnow())
     # 100 % for the time between: a thousand seconds and what the test took.

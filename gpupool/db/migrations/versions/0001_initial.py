@@ -150,6 +150,7 @@ def _claims() -> None:
         *_json("required_traits", "forbidden_traits", "devices", "refused_by"),
         _name("host", nullable=True),
         _time("lease_end"),
+        _time("asked_lease_end"),
         *_wishes(),
         _word("state"),
         _text("state_reason"),
