@@ -7,19 +7,20 @@ by the reconciler.
 
 import logging
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from oslo_utils import timeutils
 
 from gpupool.conductor import leases, releasing
+from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.parts import Parts, Transaction
+from gpupool.conductor.shelves import Shelves
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.device import Device
-from gpupool.model.host import Host
-from gpupool.model.states import ClaimState, HostState, VgpuState
+from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Order
 
@@ -65,7 +66,7 @@ def bind(parts: Parts, choices: Sequence[Choice]) -> dict[str, errors.GpupoolErr
     These stay queued: after Conflict something of them changed meanwhile, NoCapacity is Placement's,
     and after Unavailable nothing can be bound now.
     """
-    batch = parts.commit(_reserve, choices)
+    batch = parts.commit(_reserve, choices, parts.inventory)
     said = parts.allocations.allocate_all([each.order() for each in batch.planned])
     hand_over(parts, [each for each in batch.planned if each.claim.id not in said])
     back = [each for each in batch.planned if each.claim.id in said]
@@ -73,45 +74,37 @@ def bind(parts: Parts, choices: Sequence[Choice]) -> dict[str, errors.GpupoolErr
     return {**batch.lost, **said}
 
 
-def _reserve(transaction: Transaction, choices: Sequence[Choice]) -> Batch:
-    """Bring queued claims to ``allocating``, with the rows of their vGPUs."""
+def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inventory) -> Batch:
+    """Bring queued claims to ``allocating``, with the rows of their vGPUs.
+
+    Whatever the plans were made on, here is what the hosts have, and nobody else adds to it: guaranteed
+    claims never get more than there is of a device, nor programs of a host.
+    """
     session = transaction.session
     named = {device_id for choice in choices for device_id in choice.device_ids}
     owned = {device.id: device for device in devices.list_(session, {"id": named})}
-    # The hosts stay in their pool until the commit, and nobody else adds to what they have.
     held = transaction.hold({device.host_id for device in owned.values()})
     known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
-    batch = Batch()
+    batch, shelves = Batch(), Shelves(transaction, inventory, held)
     for choice in choices:
         claim = known.get(choice.claim_id)
-        chosen = [owned[each] for each in choice.device_ids if each in owned]
-        if claim is None or (error := _why_not(claim, choice, chosen, held)):
-            batch.lost[choice.claim_id] = errors.Conflict(error if claim else "it is gone")
-            continue
-        planned = tuple(_planned(claim, index, device) for index, device in enumerate(chosen))
-        batch.planned.append(Planned(claim=claim, vgpus=planned))
-    moved = transaction.move_all(
-        [each.claim for each in batch.planned], ClaimState.ALLOCATING, state_reason=""
-    )
+        if claim is None or claim.state != ClaimState.QUEUED:
+            batch.lost[choice.claim_id] = errors.Conflict(f"claim {choice.claim_id} waits no more")
+        elif not shelves.take(claim, choice.device_ids):
+            error = f"what was chosen for claim {claim.id} is not to be had any more"
+            batch.lost[claim.id] = errors.Conflict(error)
+        else:
+            chosen = enumerate(owned[device_id] for device_id in choice.device_ids)
+            planned = tuple(_planned(claim, index, device) for index, device in chosen)
+            batch.planned.append(Planned(claim=claim, vgpus=planned))
     rows = [vgpu for each in batch.planned for vgpu in each.vgpus]
     vgpus.create_all(session, rows)
     transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in rows})
-    after = {claim.id: claim for claim in moved}
-    planned_after = [Planned(claim=after[each.claim.id], vgpus=each.vgpus) for each in batch.planned]
-    return Batch(planned_after, batch.lost)
-
-
-def _why_not(claim: Claim, choice: Choice, chosen: Sequence[Device], held: Mapping[str, Host]) -> str:
-    """Return why a claim can't have what was chosen for it, or nothing."""
-    if claim.state != ClaimState.QUEUED:
-        return f"claim {claim.id} is {claim.state}"
-    if len(chosen) < len(choice.device_ids):
-        return f"a device that was chosen for claim {claim.id} is gone"
-    for device in chosen:
-        host = held.get(device.host_id)
-        if host is None or host.state != HostState.UP or host.pool_id != claim.pool_id:
-            return f"the host of device {device.id} can't take claim {claim.id} any more"
-    return ""
+    moving = [each.claim for each in batch.planned]
+    after = transaction.move_all(moving, ClaimState.ALLOCATING, state_reason="")
+    moved = {claim.id: claim for claim in after}
+    going = [Planned(claim=moved[each.claim.id], vgpus=each.vgpus) for each in batch.planned]
+    return Batch(going, batch.lost)
 
 
 def _planned(claim: Claim, index: int, device: Device) -> Vgpu:

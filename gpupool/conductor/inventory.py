@@ -7,6 +7,7 @@ from gpupool.conductor.isolation import isolated
 from gpupool.conductor.turns import Turns
 from gpupool.model.device import Device
 from gpupool.model.host import Host
+from gpupool.model.pool import OVERCOMMIT_NONE, Pool
 from gpupool.placement import names
 from gpupool.placement.provider import Provider
 from gpupool.placement.provider_tree import ProviderTree, Wanted
@@ -26,6 +27,7 @@ class Inventory:
         self._tree = tree
         self._turns = Turns(most)
         self._hypervisors: dict[str, str] = {}
+        self._pools: dict[str, Pool] = {}
         self._written: dict[str, Written] = {}
         # Generations of providers when they were as they should be.
         self._verified: dict[str, int] = {}
@@ -74,11 +76,12 @@ class Inventory:
         """Note the name of the compute node that the providers of ``host`` belong below."""
         self._hypervisors[host.id] = hypervisor_hostname
 
-    def follow(self, host: Host, devices: Iterable[Device]) -> None:
+    def follow(self, host: Host, pool: Pool, devices: Iterable[Device]) -> None:
         """Write the providers of ``devices`` that are to be something else than what was written.
 
         Raises Unavailable; what was not written then is written by the next report or by ``verify``.
         """
+        self._pools[pool.id] = pool
         self._write(host, [device for device in devices if self._is_news(host, device)])
 
     def differs(self, host: Host, devices: Iterable[Device]) -> bool:
@@ -89,12 +92,13 @@ class Inventory:
         known = (device for device in devices if device.id in self._written)
         return any(self._is_news(host, device) for device in known)
 
-    def verify(self, known: Mapping[Host, Sequence[Device]]) -> list[str]:
+    def verify(self, known: Mapping[Host, Sequence[Device]], pools: Iterable[Pool]) -> list[str]:
         """Write again what is missing, or was changed by others; return the hosts where that was needed.
 
         Who is missing shows in one request; of the others those are read that had no turn for longest,
         unless their generation says that nothing has changed. Raises Unavailable.
         """
+        self._pools = {pool.id: pool for pool in pools}
         providers = self._tree.devices()
         ids = [device.id for owned in known.values() for device in owned if device.id in providers]
         turn = set(self._turns.choose(ids))
@@ -115,7 +119,15 @@ class Inventory:
 
     def _wanted(self, host: Host, device: Device) -> Written:
         lasting = replace(device, created_at=None, updated_at=None)
-        return self._hypervisor(host), Wanted(host=host.name, pool_id=host.pool_id, device=lasting)
+        pool = self._pools.get(host.pool_id)
+        wanted = Wanted(
+            host=host.name,
+            pool_id=host.pool_id,
+            device=lasting,
+            compute_percent=pool.compute_overcommit if pool else OVERCOMMIT_NONE,
+            memory_percent=_memory_percent(pool, device),
+        )
+        return self._hypervisor(host), wanted
 
     def _hypervisor(self, host: Host) -> str:
         return self._hypervisors.get(host.id, host.name)
@@ -156,3 +168,7 @@ class Inventory:
         self._written.pop(device_id, None)
         self._verified.pop(device_id, None)
         self._traits.pop(device_id, None)
+
+
+def _memory_percent(pool: Pool | None, device: Device) -> int:
+    return pool.memory_overcommit if pool and device.extends_memory else OVERCOMMIT_NONE

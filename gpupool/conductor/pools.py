@@ -41,8 +41,7 @@ def update(parts: Parts, pool_id: str, change: PoolChange) -> Pool:
     for name in _LEAST.keys() & changes:
         _check_number(name, changes[name])
     pool, members = parts.commit(_update, pool_id, changes)
-    for host_id in members:
-        parts.left.add(host_id)
+    parts.left.add(members)
     # It may grant more now.
     parts.wake_queue()
     return pool

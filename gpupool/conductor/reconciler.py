@@ -12,7 +12,7 @@ from oslo_utils import timeutils
 from gpupool.conductor import binding, health, ledger, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, devices, hosts, vgpus
+from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim
@@ -182,7 +182,8 @@ def write_providers(parts: Parts) -> None:
         for device in devices.list_(session):
             owned.setdefault(device.host_id, []).append(device)
         known = {host: owned.get(host.id, []) for host in hosts.list_(session)}
-    for name in parts.inventory.verify(known):
+        of_all = pools.list_(session)
+    for name in parts.inventory.verify(known, of_all):
         LOG.info("providers of host %s differed: written again", name)
 
 

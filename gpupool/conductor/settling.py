@@ -9,7 +9,7 @@ import logging
 from gpupool.conductor import releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts
-from gpupool.db import devices, hosts
+from gpupool.db import devices, hosts, pools
 from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
@@ -36,5 +36,6 @@ def _follow(parts: Parts, host_id: str) -> None:
     with parts.database.reader() as session:
         found = hosts.list_(session, {"id": host_id})
         owned = devices.list_(session, {"host_id": host_id})
+        of_pool = {host.id: pools.get(session, host.pool_id) for host in found}
     for host in found:
-        parts.inventory.follow(host, owned)
+        parts.inventory.follow(host, of_pool[host.id], owned)

@@ -173,10 +173,10 @@ def test_one_host_that_can_not_be_served_does_not_keep_the_others(lab, monkeypat
     bad_id = lab.host(bad).id
     follow = lab.parts.inventory.follow
 
-    def poisoned(host, devices):
+    def poisoned(host, pool, devices):
         if host.id == bad_id:
             raise UnicodeEncodeError("utf-8", "", 0, 1, "poison")
-        follow(host, devices)
+        follow(host, pool, devices)
 
     monkeypatch.setattr(lab.parts.inventory, "follow", poisoned)
     good = SimulatedAgent(lab.client, "host-good", devices=1)
