@@ -1,6 +1,6 @@
 """Occupancy: the claims that have a place in a pool, and the pool as it will be without some of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,44 @@ _ROW = np.dtype(
         ("memory", np.int64),
     ]
 )
+# One row for each claim; ``movable`` while it may be taken apart for others, ``width`` in devices.
+_CLAIM = np.dtype(
+    [
+        ("movable", np.bool_),
+        ("priority", np.int64),
+        ("rate", np.int64),
+        ("bound", np.float64),
+        ("project", np.int64),
+        ("width", np.int64),
+    ]
+)
 # The claim of rows that are not in use.
 _NOBODY = -1
+
+
+class _Table:
+    """Rows that come and go in place; those not in use are as ``blank`` says."""
+
+    def __init__(self, blank: NDArray[np.void]) -> None:
+        self._blank = blank
+        self.rows = np.repeat(blank, 0)
+        self._unused: list[int] = []
+
+    def add(self, values: Sequence[tuple[object, ...]]) -> list[int]:
+        """Add rows and return their numbers."""
+        if len(self._unused) < len(values):
+            size = len(self.rows)
+            more = max(size, len(values), 64)
+            self.rows = np.concatenate([self.rows, np.repeat(self._blank, more)])
+            self._unused += range(size + more - 1, size - 1, -1)
+        numbers = [self._unused.pop() for _ in values]
+        self.rows[numbers] = np.array(values, dtype=self.rows.dtype)
+        return numbers
+
+    def remove(self, numbers: list[int]) -> None:
+        """Remove rows by number."""
+        self.rows[numbers] = self._blank
+        self._unused += numbers
 
 
 class Occupancy:
@@ -31,19 +67,18 @@ class Occupancy:
 
     ``bind`` says which view; places in it that a claim has and the view does not know are left out.
     ``rates`` is what each project runs, in percent of a device, and ``preemptible`` how many claims
-    may be taken apart for others; both without those that are leaving.
+    may be taken apart for others; both without those that are leaving. ``version`` changes with every
+    change.
     """
 
     def __init__(self) -> None:
         self._claims: dict[str, Running] = {}
         self.rates: dict[str, int] = {}
         self.preemptible = 0
+        self.version = 0
         self._view: PoolView | None = None
-        self._rows: NDArray[np.void] = np.zeros(0, dtype=_ROW)
-        self._unused: list[int] = []
-        self._rows_of: dict[str, list[int]] = {}
-        self._names: dict[int, str] = {}
-        self._last = 0
+        self._projects: dict[str, int] = {}
+        self._clear()
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -61,10 +96,9 @@ class Occupancy:
     def bind(self, view: PoolView) -> None:
         """Have the arrays be about ``view``, which is remembered: it may change in place."""
         if view is not self._view:
-            self._view, claims = view, list(self)
-            self._rows, self._unused = np.zeros(0, dtype=_ROW), []
-            self._rows_of, self._names = {}, {}
-            for claim in claims:
+            self._view = view
+            self._clear()
+            for claim in self:
                 self._write(claim)
 
     def put(self, claim: Running) -> None:
@@ -78,43 +112,73 @@ class Occupancy:
     def remove(self, claim_id: str) -> None:
         """Remove a claim, if it is here."""
         claim = self._claims.pop(claim_id, None)
-        if claim is not None:
-            self._count(claim, -1)
-            rows = self._rows_of.pop(claim_id, [])
-            if rows:
-                del self._names[int(self._rows["claim"][rows[0]])]
-            self._rows["claim"][rows] = _NOBODY
-            self._unused += rows
+        if claim is None:
+            return
+        self._count(claim, -1)
+        number = self._numbers.pop(claim_id, None)
+        if number is not None:
+            rows = self._shares_of.pop(number)
+            for row, place in zip(rows, self._places_of(rows), strict=True):
+                self._rows_at[place].remove(row)
+            self._shares.remove(rows)
+            self._table.remove([number])
+            self._with_parts.discard(number)
+            del self._names[number]
 
     def ends(self) -> Floats:
         """Return the moments at which claims end at latest, ascending, each once.
 
         Claims that are leaving end at minus infinity, those nobody knows of are left out.
         """
-        ends = self._rows["ends"][self._rows["claim"] != _NOBODY]
+        ends = self.rows["ends"][self.rows["claim"] != _NOBODY]
         return np.unique(ends[ends < np.inf])
 
     def until(self, moment: float) -> Flags:
         """Return which rows are of claims that end at ``moment`` or before it; infinity is all."""
-        return (self._rows["claim"] != _NOBODY) & (self._rows["ends"] <= moment)
+        return (self.rows["claim"] != _NOBODY) & (self.rows["ends"] <= moment)
 
     def of(self, claim_ids: Iterable[str]) -> Flags:
         """Return which rows are of these claims."""
-        found = np.zeros(len(self._rows), dtype=np.bool_)
-        for claim_id in claim_ids:
-            found[self._rows_of.get(claim_id, [])] = True
+        found = np.zeros(len(self.rows), dtype=np.bool_)
+        for number in (self._numbers.get(claim_id, _NOBODY) for claim_id in claim_ids):
+            found[self._shares_of.get(number, [])] = True
         return found
+
+    def of_numbers(self, claims: Flags) -> Flags:
+        """Return which rows are of claims whose flag, by number, is set; later ones have none."""
+        wanted = np.zeros(len(self.claims) + 1, dtype=np.bool_)
+        wanted[: len(claims)] = claims
+        # The last stands for nobody, whose number is -1.
+        return wanted[self.rows["claim"]]
 
     def on(self, places: Iterable[Place]) -> Flags:
         """Return which rows are of devices in ``places``, with slot -1 of programs on that host."""
-        wanted = np.array(list(places), dtype=np.int64).reshape(-1, 2)
-        width = self.view.slots + 1
-        at = self._rows["host"] * width + self._rows["slot"]
-        return (self._rows["claim"] != _NOBODY) & np.isin(at, wanted[:, 0] * width + wanted[:, 1])
+        found = np.zeros(len(self.rows), dtype=np.bool_)
+        for place in places:
+            found[list(self._rows_at.get(place, ()))] = True
+        return found
 
     def ids(self, rows: Flags) -> list[str]:
         """Return the claims that ``rows`` are of, each once, by id."""
-        return sorted(self._names[int(claim)] for claim in np.unique(self._rows["claim"][rows]))
+        return sorted(self.name(int(number)) for number in np.unique(self.rows["claim"][rows]))
+
+    def name(self, number: int) -> str:
+        """Return the id of the claim with a number in ``rows``."""
+        return self._names[number]
+
+    def project(self, project_id: str) -> int:
+        """Return the number in ``claims`` of a project."""
+        return self._projects.setdefault(project_id, len(self._projects))
+
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """What is taken: one row for each vGPU and program, of nobody those with claim -1."""
+        return self._shares.rows
+
+    @property
+    def claims(self) -> NDArray[np.void]:
+        """The claims by number; those of no claim are not movable."""
+        return self._table.rows
 
     def amounts(self, rows: Flags, guaranteed: bool = False) -> dict[Place, tuple[int, int]]:
         """Return compute and memory (CPU and host memory in slot -1) of ``rows``, added up by place.
@@ -122,9 +186,9 @@ class Occupancy:
         ``guaranteed``: only of guaranteed claims, on devices.
         """
         if guaranteed:
-            rows = rows & (self._rows["guaranteed"] | (self._rows["slot"] < 0))
+            rows = rows & (self.rows["guaranteed"] | (self.rows["slot"] < 0))
         found: dict[Place, tuple[int, int]] = {}
-        for row in self._rows[rows]:
+        for row in self.rows[rows]:
             place = int(row["host"]), int(row["slot"])
             compute, memory = found.get(place, (0, 0))
             found[place] = compute + int(row["compute"]), memory + int(row["memory"])
@@ -132,7 +196,7 @@ class Occupancy:
 
     def counts(self, rows: Flags) -> Amounts:
         """Return how many of ``rows`` are of each device (hosts x slots)."""
-        chosen = self._rows[rows & (self._rows["slot"] >= 0)]
+        chosen = self.rows[rows & (self.rows["slot"] >= 0)]
         found = np.zeros(self.view.exists.shape, dtype=np.int64)
         np.add.at(found, (chosen["host"], chosen["slot"]), 1)
         return found
@@ -144,10 +208,10 @@ class Occupancy:
             raise RuntimeError("not bound to a view")
         return self._view
 
-    def without(self, rows: Flags) -> PoolView:
-        """Return the view as it would be if what ``rows`` have were free."""
-        found = self.view.fork()
-        chosen = self._rows[rows]
+    def without(self, rows: Flags, view: PoolView | None = None) -> PoolView:
+        """Return the view, or a fork of it, as it would be if what ``rows`` have were free."""
+        found = (self.view if view is None else view).fork()
+        chosen = self.rows[rows]
         of_devices = chosen["slot"] >= 0
         devices, programs = chosen[of_devices], chosen[~of_devices]
         places = devices["host"], devices["slot"]
@@ -158,33 +222,56 @@ class Occupancy:
         self._release_parts(found, devices["claim"])
         return found
 
-    def _release_parts(self, view: PoolView, claims: Amounts) -> None:
-        for name in (self._names[int(claim)] for claim in np.unique(claims)):
-            taken = self._claims[name].plan
-            for device_id, part in zip(taken.device_ids, taken.parts, strict=False):
+    def _release_parts(self, view: PoolView, numbers: Amounts) -> None:
+        if not self._with_parts:
+            return
+        for number in self._with_parts.intersection(np.unique(numbers).tolist()):
+            taken = self._claims[self._names[number]].plan
+            for device_id, part in zip(taken.device_ids, taken.parts, strict=True):
                 place = view.device_index.get(device_id)
                 if place is not None:
                     view.parts[place] = view.parts[place] - {part}
 
-    def _write(self, claim: Running) -> None:
-        rows = self._rows_for(claim)
-        if not rows:
-            return
-        if len(self._unused) < len(rows):
-            self._grow(len(rows))
-        chosen = [self._unused.pop() for _ in rows]
-        self._rows[chosen] = np.array(rows, dtype=_ROW)
-        self._rows_of[claim.claim_id] = chosen
-        self._names[rows[0][0]] = claim.claim_id
+    def _clear(self) -> None:
+        """Have no rows."""
+        nobody = np.zeros(1, dtype=_ROW)
+        nobody["claim"] = _NOBODY
+        self._shares, self._table = _Table(nobody), _Table(np.zeros(1, dtype=_CLAIM))
+        # Numbers of the rows of a claim, by its own number; claims by number and numbers by claim.
+        self._shares_of: dict[int, list[int]] = {}
+        self._rows_at: dict[Place, set[int]] = {}
+        self._names: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._with_parts: set[int] = set()
 
-    def _rows_for(self, claim: Running) -> list[tuple[int, float, bool, int, int, int, int]]:
-        self._last += 1
+    def _write(self, claim: Running) -> None:
+        row = (
+            claim.preemptible and not claim.leaving,
+            claim.priority,
+            claim.rate,
+            claim.bound_at,
+            self.project(claim.project_id),
+            len(set(claim.plan.device_ids)),
+        )
+        (number,) = self._table.add([row])
+        self._names[number], self._numbers[claim.claim_id] = claim.claim_id, number
+        rows = self._shares_of[number] = self._shares.add(self._taken(number, claim))
+        for taken, place in zip(rows, self._places_of(rows), strict=True):
+            self._rows_at.setdefault(place, set()).add(taken)
+        if claim.plan.parts:
+            self._with_parts.add(number)
+
+    def _places_of(self, rows: list[int]) -> list[Place]:
+        chosen = self.rows[rows]
+        return list(zip(chosen["host"].tolist(), chosen["slot"].tolist(), strict=True))
+
+    def _taken(self, number: int, claim: Running) -> list[tuple[object, ...]]:
         demand, taken = claim.demand, claim.plan
         ends = float("inf") if claim.ends_at is None else claim.ends_at
-        start = (self._last, float("-inf") if claim.leaving else ends, demand.qos == Qos.GUARANTEED)
-        rows = []
-        for number, device_id in enumerate(taken.device_ids):
-            size = taken.sizes[number] if taken.sizes else (demand.compute, demand.memory_mib)
+        start = (number, float("-inf") if claim.leaving else ends, demand.qos == Qos.GUARANTEED)
+        rows: list[tuple[object, ...]] = []
+        for at, device_id in enumerate(taken.device_ids):
+            size = taken.sizes[at] if taken.sizes else (demand.compute, demand.memory_mib)
             place = self.view.device_index.get(device_id)
             if place is not None:
                 rows.append((*start, *place, *size))
@@ -193,14 +280,8 @@ class Occupancy:
             rows.append((*start, host, -1, demand.cpu_milli, demand.host_memory_mib))
         return rows
 
-    def _grow(self, least: int) -> None:
-        size = len(self._rows)
-        more = np.zeros(max(size, least, 64), dtype=_ROW)
-        more["claim"] = _NOBODY
-        self._rows = np.concatenate([self._rows, more])
-        self._unused += range(size, len(self._rows))
-
     def _count(self, claim: Running, sign: int) -> None:
+        self.version += 1
         if claim.leaving:
             return
         self.preemptible += sign * claim.preemptible

@@ -3,25 +3,30 @@
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from gpupool.allocator.claims import Waiting
 from gpupool.allocator.demand import Demand
 
-# Claims of one kind find the same room, but for their time limits.
-Kind = tuple[Demand, frozenset[str]]
 # How much of its part each project has had, see FairShare.standing; the lowest is next.
 Standing = Callable[[str], float]
 
 
-def kind_of(claim: Waiting) -> Kind:
-    """Return what decides whether and where the claim finds room."""
-    return claim.demand, claim.refused_by
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What decides whether and where a claim finds room; claims that wait in one line share theirs."""
+
+    demand: Demand
+    refused_by: frozenset[str] = frozenset()
 
 
 class Bucket:
     """Claims of one kind, project and priority, from the oldest on."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
         self.claims: list[tuple[float, str, Waiting]] = []
         self._shortest: float | None = None
 
@@ -54,6 +59,8 @@ class Line:
 
     def __init__(self) -> None:
         self._claims: dict[str, Waiting] = {}
+        self._kinds: dict[str, Kind] = {}
+        self._known: WeakValueDictionary[tuple[Demand, frozenset[str]], Kind] = WeakValueDictionary()
         # By priority, project and kind.
         self._buckets: dict[int, dict[str, dict[Kind, Bucket]]] = {}
 
@@ -70,25 +77,31 @@ class Line:
         """Return the claim, None when it does not wait."""
         return self._claims.get(claim_id)
 
+    def kind(self, claim_id: str) -> Kind:
+        """Return the kind of a claim that waits."""
+        return self._kinds[claim_id]
+
     def add(self, claim: Waiting) -> None:
         """Have a claim wait; in place of the one with its id, if there is one."""
         self.remove(claim.claim_id)
         self._claims[claim.claim_id] = claim
+        key = claim.demand, claim.refused_by
+        kind = self._kinds[claim.claim_id] = self._known.setdefault(key, Kind(*key))
         projects = self._buckets.setdefault(claim.priority, {})
         kinds = projects.setdefault(claim.project_id, {})
-        kinds.setdefault(kind_of(claim), Bucket()).add(claim)
+        kinds.setdefault(kind, Bucket(kind)).add(claim)
 
     def remove(self, claim_id: str) -> None:
         """Have a claim wait no longer, if it does."""
         claim = self._claims.pop(claim_id, None)
         if claim is None:
             return
+        kind = self._kinds.pop(claim_id)
         projects = self._buckets[claim.priority]
         kinds = projects[claim.project_id]
-        bucket = kinds[kind_of(claim)]
-        bucket.remove(claim)
-        if not bucket.claims:
-            del kinds[kind_of(claim)]
+        kinds[kind].remove(claim)
+        if not kinds[kind].claims:
+            del kinds[kind]
         if not kinds:
             del projects[claim.project_id]
         if not projects:
@@ -108,7 +121,8 @@ class Walk:
     """One walk through a line that does not change meanwhile.
 
     ``standing`` is asked again for a project each time one of its claims was visited: when it rises
-    because a claim got its place, others come before the project's next claim.
+    because a claim got its place, others come before the project's next claim. Kinds in ``closed``,
+    to which the visitor adds, are left out.
     """
 
     def __init__(
@@ -121,6 +135,7 @@ class Walk:
         self._standing = standing
         self._early = early
         self._visited = {claim.claim_id for claim in early}
+        self.closed: AbstractSet[Kind] = frozenset()
         self._dropped = False
         self._current: Bucket | None = None
 
@@ -146,7 +161,9 @@ class Walk:
         while heap:
             *_, turn = heapq.heappop(heap)
             claim, self._current, self._dropped = turn.claim, turn.bucket, False
-            if claim.claim_id not in self._visited:
+            if self._current.kind in self.closed:
+                self._dropped = True
+            elif claim.claim_id not in self._visited:
                 yield claim
             turn.advance(self._dropped)
             if turn.left:

@@ -1,5 +1,6 @@
 """Preemption: which running claims make room for one that finds none, at the lowest cost."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,22 +10,21 @@ from gpupool.allocator.claims import Running, Waiting
 from gpupool.allocator.costs import DeviceCosts
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
-from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.occupancy import Occupancy
-from gpupool.allocator.order import Kind, kind_of
+from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.reservation import Reservation, find, needs
-from gpupool.allocator.view import Place, PoolView
-from gpupool.model.claim import Qos
+from gpupool.allocator.stakes import Stakes
+from gpupool.allocator.view import Flags, Place, PoolView
 
-# A place, what is short there (0: compute, 1: memory), and whether of what is guaranteed.
-_Row = tuple[Place, int, bool]
 # Percent of a device times seconds, and how many claims: the lowest is the cheapest.
 Cost = tuple[float, int]
-# So many claims are looked at first; and so many sets on one device before the best of them has to do.
-_FEW = 64
+# So many sets are looked at before the best of them has to do; and so many devices closely.
 _SETS = 2000
+_CLOSELY = 16
+# More than all work that was ever lost.
+_TOO_DEAR = 1e30
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class Victims:
 
 
 class Preemption:
-    """What preemption decides with in one pass, at ``now`` in seconds.
+    """Whom running claims can make room for, in one pass at ``now`` (seconds).
 
     ``projects`` are all that run or wait; they share the pool. Claims that ran less than
-    ``min_run_time`` seconds are left alone.
+    ``min_run_time`` seconds are left alone. ``view`` is the pool as it will be: claims that are leaving
+    have left, and those with reservations are there.
     """
 
     def __init__(
@@ -53,195 +54,173 @@ class Preemption:
         now: float,
     ) -> None:
         self._occupancy, self._shares, self._policy = occupancy, shares, policy
-        self._projects, self._now = sorted(projects), now
-        self._has: dict[str, dict[Place, tuple[int, int]]] = {}
-        self._ripe = [
-            claim
-            for claim in occupancy
-            if claim.preemptible and not claim.leaving and now - claim.bound_at >= min_run_time
-        ]
-        self._ripe.sort(key=lambda claim: (self._lost(claim), claim.claim_id))
+        self._projects = sorted(projects)
+        self.view = occupancy.without(occupancy.until(-np.inf))
+        claims = occupancy.claims
+        self._claims = claims.copy()
+        self._legal = claims["movable"] & (now - claims["bound"] >= min_run_time)
+        self._lost = claims["rate"] * np.maximum(now - claims["bound"], 0.0)
+        self._stakes = Stakes(occupancy, self._legal, self._lost)
+        # The pool without all legal claims up to a priority.
+        self._levels: dict[int, PoolView] = {}
+        self._reserved: Counter[str] = Counter()
 
-    def legal(self, claim: Waiting, before: Sequence[Reservation]) -> list[Running]:
-        """Return the claims that may be taken apart for ``claim``, from the cheapest on.
+    def take(self, demand: Demand, planned: Plan) -> None:
+        """Have a claim be there, in all that is decided from now on."""
+        for view in (self.view, *self._levels.values()):
+            view.take(demand, planned)
 
-        These are preemptible ones that have run long enough: all of lower priority, and so many of its
-        own priority as projects have beyond their part of the pool, if the claim's project stays
-        within its own part. ``before`` are reservations that go before the claim.
+    def keep(self, reservation: Reservation) -> None:
+        """Have a claim with a reservation be there."""
+        self.take(reservation.demand, reservation.plan)
+        self._reserved[reservation.project_id] += reservation.rate
+
+    def victims(self, claim: Waiting) -> Victims | None:
+        """Return the cheapest legal claims that leave room for ``claim``, or None; they count as gone.
+
+        Legal are preemptible claims that have run long enough: all of lower priority, and as many of
+        the claim's own priority as projects have beyond their part of the pool, if the claim's project
+        stays within its own part. Cheapest is: the highest priority among them as low as can be, then
+        the least work lost (percent of a device times seconds run), then the fewest. That holds for a
+        claim of one vGPU, as far as its device decides and among the devices that were looked at
+        closely; for others it is near that. None of the victims could be left out. None, too, where
+        claims that are leaving already leave enough.
         """
-        alive = [
-            each for each in self._ripe if each.claim_id in self._occupancy and not self._left(each)
-        ]
-        lower = [each for each in alive if each.priority < claim.priority]
-        same = [each for each in alive if each.priority == claim.priority]
-        if not same:
-            return lower
-        reserved = sum(each.rate for each in before if each.project_id == claim.project_id)
-        given_back = self._borrowed(claim, same, reserved)
-        return sorted(lower + given_back, key=lambda each: (self._lost(each), each.claim_id))
-
-    def victims(self, claim: Waiting, before: Sequence[Reservation]) -> Victims | None:
-        """Return the cheapest legal claims to take apart so that there is room for ``claim``, or None.
-
-        Cheapest is: the highest priority among them as low as can be, then the least work lost
-        (percent of a device times seconds run), then the fewest. So it is for a claim of one vGPU, as
-        far as its device decides; for others it is near that. None of them could be left out. None,
-        too, where claims that are leaving already leave enough.
-        """
-        kind, legal = kind_of(claim), self.legal(claim, before)
-        if not legal or self._find(kind, [], before) is not None:
+        kind = Kind(claim.demand, claim.refused_by)
+        if not self._legal.any() or find(self.view, kind, self._policy) is not None:
             return None
-        priority = self._priority(kind, legal, before)
-        if priority is None:
+        found = self._lower(kind, claim) or self._borrowed(kind, claim)
+        if found is None:
             return None
-        allowed = [each for each in legal if each.priority <= priority]
-        few = min(_FEW, len(allowed))
-        while self._find(kind, allowed[:few], before) is None:
-            few = min(few * 2, len(allowed))
-        best = self._cheapest(kind, allowed[:few], before)
-        # Every claim of a cheaper set is cheaper than this set.
-        most = sum(self._lost(each) for each in best)
-        more = sum(self._lost(each) <= most for each in allowed)
-        if few < more:
-            other = self._cheapest(kind, allowed[: min(more, few * 8)], before)
-            best = min(best, other, key=self._cost)
-        return self._done(kind, best, before)
+        chosen = self._needed(kind, self._cheapest(kind, *found))
+        for number in chosen:
+            self._leave(number)
+        planned = find(self.view, kind, self._policy)
+        if planned is None:
+            raise RuntimeError("no room where room was made")
+        return Victims(tuple(sorted(self._occupancy.name(number) for number in chosen)), planned)
 
-    def _left(self, claim: Running) -> bool:
-        known = self._occupancy.get(claim.claim_id)
-        return known is None or known.leaving
-
-    def _lost(self, claim: Running) -> float:
-        return claim.rate * max(self._now - claim.bound_at, 0.0)
-
-    def _cost(self, claims: Sequence[Running]) -> Cost:
-        return sum(self._lost(claim) for claim in claims), len(claims)
-
-    def _borrowed(self, claim: Waiting, same: list[Running], reserved: int) -> list[Running]:
-        """Return as many of ``same`` as their projects have beyond their parts."""
-        view, rates = self._occupancy.view, self._occupancy.rates
-        size = float((view.compute.total * (view.usable & view.up[:, None])).sum())
-        demand = claim.demand
-        wanted = rates.get(claim.project_id, 0) + reserved + demand.count * demand.compute
-        if wanted > size * self._shares.part(claim.project_id, self._projects):
-            return []
-        beyond = {
-            project: rates.get(project, 0) - size * self._shares.part(project, self._projects)
-            for project in {each.project_id for each in same} - {claim.project_id}
-        }
-        found = []
-        for each in same:
-            if beyond.get(each.project_id, 0.0) > 0:
-                beyond[each.project_id] -= each.rate
-                found.append(each)
+    def _running(self, number: int) -> Running:
+        found = self._occupancy.get(self._occupancy.name(number))
+        if found is None:
+            raise RuntimeError("a claim without a place")
         return found
 
-    def _view(self, claims: Iterable[Running], before: Sequence[Reservation]) -> PoolView:
-        """Return the view without ``claims`` and those that are leaving, with what is reserved taken."""
-        rows = self._occupancy.until(-np.inf) | self._occupancy.of(each.claim_id for each in claims)
-        view = self._occupancy.without(rows)
-        for each in before:
-            view.take(each.demand, each.plan)
-        return view
+    def _leave(self, number: int) -> None:
+        """Have a claim be gone; ``view`` is without it already."""
+        self._legal[number] = False
+        claim = self._running(number)
+        for priority, view in self._levels.items():
+            if claim.priority > priority:
+                view.give(claim.demand, claim.plan)
 
-    def _find(self, kind: Kind, claims: Iterable[Running], before: Sequence[Reservation]) -> Plan | None:
-        return find(self._view(claims, before), kind, self._policy)
+    def _level(self, priority: int) -> PoolView:
+        """Return the pool without all legal claims up to ``priority``."""
+        if priority not in self._levels:
+            gone = self._legal & (self._claims["priority"] <= priority)
+            rows = self._occupancy.of_numbers(gone)
+            self._levels[priority] = self._occupancy.without(rows, self.view)
+        return self._levels[priority]
 
-    def _priority(
-        self, kind: Kind, legal: Sequence[Running], before: Sequence[Reservation]
-    ) -> int | None:
-        """Return the lowest priority so that the claims up to it leave room, None if all leave none."""
-        priorities = sorted({each.priority for each in legal})
-        low, high = 0, len(priorities)
+    def _lower(self, kind: Kind, claim: Waiting) -> tuple[Flags, PoolView] | None:
+        """Return the claims of lower priority up to the lowest that suffices, and the pool without."""
+        priorities = self._claims["priority"]
+        below = np.unique(priorities[self._legal & (priorities < claim.priority)]).tolist()
+        low, high = 0, len(below) - 1
+        if high < 0 or find(self._level(below[high]), kind, self._policy) is None:
+            return None
         while low < high:
             middle = (low + high) // 2
-            up_to = [each for each in legal if each.priority <= priorities[middle]]
-            if self._find(kind, up_to, before) is None:
+            if find(self._level(below[middle]), kind, self._policy) is None:
                 low = middle + 1
             else:
                 high = middle
-        return priorities[low] if low < len(priorities) else None
+        return self._legal & (priorities <= below[low]), self._level(below[low])
 
-    def _cheapest(
-        self, kind: Kind, claims: Sequence[Running], before: Sequence[Reservation]
-    ) -> list[Running]:
-        """Return the cheapest of ``claims`` that leave room, which all of them together do."""
-        full = self._view([], before)
-        costs = DeviceCosts(self._device_costs(full, kind[0], claims))
-        planned = find(self._view(claims, before), kind, costs)
-        if planned is None:
-            raise RuntimeError("no room where there was room")
-        chosen = self._cover(full, kind[0], needs(full, kind[0], planned), claims)
-        return self._needed(kind, chosen, before)
+    def _borrowed(self, kind: Kind, claim: Waiting) -> tuple[Flags, PoolView] | None:
+        """Return the claims of lower priority and those that give back, and the pool without."""
+        given_back = self._given_back(claim)
+        if not given_back.any():
+            return None
+        gone = given_back | (self._legal & (self._claims["priority"] < claim.priority))
+        view = self._occupancy.without(self._occupancy.of_numbers(gone), self.view)
+        return None if find(view, kind, self._policy) is None else (gone, view)
 
-    def _needed(
-        self, kind: Kind, claims: Sequence[Running], before: Sequence[Reservation]
-    ) -> list[Running]:
-        """Return ``claims`` without those that are not needed for room anywhere, dearest first."""
-        left = list(claims)
-        for each in sorted(claims, key=lambda claim: (-self._lost(claim), claim.claim_id)):
-            others = [other for other in left if other is not each]
-            if self._find(kind, others, before) is not None:
-                left = others
-        return left
-
-    def _device_costs(self, view: PoolView, demand: Demand, claims: Sequence[Running]) -> Floats:
-        """Return what it costs to have room for one vGPU on each device, as far as ``claims`` tell."""
-        found = np.zeros(view.exists.shape)
-        on_device: dict[Place, list[Running]] = {}
-        for claim in claims:
-            places = {view.device_index.get(each) for each in claim.plan.device_ids}
-            for place in sorted(at for at in places if at is not None):
-                on_device.setdefault(place, []).append(claim)
-        for place, there in on_device.items():
-            one = {place: (demand.compute, demand.memory_mib)}
-            lost, number = self._cost(self._cover(view, demand, one, there))
-            found[place] = lost + number / 1000
-            if demand.count > 1:
-                # What is taken apart as a whole frees devices for the other vGPUs too.
-                widest = max(len(set(claim.plan.device_ids)) for claim in there)
-                found[place] /= min(widest, demand.count)
+    def _given_back(self, claim: Waiting) -> Flags:
+        """Return the cheapest of the claim's priority that projects have beyond their parts."""
+        found = np.zeros_like(self._legal)
+        same = self._legal & (self._claims["priority"] == claim.priority)
+        rates, view, demand = self._occupancy.rates, self._occupancy.view, claim.demand
+        size = float((view.compute.total * (view.usable & view.up[:, None])).sum())
+        wanted = self._reserved[claim.project_id] + demand.count * demand.compute
+        if not same.any() or wanted + rates.get(claim.project_id, 0) > size * self._part(
+            claim.project_id
+        ):
+            return found
+        for project in rates.keys() - {claim.project_id}:
+            beyond = rates[project] + self._reserved[project] - size * self._part(project)
+            theirs = np.flatnonzero(same & (self._claims["project"] == self._occupancy.project(project)))
+            ordered = np.array(self._by_cost(theirs.tolist()), dtype=np.int64)
+            given = self._claims["rate"][ordered]
+            found[ordered[given.cumsum() - given < beyond]] = True
         return found
 
-    def _cover(
-        self,
-        view: PoolView,
-        demand: Demand,
-        wanted: dict[Place, tuple[int, int]],
-        claims: Sequence[Running],
-    ) -> list[Running]:
-        """Return the cheapest of ``claims`` that leave ``wanted`` free, all if that is not enough."""
-        short = _shortage(view, demand, wanted)
-        if not short:
-            return []
-        gains = {claim.claim_id: self._gains(claim, short) for claim in claims}
-        touching = [claim for claim in claims if any(gains[claim.claim_id])]
+    def _part(self, project_id: str) -> float:
+        return self._shares.part(project_id, self._projects)
+
+    def _by_cost(self, numbers: Iterable[int]) -> list[int]:
+        """Return claims from the cheapest on, equal ones by id."""
+        return sorted(numbers, key=lambda number: (self._lost[number], self._occupancy.name(number)))
+
+    def _cheapest(self, kind: Kind, allowed: Flags, without: PoolView) -> list[int]:
+        """Return the cheapest of the ``allowed`` claims that leave room, as all together do."""
+        costs = self._stakes.costs(self.view, kind.demand, allowed)
+        if kind.demand.count == 1:
+            near = np.argsort(np.where(costs > 0, costs, _TOO_DEAR), axis=None, kind="stable")
+            for at in near[:_CLOSELY].tolist():
+                place = divmod(at, costs.shape[1])
+                if 0 < costs[place] < _TOO_DEAR:
+                    one = {place: (kind.demand.compute, kind.demand.memory_mib)}
+                    costs[place] = _single(self._costs(self._cover(kind.demand, one, allowed)))
+        planned = find(without, kind, DeviceCosts(costs))
+        if planned is None:
+            raise RuntimeError("no room where there was room")
+        return self._cover(kind.demand, needs(self.view, kind.demand, planned), allowed)
+
+    def _costs(self, numbers: Sequence[int]) -> Cost:
+        return sum(float(self._lost[number]) for number in numbers), len(numbers)
+
+    def _cover(self, demand: Demand, wanted: dict[Place, tuple[int, int]], allowed: Flags) -> list[int]:
+        """Return the cheapest of the ``allowed`` that leave ``wanted`` free, all if none do."""
+        short = self._stakes.shortage(self.view, demand, wanted)
+        gains = self._stakes.gains(list(short), allowed)
+        touching = self._by_cost(number for number, gain in gains.items() if any(gain))
         chosen = cheapest_cover(
             list(short.values()),
-            [gains[claim.claim_id] for claim in touching],
-            [self._cost([claim]) for claim in touching],
+            [gains[number] for number in touching],
+            [self._costs([number]) for number in touching],
         )
         return [touching[number] for number in chosen]
 
-    def _gains(self, claim: Running, short: Iterable[_Row]) -> list[int]:
-        """Return how much of each shortage is gone when the claim is."""
-        has = self._has.get(claim.claim_id)
-        if has is None:
-            has = self._occupancy.amounts(self._occupancy.of([claim.claim_id]))
-            self._has[claim.claim_id] = has
-        counts = claim.demand.qos == Qos.GUARANTEED
-        return [
-            has.get(place, (0, 0))[part] if counts or not guaranteed else 0
-            for place, part, guaranteed in short
-        ]
+    def _needed(self, kind: Kind, numbers: Sequence[int]) -> list[int]:
+        """Return the claims less those not needed for room anywhere, dearest first; take them away."""
+        left = self._by_cost(numbers)
+        for number in left:
+            claim = self._running(number)
+            self.view.give(claim.demand, claim.plan)
+        for number in left[::-1]:
+            claim = self._running(number)
+            self.view.take(claim.demand, claim.plan)
+            if find(self.view, kind, self._policy) is None:
+                self.view.give(claim.demand, claim.plan)
+            else:
+                left.remove(number)
+        return left
 
-    def _done(
-        self, kind: Kind, claims: Sequence[Running], before: Sequence[Reservation]
-    ) -> Victims | None:
-        planned = self._find(kind, claims, before)
-        if planned is None:
-            return None
-        return Victims(tuple(sorted(each.claim_id for each in claims)), planned)
+
+def _single(cost: Cost) -> float:
+    """Return a cost as one number: among those that lose the same work the fewest count."""
+    return cost[0] + cost[1] / 1000
 
 
 def cheapest_cover(
@@ -274,24 +253,3 @@ def cheapest_cover(
         if min(without) >= 0:
             stack.append((at + 1, without, cost, chosen))
     return sorted(best[1] if best is not None else range(len(gains)))
-
-
-def _shortage(view: PoolView, demand: Demand, wanted: dict[Place, tuple[int, int]]) -> dict[_Row, int]:
-    """Return what is missing of ``wanted`` at places (host's CPU and memory in slot -1)."""
-    found: dict[_Row, int] = {}
-    for place, amounts in wanted.items():
-        host, slot = place
-        if slot < 0:
-            free = int(view.cpu_free[host]), int(view.host_memory_free[host])
-            rows = {(place, part, False): amounts[part] - free[part] for part in (0, 1)}
-        else:
-            rows = {}
-            for part, shares in enumerate((view.compute, view.memory)):
-                left = int(shares.limit[place] - shares.granted[place])
-                rows[place, part, False] = amounts[part] - left
-                if demand.qos == Qos.GUARANTEED:
-                    left = int(shares.total[place] - shares.guaranteed[place])
-                    rows[place, part, True] = amounts[part] - left
-        # A claim that asks for none of it does not care how little there is.
-        found |= {row: missing for row, missing in rows.items() if missing > 0 and amounts[row[1]]}
-    return found

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from gpupool.allocator.costs import DeviceCosts
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.occupancy import Occupancy
-from gpupool.allocator.order import Kind, kind_of
+from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan, place
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import Place, PoolView
@@ -46,13 +46,28 @@ class Reservation:
 
 def find(view: PoolView, kind: Kind, policy: Policy) -> Plan | None:
     """Return a place for a claim of ``kind``, of hosts that refused it only where there is no other."""
-    demand, refused = kind
-    if refused:
-        with _avoiding(view, refused):
-            found = place(view, demand, policy)
+    if kind.refused_by:
+        with _avoiding(view, kind.refused_by):
+            found = place(view, kind.demand, policy)
         if found is not None:
             return found
-    return place(view, demand, policy)
+    return place(view, kind.demand, policy)
+
+
+class Later:
+    """The view at later moments, when claims have ended and those with reservations are there."""
+
+    def __init__(self, occupancy: Occupancy, before: Sequence[Reservation]) -> None:
+        self._occupancy = occupancy
+        self._view = occupancy.view
+        if before:
+            self._view = self._view.fork()
+            for each in before:
+                self._view.take(each.demand, each.plan)
+
+    def at(self, moment: float) -> PoolView:
+        """Return the view when all have ended that end at ``moment`` or before, as far as is known."""
+        return self._occupancy.without(self._occupancy.until(moment), self._view)
 
 
 def reserve(
@@ -65,13 +80,14 @@ def reserve(
     ``starts_at`` is infinite. ``before`` are reservations that go before it: their room is theirs
     from now on.
     """
-    kind, ends = kind_of(claim), occupancy.ends()
-    at = _first(len(ends), lambda number: _at(occupancy, before, ends[number], kind, policy) is not None)
+    later, kind = Later(occupancy, before), Kind(claim.demand, claim.refused_by)
+    ends = occupancy.ends()
+    at = _first(len(ends), lambda number: find(later.at(ends[number]), kind, policy) is not None)
     if at < len(ends):
-        planned, starts_at = _at(occupancy, before, ends[at], kind, policy), float(ends[at])
+        planned, starts_at = find(later.at(ends[at]), kind, policy), float(ends[at])
     else:
-        fewest = DeviceCosts(_to_wait_for(occupancy, before, kind[0]))
-        planned, starts_at = _at(occupancy, before, NEVER, kind, fewest), NEVER
+        fewest = DeviceCosts(_to_wait_for(occupancy, later, claim.demand))
+        planned, starts_at = find(later.at(NEVER), kind, fewest), NEVER
     if planned is None:
         return None
     return reservation_of(claim, planned, starts_at)
@@ -101,14 +117,14 @@ def renew(
     Devices that are waited for with no end known are kept as long as they are in order: so the claim
     starts at latest when those claims have ended that were on them when they were chosen.
     """
-    sooner = -NEVER < old.starts_at < NEVER
-    if sooner:
+    later, kind = Later(occupancy, before), Kind(claim.demand, claim.refused_by)
+    if -NEVER < old.starts_at < NEVER:
         earlier = float(np.nextafter(old.starts_at, -NEVER))
-        sooner = _at(occupancy, before, earlier, kind_of(claim), policy) is not None
-    if not sooner and _at(occupancy, before, old.starts_at, _there(old), policy) is not None:
+        if find(later.at(earlier), kind, policy) is not None:
+            return reserve(claim, occupancy, before, policy)
+    if fits(later.at(old.starts_at), old.demand, old.plan):
         return old
-    new = reserve(claim, occupancy, before, policy)
-    return None if new is None else replace(new, paid=old.paid and sooner)
+    return reserve(claim, occupancy, before, policy)
 
 
 def needs(view: PoolView, demand: Demand, planned: Plan) -> dict[Place, tuple[int, int]]:
@@ -124,6 +140,22 @@ def needs(view: PoolView, demand: Demand, planned: Plan) -> dict[Place, tuple[in
     return found
 
 
+def fits(view: PoolView, demand: Demand, planned: Plan) -> bool:
+    """Return whether there is room for a plan, and all that it is of is in order."""
+    compute, memory = view.compute.left(demand.qos), view.memory.left(demand.qos)
+    for (host, slot), wanted in needs(view, demand, planned).items():
+        if slot < 0:
+            free = int(view.cpu_free[host]), int(view.host_memory_free[host])
+        else:
+            free = int(compute[host, slot]), int(memory[host, slot])
+        in_order = view.up[host] and (slot < 0 or view.usable[host, slot])
+        # What is not asked for may be short.
+        if not in_order or any(want and want > left for want, left in zip(wanted, free, strict=True)):
+            return False
+    taken = (view.parts[view.device_index[each]] for each in planned.device_ids)
+    return not any(part in has for part, has in zip(planned.parts, taken, strict=False))
+
+
 class Kept:
     """What of a view is kept for reservations; taken out of the view while ``apply`` lasts.
 
@@ -134,46 +166,42 @@ class Kept:
     def __init__(self, occupancy: Occupancy) -> None:
         self._occupancy = occupancy
         self.reservations: list[Reservation] = []
+        self.until = NEVER
         self._applied = False
         self._needs: Counter[tuple[Place, int]] = Counter()
         self._kept: Counter[tuple[Place, int]] = Counter()
         self._grants: list[tuple[Demand, Plan]] = []
         self._held: list[str] = []
 
-    @property
-    def until(self) -> float:
-        """What ends by then is in nobody's way; nothing is where nobody knows when one starts."""
-        starts = [each.starts_at for each in self.reservations]
-        return -NEVER if NEVER in starts else min(starts, default=NEVER)
-
     def add(self, reservation: Reservation) -> None:
         """Keep room for one more, after those that are here."""
-        self.lift()
         self.reservations.append(reservation)
+        # What ends by then is in nobody's way; nothing is where nobody knows when one starts.
+        self.until = min(self.until, -NEVER if reservation.starts_at == NEVER else reservation.starts_at)
         view, demand = self._occupancy.view, reservation.demand
         wanted = needs(view, demand, reservation.plan)
-        devices = [at for at in wanted if at[1] >= 0]
         whole = reservation.starts_at == NEVER or demand.sharing_mode != SharingMode.SHARED
-        if whole:
-            self._held += [view.device_id(at) for at in devices if not view.held[at]]
         freed = {} if whole else self._freed(reservation, wanted)
         kept: dict[tuple[int, int], list[str]] = {}
+        grants = []
         for at, amounts in wanted.items():
             more = self._more(at, 0, amounts, freed), self._more(at, 1, amounts, freed)
             if at[1] < 0:
-                self._grants.append(_cpu(view.hosts[at[0]], *more))
+                grants.append(_cpu(view.hosts[at[0]], *more))
             elif not whole:
                 kept.setdefault(more, []).append(view.device_id(at))
-        self._grants += [_share(demand.qos, *more, ids) for more, ids in kept.items() if any(more)]
+        grants += [_share(demand.qos, *more, ids) for more, ids in kept.items() if any(more)]
+        held = [view.device_id(at) for at in wanted if whole and at[1] >= 0 and not view.held[at]]
+        self._grants += grants
+        self._held += held
+        if self._applied:
+            self._take(held, grants)
 
     def apply(self) -> None:
         """Take what is kept out of the view, if it is in."""
         if not self._applied:
             self._applied = True
-            view = self._occupancy.view
-            view.hold(self._held)
-            for demand, granted in self._grants:
-                view.take(demand, granted)
+            self._take(self._held, self._grants)
 
     def lift(self) -> None:
         """Put what is kept back into the view, if it is out."""
@@ -183,6 +211,12 @@ class Kept:
             view.hold(self._held, held=False)
             for demand, granted in self._grants:
                 view.give(demand, granted)
+
+    def _take(self, held: Iterable[str], grants: Iterable[tuple[Demand, Plan]]) -> None:
+        view = self._occupancy.view
+        view.hold(held)
+        for demand, granted in grants:
+            view.take(demand, granted)
 
     def _freed(self, reservation: Reservation, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
         """Return what is free again of ``places`` by the start that is not free yet."""
@@ -213,33 +247,10 @@ def _first(count: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def _after(occupancy: Occupancy, before: Iterable[Reservation], moment: float) -> PoolView:
-    """Return the view at ``moment``, with what is reserved taken."""
-    view = occupancy.without(occupancy.until(moment))
-    for each in before:
-        view.take(each.demand, each.plan)
-    return view
-
-
-def _at(
-    occupancy: Occupancy, before: Iterable[Reservation], moment: float, kind: Kind, policy: Policy
-) -> Plan | None:
-    """Return where a claim of ``kind`` would be placed at ``moment``."""
-    return find(_after(occupancy, before, moment), kind, policy)
-
-
-def _there(reservation: Reservation) -> Kind:
-    """Return what finds room only where the reservation is."""
-    demand, planned = reservation.demand, reservation.plan
-    if planned.device_ids:
-        return replace(demand, devices=tuple(sorted(set(planned.device_ids)))), frozenset()
-    return replace(demand, host=planned.host), frozenset()
-
-
-def _to_wait_for(occupancy: Occupancy, before: Sequence[Reservation], demand: Demand) -> Floats:
+def _to_wait_for(occupancy: Occupancy, later: Later, demand: Demand) -> Floats:
     """Return how many claims whose end nobody knows a vGPU of ``demand`` waits for on each device."""
     known = occupancy.until(_LAST)
-    view = _after(occupancy, before, _LAST)
+    view = later.at(_LAST)
     compute, memory = view.compute.left(demand.qos), view.memory.left(demand.qos)
     fits = (compute >= demand.compute) & (memory >= demand.memory_mib)
     # As a second thought the emptier device: less than one claim more or less.

@@ -8,7 +8,7 @@ claims have ended that ran on its devices when it became first in line, and no c
 came.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +16,23 @@ from numpy.typing import NDArray
 
 from gpupool.allocator import filters
 from gpupool.allocator.claims import Running, Waiting
+from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.occupancy import Occupancy
-from gpupool.allocator.order import Kind, Line, Walk, kind_of
+from gpupool.allocator.order import Kind, Line, Walk
 from gpupool.allocator.plan import Plan, no_room
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.preemption import Preemption
-from gpupool.allocator.reservation import NEVER, Kept, Reservation, find, renew, reservation_of, reserve
+from gpupool.allocator.reservation import (
+    NEVER,
+    Kept,
+    Reservation,
+    find,
+    fits,
+    renew,
+    reservation_of,
+    reserve,
+)
 from gpupool.allocator.view import PoolView
 
 __all__ = [
@@ -166,11 +176,11 @@ class Scheduler:
         self.reservations = {
             claim_id: each for claim_id, each in self.reservations.items() if _known(view, each)
         }
-        self._memory.look(view)
+        self._memory.look(view, self.occupancy)
         one = _Pass(self, self._memory, shares, policy, now)
         decided = one.run()
         self.reservations = {each.claim_id: each for each in one.kept.reservations}
-        self._memory.keep(view)
+        self._memory.keep(view, self.occupancy)
         return decided
 
     def waits(self, view: PoolView, shares: FairShare, now: float) -> list[Wait]:
@@ -178,7 +188,7 @@ class Scheduler:
         reasons: dict[Kind, str] = {}
         found: list[Wait] = []
         for claim in self.walk(shares, now):
-            kind = kind_of(claim)
+            kind = self.line.kind(claim.claim_id)
             if kind not in reasons:
                 reasons[kind] = self._reason(view, kind)
             mine = self.reservations.get(claim.claim_id)
@@ -205,7 +215,7 @@ class Scheduler:
 
     def _reason(self, view: PoolView, kind: Kind) -> str:
         if kind in self._memory.full:
-            return no_room(view, kind[0]).reason
+            return no_room(view, kind.demand).reason
         return "claims before it go first"
 
 
@@ -219,54 +229,59 @@ class _Pass:
         self._occupancy, self._view = scheduler.occupancy, scheduler.occupancy.view
         self._shares, self._policy, self._now = shares, policy, now
         self.kept = Kept(self._occupancy)
-        self._behind = memory.behind_of([])
+        self._unpaid = 0
+        self._behind = memory.behind(None)
         self._preemption: Preemption | None = None
         # Of these no claim can have others make room for it.
         self._hopeless: set[tuple[Kind, int, str]] = set()
+        self._started: list[str] = []
         self._decided: list[Start | Preempt] = []
 
     def run(self) -> list[Start | Preempt]:
         """Visit the claims that wait, in order."""
-        walk, started = self._scheduler.walk(self._shares, self._now), []
+        walk = self._scheduler.walk(self._shares, self._now)
         try:
             for claim in walk:
-                planned = self._find(claim)
+                kind = self._scheduler.line.kind(claim.claim_id)
+                planned = self._find(claim, kind)
                 if planned is not None:
                     self._start(claim, planned)
-                    started.append(claim.claim_id)
-                elif not self._pass_over(claim, walk):
+                elif not self._pass_over(claim, kind, walk):
                     break
         finally:
             self.kept.lift()
-        for claim_id in started:
+        for claim_id in self._started:
             self._scheduler.line.remove(claim_id)
         return self._decided
 
-    def _find(self, claim: Waiting) -> Plan | None:
-        """Return where the claim starts now."""
-        kind = kind_of(claim)
+    def _find(self, claim: Waiting, kind: Kind) -> Plan | None:
+        """Return where the claim starts now: beside what is kept, or there too if it ends in time."""
         if kind in self._memory.full:
             return None
-        if self._is_in_nobodys_way(claim):
-            blocked = self._memory.full
-            self.kept.lift()
-        elif kind in self._behind:
-            return None
-        else:
-            blocked = self._behind
+        if self.kept.reservations:
+            found = None if kind in self._behind else self._find_in(kind, self._behind, kept=True)
+            if found is not None or not self._ends_in_time(claim.time_limit):
+                return found
+        return self._find_in(kind, self._memory.full, kept=False)
+
+    def _find_in(self, kind: Kind, blocked: set[Kind], kept: bool) -> Plan | None:
+        """Return a place in the view, less what is kept if it is ``kept``; or remember there is none."""
+        if kept:
             self.kept.apply()
+        else:
+            self.kept.lift()
         found = find(self._view, kind, self._policy)
         if found is None:
             blocked.add(kind)
         return found
 
-    def _is_in_nobodys_way(self, claim: Waiting) -> bool:
-        if not self.kept.reservations:
-            return True
-        return claim.time_limit is not None and self._now + claim.time_limit <= self.kept.until
+    def _ends_in_time(self, time_limit: float | None) -> bool:
+        return time_limit is not None and self._now + time_limit <= self.kept.until
 
     def _start(self, claim: Waiting, planned: Plan) -> None:
         self._view.take(claim.demand, planned)
+        if self._preemption is not None:
+            self._preemption.take(claim.demand, planned)
         self._occupancy.put(
             Running(
                 claim_id=claim.claim_id,
@@ -279,47 +294,39 @@ class _Pass:
                 preemptible=claim.preemptible,
             )
         )
+        self._started.append(claim.claim_id)
         self._decided.append(Start(claim_id=claim.claim_id, plan=planned))
 
-    def _pass_over(self, claim: Waiting, walk: Walk) -> bool:
+    def _pass_over(self, claim: Waiting, kind: Kind, walk: Walk) -> bool:
         """Do what can be done for a claim that found no room; return whether others may go first."""
-        kind = kind_of(claim)
-        if not self._memory.is_possible(self._view, kind):
+        if not _is_possible(self._view, kind.demand):
             walk.drop()
             return True
-        self.kept.lift()
-        served = self._renew_paid(claim) or self._preempt(claim) or self._reserve(claim)
-        if not served and (kind in self._memory.full or self._now + walk.shortest > self.kept.until):
-            walk.drop()
-        return self._rules.backfill
-
-    def _renew_paid(self, claim: Waiting) -> bool:
-        """Keep on keeping room that others were taken apart for; return whether it is there."""
         mine = self._scheduler.reservations.get(claim.claim_id)
-        if mine is None or not mine.paid:
+        served = self._renew_paid(mine) or self._preempt(claim, kind) or self._reserve(claim, mine)
+        if not self._rules.backfill:
             return False
-        renewed = renew(mine, claim, self._occupancy, self.kept.reservations, self._policy)
-        if renewed is None or not renewed.paid:
-            return False
-        self._keep(renewed)
+        if not served and (kind in self._memory.full or not self._ends_in_time(walk.shortest)):
+            walk.drop()
+        if not self._occupancy.preemptible and self._unpaid >= self._rules.reservations:
+            # There is nothing to be done for those that find no room either.
+            walk.closed = self._memory.full
         return True
 
-    def _preempt(self, claim: Waiting) -> bool:
+    def _renew_paid(self, mine: Reservation | None) -> bool:
+        """Keep on keeping room that others were taken apart for; return whether it is there."""
+        if mine is None or not mine.paid or not fits(self._ahead().view, mine.demand, mine.plan):
+            return False
+        self._keep(mine)
+        self._ahead().keep(mine)
+        return True
+
+    def _preempt(self, claim: Waiting, kind: Kind) -> bool:
         """Have others make room for the claim; return whether they do."""
-        key = kind_of(claim), claim.priority, claim.project_id
+        key = kind, claim.priority, claim.project_id
         if not self._occupancy.preemptible or key in self._hopeless:
             return False
-        if self._preemption is None:
-            projects = self._scheduler.line.projects() | self._occupancy.rates.keys()
-            self._preemption = Preemption(
-                self._occupancy,
-                self._shares,
-                self._policy,
-                projects=projects,
-                min_run_time=self._rules.min_run_time,
-                now=self._now,
-            )
-        found = self._preemption.victims(claim, self.kept.reservations)
+        found = self._ahead().victims(claim)
         if found is None:
             self._hopeless.add(key)
             return False
@@ -328,79 +335,107 @@ class _Pass:
             if victim is not None:
                 self._occupancy.put(replace(victim, leaving=True))
         self._decided.append(Preempt(claim_id=claim.claim_id, victims=found.claim_ids))
-        self._keep(reservation_of(claim, found.plan, -NEVER, paid=True))
+        reservation = reservation_of(claim, found.plan, -NEVER, paid=True)
+        self._keep(reservation)
+        self._ahead().keep(reservation)
         return True
 
-    def _reserve(self, claim: Waiting) -> bool:
+    def _ahead(self) -> Preemption:
+        """Return the pool as it will be when all have left that are leaving."""
+        if self._preemption is None:
+            self._preemption = Preemption(
+                self._occupancy,
+                self._shares,
+                self._policy,
+                projects=self._scheduler.line.projects() | self._occupancy.rates.keys(),
+                min_run_time=self._rules.min_run_time,
+                now=self._now,
+            )
+            for each in self.kept.reservations:
+                self._preemption.keep(each)
+        return self._preemption
+
+    def _reserve(self, claim: Waiting, mine: Reservation | None) -> bool:
         """Keep room for the claim if it is among the first; return whether it is kept."""
-        unpaid = sum(not each.paid for each in self.kept.reservations)
-        if not self._rules.backfill or unpaid >= self._rules.reservations:
+        if not self._rules.backfill or self._unpaid >= self._rules.reservations:
             return False
-        mine = self._scheduler.reservations.get(claim.claim_id)
-        before = self.kept.reservations
-        if mine is None:
+        before, found = self.kept.reservations, mine
+        self.kept.lift()
+        if mine is None or mine.paid:
             found = reserve(claim, self._occupancy, before, self._policy)
-        else:
+        elif self._started or not self._memory.is_same(mine):
             found = renew(mine, claim, self._occupancy, before, self._policy)
         if found is None:
             return False
-        self._keep(replace(found, paid=False))
+        self._unpaid += 1
+        self._keep(found)
+        if self._preemption is not None:
+            self._preemption.keep(found)
         return True
 
     def _keep(self, reservation: Reservation) -> None:
         self.kept.add(reservation)
-        self._behind = self._memory.behind_of(self.kept.reservations)
+        self._behind = self._memory.behind(reservation)
 
 
 class _Memory:
     """Which kinds of claims found no room since more of the view became free the last time.
 
-    ``full``: there was none at all. There may be some for others that is kept for a reservation.
+    ``full``: there was none at all. There may be some for others that is kept for reservations.
     """
 
     def __init__(self) -> None:
         self.full: set[Kind] = set()
-        self._behind: dict[tuple[Reservation, ...], set[Kind]] = {}
-        self._used: dict[tuple[Reservation, ...], set[Kind]] = {}
+        self._same = False
+        # For each pass' reservations, in order, which kinds found none beside it and those before it.
+        self._last: list[tuple[Reservation | None, set[Kind]]] = []
+        self._now: list[tuple[Reservation | None, set[Kind]]] = []
         self._lasting: object = None
         self._mark = -1
+        self._version = -1
         self._state: list[NDArray[Any]] = []
 
-    def behind_of(self, reservations: Sequence[Reservation]) -> set[Kind]:
-        """Return which kinds found no room beside these reservations; the pass adds to it."""
-        key = tuple(reservations)
+    def behind(self, reservation: Reservation | None) -> set[Kind]:
+        """Return which kinds found no room beside one more reservation; the pass adds to it."""
+        number = len(self._now)
         # More reservations leave less room.
-        known = self._behind.get(key, set()) | self._used.get(key[:-1], set())
-        return self._used.setdefault(key, known)
+        known = set(self._now[-1][1]) if self._now else set()
+        if number < len(self._last) and self._last[number][0] == reservation:
+            known |= self._last[number][1]
+        else:
+            # Those after another one are not after the same ones.
+            del self._last[number:]
+        self._now.append((reservation, known))
+        return known
 
-    def is_possible(self, view: PoolView, kind: Kind) -> bool:
-        """Return whether the pool could hold a claim of ``kind`` if it were empty and in order."""
-        demand, _ = kind
-        return bool(view.remember(("ever", demand), lambda: filters.ever(view, demand)))
+    def is_same(self, reservation: Reservation) -> bool:
+        """Return whether all was as it is when the last pass kept room for this and those before it."""
+        number = len(self._now)
+        return self._same and number < len(self._last) and self._last[number][0] == reservation
 
-    def look(self, view: PoolView) -> None:
+    def look(self, view: PoolView, occupancy: Occupancy) -> None:
         """Forget what may be no longer so, before a pass."""
         # Another object when something of the view changed that does not change with every grant.
         lasting = view.remember(_Memory, object)
-        if lasting is not self._lasting or self._has_more(view):
-            self.full, self._used = set(), {}
-        self._behind, self._used = self._used, {}
+        hosts, mark = view.changed_since(self._mark)
+        lasts = lasting is self._lasting
+        self._same = lasts and mark == self._mark and occupancy.version == self._version
+        if not lasts or any(
+            bool((now[hosts] > before[hosts]).any())
+            for before, now in zip(self._state, _state(view), strict=True)
+        ):
+            self.full, self._now = set(), []
+        self._last, self._now = self._now, []
 
-    def keep(self, view: PoolView) -> None:
-        """Remember how the view is, after a pass."""
+    def keep(self, view: PoolView, occupancy: Occupancy) -> None:
+        """Remember how all is, after a pass."""
         lasting = view.remember(_Memory, object)
         hosts, mark = view.changed_since(self._mark if lasting is self._lasting else -1)
         if lasting is not self._lasting:
             self._state = [each.copy() for each in _state(view)]
         for before, now in zip(self._state, _state(view), strict=True):
             before[hosts] = now[hosts]
-        self._lasting, self._mark = lasting, mark
-
-    def _has_more(self, view: PoolView) -> bool:
-        """Return whether something is free or in order that was not."""
-        hosts, _ = view.changed_since(self._mark)
-        pairs = zip(self._state, _state(view), strict=True)
-        return any(bool((now[hosts] > before[hosts]).any()) for before, now in pairs)
+        self._lasting, self._mark, self._version = lasting, mark, occupancy.version
 
 
 def _state(view: PoolView) -> list[NDArray[Any]]:
@@ -408,6 +443,11 @@ def _state(view: PoolView) -> list[NDArray[Any]]:
     compute, memory = view.compute, view.memory
     of_devices = (compute.free, compute.spare, memory.free, memory.spare, ~view.held)
     return [*of_devices, view.cpu_free, view.host_memory_free]
+
+
+def _is_possible(view: PoolView, demand: Demand) -> bool:
+    """Return whether the pool could hold a claim if it were empty and in order."""
+    return bool(view.remember(("ever", demand), lambda: filters.ever(view, demand)))
 
 
 def _known(view: PoolView, reservation: Reservation) -> bool:

@@ -50,7 +50,7 @@ def preemption(view, claims, shares=None) -> Preemption:
 
 
 def victims(view, claims, claim, shares=None) -> tuple[str, ...]:
-    found = preemption(view, claims, shares).victims(claim, [])
+    found = preemption(view, claims, shares).victims(claim)
     return () if found is None else found.claim_ids
 
 
@@ -101,7 +101,7 @@ def test_victims_are_legal_and_none_is_superfluous(crowd, wanted):
     view, claims = crowd
     by_id = {claim.claim_id: claim for claim in claims}
     may = [claim for claim in claims if legal(claim)]
-    found = preemption(view, claims).victims(waiting("next", demand=wanted), [])
+    found = preemption(view, claims).victims(waiting("next", demand=wanted))
     if found is None:
         assert fits(view, wanted, []) or not fits(view, wanted, may)
         return

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gpupool.allocator.claims import Running
 from gpupool.allocator.occupancy import Occupancy
+from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan, place
 from gpupool.allocator.policies import BestFit
 from gpupool.allocator.reservation import NEVER, Kept, Reservation, find, renew, reserve
@@ -249,16 +250,16 @@ def test_devices_that_drain_are_kept_while_they_are_in_order():
 
 def test_hosts_that_refused_are_tried_last():
     view = pool(hosts=2)
-    kind = demand(cpu_milli=1000), frozenset({"host-0", "gone"})
-    assert place(view, kind[0], BEST).host == "host-0"
+    kind = Kind(demand(cpu_milli=1000), frozenset({"host-0", "gone"}))
+    assert place(view, kind.demand, BEST).host == "host-0"
     before = state(view)
     found = find(view, kind, BEST)
     assert (found.host, found.device_ids) == ("host-1", ("host-1/0",))
     assert state(view) == before
-    view.take(kind[0], found)
+    view.take(kind.demand, found)
     assert find(view, kind, BEST).device_ids == ("host-0/0",)
     program = demand(count=0, compute=0, memory_mib=0, cpu_milli=1000)
-    assert find(view, (program, kind[1]), BEST).host == "host-1"
+    assert find(view, Kind(program, kind.refused_by), BEST).host == "host-1"
 
 
 def test_nothing_is_reserved_where_nothing_ever_fits():
