@@ -19,11 +19,7 @@ def slots(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = False
 
     ``empty``: if nothing were granted and everything in order.
     """
-    if empty:
-        open_ = _all(_of_kind(view, demand), view.exists)[hosts]
-    else:
-        open_ = cast(Flags, view.remember(("open", demand), lambda: _open(view, demand)))[hosts]
-        open_ = open_ & ~view.held[hosts] if view.holding else open_
+    open_ = (_all(_of_kind(view, demand), view.exists) if empty else suited(view, demand))[hosts]
     if demand.sharing_mode != SharingMode.SHARED:
         return geometry.slots(view, demand, open_, hosts, empty)
     compute, memory = _amounts(view, demand, empty)
@@ -31,6 +27,12 @@ def slots(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = False
         fits = open_ & (compute[hosts] >= demand.compute) & (memory[hosts] >= demand.memory_mib)
         return fits.astype(np.int64)
     return _times(compute[hosts], memory[hosts], demand) * open_
+
+
+def suited(view: PoolView, demand: Demand) -> Flags:
+    """Return which devices ``demand`` may have as far as what is granted does not decide."""
+    found = cast(Flags, view.remember(("open", demand), lambda: _open(view, demand)))
+    return found & ~view.held if view.holding else found
 
 
 def programs(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = False) -> Flags:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpupool.allocator.claims import Running
+from gpupool.allocator.defragment import apply, make_room
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import Plan, plan
+from gpupool.allocator.plan import NoRoom, Plan, place, plan
 from gpupool.allocator.policies import FragmentationGradientDescent
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import PoolView
@@ -54,6 +56,8 @@ class Filling:
     points: tuple[Point, ...]
     decisions: tuple[int, ...]
     processor: tuple[int, ...]
+    # vGPUs that moved to make room; None where none may.
+    moved: int | None = None
 
     def at(self, arrived: int) -> Point:
         """Return the pool when ``arrived`` percent of it had been demanded; KeyError if never."""
@@ -67,14 +71,20 @@ class Filler:
     """Fills one pool.
 
     ``mix`` is what fragmentation is measured by; with ``learns`` every demand is added to it as it
-    comes, as the conductor does.
+    comes, as the conductor does. With ``moves`` a vGPU moves where that makes room for one that finds
+    none.
     """
 
-    def __init__(self, view: PoolView, policy: Policy, mix: Mix, learns: bool = False) -> None:
+    def __init__(
+        self, view: PoolView, policy: Policy, mix: Mix, *, learns: bool = False, moves: bool = False
+    ) -> None:
         self._view, self._policy, self._mix, self._learns = view, policy, mix, learns
         self._measure = FragmentationGradientDescent(mix)
         self._total = int(view.compute.total.sum())
         self._arrived = self._placed = self._remote = self._refused = 0
+        # By claim, while vGPUs may move.
+        self._running: dict[str, Running] | None = {} if moves else None
+        self._moved = 0
         self._decisions: list[int] = []
         self._processor: list[int] = []
 
@@ -93,6 +103,7 @@ class Filler:
             points=tuple(points),
             decisions=tuple(self._decisions),
             processor=tuple(self._processor),
+            moved=None if self._running is None else self._moved,
         )
 
     def _place(self, demand: Demand) -> None:
@@ -104,11 +115,28 @@ class Filler:
         if demand.count:
             self._decisions.append(ended[0] - begun[0])
             self._processor.append(ended[1] - begun[1])
+            found = self._make_room(demand) or found if isinstance(found, NoRoom) else found
             self._refused += not isinstance(found, Plan)
         if isinstance(found, Plan):
             self._view.take(demand, found)
             self._placed += demand.count > 0
             self._remote += found.remote > 0
+            if self._running is not None and demand.count:
+                claim = _running(f"claim-{self._placed}", demand, found)
+                self._running[claim.claim_id] = claim
+
+    def _make_room(self, demand: Demand) -> Plan | None:
+        """Move a vGPU where that makes room; return the place then."""
+        if self._running is None:
+            return None
+        move = make_room(self._view, self._running.values(), demand, self._policy)
+        if move is None:
+            return None
+        before = self._running[move.claim_id]
+        after = self._running[move.claim_id] = apply(self._view, before, move)
+        self._remote += (after.plan.remote > 0) - (before.plan.remote > 0)
+        self._moved += 1
+        return place(self._view, demand, self._policy)
 
     def _point(self) -> Point:
         compute = self._view.compute
@@ -120,3 +148,16 @@ class Filler:
             remote=100 * self._remote / max(self._placed, 1),
             refused=self._refused,
         )
+
+
+def _running(claim_id: str, demand: Demand, planned: Plan) -> Running:
+    return Running(
+        claim_id=claim_id,
+        project_id="",
+        demand=demand,
+        plan=planned,
+        priority=0,
+        bound_at=0.0,
+        ends_at=None,
+        preemptible=False,
+    )

@@ -69,7 +69,9 @@ def run(settings: Settings, seed: int) -> Filling:
     )
     mix = Mix() if settings.recent_mix else Mix(demands, window=len(demands))
     until = -(-int(view.compute.total.sum()) * OVERFULL // FULL)
-    filler = Filler(view, make(settings.policy, mix, seed), mix, learns=settings.recent_mix)
+    filler = Filler(
+        view, make(settings.policy, mix, seed), mix, learns=settings.recent_mix, moves=settings.moves
+    )
     return filler.run(openb.arrivals(demands, until, seed), seed)
 
 
@@ -153,6 +155,7 @@ def _values(filling: Filling) -> Values:
         "fragmented_at_100": full.fragmented,
         "fragmented_at_130": overfull.fragmented,
         "remote_percent": full.remote,
+        "moved": filling.moved,
         "decision_p50_ms": float(median),
         "decision_p99_ms": float(most),
         "decision_cpu_p99_ms": float(processor),
