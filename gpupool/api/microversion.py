@@ -10,7 +10,8 @@ from gpupool.api import errors
 
 SERVICE_TYPE = "gpu-pool"
 VERSIONS = (
-    "1.0",  # pools, hosts, devices, profiles, claims, vgpus, attachments, sessions, quotas, usage
+    # pools, hosts, devices, profiles, claims, vgpus, attachments, sessions, queue, quotas, usage
+    "1.0",
 )
 MIN_VERSION = VERSIONS[0]
 MAX_VERSION = VERSIONS[-1]

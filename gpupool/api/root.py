@@ -15,6 +15,7 @@ from gpupool.api.v1 import (
     hosts,
     pools,
     profiles,
+    queue,
     quotas,
     sessions,
     usage,
@@ -37,6 +38,7 @@ class Root:
             "vgpus": vgpus.Vgpus(services),
             "attachments": attachments.Attachments(services),
             "sessions": sessions.Sessions(services),
+            "queue": queue.Queue(services),
             "quotas": quotas.Quotas(services),
             "usage": usage.Usage(services),
         }

@@ -15,7 +15,12 @@ Json = dict[str, Any]
 
 def plain(item: Any) -> Json:
     """Return a dataclass as JSON types, field by field; times are ISO 8601 in UTC, and say so by a Z."""
-    return {field.name: _value(getattr(item, field.name)) for field in dataclasses.fields(item)}
+    return some(item, *(field.name for field in dataclasses.fields(item)))
+
+
+def some(item: Any, *names: str) -> Json:
+    """Return as ``plain`` these fields only."""
+    return {name: _value(getattr(item, name)) for name in names}
 
 
 def _value(value: Any) -> Any:
@@ -53,6 +58,12 @@ def with_device(session: Session, items: Sequence[Any]) -> list[Json]:
         {**item, "device": f"{item['host']}/{keys.get(item['device_id'])}"}
         for item in with_host(session, items)
     ]
+
+
+def device_names(session: Session, ids: Iterable[str]) -> dict[str, str]:
+    """Return the names of devices, HOST/KEY, by id."""
+    found = devices.list_(session, {"id": sorted(set(ids))})
+    return {view["id"]: f"{view['host']}/{view['key']}" for view in with_host(session, found)}
 
 
 def pool_names(session: Session, ids: Iterable[str]) -> dict[str, str]:

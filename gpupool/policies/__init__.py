@@ -13,6 +13,7 @@ from gpupool.policies import (
     hosts,
     pools,
     profiles,
+    queue,
     quotas,
     sessions,
     usage,
@@ -29,6 +30,7 @@ _NOUNS = (
     vgpus,
     attachments,
     sessions,
+    queue,
     quotas,
     usage,
 )

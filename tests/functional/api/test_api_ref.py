@@ -51,6 +51,10 @@ def paths(shared):
     until(lambda: call(app, attachment_path), lambda answer: answer["state"] == "ready")
     until(lambda: call(app, "/v1/sessions"), lambda answer: answer["sessions"])
     vgpu = call(app, "/v1/vgpus")["vgpus"][0]
+    # More than is left, and then all of what the first leaves at its end: it waits and knows when.
+    waiting = {"compute": 100, "memory_mib": 1, "count": 2}
+    call(app, "/v1/claims", "POST", waiting)
+    until(lambda: call(app, "/v1/queue"), lambda answer: answer["queue"])
     return {
         "versions": "/",
         "version": "/v1",
@@ -70,6 +74,7 @@ def paths(shared):
         "attachments": "/v1/attachments",
         "attachment": attachment_path,
         "sessions": "/v1/sessions",
+        "queue": "/v1/queue",
         "quotas": "/v1/quotas",
         "usage": "/v1/usage",
     }

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.xdist_group("api-fuzz")
 
 NOUNS = (
     *("pools", "hosts", "devices", "profiles", "claims", "vgpus", "attachments", "sessions"),
-    *("quotas", "usage"),
+    *("queue", "quotas", "usage"),
 )
 ODD = (
     "action",

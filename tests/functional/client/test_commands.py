@@ -159,6 +159,26 @@ def test_a_profile_of_wishes_that_a_claim_overrides(openstack) -> None:
     openstack("gpu profile delete batch")
 
 
+def test_the_queue(openstack) -> None:
+    assert openstack.json("gpu queue show") == []
+    for number in range(4):
+        openstack(f"gpu claim create --name whole-{number} --compute 100 --memory-mib 10 --wait")
+    claim(openstack, "later")
+    claim(openstack, "sooner", "--priority", "90")
+    # A claim is in the queue once it has been looked at.
+    assert openstack.refused("gpu claim create --name last --compute 1 --memory-mib 1 --wait --timeout 1")
+    rows = openstack.json("gpu queue show --pool default --all-projects")
+    assert [(row["Position"], row["Name"], row["Priority"]) for row in rows] == [
+        (1, "sooner", 90),
+        (2, "later", 50),
+        (3, "last", 50),
+    ]
+    assert all(row["Reason"] for row in rows)
+    assert {row["Estimated start"] for row in rows} == {None}
+    assert [row["Name"] for row in openstack.json("gpu queue show")] == ["sooner", "later", "last"]
+    assert "there is no such pool" in openstack.refused("gpu queue show --pool nowhere")
+
+
 def test_quotas(openstack) -> None:
     before = {row["Resource"]: row["Used"] for row in openstack.json("gpu quota show")}
     assert before == {"claims": 0, "vgpus": 0, "compute": 0, "memory_mib": 0}

@@ -8,7 +8,7 @@ import pytest
 
 from gpupool import policies
 from gpupool.api import schema
-from gpupool.api.v1.schemas import attachment, claim, device, host, pool, profile, quota
+from gpupool.api.v1.schemas import attachment, claim, device, host, pool, profile, queue, quota
 from gpupool.model import errors
 
 SOURCE = Path(__file__).parents[3] / "api-ref" / "source"
@@ -77,6 +77,7 @@ def test_every_key_of_a_query_is_described(noun):
 
 def test_every_key_of_other_queries_is_described():
     assert described("GET /v1/quotas\n", "Request") == list(quota.LIST["properties"])
+    assert described("GET /v1/queue\n", "Request") == list(queue.LIST["properties"])
 
 
 @pytest.mark.parametrize("operation", BODIES)

@@ -1,0 +1,44 @@
+"""``/v1/queue``."""
+
+from collections.abc import Sequence
+
+from gpupool.api import views
+from gpupool.api.controller import Controller, Json
+from gpupool.api.listing import found
+from gpupool.api.request import Request
+from gpupool.api.v1.schemas import queue as schemas
+from gpupool.db import claims, pools
+from gpupool.model.pool import DEFAULT_POOL
+from gpupool.model.queue import QueueEntry
+
+
+class Queue(Controller):
+    """The claims that wait in one pool."""
+
+    def get_all(self, request: Request) -> Json:
+        """Show the caller's claims that wait, or with ``all_projects`` all, the next one first.
+
+        Everybody's claims count for a position.
+        """
+        self.services.authorize(request, "queue:get")
+        query = request.checked_query(schemas.LIST)
+        everything = query.get("all_projects", False)
+        if everything:
+            self.services.authorize(request, "queue:get_all")
+        with self.services.database.reader() as session:
+            pool = found(session, "pool", query.get("pool", DEFAULT_POOL), pools.find)
+        waiting = self.services.conductor.show_queue(request.caller, pool.id)
+        own = request.caller.project_id
+        shown = [entry for entry in waiting if everything or entry.project_id == own]
+        return {"pool_id": pool.id, "length": len(waiting), "queue": self._views(shown)}
+
+    def _views(self, shown: Sequence[QueueEntry]) -> list[Json]:
+        """Return entries with what their claims say; a claim that left the queue just now has none."""
+        with self.services.database.reader() as session:
+            waiting = claims.list_(session, {"id": [entry.claim_id for entry in shown]})
+        known = {claim.id: claim for claim in waiting}
+        return [
+            {**views.plain(entry), **views.some(known[entry.claim_id], "name", "priority", "created_at")}
+            for entry in shown
+            if entry.claim_id in known
+        ]

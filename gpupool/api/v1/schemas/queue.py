@@ -1,0 +1,5 @@
+"""Schemas of the queue."""
+
+from gpupool.api.v1.schemas import common
+
+LIST = common.body({"pool": common.NAME_OR_ID, **common.ALL_PROJECTS})
