@@ -40,7 +40,8 @@ def desired_of(
 
 
 def _wanted_vgpus(session: Session, held: Iterable[Vgpu]) -> list[Vgpu]:
-    staying = [vgpu for vgpu in held if vgpu.state != VgpuState.REMOVING]
+    # One without generation is prepared for a move only.
+    staying = [vgpu for vgpu in held if vgpu.state != VgpuState.REMOVING and vgpu.generation]
     if not staying:
         return []
     ids = {vgpu.claim_id for vgpu in staying}

@@ -4,7 +4,18 @@
 import oslo_messaging
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import attachments, claims, devices, hosts, pools, profiles, queue, quota, reports
+from gpupool.conductor import (
+    attachments,
+    claims,
+    defragmenting,
+    devices,
+    hosts,
+    pools,
+    profiles,
+    queue,
+    quota,
+    reports,
+)
 from gpupool.conductor.parts import Parts
 from gpupool.model import errors, wire
 from gpupool.model.attachment import AttachmentRequest
@@ -88,6 +99,14 @@ class ConductorManager:
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
         """See ConductorApi."""
         self._parts.commit(pools.delete, pool_id)
+
+    @_answering
+    def defragment(
+        self, ctxt: RequestContext, pool_id: str, dry_run: bool, limit: int | None
+    ) -> list[Payload]:
+        """See ConductorApi."""
+        made = defragmenting.defragment(self._parts, pool_id, dry_run, limit)
+        return [wire.dump(move) for move in made]
 
     @_answering
     def show_quotas(self, ctxt: RequestContext, project_id: str) -> list[Payload]:

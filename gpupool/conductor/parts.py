@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import oslo_messaging
@@ -105,7 +105,8 @@ class Parts:
     """Everything a conductor is made of.
 
     ``audit`` says which devices are compared with Placement next, ``wake_queue`` has the queue looked
-    at soon by whoever serves it, ``wake_here`` by this conductor if that is the one.
+    at soon by whoever serves it, ``wake_here`` by this conductor if that is the one. ``moved`` are the
+    moments of moves that were made by policy, by pool.
     """
 
     conf: cfg.ConfigOpts
@@ -122,6 +123,7 @@ class Parts:
     views: Views
     wake_queue: Callable[[], None]
     wake_here: Callable[[], None]
+    moved: dict[str, list[float]] = field(default_factory=dict)
 
     def commit(
         self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs

@@ -23,6 +23,7 @@ from gpupool.conductor import binding, consumption, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, hosts, pools, vgpus
+from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.claim import Claim, OnPreempt
 from gpupool.model.pool import Pool
@@ -137,6 +138,7 @@ class _PoolQueue:
             changed = [each for each, number in generations.items() if known.get(each) != number]
             fresh = claims.list_(session, {"id": changed}) if changed else []
             held = vgpus.list_(session, {"claim_id": changed}) if changed else []
+            held = [vgpu for vgpu in held if vgpu.index < BESIDE]
             named = hosts.names(session, {vgpu.host_id for vgpu in held})
         for claim_id in known.keys() - generations.keys():
             self.scheduler.forget(claim_id)

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 from oslo_utils import timeutils
 
-from gpupool.conductor import binding, health, ledger, releasing
+from gpupool.conductor import binding, defragmenting, health, ledger, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
+from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim
@@ -86,7 +87,7 @@ def end_binding(parts: Parts) -> None:
 def _end_binding(transaction: Transaction, claim_id: str) -> None:
     session = transaction.session
     claim = claims.get(session, claim_id)
-    held = vgpus.list_(session, {"claim_id": claim_id})
+    held = [each for each in vgpus.list_(session, {"claim_id": claim_id}) if each.index < BESIDE]
     if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
         return
     if len(held) != claim.count:
@@ -103,6 +104,16 @@ def _down(transaction: Transaction, held: list[Vgpu]) -> str | None:
     ids = {vgpu.host_id for vgpu in held}
     found = hosts.list_(transaction.session, {"id": ids, "state": HostState.DOWN})
     return found[0].name if found else None
+
+
+def end_moving(parts: Parts) -> None:
+    """Undo moves that a conductor left prepared."""
+    limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
+    with parts.database.reader() as session:
+        left = vgpus.left_beside(session, timeutils.utcnow() - limit)
+    for beside in left:
+        with isolated(f"the move of claim {beside.claim_id} is not undone now"):
+            defragmenting.drop(parts, beside)
 
 
 def end_releasing(parts: Parts) -> None:
@@ -218,6 +229,7 @@ def compare_ledger(parts: Parts) -> None:
 REPAIRS: tuple[Callable[[Parts], None], ...] = (
     end_allocating,
     end_binding,
+    end_moving,
     end_releasing,
     remove_leftovers,
     drop_from_down_hosts,
@@ -225,4 +237,5 @@ REPAIRS: tuple[Callable[[Parts], None], ...] = (
     write_providers,
     remove_providers,
     compare_ledger,
+    defragmenting.by_policy,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,11 +12,13 @@ from sqlalchemy.orm import Session
 from gpupool.db import models
 from gpupool.db.table import Table
 from gpupool.model import states
-from gpupool.model.claim import Qos
+from gpupool.model.claim import COUNT_MAX, Qos
 from gpupool.model.states import VgpuState
 from gpupool.model.vgpu import Vgpu
 
 _table = Table(models.Vgpu, Vgpu)
+# The index of a vGPU that is beside another one of its claim, which moves, is so much higher.
+BESIDE = COUNT_MAX
 get, list_, create = _table.get, _table.list_, _table.create
 update, delete = _table.update, _table.delete
 
@@ -55,6 +58,15 @@ def delete_all(session: Session, vgpu_ids: Collection[str]) -> None:
     """Delete those of the vGPUs that exist."""
     statement = sa.delete(models.Vgpu).where(models.Vgpu.id.in_(list(vgpu_ids)))
     session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def left_beside(session: Session, older_than: datetime) -> list[Vgpu]:
+    """Return vGPUs that were made beside others before ``older_than``, and took no place since."""
+    row = models.Vgpu
+    query = _table.query.where(
+        row.index >= BESIDE, row.state == VgpuState.PLANNED, row.created_at < older_than
+    )
+    return _table.items(session, query)
 
 
 def want(session: Session, vgpu_ids: Collection[str]) -> None:

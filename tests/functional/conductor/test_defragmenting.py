@@ -1,0 +1,150 @@
+"""vGPUs change their device, whatever happens meanwhile, and only where nobody would notice."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from oslo_utils import timeutils
+
+from gpupool.conductor import defragmenting
+from gpupool.db import vgpus
+from gpupool.model import errors
+from gpupool.model.attachment import AttachmentKind, AttachmentRequest
+from gpupool.model.pool import PolicyName, PoolChange
+from gpupool.model.states import ClaimState, VgpuState
+
+
+@pytest.fixture
+def scattered(lab):
+    """Return a host whose two devices are half granted, the claims, and one that needs a whole one."""
+    agent = lab.agent()
+    change = PoolChange(policy=PolicyName.SPREAD)
+    lab.client.update_pool(lab.ctxt, lab.host(agent).pool_id, change)
+    halves = [lab.bound(agent, compute=50) for _ in range(2)]
+    assert len({vgpu.device_id for vgpu in lab.vgpus()}) == 2
+    whole = lab.create(compute=100)
+    lab.serve()
+    assert lab.claim(whole).state == ClaimState.QUEUED
+    return agent, halves, whole
+
+
+def run(lab, agent, dry_run=False, limit=None):
+    return lab.client.defragment(lab.ctxt, lab.host(agent).pool_id, dry_run, limit)
+
+
+def age(lab):
+    """Have what was prepared be left for long."""
+    old = timeutils.utcnow() - timedelta(hours=1)
+    with lab.database.writer() as session:
+        for vgpu in vgpus.list_(session):
+            vgpus.update(session, vgpu.id, created_at=old)
+
+
+def test_a_dry_run_tells_and_changes_nothing(lab, scattered):
+    agent, *_ = scattered
+    before = lab.vgpus(), lab.allocated()
+    (move,) = run(lab, agent, dry_run=True)
+    assert not move.applied
+    assert move.gain > 0
+    assert move.cost_mib == 512
+    (vgpu,) = lab.vgpus(id=move.vgpu_id)
+    assert (vgpu.claim_id, vgpu.device_id) == (move.claim_id, move.from_device)
+    assert (lab.vgpus(), lab.allocated()) == before
+    assert run(lab, agent, dry_run=True, limit=0) == []
+
+
+def test_a_move_makes_room_for_who_waits(lab, scattered):
+    agent, halves, whole = scattered
+    (move,) = run(lab, agent)
+    assert (move.applied, move.reason) == (True, "")
+    lab.look(agent)
+    lab.look(agent)
+    moved = lab.claim(next(claim for claim in halves if claim.id == move.claim_id))
+    assert moved.state == ClaimState.BOUND
+    (vgpu,) = lab.vgpus(claim_id=moved.id)
+    assert (vgpu.index, vgpu.device_id, vgpu.state) == (0, move.to_device, VgpuState.ACTIVE)
+    assert lab.claim(whole).state == ClaimState.BOUND
+    lab.check_books([agent])
+    assert run(lab, agent) == []
+
+
+def test_claims_that_are_attached_stay(lab, scattered):
+    agent, halves, _ = scattered
+    for claim in halves:
+        request = AttachmentRequest(claim_id=claim.id, kind=AttachmentKind.PROCESS)
+        lab.client.create_attachment(lab.ctxt, str(uuid.uuid4()), request)
+    before = lab.vgpus()
+    (move,) = run(lab, agent)
+    assert (move.applied, move.reason) == (False, "needs a live move: the claim has attachments")
+    assert lab.vgpus() == before
+    lab.settle(agent)
+    lab.check_books([agent])
+
+
+@pytest.mark.parametrize("allocated", [False, True])
+def test_what_a_dead_conductor_prepared_is_undone(lab, scattered, allocated):
+    agent, *_ = scattered
+    (move,) = run(lab, agent, dry_run=True)
+    order, beside = lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    if allocated:
+        lab.parts.allocations.allocate(order.grants, order.project_id, order.user_id)
+    lab.look(agent)
+    assert beside.id not in agent.vgpus
+    lab.reconcile()
+    assert beside.id in {vgpu.id for vgpu in lab.vgpus()}  # Perhaps somebody is still at it.
+    age(lab)
+    lab.settle(agent)
+    assert beside.id not in {vgpu.id for vgpu in lab.vgpus()}
+    lab.check_books([agent])
+
+
+@pytest.mark.parametrize("meanwhile", ["released", "attached"])
+def test_what_happens_to_the_claim_meanwhile_goes_first(lab, scattered, monkeypatch, meanwhile):
+    agent, *_ = scattered
+    allocate = lab.parts.allocations.allocate
+
+    def slow(grants, project_id, user_id):
+        monkeypatch.undo()
+        allocate(grants, project_id, user_id)
+        claim_id = lab.vgpus(id=grants[0].vgpu_id)[0].claim_id
+        if meanwhile == "released":
+            lab.client.release_claim(lab.ctxt, claim_id)
+        else:
+            request = AttachmentRequest(claim_id=claim_id, kind=AttachmentKind.PROCESS)
+            lab.client.create_attachment(lab.ctxt, str(uuid.uuid4()), request)
+
+    monkeypatch.setattr(lab.parts.allocations, "allocate", slow)
+    (move,) = run(lab, agent)
+    assert (move.applied, move.reason) == (False, f"claim {move.claim_id} changed meanwhile")
+    lab.settle(agent)
+    lab.check_books([agent])
+    assert all(vgpu.index < 2 for vgpu in lab.vgpus())
+
+
+def test_placement_that_fails_leaves_things_as_they_are(lab, scattered, placement):
+    agent, *_ = scattered
+    before = lab.vgpus()
+    placement.go("500 Internal Server Error")
+    (move,) = run(lab, agent)
+    assert not move.applied
+    placement.come_back()
+    lab.settle(agent)
+    assert lab.vgpus() == before
+    lab.check_books([agent])
+
+
+def test_a_pool_may_allow_some_moves_an_hour(lab, scattered):
+    agent, *_ = scattered
+    lab.reconcile()
+    assert len(lab.vgpus()) == 2
+    lab.client.update_pool(lab.ctxt, lab.host(agent).pool_id, PoolChange(moves_per_hour=1))
+    lab.reconcile()
+    assert len(lab.vgpus()) == 3
+    lab.settle(agent)
+    assert sum(map(len, lab.parts.moved.values())) == 1
+    lab.check_books([agent])
+
+
+def test_a_pool_that_does_not_exist(lab):
+    with pytest.raises(errors.NotFound):
+        lab.client.defragment(lab.ctxt, "no-such-pool", True, None)
