@@ -32,6 +32,14 @@ class Percent(FormattableColumn[int]):
         return f"{self._value} %"
 
 
+class Gain(FormattableColumn[float]):
+    """A part of a device's room, which may be a fraction of a percent."""
+
+    def human_readable(self) -> str:
+        """Return the percentage with its sign."""
+        return f"{self._value:.1f} %"
+
+
 class Nanoseconds(FormattableColumn[int]):
     """A time span."""
 
@@ -86,18 +94,21 @@ class YesNo(FormattableColumn[bool]):
 
 
 _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
+    "applied": YesNo,
     "busy_ns": Nanoseconds,
     "claims": Counts,
     "compute": Percent,
     "compute_overcommit": Percent,
     "compute_granted": Percent,
     "compute_total": Percent,
+    "cost_mib": MiB,
     "cpu_milli": Cores,
     "devices": ListColumn,
     "enabled": YesNo,
     "environment": DictColumn,
     "extends_memory": YesNo,
     "forbidden_traits": ListColumn,
+    "gain": Gain,
     "granted_devices": ListColumn,
     "host_memory_mib": MiB,
     "linked": YesNo,

@@ -17,6 +17,16 @@ SETTINGS = (
     "memory_overcommit",
     "moves_per_hour",
 )
+MOVES = (
+    Column("claim_id", "Claim"),
+    Column("vgpu_id", "vGPU"),
+    Column("from_device", "From"),
+    Column("to_device", "To"),
+    Column("gain", "Gain"),
+    Column("cost_mib", "Cost"),
+    Column("applied", "Applied"),
+    Column("reason", "Reason"),
+)
 
 
 class ListPools(base.ListCommand):
@@ -84,6 +94,26 @@ class DeletePool(base.DeleteCommand):
 
     collection = "pools"
     metavar = "<pool>"
+
+
+class DefragmentPool(base.GpuCommand, command.Lister):
+    """Move vGPUs so that more of a pool's room is in one piece; list the moves, the best first."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("pool", metavar="<pool>", help="Id or name")
+        parser.add_argument("--dry-run", action="store_true", help="List the moves, make none")
+        parser.add_argument("--limit", metavar="<number>", type=int, help="Make so many at most")
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Return titles and rows."""
+        body = {"dry_run": parsed_args.dry_run, **arguments.given(parsed_args, "limit")}
+        answer = self.client.action("pools", parsed_args.pool, "defragment", body)
+        return columns.table(answer["moves"], MOVES)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

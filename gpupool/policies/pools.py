@@ -16,5 +16,11 @@ RULES = (
         "Change a pool: its name, its policy, what it grants.",
         ["PATCH /v1/pools/{pool}"],
     ),
+    base.rule(
+        "pools:defragment",
+        base.ADMIN,
+        "Have vGPUs of a pool moved so that more of its room is in one piece.",
+        ["POST /v1/pools/{pool}/action"],
+    ),
     base.rule("pools:delete", base.ADMIN, "Delete a pool.", ["DELETE /v1/pools/{pool}"]),
 )

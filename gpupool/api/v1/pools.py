@@ -1,6 +1,7 @@
 """``/v1/pools``."""
 
 import uuid
+from collections.abc import Sequence
 
 from gpupool.api import views
 from gpupool.api.controller import Answer, Controller, Json
@@ -9,6 +10,7 @@ from gpupool.api.request import Request
 from gpupool.api.v1.schemas import pool as schemas
 from gpupool.db import pools
 from gpupool.model import wire
+from gpupool.model.move import Move
 from gpupool.model.pool import Pool, PoolChange
 
 
@@ -47,6 +49,30 @@ class Pools(Controller):
         self.services.authorize(request, "pools:delete")
         self.services.conductor.delete_pool(request.caller, self._find(name_or_id).id)
         return Answer(204)
+
+    def action(self, request: Request, name_or_id: str) -> Answer:
+        """Move vGPUs so that more of the pool's room is in one piece, or tell only which."""
+        self.services.authorize(request, "pools:defragment")
+        wanted = request.checked_body(schemas.ACTION)["defragment"]
+        dry_run = wanted.get("dry_run", False)
+        pool = self._find(name_or_id)
+        moves = self.services.conductor.defragment(request.caller, pool.id, dry_run, wanted.get("limit"))
+        return Answer(200 if dry_run else 202, {"moves": self._moves(moves)})
+
+    def _moves(self, moves: Sequence[Move]) -> list[Json]:
+        ids = [device_id for move in moves for device_id in (move.from_device, move.to_device)]
+        with self.services.database.reader() as session:
+            names = views.device_names(session, ids)
+        return [
+            {
+                **views.plain(move),
+                "from_device_id": move.from_device,
+                "from_device": names.get(move.from_device),
+                "to_device_id": move.to_device,
+                "to_device": names.get(move.to_device),
+            }
+            for move in moves
+        ]
 
     def _find(self, name_or_id: str) -> Pool:
         with self.services.database.reader() as session:

@@ -166,7 +166,9 @@ def test_the_queue(openstack) -> None:
     claim(openstack, "later")
     claim(openstack, "sooner", "--priority", "90")
     # A claim is in the queue once it has been looked at.
-    assert openstack.refused("gpu claim create --name last --compute 1 --memory-mib 1 --wait --timeout 1")
+    assert openstack.refused(
+        "gpu claim create --name last --compute 1 --memory-mib 1 --wait --timeout 1"
+    )
     rows = openstack.json("gpu queue show --pool default --all-projects")
     assert [(row["Position"], row["Name"], row["Priority"]) for row in rows] == [
         (1, "sooner", 90),
@@ -177,6 +179,17 @@ def test_the_queue(openstack) -> None:
     assert {row["Estimated start"] for row in rows} == {None}
     assert [row["Name"] for row in openstack.json("gpu queue show")] == ["sooner", "later", "last"]
     assert "there is no such pool" in openstack.refused("gpu queue show --pool nowhere")
+
+
+def test_defragmenting_a_pool(openstack) -> None:
+    openstack("gpu pool create empty")
+    assert openstack.json("gpu pool defragment empty --dry-run") == []
+    assert openstack.json("gpu pool defragment empty --limit 3") == []
+    openstack("gpu pool delete empty")
+    assert "defragment.limit is 0; allowed: 1 to" in openstack.refused(
+        "gpu pool defragment default --limit 0"
+    )
+    assert "pool nowhere not found" in openstack.refused("gpu pool defragment nowhere --dry-run")
 
 
 def test_quotas(openstack) -> None:

@@ -24,6 +24,7 @@ REQUESTS = {
     "device-enable": device.ACTION,
     "host-update": host.UPDATE,
     "pool-create": pool.CREATE,
+    "pool-defragment": pool.ACTION,
     "pool-update": pool.UPDATE,
     "profile-create": profile.CREATE,
 }

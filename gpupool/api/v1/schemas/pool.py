@@ -18,3 +18,13 @@ LIST = common.listing(
 )
 CREATE = common.body(_CHANGEABLE, ["name"])
 UPDATE = common.change(_CHANGEABLE)
+ACTION = common.action(
+    {
+        "defragment": common.body(
+            {
+                "dry_run": common.BOOLEAN,
+                "limit": {"type": "integer", "minimum": 1, "maximum": NUMBER_MAX},
+            }
+        )
+    }
+)
