@@ -1,0 +1,112 @@
+"""A stream of claims that went through the live service goes through the replay: the same decisions."""
+
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gpupool.db import devices, hosts, pools
+from gpupool.model.claim import Claim, Layout
+from gpupool.placement import names
+from gpupool.replay import queueing, recording
+from gpupool.replay.queueing import Queueing
+from gpupool.replay.recording import ClaimRecord, DeviceRecord, HostRecord, PoolRecord, Recording
+from tests.functional.conductor.agents import SimulatedAgent
+from tests.functional.conductor.lab import Lab
+
+STEPS = 26
+Devices = tuple[str, ...]
+
+
+def wishes(generator: random.Random) -> dict[str, Any]:
+    """Return what a claim asks for: mostly slices that do not fill a device side by side."""
+    count = generator.choice((1, 1, 1, 2, 3))
+    return {
+        "count": count,
+        "compute": generator.choice((20, 33, 46, 81, 100)),
+        "memory_mib": generator.choice((256, 512, 1024)),
+        "layout": generator.choice(tuple(Layout)),
+        "priority": generator.choice((50, 50, 80)),
+    }
+
+
+class Stream:
+    """What happened live: one thing a step, a step an hour of the recording."""
+
+    def __init__(self, lab: Lab, agents: list[SimulatedAgent]) -> None:
+        self.lab, self.agents = lab, agents
+        self.now = datetime(2026, 11, 1)
+        self.created: dict[str, Claim] = {}
+        self.times: dict[str, dict[str, datetime]] = {}
+        self.placed: dict[str, Devices] = {}
+
+    def step(self, generator: random.Random) -> None:
+        """Create a claim, or release one that has a place; let the service do what follows."""
+        running = [each for each in sorted(self.placed) if "ended_at" not in self.times[each]]
+        if running and generator.random() < 0.4:
+            chosen = generator.choice([each for each in self.created if each in running])
+            self.lab.release(self.created[chosen])
+            self.times[chosen]["ended_at"] = self.now
+        else:
+            claim = self.lab.create(**wishes(generator))
+            self.created[claim.id] = claim
+            self.times[claim.id] = {"created_at": self.now}
+        self.lab.serve()
+        # Hosts let go of what is not wanted; then somebody else may have it.
+        self.lab.look(*self.agents)
+        self._look()
+        self.now += timedelta(hours=1)
+
+    def _look(self) -> None:
+        rows: dict[str, list[tuple[int, str]]] = {}
+        for vgpu in self.lab.vgpus():
+            rows.setdefault(vgpu.claim_id, []).append((vgpu.index, vgpu.device_id))
+        for claim_id, found in rows.items():
+            if claim_id not in self.placed:
+                self.times[claim_id]["bound_at"] = self.now
+                self.placed[claim_id] = tuple(device_id for _, device_id in sorted(found))
+
+    def record(self) -> Recording:
+        """Return what gpupool-manage would write, with the times of the steps."""
+        untimed = {"bound_at": None, "ended_at": None}
+        with self.lab.database.reader() as session:
+            [pool], found = pools.list_(session), hosts.list_(session)
+            owned = {host.name: devices.list_(session, {"host_id": host.id}) for host in found}
+        return Recording(
+            pool=PoolRecord.of(pool, self.now),
+            hosts=tuple(map(HostRecord.of, found)),
+            devices=tuple(
+                DeviceRecord.of(device, host, tuple(names.device_traits(device)), usable=True)
+                for host, of_host in owned.items()
+                for device in of_host
+            ),
+            claims=tuple(
+                replace(ClaimRecord.of(claim), **untimed | self.times[claim_id])
+                for claim_id, claim in self.created.items()
+            ),
+        )
+
+
+def test_same_decisions(lab: Lab) -> None:
+    """Each claim gets the same devices, or waits, at the same step."""
+    generator = random.Random(1)
+    stream = Stream(lab, [lab.agent(devices=number) for number in (1, 3)])
+    for _ in range(STEPS):
+        stream.step(generator)
+    read = stream.record()
+    course = queueing.run(Queueing(policy=read.pool.policy), recording.rooms(read), recording.jobs(read))
+    zero = recording.begun(read)
+    live = {
+        claim_id: (recording.seconds(stream.times[claim_id]["bound_at"]) - zero, found)
+        for claim_id, found in stream.placed.items()
+    }
+    replayed = {
+        outcome.job.id: (outcome.stays[0].begun, outcome.stays[0].plan.device_ids)
+        for outcome in course.outcomes
+        if outcome.stays
+    }
+    assert replayed == live
+    waited = [
+        each for each in replayed if stream.times[each]["bound_at"] > stream.times[each]["created_at"]
+    ]
+    assert waited, "or the queue had nothing to decide"
