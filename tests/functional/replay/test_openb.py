@@ -59,6 +59,15 @@ def test_what_gives_room(command: Command) -> None:
     assert idle("--mix", "recent") < 100
 
 
+def test_moves(command: Command) -> None:
+    """Where a vGPU may move to make room, no more stays idle; how many did is said."""
+    plain = command.openb("--json", "--remote", "--seeds", "1-5").found
+    moved = command.openb("--json", "--remote", "--moves", "--seeds", "1-5").found
+    assert plain["moved"] is None
+    assert moved["moved"] > 0
+    assert moved["unallocated_at_130"] <= plain["unallocated_at_130"]
+
+
 def test_oversubscription_grants_more_than_there_is(command: Command) -> None:
     """But no single device is counted as more than itself, and no whole device is given twice."""
     found = command.openb("--json", "--oversubscribe", 2, "--seeds", "1-3").found
