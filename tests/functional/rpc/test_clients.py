@@ -196,7 +196,7 @@ def plain(value):
 
 
 def test_every_method_of_the_interface_is_called_here():
-    assert {name for name, _, _ in CALLS} == METHODS
+    assert {name for name, _, _ in CALLS} | {"wake_queue"} == METHODS
 
 
 class TestServed:
@@ -247,6 +247,17 @@ def test_look_reaches_only_the_host_it_names(messaging, ctxt):
         assert a.received.empty()
     finally:
         for running in (running_a, running_b):
+            running.stop()
+            running.wait()
+
+
+def test_waking_the_queue_reaches_every_conductor(messaging, ctxt):
+    both = [serve(messaging, conductor.TOPIC, server) for server in ("one", "other")]
+    try:
+        ConductorClient(messaging).wake_queue(ctxt)
+        assert {recorder.received.get(timeout=30)[0] for recorder, _ in both} == {"wake_queue"}
+    finally:
+        for _, running in both:
             running.stop()
             running.wait()
 
