@@ -222,6 +222,12 @@ class TestServed:
         with pytest.raises(errors.Conflict, match=f"{method} is not possible now"):
             getattr(client, method)(ctxt, *arguments.values())
 
+    def test_waking_the_queue_waits_for_no_answer(self, server, client, ctxt):
+        server.answer = errors.Conflict("nobody is told of this")
+        assert client.wake_queue(ctxt) is None
+        name, _, received = server.received.get(timeout=30)
+        assert (name, received) == ("wake_queue", {})
+
     def test_an_answer_of_a_newer_schema_is_refused(self, server, client, ctxt):
         server.answer = {**wire.dump(DESIRED), "schema_version": 2}
         with pytest.raises(errors.Invalid, match="DesiredState: schema version 2"):
