@@ -17,6 +17,7 @@ from gpupool.allocator.policies import FragmentationGradientDescent
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.ranking import ranking
 from gpupool.allocator.view import Place, PoolView
+from gpupool.model.claim import Layout
 from gpupool.model.device import SharingMode
 
 # vGPUs that are tried to make room for one claim: the smallest first, which are the easiest to move.
@@ -105,7 +106,8 @@ def apply(view: PoolView, claim: Running, move: Move) -> Running:
 
 def _movable(claim: Running) -> bool:
     demand = claim.demand
-    together = demand.count > 1 and (demand.same_host or demand.same_type or demand.linked)
+    wishes = demand.same_host, demand.same_type, demand.linked, demand.layout == Layout.PACK
+    together = demand.count > 1 and any(wishes)
     return not claim.leaving and demand.sharing_mode == SharingMode.SHARED and not together
 
 

@@ -13,7 +13,7 @@ from gpupool.allocator.plan import Plan, place
 from gpupool.allocator.policies import FragmentationGradientDescent, Spread
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView
-from gpupool.model.claim import Tier
+from gpupool.model.claim import Layout, Tier
 
 MIX = [Demand(count=1, compute=80, memory_mib=0), Demand(count=1, compute=20, memory_mib=0)]
 
@@ -137,3 +137,19 @@ def test_room_is_made_on_one_host_and_across_hosts():
         assert (make_room(view, running, large, policy) is not None) == remote
         leaving = [replace(claim, leaving=True) for claim in running]
         assert moves(view, leaving, policy, 5) == []
+
+
+def test_what_was_packed_stays_together():
+    view = pool(1, 2, remote=False)
+    packed = Demand(count=2, compute=20, memory_mib=0, layout=Layout.PACK)
+    large = Demand(count=1, compute=80, memory_mib=0)
+    there = Plan(host="host-0", device_ids=("0-0", "0-0"))
+    running = [
+        run(view, "a", packed, there),
+        run(view, "b", large, Plan(host="host-0", device_ids=("0-1",))),
+    ]
+    measure = FragmentationGradientDescent(Mix([large]))
+    assert moves(view, running, measure, 5) == []
+    assert make_room(view, running, large, measure) is None
+    loose = [replace(running[0], demand=replace(packed, layout=Layout.ANY)), running[1]]
+    assert [move.claim_id for move in moves(view, loose, measure, 5)] == ["a"]
