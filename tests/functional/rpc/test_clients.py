@@ -257,16 +257,5 @@ def test_look_reaches_only_the_host_it_names(messaging, ctxt):
             running.wait()
 
 
-def test_waking_the_queue_reaches_every_conductor(messaging, ctxt):
-    both = [serve(messaging, conductor.TOPIC, server) for server in ("one", "other")]
-    try:
-        ConductorClient(messaging).wake_queue(ctxt)
-        assert {recorder.received.get(timeout=30)[0] for recorder, _ in both} == {"wake_queue"}
-    finally:
-        for _, running in both:
-            running.stop()
-            running.wait()
-
-
 def test_look_waits_for_nobody(messaging, ctxt):
     AgentClient(messaging).look(ctxt, "host-that-is-not")
