@@ -7,7 +7,7 @@ round of the pass, which knows more.
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from gpupool.allocator.claims import Running, Waiting
@@ -36,6 +36,8 @@ LOG = logging.getLogger(__name__)
 _ROUNDS = 8
 # Claims in one request to Placement: more make none of them cheaper and all of them late.
 _BATCH = 32
+# So many claims, the first in line, always show the reason of this moment.
+_TOLD = 100
 
 
 class Queue:
@@ -238,11 +240,23 @@ class _PoolQueue:
         with self._parts.views.lock:
             view = self._parts.views.of(self._pool.id)
             waits = self.scheduler.waits(view, self.shares(), now)
+        news: dict[str, list[str]] = {}
         for each in waits:
-            claim = self.claims.get(each.claim_id)
-            if claim is not None and claim.state_reason != each.reason + self._refusal:
-                with isolated(f"claim {claim.id} is not told why it waits"):
-                    self._parts.commit(releasing.note, claim.id, each.reason + self._refusal)
+            claim, reason = self.claims.get(each.claim_id), each.reason + self._refusal
+            if claim is None or claim.state_reason == reason:
+                continue
+            # Reasons count devices, so they change with every claim that ends: far back in a long line
+            # it is enough to have been told once.
+            if each.position <= _TOLD or not claim.state_reason:
+                news.setdefault(reason, []).append(claim.id)
+        if news:
+            self._parts.commit(_note, news)
+
+
+def _note(transaction: Transaction, news: Mapping[str, Collection[str]]) -> None:
+    """Write why claims wait, those of the same reason together."""
+    for reason in sorted(news):
+        claims.note_queued(transaction.session, news[reason], reason)
 
 
 def _waiting(claim: Claim) -> Waiting:

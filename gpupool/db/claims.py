@@ -1,6 +1,6 @@
 """Claims in the database. Every change grows the generation, by which writers notice each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -73,6 +73,13 @@ def transition_all(
     written = {**changes, "state": state, "generation": models.Claim.generation + 1}
     _table.write(session, models.Claim.id.in_(ids), written)
     return list_(session, {"id": ids})
+
+
+def note_queued(session: Session, claim_ids: Collection[str], reason: str) -> None:
+    """Write why claims wait, of those that do."""
+    chosen = models.Claim.id.in_(sorted(claim_ids)) & (models.Claim.state == ClaimState.QUEUED)
+    changes = {"state_reason": reason, "generation": models.Claim.generation + 1}
+    _table.write(session, chosen, changes)
 
 
 def queued(session: Session) -> list[Claim]:

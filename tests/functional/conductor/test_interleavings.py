@@ -1,4 +1,7 @@
-"""Whatever happens in whatever order: database = Placement = hosts, and never over capacity."""
+"""Whatever happens in whatever order, with two conductors that both lead.
+
+View = database = Placement = hosts in the end, and never over capacity in between.
+"""
 
 import shutil
 import uuid
@@ -8,18 +11,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gpupool.conductor import defragmenting
 from gpupool.db import claims, devices, vgpus
 from gpupool.db.api import Database
+from gpupool.model.claim import Qos
+from gpupool.model.pool import PoolChange
 from gpupool.model.states import ENDED, ClaimState
 from tests.functional.conductor.lab import Lab, new_conf
 from tests.functional.conductor.test_hosts import silence
 
-STEPS = 12
-EXAMPLES = 12
+STEPS = 14
+LIMIT = 120  # Percent of a device that may be granted in all.
+EXAMPLES = 8
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Two hosts of one device each; agents and the conductor's threads move when a rule says so."""
+    """Two hosts of two devices each; agents and the conductors' threads move when a rule says so."""
 
     template = placement = folder = None
 
@@ -27,8 +34,14 @@ class Interleavings(RuleBasedStateMachine):
     def start(self):
         path = self.folder / f"{uuid.uuid4()}.sqlite"
         shutil.copy(self.template, path)
-        self.lab = Lab(new_conf(), Database.from_url(f"sqlite:///{path}"), self.placement.client())
-        self.agents = [self.lab.agent(devices=1) for _ in range(2)]
+        conf = new_conf()
+        conf.set_override("min_run_time", 0, group="queue")
+        self.lab = Lab(conf, Database.from_url(f"sqlite:///{path}"), self.placement.client())
+        self.labs = [self.lab, Lab(conf, self.lab.database, self.placement.client())]
+        self.labs[1].close()
+        self.agents = [self.lab.agent(devices=2) for _ in range(2)]
+        self.pool_id = self.lab.host(self.agents[0]).pool_id
+        self.lab.client.update_pool(self.lab.ctxt, self.pool_id, PoolChange(compute_overcommit=LIMIT))
         self.old = []
 
     def teardown(self):
@@ -41,9 +54,10 @@ class Interleavings(RuleBasedStateMachine):
         for claim in self.claims():
             if claim.state not in ENDED and claim.release_to not in ENDED:
                 self.lab.release(claim)
-        self.lab.settle(*self.agents)
-        self.lab.settle(*self.agents)
-        self.lab.check_books(self.agents)
+        for lab in (*self.labs, self.lab):
+            lab.settle(*self.agents)
+        for lab in self.labs:
+            lab.check_books(self.agents)
         assert {claim.state for claim in self.claims()} <= ENDED
         assert not self.lab.vgpus()
         assert not self.lab.allocated()
@@ -61,10 +75,11 @@ class Interleavings(RuleBasedStateMachine):
         memory_mib=st.sampled_from([1, 1000, 4096]),
         count=st.integers(1, 2),
         priority=st.integers(0, 100),
+        qos=st.sampled_from(Qos),
+        preemptible=st.booleans(),
     )
-    def claim(self, compute, memory_mib, count, priority):
-        if count * compute <= 100 and count * memory_mib <= 4096:
-            self.lab.create(compute=compute, memory_mib=memory_mib, count=count, priority=priority)
+    def claim(self, **wishes):
+        self.lab.create(**wishes)
 
     @rule(data=st.data())
     def release(self, data):
@@ -76,20 +91,24 @@ class Interleavings(RuleBasedStateMachine):
         if live:
             self.lab.release(data.draw(st.sampled_from(live)))
 
-    @rule()
-    def serve(self):
-        self.lab.serve()
+    @rule(one=st.integers(0, 1))
+    def serve(self, one):
+        self.labs[one].serve()
 
-    @rule()
-    def reconcile(self):
-        self.lab.reconcile()
+    @rule(one=st.integers(0, 1))
+    def reconcile(self, one):
+        self.labs[one].reconcile()
 
-    @rule(number=st.integers(0, 1))
-    def report(self, number):
+    @rule(one=st.integers(0, 1))
+    def defragment(self, one):
+        defragmenting.defragment(self.labs[one].parts, self.pool_id, False, 2)
+
+    @rule(number=st.integers(0, 1), one=st.integers(0, 1))
+    def report(self, number, one):
         """Report, and converge only the next time."""
         agent = self.agents[number]
         self.old.append((agent, agent.report()))
-        agent.apply(agent.send())
+        agent.apply(self.labs[one].take(agent.report()))
 
     @rule(number=st.integers(0, 1))
     def look(self, number):
@@ -125,8 +144,10 @@ class Interleavings(RuleBasedStateMachine):
             return
         with self.lab.database.reader() as session:
             known = {device.id: device for device in devices.list_(session)}
-            for device_id, granted in vgpus.usage(session).items():
-                assert granted.compute <= 100
+            hosts = {device.host_id for device in known.values()}
+            for device_id, granted in vgpus.usage(session, host_id=hosts).items():
+                assert granted.compute_guaranteed <= 100
+                assert granted.compute <= LIMIT
                 assert granted.memory_mib <= known[device_id].memory_mib
 
     @invariant()
