@@ -133,6 +133,7 @@ class Hosts:
         self._free = view.compute.free[hosts] * usable
         self._spare = view.compute.spare[hosts] * usable
         self._memory = view.memory.free[hosts]
+        self._memory_spare = view.memory.spare[hosts]
         self._whole = (self._free == self._total) & usable
 
     def of_use(self) -> Floats:
@@ -150,23 +151,22 @@ class Hosts:
 
     def take(self, demand: Demand, taken: Amounts) -> None:
         """Take ``taken`` vGPUs (hosts x slots) of ``demand``."""
-        self._free = np.maximum(self._free - demand.compute * taken, 0)
-        self._spare = np.maximum(self._spare - demand.compute * taken, 0)
-        self._memory = np.maximum(self._memory - demand.memory_mib * taken, 0)
-        self._whole = self._whole & (taken == 0)
+        compute, memory = demand.compute * taken, demand.memory_mib * taken
+        self._free, self._spare = _less(self._free, self._spare, compute, demand.qos)
+        self._memory, self._memory_spare = _less(self._memory, self._memory_spare, memory, demand.qos)
+        self._whole = self._whole & (self._free == self._total)
 
     def of_use_with_one(self, demand: Demand) -> Floats:
         """Return what would be of use of each host with one more vGPU, for each slot (hosts x slots)."""
         devices = self.of_devices()
-        free = np.maximum(self._free - demand.compute, 0)
-        spare = np.maximum(self._spare - demand.compute, 0)
-        memory = np.maximum(self._memory - demand.memory_mib, 0)
+        free, spare = _less(self._free, self._spare, demand.compute, demand.qos)
+        memory, _ = _less(self._memory, self._memory_spare, demand.memory_mib, demand.qos)
         after = self._look_up(memory, free, spare)
         after -= devices
         after += devices.sum(axis=1)[:, None]
         whole = self._whole.sum(axis=1)
         untouched, touched = self._of_hosts(whole), self._of_hosts(np.maximum(whole - 1, 0))
-        after += np.where(self._whole, touched[:, None], untouched[:, None])
+        after += np.where(self._whole & (free != self._total), touched[:, None], untouched[:, None])
         return after
 
     def _look_up(self, memory: Amounts, free: Amounts, spare: Amounts) -> Floats:
@@ -177,6 +177,12 @@ class Hosts:
     def _of_hosts(self, whole: Amounts) -> Floats:
         kind = self._kind[:, 0] if self._kind.shape[1] else np.zeros(len(self._kind), dtype=np.int64)
         return self._useful.of_hosts(kind, self._useful.cpu_bins(self._cpu), whole)
+
+
+def _less(free: Amounts, spare: Amounts, amount: Amounts | int, qos: Qos) -> tuple[Amounts, Amounts]:
+    """Return ``free`` and ``spare`` with ``amount`` less; best effort takes what is lent first."""
+    spare = np.maximum(spare - amount, 0)
+    return np.maximum(free - amount, 0) if qos == Qos.GUARANTEED else np.minimum(free, spare), spare
 
 
 def _is_gang(demand: Demand) -> bool:

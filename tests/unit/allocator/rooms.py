@@ -85,10 +85,14 @@ _DEVICES = [device(""), *map(_any_device, map(Random, range(500)))]
 
 
 @st.composite
-def pools(draw) -> list[HostRoom]:
+def pools(draw, least: int = 0) -> list[HostRoom]:
     """Up to three hosts with up to nine devices, hosts and devices in any order."""
     owned = defaultdict(list)
-    chosen = draw(st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(_DEVICES)), max_size=9))
+    chosen = draw(
+        st.lists(
+            st.tuples(st.sampled_from(HOSTS), st.sampled_from(_DEVICES)), min_size=least, max_size=9
+        )
+    )
     for number, (name, each) in enumerate(chosen):
         owned[name].insert(draw(st.integers(0, 1)), replace(each, device_id=f"device-{number}"))
     # There are hosts without devices too.
@@ -131,6 +135,14 @@ def demands(draw, least: int = 0) -> Demand:
         same_type=draw(seldom),
         linked=draw(seldom),
     )
+
+
+def modest(wanted: Demand) -> Demand:
+    """The same demand with sizes and wishes that most pools can meet, most often several times."""
+    anywhere = {"host": None, "devices": (), "required_traits": (), "forbidden_traits": ()}
+    sizes = {"compute": min(wanted.compute, 30), "memory_mib": min(wanted.memory_mib, 100)}
+    programs = {"cpu_milli": wanted.cpu_milli // 4, "host_memory_mib": wanted.host_memory_mib // 4}
+    return replace(wanted, count=min(wanted.count, 2), **anywhere, **sizes, **programs)
 
 
 def eligible(each: DeviceRoom, on: str, wanted: Demand) -> bool:

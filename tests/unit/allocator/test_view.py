@@ -12,7 +12,7 @@ from gpupool.allocator.policies import BestFit, make
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Qos
 from gpupool.model.pool import PolicyName
-from tests.unit.allocator.rooms import demand, demands, device, fits, host, ordered, pools
+from tests.unit.allocator.rooms import demand, demands, device, fits, host, modest, ordered, pools
 
 COURSE = settings(deadline=None, max_examples=50)
 policies = st.builds(make, st.sampled_from(PolicyName), st.lists(demands(), max_size=2).map(Mix))
@@ -42,11 +42,13 @@ def grant(view, wanted, policy):
 
 
 @COURSE
-@given(pools(), policies, st.booleans(), st.data())
+@given(pools(least=3), policies, st.booleans(), st.data())
 def test_nothing_is_over_its_capacity_after_any_course(rooms, policy, remote, data):
     view = PoolView(rooms, remote=remote)
     running = []
-    for wanted in data.draw(st.lists(demands(), max_size=8)):
+    for wanted in data.draw(
+        st.lists(st.one_of(demands(), demands().map(modest)), min_size=3, max_size=8)
+    ):
         if running and data.draw(st.booleans()):
             view.give(*running.pop(data.draw(st.integers(0, len(running) - 1))))
         found = grant(view, wanted, policy)
