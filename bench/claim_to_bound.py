@@ -13,6 +13,7 @@ reads the database sees them bound. ``--rest`` makes them through the REST API i
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -194,6 +195,8 @@ def run(given: argparse.Namespace, folder: Path) -> Figures:
 def main() -> int:
     """Measure and print; 1 when it could not be measured, saying why."""
     given = arguments().parse_args()
+    # Whatever ends this, what it started ends too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if given.keep:
             given.keep.mkdir(parents=True)
