@@ -70,6 +70,8 @@ def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
     now = time.time()
     queue = _PoolQueue(parts, pool)
     queue.look(now)
+    # This conductor may not be the one that serves the queue, and reads views again when it does.
+    parts.views.refresh()
     with parts.views.lock:
         view = parts.views.of(pool_id).fork()
     scheduler, shares = queue.scheduler, queue.shares()

@@ -1,6 +1,7 @@
 """The real parts around a conductor under test: database, Placement, messages; agents are simulated."""
 
 import itertools
+import threading
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +62,8 @@ class Lab:
 
     def close(self) -> None:
         self._server.stop()
-        self._server.wait()
+        # It notices within a second, during which other tests may run.
+        threading.Thread(target=self._server.wait, daemon=True).start()
 
     def agent(self, **kwargs: Any) -> SimulatedAgent:
         """Return a host of two devices that has reported."""
