@@ -1,19 +1,22 @@
 """Devices that are not shared freely: how many vGPUs they take, and what of them each is given.
 
-``exclusive`` devices go to one vGPU as a whole. No driver reports devices of the other sharing modes
-yet, so nothing fits these.
+``exclusive`` devices go to one vGPU as a whole. Those of other modes are cut into parts of the demanded
+kind, where the partitioning of their product has room for them.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from gpupool.allocator import products
 from gpupool.allocator.demand import Demand
+from gpupool.allocator.partitioning import Partitioning, Profile
 from gpupool.allocator.rooms import Part
 from gpupool.allocator.view import Amounts, Flags, Place, PoolView, Rows
 from gpupool.model.device import SharingMode
 
 Sizes = tuple[tuple[int, int], ...]
+_NOTHING: frozenset[Part] = frozenset()
 
 
 def slots(view: PoolView, demand: Demand, open_: Flags, hosts: Rows, empty: bool) -> Amounts:
@@ -21,8 +24,8 @@ def slots(view: PoolView, demand: Demand, open_: Flags, hosts: Rows, empty: bool
     fits = open_ & (view.compute.total[hosts] >= demand.compute)
     fits &= view.memory.total[hosts] >= demand.memory_mib
     if demand.sharing_mode != SharingMode.EXCLUSIVE:
-        fits = np.zeros_like(fits)
-    elif not empty:
+        return _parts(view, demand, fits, hosts, empty)
+    if not empty:
         fits &= (view.compute.granted[hosts] == 0) & (view.memory.granted[hosts] == 0)
     return fits.astype(np.int64)
 
@@ -31,4 +34,62 @@ def cut(view: PoolView, demand: Demand, places: Sequence[Place]) -> tuple[Sizes,
     """Return size (percent, MiB) and part for each vGPU; none where the demand says the sizes."""
     if demand.sharing_mode == SharingMode.SHARED:
         return (), ()
-    return tuple((int(view.compute.total[at]), int(view.memory.total[at])) for at in places), ()
+    if demand.sharing_mode == SharingMode.EXCLUSIVE:
+        return tuple((int(view.compute.total[at]), int(view.memory.total[at])) for at in places), ()
+    sizes, parts = [], []
+    taken = {at: view.parts[at] for at in places}
+    for at in places:
+        partitioning, profile = _of(view, demand, at)
+        part = profile.kind, partitioning.best(profile.kind, taken[at])
+        taken[at] |= {part}
+        parts.append(part)
+        sizes.append(_size(view, profile, at))
+    return tuple(sizes), tuple(parts)
+
+
+def _parts(view: PoolView, demand: Demand, fits: Flags, hosts: Rows, empty: bool) -> Amounts:
+    """Return how many parts of the demanded kind each of the devices that ``fits`` can be cut into."""
+    found = np.zeros(fits.shape, dtype=np.int64)
+    cuts = [_partitioning(view, number, demand) is not None for number in range(len(view.classes))]
+    rows = np.arange(len(view.hosts))[hosts]
+    for row, slot in np.argwhere(fits & view.of_classes(cuts)[hosts]):
+        found[row, slot] = _room(view, demand, (int(rows[row]), int(slot)), empty)
+    return found
+
+
+def _room(view: PoolView, demand: Demand, at: Place, empty: bool) -> int:
+    """Return how many parts still fit one device, in its slices as in what of it is not granted."""
+    partitioning, profile = _of(view, demand, at)
+    compute, memory = _size(view, profile, at)
+    if compute < demand.compute or memory < demand.memory_mib:
+        return 0
+    if empty:
+        return partitioning.room(profile.kind, _NOTHING)
+    free = int(view.compute.left(demand.qos)[at]), int(view.memory.left(demand.qos)[at])
+    # Others may have something of the device that is not known as a part.
+    times = (left // each for left, each in zip(free, (compute, memory), strict=True) if each)
+    most = min(times, default=0)
+    return min(partitioning.room(profile.kind, view.parts[at]), most)
+
+
+def _of(view: PoolView, demand: Demand, at: Place) -> tuple[Partitioning, Profile]:
+    partitioning = _partitioning(view, int(view.device_class[at]), demand)
+    profile = None if partitioning is None else partitioning.profile(demand.partition)
+    if partitioning is None or profile is None:
+        raise ValueError(f"{view.device_id(at)} has no parts {demand.partition}")
+    return partitioning, profile
+
+
+def _partitioning(view: PoolView, number: int, demand: Demand) -> Partitioning | None:
+    """Return how devices of a class are cut, None when not into parts of the demanded kind."""
+    kind = view.classes[number]
+    if kind.sharing_mode != demand.sharing_mode:
+        return None
+    found = products.partitioning(kind.sharing_mode, kind.product)
+    return found if found is not None and found.profile(demand.partition) else None
+
+
+def _size(view: PoolView, profile: Profile, at: Place) -> tuple[int, int]:
+    """Return percent and MiB of one part: shares that together are never more than the device."""
+    compute, memory = int(view.compute.total[at]), int(view.memory.total[at])
+    return int(compute * profile.compute), int(memory * profile.memory)
