@@ -16,7 +16,7 @@ from gpupool.model.claim import Qos, Tier
 from gpupool.model.device import SharingMode
 from tests.unit.allocator.rooms import demand, demands, device, eligible, host, left, modest, pools
 
-COURSE = settings(deadline=None, max_examples=60)
+COURSE = settings(deadline=None, max_examples=40)
 mixes = st.lists(st.one_of(demands(), demands().map(modest)), max_size=5).map(Mix)
 
 

@@ -25,7 +25,7 @@ from tests.unit.allocator.rooms import (
     times,
 )
 
-UNHURRIED = settings(deadline=None)
+UNHURRIED = settings(deadline=None, max_examples=60)
 policies = st.builds(
     make,
     st.sampled_from(PolicyName),

@@ -18,7 +18,7 @@ from tests.unit.allocator.rooms import demand, demands, device, host, modest, po
 
 # Random is another one for every version of a view.
 NAMES = [name for name in PolicyName if name != PolicyName.RANDOM]
-COURSE = settings(deadline=None, max_examples=25)
+COURSE = settings(deadline=None, max_examples=20)
 
 
 def anew(view: PoolView) -> PoolView:

@@ -1,0 +1,120 @@
+"""Which place each policy prefers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpupool.allocator.mix import Mix
+from gpupool.allocator.plan import Plan, plan
+from gpupool.allocator.policies import FragmentationGradientDescent, make
+from gpupool.allocator.view import PoolView
+from gpupool.model.claim import Layout
+from gpupool.model.pool import PolicyName
+from tests.unit.allocator.rooms import demand, demands, device, host, modest, pools, times
+
+# Steps and ties of fgd: see there.
+STEP, TIE = 8.0, 0.01
+
+
+def planned(hosts, wanted, name, mix=(), remote=False) -> Plan:
+    found = plan(PoolView(hosts, remote=remote), wanted, make(name, Mix(mix)))
+    assert isinstance(found, Plan), found
+    return found
+
+
+HALVES = [
+    host("host-a", device("a"), device("b")),
+    host("host-b", device("c", compute_free=60), device("d", compute_free=90)),
+    host("host-c", device("e", compute_free=30), device("f")),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        # The tightest device, the fullest host that has room, the emptiest device of the emptiest host.
+        (PolicyName.BEST_FIT, "e"),
+        (PolicyName.PACK, "e"),
+        (PolicyName.SPREAD, "a"),
+    ],
+)
+def test_a_policy_has_its_place(name, chosen):
+    assert planned(HALVES, demand(), name).device_ids == (chosen,)
+
+
+def test_pack_takes_the_fullest_device_of_the_fullest_host():
+    hosts = [host("host-a", device("a", compute_free=30)), host("host-b", device("b", compute_free=20))]
+    wide = [*hosts, host("host-c", device("c", compute_free=10), device("d", compute_free=15))]
+    assert planned(wide, demand(compute=15), PolicyName.PACK).device_ids == ("b",)
+    assert planned(wide, demand(compute=10), PolicyName.PACK).device_ids == ("b",)
+
+
+def test_fragments_decide_where_best_fit_would_do_harm():
+    # Claims of 60 % come most: 30 % on the device that is tightest for them would leave them none.
+    hosts = [host("host-a", device("a", compute_free=60)), host("host-b", device("b"))]
+    usual = [demand(compute=60)] * 9 + [demand(compute=30)]
+    wanted = demand(compute=30)
+    assert planned(hosts, wanted, PolicyName.BEST_FIT).device_ids == ("a",)
+    assert planned(hosts, wanted, PolicyName.FGD, usual).device_ids == ("b",)
+
+
+def test_without_a_mix_fragments_leave_the_choice_to_best_fit():
+    hosts = [host("host-a", device("a")), host("host-b", device("b", compute_free=40))]
+    assert planned(hosts, demand(), PolicyName.FGD).device_ids == ("b",)
+
+
+def test_a_program_alone_goes_where_no_device_is_left_to_serve():
+    hosts = [host("host-a", device("a")), host("host-b", device("b", compute_free=0))]
+    wanted = demand(count=0, compute=0, memory_mib=0, cpu_milli=2000)
+    usual = [demand(cpu_milli=7000)]
+    assert planned(hosts, wanted, PolicyName.FGD, usual).host == "host-b"
+
+
+def test_random_takes_other_places_and_the_same_for_the_same_seed():
+    hosts = [host(f"host-{number}", device(str(number))) for number in range(20)]
+
+    def course(seed):
+        view, policy = PoolView(hosts), make(PolicyName.RANDOM, Mix(), seed)
+        found = []
+        for _ in range(10):
+            outcome = plan(view, demand(), policy)
+            assert isinstance(outcome, Plan)
+            view.take(demand(), outcome)
+            found += outcome.device_ids
+        return found
+
+    assert course(1) == course(1)
+    assert course(1) != course(2)
+    assert len(set(course(1))) > 3
+
+
+@pytest.mark.parametrize("name", PolicyName)
+def test_packed_claims_take_as_few_devices_as_they_can(name):
+    hosts = [host("host-a", device("a"), device("b")), host("host-b", device("c"), device("d"))]
+    wanted = demand(count=4, compute=25, memory_mib=250, layout=Layout.PACK)
+    assert len(set(planned(hosts, wanted, name).device_ids)) == 1
+    spread = demand(count=2, compute=25, memory_mib=250, layout=Layout.SPREAD)
+    assert len(set(planned(hosts, spread, name).device_ids)) == 2
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    pools(least=3),
+    demands(least=1).map(modest),
+    st.lists(demands(), max_size=4).map(Mix),
+)
+def test_the_cost_of_a_device_is_what_it_adds_to_the_fragments(hosts, wanted, mix):
+    wanted = demand(compute=wanted.compute, memory_mib=wanted.memory_mib, cpu_milli=wanted.cpu_milli)
+    view, policy = PoolView(hosts), FragmentationGradientDescent(mix)
+    before = policy.fragmentation(view)
+    costs = policy.device_cost(view, wanted, np.arange(len(hosts)), program=True)
+    for number, on in enumerate(view.rooms()):
+        for slot, each in enumerate(on.devices):
+            if not times(each, on, wanted) or on.cpu_free < wanted.cpu_milli:
+                continue
+            after = view.copy()
+            after.take(wanted, Plan(host=on.name, device_ids=(each.device_id,)))
+            # Costs are told in steps, and best fit decides within them.
+            added = policy.fragmentation(after) - before
+            assert abs(costs[number, slot] - added) <= STEP / 2 + TIE
