@@ -49,7 +49,9 @@ class Table(Generic[Item]):
         # Text without a length limit has no index and no business in a filter; nor has JSON.
         unordered = (sa.Text, sa.JSON, sa.TypeDecorator)
         self._keys = {
-            key: column for key, column in self.columns.items() if not isinstance(column.type, unordered)
+            field.name: self.columns[field.name]
+            for field in fields
+            if not isinstance(self.columns[field.name].type, unordered)
         }
 
     def get(self, session: Session, item_id: str, /) -> Item:
