@@ -52,8 +52,12 @@ def test_a_hundred_claims_by_eight_clients(service: Service) -> None:
 
 def in_placement(service: Service) -> dict[str, object]:
     """Return Placement's allocations by provider, of four providers."""
-    allocations = dict(Shell(Endpoints(service.api, service.placement)).placement_allocations())
-    assert len(allocations) == 4
+    shell = Shell(Endpoints(service.api, service.placement))
+    end = time.monotonic() + DEADLINE
+    # A service that has just started may still be making them.
+    while len(allocations := dict(shell.placement_allocations())) < 4:
+        assert time.monotonic() < end, allocations
+        time.sleep(PAUSE)
     return allocations
 
 
