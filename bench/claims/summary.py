@@ -63,7 +63,8 @@ def claims(records: Sequence[Record], offered: float) -> Figures:
         # Without the beginning and the end, where the line is not full.
         tenth = len(ends) // 10
         middle = ends[tenth : len(ends) - tenth]
-        if len(middle) > 1:
+        # Bound claims are seen by polling: few of them may all be seen at one moment.
+        if middle and middle[-1] > middle[0]:
             figures["steady_claims_per_s"] = round((len(middle) - 1) / (middle[-1] - middle[0]), 1)
     return figures
 
