@@ -38,19 +38,26 @@ class LocalAgent:
     ring_mib: int = 32
     environment: dict[str, str] = field(default_factory=dict)
     library: Path | None = None
-    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.socket_path = self.folder / "session.sock"
         self.ledgers = [Ledger(self.folder / f"ledger-{index}") for index in range(len(self.vgpus))]
         for ledger, vgpu in zip(self.ledgers, self.vgpus, strict=True):
             ledger.create(Limits(vgpu.compute, vgpu.memory_mib))
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._opening = threading.Lock()
         self._slots = [itertools.count() for _ in self.vgpus]
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(self.socket_path))
         self._listener.listen(64)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+
+    @property
+    def workers(self) -> "list[subprocess.Popen[bytes]]":
+        """The workers of all sessions so far; one that has answered its program is among them."""
+        with self._opening:
+            return list(self._workers)
 
     def close(self) -> None:
         """Refuse new sessions and end those there are."""
@@ -99,7 +106,8 @@ class LocalAgent:
         elif hello.kind is handshake.Kind.LIST:
             handshake.send_welcome(connection, self._shares())
         else:
-            self._open(connection, hello.ordinal)
+            with self._opening:
+                self._open(connection, hello.ordinal)
 
     def _shares(self) -> list[handshake.VgpuShare]:
         return [handshake.VgpuShare(one.compute, one.memory_mib) for one in self.vgpus]
@@ -111,7 +119,7 @@ class LocalAgent:
         try:
             handshake.send_welcome(connection, self._shares(), ring_fd)
             spec = worker.WorkerSpec(
-                session_id=f"session-{len(self.workers)}",
+                session_id=f"session-{len(self._workers)}",
                 library=self.library or self.native / "refcuda" / "libcuda.so.1",
                 ordinal=self.vgpus[ordinal].ordinal,
                 environment=self.environment,
@@ -120,7 +128,7 @@ class LocalAgent:
                 connection_fd=connection.fileno(),
                 ring_fd=ring_fd,
             )
-            self.workers.append(worker.spawn(spec, self.native / "gpupool-worker"))
+            self._workers.append(worker.spawn(spec, self.native / "gpupool-worker"))
         finally:
             os.close(ring_fd)
             os.close(ledger_fd)
