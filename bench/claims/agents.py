@@ -34,8 +34,8 @@ from oslo_config import cfg  # noqa: E402
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gpupool import conf as gpupool_conf  # noqa: E402
-from gpupool.model import errors  # noqa: E402
-from gpupool.model.report import HostReport  # noqa: E402
+from gpupool.model import errors, wire  # noqa: E402
+from gpupool.model.report import DesiredState, HostReport  # noqa: E402
 from gpupool.rpc import agent as rpc  # noqa: E402
 from gpupool.rpc import transport  # noqa: E402
 from gpupool.rpc.conductor import ConductorClient  # noqa: E402
@@ -69,17 +69,20 @@ class Looks:
         self._busy: set[str] = set()
         self._later: list[tuple[float, str]] = []
         self._due: dict[str, float] = {}
+        self._told: dict[str, DesiredState] = {}
 
-    def add(self, host: str) -> None:
-        """Have ``host`` look as soon as a thread is free."""
+    def add(self, host: str, told: DesiredState | None = None) -> None:
+        """Have ``host`` look as soon as a thread is free, at what it was told if it was."""
         with self._changed:
+            if told:
+                self._told[host] = told
             if host not in self._queued:
                 self._queued.add(host)
                 self._now.append(host)
                 self._changed.notify()
 
-    def take(self) -> str:
-        """Wait for a host that has to look, and return it."""
+    def take(self) -> tuple[str, DesiredState | None]:
+        """Wait for a host that has to look, and return it and what it was told since the last time."""
         with self._changed:
             while True:
                 self._move_due()
@@ -88,7 +91,7 @@ class Looks:
                     if host not in self._busy:
                         self._queued.discard(host)
                         self._busy.add(host)
-                        return host
+                        return host, self._told.pop(host, None)
                     self._now.append(host)
                 self._changed.wait(self._pause())
 
@@ -116,9 +119,9 @@ class Looks:
 def follow(hosts: dict[str, Host], looks: Looks) -> None:
     """Have hosts look, one after the other, for ever."""
     while True:
-        name = looks.take()
+        name, desired = looks.take()
         try:
-            hosts[name].look()
+            hosts[name].look(desired)
         except (errors.GpupoolError, oslo_messaging.MessagingException) as exc:
             Host.counts["errors"] += 1
             LOG.warning("host %s: %s", name, exc)
@@ -136,7 +139,8 @@ def listen(conf: cfg.ConfigOpts, hosts: dict[str, Host], looks: Looks, ready: th
 
     def told(message: Any) -> None:
         Host.counts["looks"] += 1
-        looks.add(names[message.delivery_info["routing_key"]])
+        sent = json.loads(message.payload["oslo.message"])["args"]["desired"]
+        looks.add(names[message.delivery_info["routing_key"]], wire.load(DesiredState, sent))
 
     connection = kombu.Connection(conf.transport_url.replace("rabbit://", "amqp://"))
     with connection, connection.Consumer(queues, on_message=told, no_ack=True):

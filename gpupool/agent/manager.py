@@ -49,6 +49,9 @@ class AgentManager:
         self._generation = 0
         self._desired: DesiredState | None = None
         self._unheard = False
+        self._answered = False
+        # The newest that was told, until it is looked at.
+        self._told: DesiredState | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._applying = threading.Lock()
@@ -85,19 +88,32 @@ class AgentManager:
         self._sessions.stop()
         os.close(self._only)
 
-    def look(self, ctxt: RequestContext) -> None:  # noqa: ARG002 the interface's
-        """Converge soon; asking again before it happened changes nothing."""
+    def look(self, desired: DesiredState | None = None) -> None:
+        """Converge soon, to ``desired`` at least; asking again before it happened changes nothing."""
+        self._told = desired or self._told
         self._wake.set()
 
     def converge(self) -> None:
-        """Report, and apply the answer, until there is nothing to change."""
+        """Apply what was told, then report and apply the answer until there is nothing to change."""
         self._inventory.refresh()
         self._sessions.look_again()
-        changed = True
-        while changed:
-            desired = self._report()
-            with self._applying:
-                changed = desired is not None and not self._stopping.is_set() and self._apply(desired)
+        self._follow(self._take_told())
+        while self._follow(self._report()):
+            pass
+
+    def _take_told(self) -> DesiredState | None:
+        """Return what was told, if it is newer than what this host has.
+
+        One that came before the first answer may have waited for an agent since long ago.
+        """
+        told, self._told = self._told, None
+        news = told is not None and self._answered and told.generation > self._generation
+        return told if news else None
+
+    def _follow(self, desired: DesiredState | None) -> bool:
+        """Apply what the host should have; return whether there is something new to report."""
+        with self._applying:
+            return desired is not None and not self._stopping.is_set() and self._apply(desired)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -119,7 +135,7 @@ class AgentManager:
             return None
         if self._unheard:
             LOG.info("the conductor answers again")
-        self._unheard = False
+        self._unheard, self._answered = False, True
         if desired.generation < self._generation:
             LOG.warning("desired state %d is older than %d", desired.generation, self._generation)
             return None

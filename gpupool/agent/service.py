@@ -10,6 +10,9 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.manager import AgentManager
 from gpupool.agent.sessions import check_user
+from gpupool.model import wire
+from gpupool.model.report import DesiredState
+from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
@@ -36,9 +39,9 @@ class AgentEndpoint:
     def __init__(self, manager: AgentManager) -> None:
         self._manager = manager
 
-    def look(self, ctxt: RequestContext) -> None:
+    def look(self, ctxt: RequestContext, desired: Payload) -> None:  # noqa: ARG002 the interface's
         """See AgentApi."""
-        self._manager.look(ctxt)
+        self._manager.look(wire.load(DesiredState, desired))
 
 
 class Agent:

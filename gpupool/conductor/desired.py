@@ -1,10 +1,11 @@
 """What a host should have, and nothing else should it have (D2)."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
-from gpupool.db import attachments, claims, devices, vgpus
+from gpupool.db import attachments, claims, devices, hosts, vgpus
 from gpupool.model.attachment import Attachment
 from gpupool.model.host import Host
 from gpupool.model.report import AttachmentSpec, DesiredState, VgpuSpec
@@ -15,39 +16,49 @@ from gpupool.model.vgpu import Vgpu
 WANTED = frozenset({ClaimState.BINDING, ClaimState.BOUND})
 
 
-def desired_state(session: Session, host: Host) -> DesiredState:
-    """Return the desired state of ``host``, whose row the caller locked in this transaction."""
-    keys = {device.id: device.key for device in devices.list_(session, {"host_id": host.id})}
-    held = vgpus.list_(session, {"host_id": host.id})
-    return desired_of(session, host, keys, held, attachments.list_(session, {"host_id": host.id}))
+def desired_states(session: Session, host_ids: Collection[str]) -> list[DesiredState]:
+    """Return what hosts, whose rows the caller locked in this transaction, should have."""
+    if not host_ids:
+        return []
+    held = vgpus.list_(session, {"host_id": host_ids})
+    keys = devices.keys(session, {vgpu.device_id for vgpu in held})
+    attached = attachments.list_(session, {"host_id": host_ids})
+    return desired_of(session, hosts.list_(session, {"id": host_ids}), keys, held, attached)
 
 
 def desired_of(
     session: Session,
-    host: Host,
+    of: Iterable[Host],
     keys: Mapping[str, str],
     held: Iterable[Vgpu],
     attached: Iterable[Attachment],
-) -> DesiredState:
-    """Return the desired state of ``host`` from its device keys by id, its vGPUs and attachments."""
-    wanted = _wanted_vgpus(session, held)
-    return DesiredState(
-        host=host.name,
-        generation=host.generation,
-        vgpus=tuple(_vgpu_spec(vgpu, keys[vgpu.device_id]) for vgpu in wanted),
-        attachments=_attachment_specs(attached, wanted),
-    )
+) -> list[DesiredState]:
+    """Return what hosts, in their order, should have, from all their vGPUs and attachments.
+
+    ``keys`` are those of the devices of the vGPUs, by id.
+    """
+    wanted, bound_to = defaultdict(list), defaultdict(list)
+    for vgpu in _wanted_vgpus(session, held):
+        wanted[vgpu.host_id].append(vgpu)
+    for attachment in attached:
+        bound_to[attachment.host_id].append(attachment)
+    return [
+        DesiredState(
+            host=host.name,
+            generation=host.generation,
+            vgpus=tuple(_vgpu_spec(vgpu, keys[vgpu.device_id]) for vgpu in wanted[host.id]),
+            attachments=_attachment_specs(bound_to[host.id], wanted[host.id]),
+        )
+        for host in of
+    ]
 
 
 def _wanted_vgpus(session: Session, held: Iterable[Vgpu]) -> list[Vgpu]:
     # One without generation is prepared for a move only.
     staying = [vgpu for vgpu in held if vgpu.state != VgpuState.REMOVING and vgpu.generation]
-    if not staying:
-        return []
-    ids = {vgpu.claim_id for vgpu in staying}
-    wanted = {claim.id for claim in claims.list_(session, {"id": ids, "state": WANTED})}
+    states = claims.states_of(session, {vgpu.claim_id for vgpu in staying})
     staying.sort(key=lambda vgpu: (vgpu.claim_id, vgpu.index))
-    return [vgpu for vgpu in staying if vgpu.claim_id in wanted]
+    return [vgpu for vgpu in staying if states.get(vgpu.claim_id) in WANTED]
 
 
 def _vgpu_spec(vgpu: Vgpu, device_key: str) -> VgpuSpec:

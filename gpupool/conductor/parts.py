@@ -10,6 +10,7 @@ from oslo_config import cfg
 from oslo_context.context import RequestContext
 from sqlalchemy.orm import Session
 
+from gpupool.conductor.desired import desired_states
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.left import Left
 from gpupool.conductor.limits import Limits
@@ -22,6 +23,7 @@ from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.host import Host
+from gpupool.model.report import DesiredState
 from gpupool.model.states import ClaimState
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
@@ -43,7 +45,6 @@ class Transaction:
         self.moved: list[Claim] = []
         self.touched: dict[str, int] = {}
         self.revised: set[str] = set()
-        self.looks: list[str] = []
         self.queue_changed = False
 
     def move(self, claim: Claim, state: ClaimState, **changes: Any) -> Claim:
@@ -65,7 +66,6 @@ class Transaction:
         """
         if host_id not in self.touched:
             self.touched[host_id] = hosts.bump_generation(self.session, host_id)
-            self.looks.append(hosts.get(self.session, host_id).name)
         return self.touched[host_id]
 
     def touch_all(self, host_ids: Iterable[str]) -> dict[str, int]:
@@ -73,7 +73,6 @@ class Transaction:
         held = hosts.hold_all(self.session, set(host_ids) - self.touched.keys())
         hosts.grow(self.session, [host.id for host in held], "generation")
         self.touched |= {host.id: host.generation + 1 for host in held}
-        self.looks += [host.name for host in held]
         return {host_id: self.touched[host_id] for host_id in host_ids if host_id in self.touched}
 
     def hold(self, host_ids: Iterable[str]) -> dict[str, Host]:
@@ -94,6 +93,10 @@ class Transaction:
         if host_id not in self.revised:
             self.revised.add(host_id)
             hosts.revise(self.session, host_id)
+
+    def desired(self) -> list[DesiredState]:
+        """Return what the hosts that were touched should have now."""
+        return desired_states(self.session, set(self.touched))
 
     def wake_queue(self) -> None:
         """Have the queue looked at again: a claim joined it, or there may be room for one."""
@@ -135,30 +138,30 @@ class Parts:
         """
 
         @self.database.retry
-        def attempt() -> tuple[Transaction, R]:
+        def attempt() -> tuple[R, Transaction, list[DesiredState]]:
             with self.database.writer() as session:
                 transaction = Transaction(session, self.conf)
-                return transaction, work(transaction, *args, **kwargs)
+                return work(transaction, *args, **kwargs), transaction, transaction.desired()
 
-        transaction, result = _despite_races(attempt)
-        self._follow(transaction)
+        result, transaction, desired = _despite_races(attempt)
+        self._follow(transaction, desired)
         return result
 
-    def _follow(self, transaction: Transaction) -> None:
+    def _follow(self, transaction: Transaction, desired: Iterable[DesiredState]) -> None:
         for claim in transaction.moved:
             LOG.info("claim %s is %s%s", claim.id, claim.state, _because(claim))
             self.notifier.moved(claim)
-        for host in transaction.looks:
-            self._look(host)
+        for each in desired:
+            self._look(each)
         if transaction.queue_changed:
             self.wake_queue()
 
-    def _look(self, host: str) -> None:
+    def _look(self, desired: DesiredState) -> None:
         try:
-            self.agents.look(RequestContext(), host)
+            self.agents.look(RequestContext(), desired)
         except oslo_messaging.MessagingException as exc:
             # The agent looks by itself every report_interval.
-            LOG.warning("host %s could not be told to look: %s", host, exc)
+            LOG.warning("host %s could not be told to look: %s", desired.host, exc)
 
 
 def _despite_races(attempt: Callable[[], T]) -> T:

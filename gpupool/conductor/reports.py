@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from oslo_utils import timeutils
 
 from gpupool.conductor import binding, health, report_checks, requests
-from gpupool.conductor.desired import desired_of, desired_state
+from gpupool.conductor.desired import desired_of, desired_states
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.reported import Reported
 from gpupool.db import attachments, devices, hosts, sessions, vgpus
@@ -75,10 +75,10 @@ def _write(transaction: Transaction, report: HostReport, parts: Parts) -> _Taken
     if refused or host.id in transaction.revised:
         host = hosts.get(session, host.id)
     if refused:
-        desired = desired_state(session, host)
+        (desired,) = desired_states(session, [host.id])
     else:
         keys = {device.id: device.key for device in owned}
-        desired = desired_of(session, host, keys, held, attached)
+        (desired,) = desired_of(session, [host], keys, held, attached)
     gone = _gone(report, held)
     return _Taken(host=host, owned=owned, changed=changed, gone=gone, desired=desired)
 

@@ -96,6 +96,14 @@ def generations(session: Session, pool_id: str, states_: Iterable[ClaimState]) -
     return dict(session.execute(query).tuples().all())
 
 
+def states_of(session: Session, claim_ids: Collection[str]) -> dict[str, ClaimState]:
+    """Return the states of claims, by id."""
+    if not claim_ids:
+        return {}
+    query = sa.select(models.Claim.id, models.Claim.state).where(models.Claim.id.in_(list(claim_ids)))
+    return dict(session.execute(query).tuples().all())
+
+
 def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Claim]:
     """Return the claims in ``state`` that nothing has changed since ``older_than``, oldest first."""
     changed = models.Claim.updated_at

@@ -1,5 +1,8 @@
 """Devices in the database."""
 
+from collections.abc import Collection
+
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gpupool.db import models
@@ -33,6 +36,14 @@ def upsert(session: Session, device: Device) -> Device:
     if same(stored, device):
         return stored
     return update(session, device.id, **_reported(device))
+
+
+def keys(session: Session, device_ids: Collection[str]) -> dict[str, str]:
+    """Return the keys of devices, by id."""
+    if not device_ids:
+        return {}
+    query = sa.select(models.Device.id, models.Device.key).where(models.Device.id.in_(list(device_ids)))
+    return dict(session.execute(query).tuples().all())
 
 
 def same(stored: Device, device: Device) -> bool:

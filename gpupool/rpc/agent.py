@@ -1,10 +1,13 @@
-"""The agent's interface: look at what your host should have, now."""
+"""The agent's interface: look at what your host should have, now. Payloads as in ``conductor``."""
 
 from typing import Protocol
 
 import oslo_messaging
 from oslo_context.context import RequestContext
 
+from gpupool.model import wire
+from gpupool.model.report import DesiredState
+from gpupool.model.wire import Payload
 from gpupool.rpc import transport
 
 TOPIC = "gpupool-agent"
@@ -15,8 +18,8 @@ VERSION = "1.0"
 class AgentApi(Protocol):
     """What an agent's manager implements."""
 
-    def look(self, ctxt: RequestContext) -> None:
-        """Converge soon; asking again before it happened changes nothing."""
+    def look(self, ctxt: RequestContext, desired: Payload) -> None:
+        """Converge soon, to the DesiredState or a newer one; an older one is not looked at."""
 
 
 class AgentClient:
@@ -27,7 +30,8 @@ class AgentClient:
             messaging, oslo_messaging.Target(topic=TOPIC, version=VERSION)
         )
 
-    def look(self, ctxt: RequestContext, host: str) -> None:
-        """Tell the agent of ``host`` to look; a lost message costs only time."""
+    def look(self, ctxt: RequestContext, desired: DesiredState) -> None:
+        """Tell the agent of a host what it should have now; a lost message costs only time."""
         # Not again and again: the agent looks by itself, and who calls has more to do.
-        self._client.prepare(server=host, retry=0).cast(ctxt, "look")
+        told = self._client.prepare(server=desired.host, retry=0)
+        told.cast(ctxt, "look", desired=wire.dump(desired))

@@ -104,7 +104,7 @@ def wanted(host: Host) -> str:  # noqa: F811
     host.wait_converged(1)
     yield host.conductor.reported().attachments[0].cdi_device
     host.conductor.want(2)
-    manager.look(None)
+    manager.look()
     host.wait_converged(2)
     assert not (CDI / f"gpupool.org-vgpu_{container.id}.json").exists()
 
@@ -136,14 +136,14 @@ def test_a_container_whose_claim_goes_gets_device_lost(podman, wanted, host):  #
     container = podman(wanted, str(PROGRAM), "loop")
     assert container.stdout.readline() == "looping\n"
     host.conductor.want(2)
-    host.managers[0].look(None)
+    host.managers[0].look()
     assert finish(container) == {"error": 46}
     eventually(lambda: not host.session_records())
 
 
 def test_a_device_that_was_taken_away_is_refused(podman, wanted, host):  # noqa: F811
     host.conductor.want(2)
-    host.managers[0].look(None)
+    host.managers[0].look()
     host.wait_converged(2)
     container = podman(wanted, "-c", "pass")
     _, error = container.communicate(timeout=60)

@@ -10,8 +10,9 @@ from gpupool.agent.manager import AgentManager
 from gpupool.dataplane.ledger import Ledger, Limits
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind
+from gpupool.model.report import DesiredState
 
-from .stand_in import TICKET, attachment, configuration, eventually, vgpu
+from .stand_in import HOST, TICKET, attachment, configuration, eventually, vgpu
 
 
 def snapshot(host):
@@ -29,6 +30,32 @@ def limits(host, spec):
     return compute, memory >> 20
 
 
+def test_what_was_told_is_made_before_the_next_report(host):
+    host.conductor.want(1)
+    manager = host.start()
+    host.wait_converged(1)
+    # The conductor knows no more than this host does: only what was told has the vGPU.
+    told = DesiredState(host=HOST, generation=2, vgpus=(vgpu(1),))
+    manager.look(told)
+    host.wait_converged(2)
+    assert [each.id for each in host.conductor.reported().vgpus] == [vgpu(1).id]
+    host.conductor.want(2, told.vgpus)
+    manager.look(DesiredState(host=HOST, generation=1))
+    manager.converge()
+    assert [each.id for each in manager.host_report().vgpus] == [vgpu(1).id]
+
+
+def test_what_was_told_before_the_first_answer_is_asked_for(host):
+    manager = host.start()
+    manager.look(DesiredState(host=HOST, generation=2, vgpus=(vgpu(1),)))
+    manager.converge()
+    assert manager.host_report().vgpus == ()
+    host.conductor.want(3)
+    manager.look(DesiredState(host=HOST, generation=2, vgpus=(vgpu(1),)))
+    host.wait_converged(3)
+    assert manager.host_report().vgpus == ()
+
+
 def test_vgpus_and_attachments_come_and_go(host):
     one, two = vgpu(1), vgpu(2, compute=50, memory_mib=100, device="ref-1")
     host.conductor.want(3, [one, two], [attachment(1, one), attachment(2, two)])
@@ -41,13 +68,13 @@ def test_vgpus_and_attachments_come_and_go(host):
     assert stat.S_ISSOCK(host.folders.socket(attachment(1, one).id).stat().st_mode)
 
     host.conductor.want(4, [two], [attachment(2, two)])
-    manager.look(None)
+    manager.look()
     host.wait_converged(4)
     assert [each.id for each in host.conductor.reported().vgpus] == [two.id]
     assert not host.folders.run_of(attachment(1, one).id).exists()
 
     host.conductor.want(5)
-    manager.look(None)
+    manager.look()
     host.wait_converged(5)
     for folder in (host.folders.ledgers, host.folders.attachments, host.folders.cdi):
         assert not list(folder.iterdir())
@@ -115,7 +142,7 @@ def test_a_vgpu_on_a_device_that_is_not_here_is_reported_as_an_error(host):
     found = {each.id: each.error for each in host.conductor.reported().vgpus}
     assert found == {good.id: "", bad.id: "this host has no device ref-7"}
     host.conductor.want(2, [good], [])
-    manager.look(None)
+    manager.look()
     host.wait_converged(2)
     assert [each.id for each in host.conductor.reported().vgpus] == [good.id]
 
@@ -187,7 +214,7 @@ def test_limits_follow_what_is_wanted(host):
     manager = host.start()
     host.wait_converged(1)
     host.conductor.want(2, [vgpu(1, compute=75, memory_mib=99)], [])
-    manager.look(None)
+    manager.look()
     host.wait_converged(2)
     assert limits(host, vgpu(1)) == (75, 99)
 

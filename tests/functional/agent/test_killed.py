@@ -125,7 +125,7 @@ def test_killed_again_and_again_nothing_is_left(host, wanted):
     manager = host.start()
     assert len(manager.host_report().sessions) == 3
     host.conductor.want(2)
-    manager.look(None)
+    manager.look()
     host.wait_converged(2)
     assert not host.session_records()
     for folder in (host.folders.ledgers, host.folders.attachments, host.folders.cdi):

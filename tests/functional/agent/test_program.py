@@ -72,7 +72,7 @@ def test_a_program_whose_vgpu_goes_gets_device_lost(host, manager):
     program = start(manager, attachment(2, TWO), "loop")
     assert program.stdout.readline() == "looping\n"
     host.conductor.want(2, [ONE], [])
-    manager.look(None)
+    manager.look()
     assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
 
 
@@ -84,7 +84,7 @@ def test_a_program_outlives_its_agent(host, manager):
     assert [one.program_pid for one in manager.host_report().sessions] == [program.pid]
     assert program.poll() is None
     host.conductor.want(2)
-    manager.look(None)
+    manager.look()
     assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
 
 

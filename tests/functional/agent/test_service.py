@@ -65,7 +65,7 @@ def test_look_makes_the_agent_converge_and_report(messaging, conductor, agent):
     eventually(lambda: conductor.reports)
     assert len(conductor.reports[0].devices) == 2
     conductor.desired = DesiredState(host=HOST, generation=4, vgpus=(vgpu(1),))
-    rpc_agent.AgentClient(messaging).look(RequestContext(), HOST)
+    rpc_agent.AgentClient(messaging).look(RequestContext(), conductor.desired)
     eventually(lambda: conductor.reports[-1].generation == 4)
     assert [one.id for one in conductor.reports[-1].vgpus] == [vgpu(1).id]
 

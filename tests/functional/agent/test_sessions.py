@@ -83,7 +83,7 @@ def test_silent_clients_hold_up_nobody_else(host, manager, monkeypatch):
         host.program(OTHER)
     opened(host, BOTH)
     host.conductor.want(2, [ONE, TWO], [BOTH])
-    manager.look(None)
+    manager.look()
     host.wait_converged(2)
     assert not host.folders.socket(OTHER.id).exists()
 
@@ -162,7 +162,7 @@ def test_a_dead_workers_memory_is_free_again(host, manager):
 def test_the_sessions_of_a_vgpu_end_with_it(host, manager):
     gone, stays = opened(host, BOTH, 0), opened(host, OTHER)
     host.conductor.want(2, [ONE], [OTHER])
-    manager.look(None)
+    manager.look()
     gone.wait_hung_up()
     host.wait_converged(2)
     assert [one.vgpu_id for one in manager.host_report().sessions] == [ONE.id]
@@ -174,7 +174,7 @@ def test_the_sessions_of_an_attachment_end_with_it_and_the_next_is_refused(host,
     gone, stays = opened(host, OTHER), opened(host, BOTH, 1)
     waiting = host.program(OTHER)
     host.conductor.want(2, [ONE, TWO], [BOTH])
-    manager.look(None)
+    manager.look()
     gone.wait_hung_up()
     host.wait_converged(2)
     assert [one.attachment_id for one in manager.host_report().sessions] == [BOTH.id]
@@ -190,7 +190,7 @@ def test_another_ticket_ends_the_sessions_of_the_old_one(host, manager):
     old = opened(host, OTHER)
     renewed = type(OTHER)(**{**vars(OTHER), "ticket": "another", "generation": 2})
     host.conductor.want(2, [ONE, TWO], [BOTH, renewed])
-    manager.look(None)
+    manager.look()
     old.wait_hung_up()
     host.wait_converged(2)
     assert host.program(OTHER).hello(Kind.LIST).error == Error.NO_DEVICE
@@ -201,7 +201,7 @@ def test_a_damaged_ledger_ends_its_sessions_and_is_made_anew(host, manager):
     hostile, bystander = opened(host), opened(host, OTHER)
     os.truncate(host.folders.ledgers / TWO.id, 10)
     manager.host_report()
-    manager.look(None)
+    manager.look()
     hostile.wait_hung_up()
     eventually(lambda: Ledger(host.folders.ledgers / TWO.id).sound())
     opened(host)
@@ -212,7 +212,7 @@ def test_a_damaged_ledger_ends_its_sessions_and_is_made_anew(host, manager):
 def test_a_vgpu_that_could_not_be_made_refuses_with_the_reason(host, manager):
     bad = vgpu(3, device="ref-9")
     host.conductor.want(2, [bad], [attachment(3, bad)])
-    manager.look(None)
+    manager.look()
     host.wait_converged(2)
     refused = host.program(attachment(3, bad)).hello(Kind.OPEN)
     assert refused.error == Error.DEVICE_UNAVAILABLE

@@ -5,6 +5,7 @@ import threading
 import oslo_messaging
 from oslo_context.context import RequestContext
 
+from gpupool.model import wire
 from gpupool.model.device import SharingMode
 from gpupool.model.report import (
     AttachmentReport,
@@ -16,6 +17,7 @@ from gpupool.model.report import (
     VgpuSpec,
 )
 from gpupool.model.states import DeviceHealth
+from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc_agent
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
@@ -35,6 +37,7 @@ class SimulatedAgent:
         self.memory_mib = 0
         self.error = ""
         self.generation = 0
+        self.answered = False
         self.vgpus: dict[str, VgpuSpec] = {}
         self.attachments: dict[str, AttachmentSpec] = {}
         self.devices = {
@@ -86,14 +89,17 @@ class SimulatedAgent:
 
     def apply(self, desired: DesiredState) -> bool:
         """Have exactly what is desired; return whether that changed anything."""
+        self.answered = True
         before = (self.generation, self.vgpus, self.attachments)
         self.generation = desired.generation
         self.vgpus = {spec.id: spec for spec in desired.vgpus}
         self.attachments = {spec.id: spec for spec in desired.attachments}
         return before != (self.generation, self.vgpus, self.attachments)
 
-    def look(self) -> None:
-        """Report and converge until there is nothing more to do."""
+    def look(self, told: DesiredState | None = None) -> None:
+        """Have what was told, if it is news, then report and converge until there is nothing to do."""
+        if told and self.answered and told.generation > self.generation:
+            self.apply(told)
         while self.apply(self.send()):
             pass
 
@@ -108,14 +114,17 @@ class ServedAgent:
     ) -> None:
         self.agent = agent
         self._interval = interval
-        self._told = threading.Event()
+        self._wake = threading.Event()
+        self._told: DesiredState | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"agent {agent.host}")
-        target = oslo_messaging.Target(topic=rpc_agent.TOPIC, version="1.0", server=agent.host)
+        topic, version = rpc_agent.TOPIC, rpc_agent.VERSION
+        target = oslo_messaging.Target(topic=topic, version=version, server=agent.host)
         self._server = rpc_transport.get_server(transport, target, [self])
 
-    def look(self, ctxt: RequestContext) -> None:
-        self._told.set()
+    def look(self, ctxt: RequestContext, desired: Payload) -> None:
+        self._told = wire.load(DesiredState, desired)
+        self._wake.set()
 
     def __enter__(self) -> "ServedAgent":
         self._server.start()
@@ -124,13 +133,13 @@ class ServedAgent:
 
     def __exit__(self, *_: object) -> None:
         self._stopping = True
-        self._told.set()
+        self._wake.set()
         self._thread.join()
         self._server.stop()
         self._server.wait()
 
     def _run(self) -> None:
         while not self._stopping:
-            self._told.clear()
-            self.agent.look()
-            self._told.wait(self._interval)
+            self._wake.clear()
+            self.agent.look(self._told)
+            self._wake.wait(self._interval)

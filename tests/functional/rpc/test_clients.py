@@ -130,8 +130,8 @@ class Recorder:
             raise self.answer
         return self.answer
 
-    def look(self, ctxt):
-        return self._take("look", ctxt, {})
+    def look(self, ctxt, **arguments):
+        return self._take("look", ctxt, arguments)
 
 
 def _endpoint(method):
@@ -246,9 +246,11 @@ def test_look_reaches_only_the_host_it_names(messaging, ctxt):
     b, running_b = serve(messaging, agent.TOPIC, "host-b")
     client = AgentClient(messaging)
     try:
-        client.look(ctxt, "host-a")
-        assert a.received.get(timeout=30)[1].request_id == ctxt.request_id
-        client.look(ctxt, "host-b")
+        client.look(ctxt, DESIRED)
+        name, received_ctxt, arguments = a.received.get(timeout=30)
+        assert (name, received_ctxt.request_id) == ("look", ctxt.request_id)
+        assert wire.load(DesiredState, arguments["desired"]) == DESIRED
+        client.look(ctxt, dataclasses.replace(DESIRED, host="host-b"))
         b.received.get(timeout=30)
         assert a.received.empty()
     finally:
@@ -258,4 +260,4 @@ def test_look_reaches_only_the_host_it_names(messaging, ctxt):
 
 
 def test_look_waits_for_nobody(messaging, ctxt):
-    AgentClient(messaging).look(ctxt, "host-that-is-not")
+    AgentClient(messaging).look(ctxt, dataclasses.replace(DESIRED, host="host-that-is-not"))
