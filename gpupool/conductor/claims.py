@@ -1,6 +1,6 @@
 """Claims: made, changed, released, expired. How they bind: ``binding``; how they end: ``releasing``."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from oslo_context.context import RequestContext
 from oslo_utils import timeutils
@@ -9,10 +9,10 @@ from gpupool.conductor import leases, quota, releasing, requests
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.limits import OfProject
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.conductor.views import Views
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
+from gpupool.model.pool import Pool
 from gpupool.model.states import ENDED, ClaimState
 
 
@@ -24,45 +24,31 @@ def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     """
     if not ctxt.project_id:
         raise errors.Invalid("a claim needs a project; the request is for none")
+    try:
+        claim = _claim(parts, ctxt, claim_id, request)
+        created = parts.commit(_create, claim, parts.limits.of(claim.project_id))
+    except errors.GpupoolError:
+        # What has come twice may not be possible any more.
+        with parts.database.reader() as session:
+            found = claims.list_(session, {"id": claim_id})
+        if not found:
+            raise
+        created = found[0]
+    if created.project_id != ctxt.project_id:
+        raise errors.Conflict(f"claim id {claim_id} is taken")
+    return created
+
+
+def _claim(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
+    """Return the claim that is to be; raises as ``create``."""
     with parts.database.reader() as session:
-        existing = claims.list_(session, {"id": claim_id})
         profile = requests.find_profile(session, request.profile) if request.profile else None
-    if existing:
-        return _same(existing[0], ctxt)
-    request = requests.from_profile(request, profile)
-    requests.check_sizes(request)
+        request = requests.from_profile(request, profile)
+        requests.check_sizes(request)
+        pool = requests.find_pool(session, request.pool)
+        host = requests.check_place(session, request, pool)
     requests.check_lease(request.lease_end)
     requests.check_traits(parts.placement, request.required_traits, request.forbidden_traits)
-    request = replace(request, profile=profile.id if profile else None)
-    limits = parts.limits.of(ctxt.project_id)
-    named = {*(request.required_traits or ()), *(request.forbidden_traits or ())}
-    try:
-        return parts.commit(_create, ctxt, claim_id, request, views=parts.views, limits=limits)
-    except errors.Invalid:
-        if not named:
-            raise
-    # An operator may have changed the providers' traits since they were read.
-    parts.inventory.learn(named)
-    return parts.commit(_create, ctxt, claim_id, request, views=parts.views, limits=limits)
-
-
-def _same(claim: Claim, ctxt: RequestContext) -> Claim:
-    if claim.project_id != ctxt.project_id:
-        raise errors.Conflict(f"claim id {claim.id} is taken")
-    return claim
-
-
-def _create(
-    transaction: Transaction,
-    ctxt: RequestContext,
-    claim_id: str,
-    request: ClaimRequest,
-    *,
-    views: Views,
-    limits: OfProject,
-) -> Claim:
-    session = transaction.session
-    pool = requests.find_pool(session, request.pool)
     claim = requests.claim_of(
         request,
         claim_id=claim_id,
@@ -70,13 +56,30 @@ def _create(
         user_id=ctxt.user_id or "",
         request_id=ctxt.request_id or "",
         pool_id=pool.id,
-        profile_id=request.profile,
-        host=requests.check_place(session, request, pool),
+        profile_id=profile.id if profile else None,
+        host=host,
     )
-    requests.check_possible(claim, pool, views)
-    quota.check(session, claim, limits)
+    # No transaction is open: whoever decides about the queue may hold the view for long.
+    _check_possible(parts, claim, pool)
+    return claim
+
+
+def _check_possible(parts: Parts, claim: Claim, pool: Pool) -> None:
+    try:
+        requests.check_possible(claim, pool, parts.views)
+    except errors.Invalid:
+        named = {*claim.required_traits, *claim.forbidden_traits}
+        if not named:
+            raise
+        # An operator may have changed the providers' traits since they were read.
+        parts.inventory.learn(named)
+        requests.check_possible(claim, pool, parts.views)
+
+
+def _create(transaction: Transaction, claim: Claim, limits: OfProject) -> Claim:
+    quota.check(transaction.session, claim, limits)
     transaction.wake_queue()
-    return _same(claims.create(session, claim), ctxt)
+    return claims.create(transaction.session, claim)
 
 
 def update(transaction: Transaction, claim_id: str, change: ClaimChange) -> Claim:

@@ -1,10 +1,12 @@
 """Claims in the database. Every change grows the generation, by which writers notice each other."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool.db import models, pools
@@ -35,8 +37,7 @@ def update(
     condition = models.Claim.id == claim_id
     if expected_generation is not None:
         condition &= models.Claim.generation == expected_generation
-    changes["generation"] = models.Claim.generation + 1
-    written = _table.write(session, condition, changes)
+    written = _table.write(session, condition, _next(changes))
     claim = get(session, claim_id)
     if not written:
         raise errors.Conflict(
@@ -70,16 +71,24 @@ def transition_all(
     for claim in held:
         states.check(states.CLAIM, claim.state, state)
     ids = [claim.id for claim in held]
-    written = {**changes, "state": state, "generation": models.Claim.generation + 1}
-    _table.write(session, models.Claim.id.in_(ids), written)
-    return list_(session, {"id": ids})
+    now = timeutils.utcnow()
+    written = {**changes, "state": state, "updated_at": now}
+    _table.write(session, models.Claim.id.in_(ids), _next(written))
+    if any(isinstance(value, sa.ColumnElement) for value in changes.values()):
+        return list_(session, {"id": ids})
+    known = {key: value for key, value in written.items() if key in Claim.__dataclass_fields__}
+    return [replace(claim, **known, generation=claim.generation + 1) for claim in held]
+
+
+def _next(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes that also grow the generation."""
+    return {**changes, "generation": models.Claim.generation + 1}
 
 
 def note_queued(session: Session, claim_ids: Collection[str], reason: str) -> None:
     """Write why claims wait, of those that do."""
     chosen = models.Claim.id.in_(sorted(claim_ids)) & (models.Claim.state == ClaimState.QUEUED)
-    changes = {"state_reason": reason, "generation": models.Claim.generation + 1}
-    _table.write(session, chosen, changes)
+    _table.write(session, chosen, _next({"state_reason": reason}))
 
 
 def queued(session: Session) -> list[Claim]:
@@ -102,6 +111,12 @@ def states_of(session: Session, claim_ids: Collection[str]) -> dict[str, ClaimSt
         return {}
     query = sa.select(models.Claim.id, models.Claim.state).where(models.Claim.id.in_(list(claim_ids)))
     return dict(session.execute(query).tuples().all())
+
+
+def generations_of(session: Session, claim_ids: Collection[str]) -> dict[str, int]:
+    """Return the generations of claims, by id."""
+    query = sa.select(models.Claim.id, models.Claim.generation)
+    return dict(session.execute(query.where(models.Claim.id.in_(list(claim_ids)))).tuples().all())
 
 
 def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Claim]:

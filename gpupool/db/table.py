@@ -98,21 +98,19 @@ class Table(Generic[Item]):
         Raises Conflict when a name (or what else is unique) is taken, Invalid when ``item`` does not
         fit or refers to what does not exist.
         """
-        found = self._first(session, self.columns["id"] == item.id)
-        if found is not None:
-            return found
+        row = self._new(item)
         try:
             with session.begin_nested():
-                session.execute(sa.insert(self._table).values(self._new(item)))
+                session.execute(sa.insert(self._table).values(row))
         except exception.DBDuplicateEntry as exc:
-            # Perhaps the same message came twice at once, and the other was faster.
+            # Perhaps the same message came twice.
             found = self._first(session, self.columns["id"] == item.id)
             if found is not None:
                 return found
             raise self._taken(exc, dataclasses.asdict(item)) from exc
         except exception.DBReferenceError as exc:
             raise errors.Invalid(f"{self.noun} {item.id} refers to something that is gone") from exc
-        return self.get(session, item.id)
+        return self._item(**row)
 
     def insert(self, session: Session, items: Sequence[Item]) -> None:
         """Insert items that are not there; an error is the database's own."""
