@@ -8,6 +8,7 @@ round of the pass, which knows more.
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from gpupool.allocator.claims import Running, Waiting
@@ -29,6 +30,7 @@ from gpupool.model.claim import Claim, OnPreempt
 from gpupool.model.pool import Pool
 from gpupool.model.queue import QueueEntry
 from gpupool.model.states import HOLDING, ClaimState
+from gpupool.model.vgpu import Vgpu
 from gpupool.placement.errors import NoCapacity
 
 LOG = logging.getLogger(__name__)
@@ -53,10 +55,10 @@ class Queue:
             known = pools.list_(session)
         self._pools = {pool.id: self._pools[pool.id] for pool in known if pool.id in self._pools}
         for pool in known:
-            if pool.id not in self._pools:
-                self._pools[pool.id] = _PoolQueue(self._parts, pool)
             try:
                 with isolated(f"the queue of pool {pool.name} is not served now"):
+                    if pool.id not in self._pools:
+                        self._pools[pool.id] = _PoolQueue(self._parts, pool)
                     self._pools[pool.id].serve(pool)
             except errors.Unavailable as exc:
                 LOG.warning("the queue waits: %s", exc)
@@ -107,31 +109,45 @@ class _PoolQueue:
         self.policy: Policy = make(pool.policy, self._mix)
         # Claims that wait or hold something, by id, as they were read last.
         self.claims: dict[str, Claim] = {}
-        # Devices that Placement refused though there is room: reserved or gone there.
-        self._refused: set[str] = set()
-        self._refusal = ""
+        # Devices that Placement refused though there is room, reserved or gone there, and until when
+        # they are not asked for again; and by claim what it said.
+        self._refused: dict[str, float] = {}
+        self._refusals: dict[str, str] = {}
 
     def serve(self, pool: Pool) -> None:
         """Decide and do, until nothing that was decided was refused."""
         if pool.policy != self._pool.policy:
             self.policy = make(pool.policy, self._mix)
-        self._pool, self._refused, self._refusal = pool, set(), ""
+        self._pool = pool
+        self._forgive(time.time())
         for _ in range(_ROUNDS):
             now = time.time()
             self.look(now)
             if not len(self.scheduler.line):
                 return
-            self._parts.views.refresh()
-            with self._parts.views.lock:
-                view = self._parts.views.of(pool.id)
-                view.hold(self._refused & view.device_index.keys())
-                try:
-                    decided = self.scheduler.decide(view, self.shares(), self.policy, now)
-                finally:
-                    view.hold(self._refused & view.device_index.keys(), held=False)
+            view, decided = self._decide(now)
             if not self._do(view, decided):
                 break
         self._tell(now)
+
+    def _forgive(self, now: float) -> None:
+        """Have devices be asked for again whose time is over."""
+        self._refused = {device: until for device, until in self._refused.items() if until > now}
+        if not self._refused:
+            self._refusals = {}
+
+    def _decide(self, now: float) -> tuple[PoolView, list[Start | Preempt]]:
+        """Return the view, out of which is taken what starts, and what was decided."""
+        shares = self.shares()
+        self._parts.views.refresh()
+        with self._parts.views.lock:
+            view = self._parts.views.of(self._pool.id)
+            held = self._refused.keys() & view.device_index.keys()
+            view.hold(held)
+            try:
+                return view, self.scheduler.decide(view, shares, self.policy, now)
+            finally:
+                view.hold(held, held=False)
 
     def look(self, now: float) -> None:
         """Read what waits and what holds something, as far as it has changed."""
@@ -142,23 +158,22 @@ class _PoolQueue:
             changed = [each for each, number in generations.items() if known.get(each) != number]
             fresh = claims.list_(session, {"id": changed}) if changed else []
             held = vgpus.list_(session, {"claim_id": changed}) if changed else []
-            held = [vgpu for vgpu in held if vgpu.index < BESIDE]
             named = hosts.names(session, {vgpu.host_id for vgpu in held})
         for claim_id in known.keys() - generations.keys():
             self.scheduler.forget(claim_id)
+            self._mixed.discard(claim_id)
             del self.claims[claim_id]
+        rows: dict[str, list[Vgpu]] = {}
+        for vgpu in sorted(held, key=lambda each: each.index):
+            if vgpu.index < BESIDE:
+                rows.setdefault(vgpu.claim_id, []).append(vgpu)
         for claim in sorted(fresh, key=lambda each: (each.created_at or datetime.min, each.id)):
             self.claims[claim.id] = claim
             self._add_to_mix(claim)
             if claim.state == ClaimState.QUEUED:
                 self.scheduler.wait(_waiting(claim))
             else:
-                rows = sorted((v for v in held if v.claim_id == claim.id), key=lambda v: v.index)
-                plan = Plan(
-                    host=named[rows[0].host_id] if rows else None,
-                    device_ids=tuple(vgpu.device_id for vgpu in rows),
-                )
-                self.scheduler.run(_running(claim, plan, now))
+                self.scheduler.run(_running(claim, _plan(rows.get(claim.id, []), named), now))
 
     def shares(self) -> FairShare:
         """Return what projects have used of this pool."""
@@ -184,29 +199,43 @@ class _PoolQueue:
             self._mix.add(Demand.of(claim))
 
     def _do(self, view: PoolView, decided: Iterable[Start | Preempt]) -> bool:
-        """Do what was decided; return whether something of it was refused."""
+        """Do what was decided; return whether something of it was refused.
+
+        Whatever ends this, the scheduler does not go on believing in what was not done.
+        """
         starts = [each for each in decided if isinstance(each, Start)]
-        for each in decided:
-            if isinstance(each, Preempt):
-                for victim in each.victims:
-                    with isolated(f"claim {victim} does not make room now"):
-                        self._parts.commit(_preempt, victim, each.claim_id)
+        victims = [
+            (victim, each.claim_id)
+            for each in decided
+            if isinstance(each, Preempt)
+            for victim in each.victims
+        ]
         refused: dict[str, errors.GpupoolError] = {}
-        for first in range(0, len(starts), _BATCH):
-            batch = starts[first : first + _BATCH]
-            try:
-                refused |= self._bind(batch)
-            except BaseException:
-                self._take_back(view, starts[first:])
-                raise
-        self._take_back(view, [each for each in starts if each.claim_id in refused])
-        for error in refused.values():
-            if isinstance(error, errors.Unavailable):
-                raise error
+        open_ = {each.claim_id for each in starts}
+        try:
+            self._make_room(victims)
+            for first in range(0, len(starts), _BATCH):
+                batch = starts[first : first + _BATCH]
+                said = self._bind(batch)
+                refused |= said
+                open_ -= {each.claim_id for each in batch} - said.keys()
+                _raise_unavailable(said)
+        finally:
+            self._take_back(view, [each for each in starts if each.claim_id in open_])
         for each in starts:
             if isinstance(refused.get(each.claim_id), NoCapacity):
-                self._learn(each.plan.device_ids, str(refused[each.claim_id]))
+                self._learn(each, str(refused[each.claim_id]))
         return bool(refused)
+
+    def _make_room(self, victims: Sequence[tuple[str, str]]) -> None:
+        """Take claims apart, each for one that waits."""
+        pairs = [(self.claims[victim_id], self.claims[claim_id]) for victim_id, claim_id in victims]
+        for victim, _ in pairs:
+            # Whatever becomes of it is read again.
+            self.claims[victim.id] = replace(victim, generation=-1)
+        for victim, waiting in pairs:
+            with isolated(f"claim {victim.id} does not make room now"):
+                self._parts.commit(_preempt, victim, waiting)
 
     def _bind(self, batch: Sequence[Start]) -> dict[str, errors.GpupoolError]:
         choices = [
@@ -225,26 +254,27 @@ class _PoolQueue:
                 places = [view.device_index[device_id] for device_id in each.plan.device_ids]
                 self._parts.views.doubt({view.hosts[host] for host, _ in places})
 
-    def _learn(self, device_ids: Collection[str], said: str) -> None:
-        """Learn from Placement what others hold of devices that it refused."""
-        self._refusal = f"; Placement refused: {said}"
-        for device_id in set(device_ids):
+    def _learn(self, refused: Start, said: str) -> None:
+        """Learn from Placement what others hold of the devices that it refused."""
+        self._refusals[refused.claim_id] = f"; Placement refused: {said}"
+        for device_id in set(refused.plan.device_ids):
             held = self._parts.allocations.allocations_of(device_id)
             with self._parts.database.reader() as session:
                 own = {vgpu.id for vgpu in vgpus.list_(session, {"device_id": device_id})}
             foreign = {consumer: each for consumer, each in held.items() if consumer not in own}
             if not self._parts.inventory.saw_foreign(device_id, foreign):
                 # It was not room that was wanting: the device is reserved there, or gone.
-                self._refused.add(device_id)
+                self._refused[device_id] = time.time() + self._conf.conductor.reconcile_interval
 
     def _tell(self, now: float) -> None:
         """Write why claims wait, where that is news."""
+        shares = self.shares()
         with self._parts.views.lock:
-            view = self._parts.views.of(self._pool.id)
-            waits = self.scheduler.waits(view, self.shares(), now)
+            waits = self.scheduler.waits(self._parts.views.of(self._pool.id), shares, now)
         news: dict[str, list[str]] = {}
         for each in waits:
-            claim, reason = self.claims.get(each.claim_id), each.reason + self._refusal
+            claim = self.claims.get(each.claim_id)
+            reason = each.reason + self._refusals.get(each.claim_id, "")
             if claim is None or claim.state_reason == reason:
                 continue
             # Reasons count devices, so they change with every claim that ends: far back in a long line
@@ -253,6 +283,13 @@ class _PoolQueue:
                 news.setdefault(reason, []).append(claim.id)
         if news:
             self._parts.commit(_note, news)
+
+
+def _raise_unavailable(said: Mapping[str, errors.GpupoolError]) -> None:
+    """Raise what tells that nothing can be bound now, if something does."""
+    for error in said.values():
+        if isinstance(error, errors.Unavailable):
+            raise error
 
 
 def _note(transaction: Transaction, news: Mapping[str, Collection[str]]) -> None:
@@ -272,6 +309,12 @@ def _waiting(claim: Claim) -> Waiting:
         refused_by=frozenset(claim.refused_by),
         preemptible=claim.preemptible,
     )
+
+
+def _plan(rows: Sequence[Vgpu], named: Mapping[str, str]) -> Plan:
+    """Return where the vGPUs of a claim are; ``named`` are the hosts' names by id."""
+    host = named[rows[0].host_id] if rows else None
+    return Plan(host=host, device_ids=tuple(vgpu.device_id for vgpu in rows))
 
 
 def _running(claim: Claim, plan: Plan, now: float) -> Running:
@@ -295,11 +338,13 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
-def _preempt(transaction: Transaction, victim_id: str, claim_id: str) -> None:
-    """Take a claim apart for another one; nothing happens when it is not bound any more."""
-    victim = claims.get(transaction.session, victim_id)
+def _preempt(transaction: Transaction, victim: Claim, waiting: Claim) -> None:
+    """Take a claim apart for another one; nothing happens when one of them has changed since."""
+    now = claims.generations_of(transaction.session, [victim.id, waiting.id])
+    if now != {each.id: each.generation for each in (victim, waiting)}:
+        return
     if victim.state != ClaimState.BOUND or not victim.preemptible:
         return
     requeue = victim.on_preempt == OnPreempt.REQUEUE
     release_to = ClaimState.QUEUED if requeue else ClaimState.RELEASED
-    releasing.start(transaction, victim, release_to, f"it made room for claim {claim_id}")
+    releasing.start(transaction, victim, release_to, f"it made room for claim {waiting.id}")

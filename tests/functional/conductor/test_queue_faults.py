@@ -1,0 +1,121 @@
+"""The queue when something fails between deciding and doing: nothing is forgotten, nobody is misled."""
+
+from dataclasses import replace
+
+import pytest
+
+from gpupool.conductor import binding, queue
+from gpupool.model import errors
+from gpupool.model.states import ClaimState
+
+
+def states(lab, *claims):
+    return [lab.claim(claim).state for claim in claims]
+
+
+@pytest.fixture
+def unreachable(lab):
+    """Returns a function after which the database can't be reached at a given commit, once."""
+    commit = type(lab.parts).commit
+
+    def fail(patch, work):
+        failed = []
+
+        def once(parts, called, *args, **kwargs):
+            if called is work and not failed:
+                failed.append(work)
+                raise errors.Unavailable("the database can't be reached")
+            return commit(parts, called, *args, **kwargs)
+
+        patch.setattr(type(lab.parts), "commit", once)
+        return failed
+
+    return fail
+
+
+def test_a_pass_that_ends_while_it_makes_room_is_done_again(lab, unreachable, monkeypatch):
+    lab.conf.set_override("min_run_time", 0, group="queue")
+    agent = lab.agent()
+    first, second = lab.devices(agent)
+    victim = lab.bound(agent, compute=80, priority=10, preemptible=True, devices=(first.id,))
+    urgent = lab.create(compute=80, priority=90, devices=(first.id,))
+    other = lab.create(compute=30, devices=(second.id,))
+    failed = unreachable(monkeypatch, queue._preempt)
+    lab.serve()
+    assert failed
+    assert states(lab, victim, urgent, other) == [ClaimState.BOUND, ClaimState.QUEUED, ClaimState.QUEUED]
+    lab.settle(agent)
+    assert states(lab, urgent, other) == [ClaimState.BOUND, ClaimState.BOUND]
+    assert lab.claim(victim).state == ClaimState.QUEUED
+
+
+def test_a_pass_that_ends_between_two_batches_is_done_again(lab, unreachable, monkeypatch):
+    monkeypatch.setattr(queue, "_BATCH", 2)
+    agent = lab.agent()
+    claims = [lab.create(compute=5, memory_mib=16) for _ in range(5)]
+    bind = binding.bind
+
+    def lose_the_first(parts, choices):
+        # Something of it changed, but not its generation: it is not told by that that it waits again.
+        monkeypatch.setattr(binding, "bind", unavailable)
+        lost = {choices[0].claim_id: errors.Conflict("not to be had any more")}
+        return {**bind(parts, choices[1:]), **lost}
+
+    def unavailable(parts, choices):
+        monkeypatch.setattr(binding, "bind", bind)
+        raise errors.Unavailable("the database can't be reached")
+
+    monkeypatch.setattr(binding, "bind", lose_the_first)
+    lab.serve()
+    lab.settle(agent)
+    assert states(lab, *claims) == [ClaimState.BOUND] * 5
+
+
+def test_without_placement_one_batch_is_tried_and_the_others_wait(lab, placement, monkeypatch):
+    monkeypatch.setattr(queue, "_BATCH", 2)
+    lab.agent()
+    claims = [lab.create(compute=5, memory_mib=16) for _ in range(6)]
+    before = [lab.claim(claim).generation for claim in claims]
+    placement.go("503 Service Unavailable")
+    lab.serve()
+    after = [lab.claim(claim).generation for claim in claims]
+    assert sum(now > then for now, then in zip(after, before, strict=True)) == 2
+
+
+def test_a_refusal_is_told_to_the_claim_that_was_refused_and_not_asked_for_at_once(lab):
+    agent = lab.agent()
+    reserved, full = lab.devices(agent)
+    lab.bound(agent, compute=100, devices=(full.id,))
+    inventories, generation = lab.parts.placement.inventories(reserved.id)
+    held = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
+    lab.parts.placement.set_inventories(reserved.id, held, generation)
+    refused = lab.create(compute=30, devices=(reserved.id,))
+    other = lab.create(compute=50, devices=(full.id,))
+    lab.serve()
+    assert "Placement refused" in lab.claim(refused).state_reason
+    assert "Placement refused" not in lab.claim(other).state_reason
+    before = lab.claim(refused).generation
+    lab.serve()
+    assert lab.claim(refused).generation == before
+
+
+def test_nobody_makes_room_for_a_claim_that_waits_no_more(lab):
+    agent = lab.agent(devices=1)
+    victim = lab.bound(agent, compute=80, priority=10, preemptible=True)
+    urgent = lab.create(compute=80, priority=90)
+    lab.release(urgent)
+    lab.parts.commit(queue._preempt, victim, urgent)
+    assert lab.claim(victim).state == ClaimState.BOUND
+
+
+def test_what_has_ended_is_not_kept_for_the_mix(lab):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    known = lab.conductor._served._pools[claim.pool_id]
+    assert claim.id in known._mixed
+    lab.release(claim)
+    lab.settle(agent)
+    # A pass looks only when it has something to do.
+    lab.create()
+    lab.serve()
+    assert claim.id not in known._mixed
