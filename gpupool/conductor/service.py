@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 
 import oslo_messaging
 from oslo_config import cfg
@@ -44,6 +45,7 @@ class Conductor:
         settings = conf.conductor
         self._leader = Leader(conf)
         self._others = rpc.ConductorClient(transport)
+        self._queue_changed = threading.Event()
         self._queue = Periodic("queue", self.tick, settings.queue_interval)
         self._clock = Periodic("clock", self.watch, settings.queue_interval)
         self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
@@ -93,10 +95,15 @@ class Conductor:
         self._leader.stop()
 
     def tick(self) -> None:
-        """Do once what the queue's thread does: Placement's news, then, if it leads, the queue."""
+        """Do once what the queue's thread does: Placement's news, and the queue, if it leads."""
+        leads = self._leader.leads()
+        if self._queue_changed.is_set():
+            self._queue_changed.clear()
+            if not leads:
+                self._tell_leader()
         with isolated("what reports left is not settled now"):
             settling.settle(self.parts)
-        if self._leader.leads():
+        if leads:
             self._served.serve()
 
     def watch(self) -> None:
@@ -112,9 +119,12 @@ class Conductor:
 
     def _wake(self) -> None:
         """Have the queue looked at by the conductor that serves it."""
+        self._queue_changed.set()
         self._queue.wake()
-        if not self._leader.led:
-            try:
-                self._others.wake_queue(RequestContext())
-            except oslo_messaging.MessagingException as exc:
-                LOG.warning("the leader is not told that the queue has changed: %s", exc)
+
+    def _tell_leader(self) -> None:
+        """Pass on that the queue has changed: once for all changes since the last time."""
+        try:
+            self._others.wake_queue(RequestContext())
+        except oslo_messaging.MessagingException as exc:
+            LOG.warning("the leader is not told that the queue has changed: %s", exc)
