@@ -102,3 +102,19 @@ def test_half_of_what_a_dead_conductor_allocated_is_not_enough(lab, placement):
     lab.settle(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.check_books([agent])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_around_a_batch_every_claim_of_it_is_completed_or_undone(lab, placement, when):
+    agent = lab.agent()
+    batch = [lab.create(compute=10, memory_mib=64) for _ in range(5)]
+    die(lab, placement, "set_allocations", when)
+    assert {lab.claim(claim).state for claim in batch} == {ClaimState.ALLOCATING}
+    # All of the batch are in Placement or none: it was one request.
+    assert len(lab.allocated()) == (5 if when == "after" else 0)
+    for claim in batch:
+        make_old(lab, claim)
+    lab.settle(agent)
+    assert {lab.claim(claim).state for claim in batch} == {ClaimState.BOUND}
+    assert len(lab.allocated()) == 5
+    lab.check_books([agent])
