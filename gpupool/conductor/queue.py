@@ -20,7 +20,7 @@ from gpupool.allocator.policies import make
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.scheduling import Preempt, QueueRules, Scheduler, Start
 from gpupool.allocator.view import PoolView
-from gpupool.conductor import binding, consumption, releasing
+from gpupool.conductor import batches, consumption, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, hosts, pools, vgpus
@@ -36,8 +36,6 @@ from gpupool.placement.errors import NoCapacity
 LOG = logging.getLogger(__name__)
 # Rounds of one pass; each refusal by Placement teaches the next round something.
 _ROUNDS = 8
-# Claims in one request to Placement: more make none of them cheaper and all of them late.
-_BATCH = 32
 # So many claims, the first in line, always show the reason of this moment.
 _TOLD = 100
 
@@ -214,14 +212,13 @@ class _PoolQueue:
         open_ = {each.claim_id for each in starts}
         try:
             self._make_room(victims)
-            for first in range(0, len(starts), _BATCH):
-                batch = starts[first : first + _BATCH]
-                said = self._bind(batch)
+            for batch, said in batches.bind(self._parts, starts):
                 refused |= said
                 open_ -= {each.claim_id for each in batch} - said.keys()
-                _raise_unavailable(said)
         finally:
             self._take_back(view, [each for each in starts if each.claim_id in open_])
+        if lost := batches.unavailable(refused):
+            raise lost
         for each in starts:
             if isinstance(refused.get(each.claim_id), NoCapacity):
                 self._learn(each, str(refused[each.claim_id]))
@@ -236,12 +233,6 @@ class _PoolQueue:
         for victim, waiting in pairs:
             with isolated(f"claim {victim.id} does not make room now"):
                 self._parts.commit(_preempt, victim, waiting)
-
-    def _bind(self, batch: Sequence[Start]) -> dict[str, errors.GpupoolError]:
-        choices = [
-            binding.Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in batch
-        ]
-        return binding.bind(self._parts, choices)
 
     def _take_back(self, view: PoolView, starts: Iterable[Start]) -> None:
         """Undo in view and scheduler what was decided and is not so."""
@@ -283,13 +274,6 @@ class _PoolQueue:
                 news.setdefault(reason, []).append(claim.id)
         if news:
             self._parts.commit(_note, news)
-
-
-def _raise_unavailable(said: Mapping[str, errors.GpupoolError]) -> None:
-    """Raise what tells that nothing can be bound now, if something does."""
-    for error in said.values():
-        if isinstance(error, errors.Unavailable):
-            raise error
 
 
 def _note(transaction: Transaction, news: Mapping[str, Collection[str]]) -> None:

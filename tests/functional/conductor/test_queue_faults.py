@@ -4,13 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from gpupool.conductor import binding, queue
+from gpupool.conductor import batches, binding, queue
 from gpupool.model import errors
 from gpupool.model.states import ClaimState
 
 
 def states(lab, *claims):
     return [lab.claim(claim).state for claim in claims]
+
+
+def small_batches(monkeypatch):
+    """Have two claims be a batch."""
+    monkeypatch.setattr(batches, "_LEAST", 2)
+    monkeypatch.setattr(batches, "_MOST", 2)
 
 
 @pytest.fixture
@@ -50,36 +56,36 @@ def test_a_pass_that_ends_while_it_makes_room_is_done_again(lab, unreachable, mo
 
 
 def test_a_pass_that_ends_between_two_batches_is_done_again(lab, unreachable, monkeypatch):
-    monkeypatch.setattr(queue, "_BATCH", 2)
+    small_batches(monkeypatch)
     agent = lab.agent()
     claims = [lab.create(compute=5, memory_mib=16) for _ in range(5)]
-    bind = binding.bind
+    bind, answers = binding.bind, ["lost", "unavailable"]
 
-    def lose_the_first(parts, choices):
+    def fail(parts, choices):
+        if not answers:
+            return bind(parts, choices)
+        if answers.pop() == "unavailable":
+            raise errors.Unavailable("the database can't be reached")
         # Something of it changed, but not its generation: it is not told by that that it waits again.
-        monkeypatch.setattr(binding, "bind", unavailable)
         lost = {choices[0].claim_id: errors.Conflict("not to be had any more")}
         return {**bind(parts, choices[1:]), **lost}
 
-    def unavailable(parts, choices):
-        monkeypatch.setattr(binding, "bind", bind)
-        raise errors.Unavailable("the database can't be reached")
-
-    monkeypatch.setattr(binding, "bind", lose_the_first)
+    monkeypatch.setattr(binding, "bind", fail)
     lab.serve()
     lab.settle(agent)
     assert states(lab, *claims) == [ClaimState.BOUND] * 5
 
 
-def test_without_placement_one_batch_is_tried_and_the_others_wait(lab, placement, monkeypatch):
-    monkeypatch.setattr(queue, "_BATCH", 2)
+def test_without_placement_the_first_batches_are_tried_and_the_others_wait(lab, placement, monkeypatch):
+    small_batches(monkeypatch)
     lab.agent()
-    claims = [lab.create(compute=5, memory_mib=16) for _ in range(6)]
+    claims = [lab.create(compute=5, memory_mib=16) for _ in range(8)]
     before = [lab.claim(claim).generation for claim in claims]
     placement.go("503 Service Unavailable")
     lab.serve()
     after = [lab.claim(claim).generation for claim in claims]
-    assert sum(now > then for now, then in zip(after, before, strict=True)) == 2
+    # Two batches of two are begun at once.
+    assert sum(now > then for now, then in zip(after, before, strict=True)) == 4
 
 
 def test_a_refusal_is_told_to_the_claim_that_was_refused_and_not_asked_for_at_once(lab):

@@ -1,0 +1,58 @@
+"""Many claims are bound by few requests: in batches of different hosts, two at a time.
+
+Placement works on one request with one processor, and takes most of the time that binding takes.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from gpupool.allocator.scheduling import Start
+from gpupool.conductor import binding
+from gpupool.conductor.binding import Choice
+from gpupool.conductor.parts import Parts
+from gpupool.model import errors
+
+_AT_ONCE = 2
+# Claims in one request: fewer cost Placement more each, more cost no less and are all late.
+_LEAST, _MOST = 10, 32
+Said = Mapping[str, errors.GpupoolError]
+
+
+def bind(parts: Parts, starts: Sequence[Start]) -> Iterator[tuple[Sequence[Start], Said]]:
+    """Bind what starts; yield each batch with what ``binding.bind`` says of it.
+
+    After one that says Unavailable no other is begun.
+    """
+    waiting = deque(split(starts))
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        begun = deque((batch, threads.submit(_bind, parts, batch)) for batch in _take(waiting, _AT_ONCE))
+        while begun:
+            batch, future = begun.popleft()
+            said = future.result()
+            if unavailable(said):
+                waiting.clear()
+            begun.extend((more, threads.submit(_bind, parts, more)) for more in _take(waiting, 1))
+            yield batch, said
+
+
+def split(starts: Sequence[Start]) -> list[Sequence[Start]]:
+    """Return batches that share as few hosts as can be: their transactions would wait for each other."""
+    ordered = sorted(starts, key=lambda each: each.plan.host or "")
+    size = min(max(math.ceil(len(ordered) / _AT_ONCE), _LEAST), _MOST)
+    return [ordered[first : first + size] for first in range(0, len(ordered), size)]
+
+
+def unavailable(said: Said) -> errors.Unavailable | None:
+    """Return what tells that nothing can be bound now, if something does."""
+    return next((each for each in said.values() if isinstance(each, errors.Unavailable)), None)
+
+
+def _take(waiting: deque[Sequence[Start]], most: int) -> list[Sequence[Start]]:
+    return [waiting.popleft() for _ in range(min(most, len(waiting)))]
+
+
+def _bind(parts: Parts, batch: Sequence[Start]) -> Said:
+    choices = [Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in batch]
+    return binding.bind(parts, choices)
