@@ -93,19 +93,21 @@ def oversubscribed(demands: Iterable[Demand]) -> list[Demand]:
 def arrivals(demands: Sequence[Demand], until: int, seed: int) -> Iterator[Demand]:
     """Yield demands until they ask for ``until`` percent of a device in all.
 
-    First each once in shuffled order, then copies of any: the method of the trace's authors.
+    First each once in shuffled order, then copies of any: the method of the trace's authors. One demand
+    at least has to ask for devices.
     """
     generator = random.Random(seed)  # noqa: S311 - the same order for the same seed, no secret
-    order = list(demands)
-    generator.shuffle(order)
-    asked = 0
+    trace = list(demands)
+    generator.shuffle(trace)
+    order, asked = trace, 0
     while asked < until:
         for demand in order:
             yield demand
             asked += demand.count * demand.compute
             if asked >= until:
                 return
-        order = generator.choices(order, k=len(order))
+        # Of the trace, not of what was drawn before: demands would die out one after the other.
+        order = generator.choices(trace, k=len(trace))
 
 
 def _node(row: Row) -> Node:

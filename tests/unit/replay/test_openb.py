@@ -1,6 +1,7 @@
 """The openb reader, and the order in which its pods come."""
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,14 @@ def test_arrivals() -> None:
     assert first == list(openb.arrivals(several, 3 * total, seed=1))
     assert first != list(openb.arrivals(several, 3 * total, seed=2))
     assert list(openb.arrivals(several, 0, seed=1)) == []
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_copies_are_of_the_trace(seed: int) -> None:
+    """Not of the copies before: kinds would die out, and with a rare one what asks for devices."""
+    rare = [demand(1, 100), *(demand(0, 0, cpu_milli=number) for number in range(20))]
+    asked = sum(each.count * each.compute for each in islice(openb.arrivals(rare, 1040, seed), 10_000))
+    assert asked == 1100
+    kinds = [demand(1, share) for share in range(1, 101)]
+    late = list(openb.arrivals(kinds, 200 * sum(range(101)), seed))[-100:]
+    assert len(set(late)) > 50
