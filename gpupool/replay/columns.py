@@ -82,13 +82,14 @@ def _rows(path: Path, lines: Iterator[list[str]], required: Sequence[str]) -> It
             f"{path} line 1: there is no column {', '.join(missing)}; "
             f"needed: {', '.join(required)}; found: {', '.join(columns) or 'nothing'}"
         )
-    number = 1
+    empty = True
     for number, fields in enumerate(lines, start=2):
         if not fields:
             continue
         where = f"{path} line {number}"
         if len(fields) != len(columns):
             raise errors.Invalid(f"{where}: {len(fields)} fields; allowed: {len(columns)}, as in line 1")
+        empty = False
         yield Row(where, dict(zip(columns, fields, strict=True)))
-    if number == 1:
+    if empty:
         raise errors.Invalid(f"{path}: there is no line after the columns' names")

@@ -54,6 +54,13 @@ def test_clusters(command: Command) -> None:
     assert called.err == "gpupool-replay: cluster is 'none'; allowed: mixed, small, all\n"
 
 
+def test_files_that_are_refused(command: Command) -> None:
+    command.jobs.write_text("timestamp,duration,num_gpus,cluster\n\n")
+    called = command.philly()
+    assert (called.code, called.out) == (1, "")
+    assert called.err == f"gpupool-replay: {command.jobs}: there is no line after the columns' names\n"
+
+
 def test_jobs_that_no_host_holds(command: Command) -> None:
     """Are refused at once and said so, and hold up nobody."""
     found = command.philly("--json", "--devices", 8).found

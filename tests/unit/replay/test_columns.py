@@ -63,6 +63,7 @@ def test_files(tmp_path: Path) -> None:
         ("", "line 1: there is no column a, b; needed: a, b; found: nothing"),
         ("a,c\n1,2\n", "line 1: there is no column b; needed: a, b; found: a, c"),
         ("a,b\n", ": there is no line after the columns' names"),
+        ("a,b\n\n\n", ": there is no line after the columns' names"),
         ("a,b\n1,2\n1\n", "line 3: 1 fields; allowed: 2, as in line 1"),
         (b"a,b\n\xff,2\n", "can't be read: 'utf-8' codec can't decode byte 0xff"),
     ],
