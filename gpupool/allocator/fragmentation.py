@@ -19,6 +19,8 @@ from gpupool.model.claim import COMPUTE_MAX, Qos
 
 Floats = NDArray[np.float64]
 Weights = tuple[tuple[Demand, float], ...]
+# Amounts up to so many, a thousand cores or a TiB, have a table of 8 MiB: ten times as fast as a search.
+_TABLED = 2**20
 
 
 def suits(kind: DeviceClass, demand: Demand) -> bool:
@@ -102,16 +104,21 @@ class Usefulness:
 
 
 class _Bins:
-    """Which of the ``wanted`` amounts some free amount meets: their number, looked up by the amount."""
+    """Which of the ``wanted`` amounts some free amount meets: their number, looked up or searched."""
 
     def __init__(self, wanted: Iterable[int], totals: Amounts) -> None:
         largest = int(totals.max(initial=0))
         self._bounds = sorted({amount for amount in wanted if 0 < amount <= largest})
         self.count = len(self._bounds) + 1
-        self._table = np.searchsorted(self._bounds, np.arange(largest + 1), side="right")
+        self._searched = np.array(self._bounds, dtype=np.int64)
+        self._table: Amounts | None = None
+        if largest < _TABLED:
+            self._table = self._searched.searchsorted(np.arange(largest + 1), side="right")
 
     def of(self, amounts: Amounts) -> Amounts:
         """Return the bin of each of ``amounts``."""
+        if self._table is None:
+            return self._searched.searchsorted(amounts, side="right")
         return self._table.take(amounts, mode="clip")
 
     def first(self, amount: int) -> int:

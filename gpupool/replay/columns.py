@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gpupool.model import errors
+from gpupool.model.claim import AMOUNT_MAX
 
 # How empty fields are written by those who wrote the traces.
 _EMPTY = frozenset({"", "nan"})
@@ -28,34 +29,35 @@ class Row:
         """Return what the column says, which has to be something."""
         return self.text(column) or self._refuse(column, "a name")
 
-    def integer(self, column: str, least: int = 0, most: int | None = None) -> int:
+    def integer(self, column: str, least: int = 0, most: int = AMOUNT_MAX) -> int:
         """Return a whole number from ``least`` to ``most``."""
-        allowed = f"a whole number of {least} or more" if most is None else f"{least} to {most}"
+        allowed = f"a whole number from {least} to {most}"
         try:
             value = int(self.text(column))
         except ValueError:
             return int(self._refuse(column, allowed))
-        if value < least or (most is not None and value > most):
+        if not least <= value <= most:
             self._refuse(column, allowed)
         return value
 
     def number(self, column: str) -> float:
-        """Return a finite number of 0 or more."""
+        """Return a number from 0 to AMOUNT_MAX."""
         try:
             value = float(self.text(column))
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < 0:
-            self._refuse(column, "a number of 0 or more")
+        if not 0 <= value <= AMOUNT_MAX:
+            self._refuse(column, f"a number from 0 to {AMOUNT_MAX}")
         return value
 
     def time(self, column: str) -> float:
         """Return a time as seconds since 1970; one without a zone is taken as UTC."""
         try:
             value = datetime.fromisoformat(self.text(column))
-        except ValueError:
+            # Of the first and the last year, not every time in another zone is one in UTC.
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+        except (ValueError, OverflowError):
             return float(self._refuse(column, "a time such as 2017-10-09 07:01:55"))
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
 
     def _refuse(self, column: str, allowed: str) -> str:
         found = self._values.get(column)

@@ -19,6 +19,8 @@ ALL = "all"
 DAY = 86400
 WEEK = 7 * DAY
 HOST_DEVICES = 8
+# What a simulated cluster may have.
+DEVICES_MAX = 999_999
 WHOLE = 100
 
 
@@ -89,8 +91,15 @@ def load(records: Sequence[Record], devices: int, over: float) -> float:
 
 
 def sized(records: Sequence[Record], wanted: float, over: float) -> int:
-    """Return how many devices, in whole hosts, make that load at most; the largest job fits."""
+    """Return how many devices, in whole hosts, make that load at most; the largest job fits.
+
+    Raises Invalid when that is more than can be simulated.
+    """
     devices = max(load(records, 1, over) / wanted, *(record.gpus for record in records))
+    if devices > DEVICES_MAX:
+        raise errors.Invalid(
+            f"for a load of {wanted:g} the jobs need {devices:.0f} devices; allowed: {DEVICES_MAX}"
+        )
     return int(-(-devices // HOST_DEVICES)) * HOST_DEVICES
 
 

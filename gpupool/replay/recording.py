@@ -5,7 +5,7 @@ pool comes first and once. Fields with defaults may be left out; unknown ones ar
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +14,24 @@ from typing import Any, TypeVar
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model import errors, wire
-from gpupool.model.claim import PRIORITY_DEFAULT, Claim, Layout, OnPreempt, Qos, Tier
+from gpupool.model.claim import (
+    AMOUNT_MAX,
+    COMPUTE_MAX,
+    COUNT_MAX,
+    PRIORITY_DEFAULT,
+    PRIORITY_MAX,
+    Claim,
+    Layout,
+    OnPreempt,
+    Qos,
+    Tier,
+)
 from gpupool.model.device import Device, SharingMode
 from gpupool.model.host import Host
-from gpupool.model.pool import PolicyName, Pool
+from gpupool.model.pool import NUMBER_MAX, OVERCOMMIT_NONE, PolicyName, Pool
 from gpupool.replay.job import Job
 
 T = TypeVar("T", bound="Record")
-WHOLE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +41,8 @@ class PoolRecord:
     name: str
     recorded_at: datetime
     policy: PolicyName = PolicyName.FGD
-    compute_overcommit: int = WHOLE
-    memory_overcommit: int = WHOLE
+    compute_overcommit: int = OVERCOMMIT_NONE
+    memory_overcommit: int = OVERCOMMIT_NONE
     moves_per_hour: int = 0
 
     @classmethod
@@ -120,6 +130,22 @@ _KINDS: dict[str, type[Record]] = {
     "host": HostRecord,
     "device": DeviceRecord,
     "claim": ClaimRecord,
+}
+# From what to what numbers are allowed, as in the API and in agents' reports. Memory may be 0: other
+# software that writes recordings need not know of it.
+_BOUNDS: Mapping[type[Record], Mapping[str, tuple[int, int]]] = {
+    PoolRecord: dict.fromkeys(
+        ("compute_overcommit", "memory_overcommit"), (OVERCOMMIT_NONE, NUMBER_MAX)
+    ),
+    HostRecord: dict.fromkeys(("cpu_milli", "memory_mib"), (0, AMOUNT_MAX)),
+    DeviceRecord: {"memory_mib": (0, AMOUNT_MAX)},
+    ClaimRecord: {
+        "count": (1, COUNT_MAX),
+        "compute": (1, COMPUTE_MAX),
+        "priority": (0, PRIORITY_MAX),
+        "time_limit": (1, AMOUNT_MAX),
+        **dict.fromkeys(("memory_mib", "cpu_milli", "host_memory_mib"), (0, AMOUNT_MAX)),
+    },
 }
 _DEMAND = tuple(field.name for field in fields(Demand))
 
@@ -229,13 +255,18 @@ def _record(where: str, line: str) -> Record:
     if kind not in _KINDS:
         raise errors.Invalid(f"{where}: kind is {kind!r}; allowed: {', '.join(_KINDS)}")
     try:
-        return wire.load(_KINDS[kind], plain)
+        record = wire.load(_KINDS[kind], plain)
     except errors.Invalid as exc:
         raise errors.Invalid(f"{where}: {exc}") from exc
+    for name, (least, most) in _BOUNDS[type(record)].items():
+        value = getattr(record, name)
+        if value is not None and not least <= value <= most:
+            raise errors.Invalid(f"{where}: {name} is {value}; allowed: {least} to {most}")
+    return record
 
 
 def _check(path: Path, recording: Recording) -> None:
-    """Raise Invalid where records do not fit together or are out of bounds."""
+    """Raise Invalid where records do not fit together."""
     for what, names in (
         ("host", [host.name for host in recording.hosts]),
         ("device", [device.id for device in recording.devices]),
@@ -249,7 +280,7 @@ def _check(path: Path, recording: Recording) -> None:
                 f"{path}: device {device.id} is of host {device.host!r}, which has no line"
             )
     for claim in recording.claims:
-        _check_claim(path, claim)
+        _check_times(path, claim)
 
 
 def _check_unique(path: Path, what: str, names: Sequence[str]) -> None:
@@ -260,12 +291,7 @@ def _check_unique(path: Path, what: str, names: Sequence[str]) -> None:
         seen.add(name)
 
 
-def _check_claim(path: Path, claim: ClaimRecord) -> None:
-    if claim.count < 1 or not 1 <= claim.compute <= WHOLE or claim.memory_mib < 0:
-        raise errors.Invalid(
-            f"{path}: claim {claim.id} has count {claim.count}, compute {claim.compute}, memory_mib "
-            f"{claim.memory_mib}; allowed: at least 1, 1 to {WHOLE}, at least 0"
-        )
+def _check_times(path: Path, claim: ClaimRecord) -> None:
     times = [time for time in (claim.created_at, claim.bound_at, claim.ended_at) if time]
     if sorted(times, key=seconds) != times:
         raise errors.Invalid(
@@ -274,7 +300,7 @@ def _check_claim(path: Path, claim: ClaimRecord) -> None:
 
 
 def _room(device: DeviceRecord, compute: int, memory: int) -> DeviceRoom:
-    limit = device.memory_mib * memory // WHOLE if device.extends_memory else device.memory_mib
+    extended = memory if device.extends_memory else OVERCOMMIT_NONE
     return DeviceRoom(
         device_id=device.id,
         usable=device.usable,
@@ -282,10 +308,10 @@ def _room(device: DeviceRecord, compute: int, memory: int) -> DeviceRoom:
         product=device.product,
         sharing_mode=device.sharing_mode,
         link_group=device.link_group,
-        compute_total=WHOLE,
+        compute_total=COMPUTE_MAX,
         compute_limit=compute,
         memory_total=device.memory_mib,
-        memory_limit=limit,
+        memory_limit=device.memory_mib * extended // OVERCOMMIT_NONE,
     )
 
 

@@ -37,6 +37,17 @@ def alike(hosts):
 some = pools(least=3).map(alike)
 
 
+def test_amounts_that_have_no_table():
+    """They cost no memory; what is of use is what it is beside amounts that have one."""
+    weights = Mix([demand(compute=30, memory_mib=500, cpu_milli=1000)]).weights
+    found = []
+    for most in (2**15, 2**31 - 1):
+        on = host("a", device("x", memory_total=most, memory_limit=most), cpu_total=most, cpu_free=most)
+        view = PoolView([on])
+        found.append(Hosts(view, Usefulness(view, weights), np.arange(1)).of_use())
+    assert found == [100, 100]
+
+
 def of_use(on, weights) -> float:
     """How much of what is free of a host's devices the demands could use there, on average."""
     return sum(share * _of_use_to(on, wanted) for wanted, share in weights if wanted.count)

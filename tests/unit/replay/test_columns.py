@@ -23,22 +23,27 @@ def test_values() -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "1.5", "-1", "11"])
 def test_integers_that_are_refused(value: str) -> None:
-    with pytest.raises(errors.Invalid, match=rf"^a.csv line 7: a is '{value}'; allowed: 0 to 10$"):
+    with pytest.raises(
+        errors.Invalid, match=rf"^a.csv line 7: a is '{value}'; allowed: a whole number from 0 to 10$"
+    ):
         row(a=value).integer("a", most=10)
 
 
-@pytest.mark.parametrize("value", ["", "x", "inf", "nan", "-0.5"])
+@pytest.mark.parametrize("value", ["", "x", "inf", "nan", "-0.5", "2147483648", "1e308"])
 def test_numbers_that_are_refused(value: str) -> None:
-    with pytest.raises(errors.Invalid, match=rf"a is '{value}'; allowed: a number of 0 or more"):
+    with pytest.raises(errors.Invalid, match=rf"a is '{value}'; allowed: a number from 0 to 2147483647"):
         row(a=value).number("a")
 
 
 def test_other_values_that_are_refused() -> None:
-    with pytest.raises(errors.Invalid, match="a is 'yesterday'; allowed: a time such as"):
-        row(a="yesterday").time("a")
+    for time in ("yesterday", "9999-12-31 23:59:59-12:00", "0001-01-01 00:00:00+12:00"):
+        with pytest.raises(errors.Invalid, match="allowed: a time such as"):
+            row(a=time).time("a")
+    with pytest.raises(errors.Invalid, match="a is '2147483648'; allowed: a whole number from 0 to"):
+        row(a="2147483648").integer("a")
     with pytest.raises(errors.Invalid, match="a is ''; allowed: a name"):
         row(a="").name("a")
-    with pytest.raises(errors.Invalid, match="a is None; allowed: a whole number of 3 or more"):
+    with pytest.raises(errors.Invalid, match="a is None; allowed: a whole number from 3 to"):
         row().integer("a", least=3)
 
 

@@ -41,7 +41,7 @@ def test_nodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ("a,1,1,x,T4\n", "line 2: gpu is 'x'; allowed: 0 to 1024"),
+        ("a,1,1,x,T4\n", "line 2: gpu is 'x'; allowed: a whole number from 0 to 1024"),
         (",1,1,1,T4\n", "line 2: sn is ''; allowed: a name"),
         ("a,1,1,1,T4\na,1,1,1,T4\n", "a name in sn comes twice"),
         ("a,1,1,0,\n", "gpu is 0 in every line"),
@@ -73,9 +73,9 @@ def test_what_no_percent_is_is_rounded_up(tmp_path: Path) -> None:
     ("row", "reason"),
     [
         ("p,0,0,1,0,,", "line 2: gpu_milli is '0'; allowed: 1 to 1000 where num_gpu is 1"),
-        ("p,0,0,1,1001,,", "line 2: gpu_milli is '1001'; allowed: 0 to 1000"),
+        ("p,0,0,1,1001,,", "line 2: gpu_milli is '1001'; allowed: a whole number from 0 to 1000"),
         ("p,0,0,2,500,,", "line 2: gpu_milli is '500'; allowed: 1000 where num_gpu is 2"),
-        ("p,-1,0,1,500,,", "line 2: cpu_milli is '-1'; allowed: a whole number of 0 or more"),
+        ("p,-1,0,1,500,,", "line 2: cpu_milli is '-1'; allowed: a whole number from 0 to 2147483647"),
         ("p,0,0,0,0,,", "num_gpu is 0 in every line"),
     ],
 )

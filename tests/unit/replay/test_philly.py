@@ -28,8 +28,14 @@ def test_jobs(tmp_path: Path) -> None:
     ("row", "reason"),
     [
         ("soon,1,1,1,a", "line 2: timestamp is 'soon'; allowed: a time such as"),
-        ("1970-01-02 00:00:01,-1,1,1,a", "line 2: duration is '-1'; allowed: a number of 0 or more"),
-        ("1970-01-02 00:00:01,1,0,1,a", "line 2: num_gpus is '0'; allowed: 1 to 1024"),
+        (
+            "1970-01-02 00:00:01,-1,1,1,a",
+            "line 2: duration is '-1'; allowed: a number from 0 to 2147",
+        ),
+        (
+            "1970-01-02 00:00:01,1,0,1,a",
+            "line 2: num_gpus is '0'; allowed: a whole number from 1 to",
+        ),
         ("1970-01-02 00:00:01,1,1,1,", "line 2: cluster is ''; allowed: a name"),
     ],
 )
@@ -68,6 +74,10 @@ def test_size_and_load() -> None:
     assert philly.load(records, 6, philly.days(records)) == pytest.approx(0.5)
     assert philly.sized(records, 0.25, 7) == 16
     assert philly.sized(records, 1.0, 7) == 16, "the largest job needs 11"
+    with pytest.raises(
+        errors.Invalid, match="load of 1e-06 the jobs need 3000000 devices; allowed: 999999"
+    ):
+        philly.sized(records, 1e-6, 7)
     rooms = philly.rooms(12)
     assert [len(room.devices) for room in rooms] == [8, 4]
     assert len({device.device_id for room in rooms for device in room.devices}) == 12

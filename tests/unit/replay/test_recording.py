@@ -71,6 +71,8 @@ def test_little_is_needed(tmp_path: Path) -> None:
         ('{"kind": "vm"}', "line 2: kind is 'vm'; allowed: pool, host, device, claim"),
         ('{"kind": "host"}', "line 2: HostRecord: KeyError('name')"),
         ('{"kind": "host", "name": "h", "schema_version": 9}', "schema version 9, at most 1 is known"),
+        ('{"kind": "host", "name": "h", "cpu_milli": 1e25}', "line 2: cpu_milli is 1000000000000000090"),
+        ('{"kind": "device", "id": "d", "host": "h", "memory_mib": -5}', "allowed: 0 to 2147483647"),
         ('{"kind": "pool", "name": "q", "recorded_at": "2026-11-23T12:00:00"}', "2 lines of kind pool"),
         ('{"kind": "device", "id": "d", "host": "g", "memory_mib": 1}', "is of host 'g', which has no"),
     ],
@@ -86,8 +88,10 @@ def test_lines_that_are_refused(line: str, reason: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"count": 0}, "claim c has count 0, compute 50, memory_mib 100; allowed: at least 1, 1 to 100"),
-        ({"compute": 101}, "compute 101"),
+        ({"count": 0}, "line 2: count is 0; allowed: 1 to 1024"),
+        ({"compute": 101}, "line 2: compute is 101; allowed: 1 to 100"),
+        ({"cpu_milli": -3}, "line 2: cpu_milli is -3; allowed: 0 to 2147483647"),
+        ({"time_limit": 0}, "line 2: time_limit is 0; allowed: 1 to 2147483647"),
         ({"bound_at": NOON - timedelta(hours=3)}, "created_at, bound_at, ended_at are not in order"),
     ],
 )
