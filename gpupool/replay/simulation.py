@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-import numpy as np
-
 from gpupool.allocator import filters
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
@@ -27,7 +25,10 @@ _MEASURES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The pool from ``at`` (seconds) on until the next sample, percent of its devices."""
+    """The pool from ``at`` (seconds) on until the next sample, percent of its devices.
+
+    ``allocated`` is what is granted, which is more than there is where devices are oversubscribed.
+    """
 
     at: float
     allocated: float
@@ -216,7 +217,7 @@ class Simulation:
         self._samples.append(
             Sample(
                 at=now,
-                allocated=100 * int(np.minimum(compute.granted, compute.total).sum()) / self._total,
+                allocated=100 * int(compute.granted.sum()) / self._total,
                 fragmented=fragmented,
                 waiting=len(self._scheduler.line),
             )

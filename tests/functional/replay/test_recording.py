@@ -141,6 +141,21 @@ def test_other_policies_and_orders(operator: Operator, command: Command) -> None
     assert [row["name"] for row in rows] == ["recorded", "replayed"]
 
 
+def test_what_is_lent_is_allocated_in_the_recording_and_in_its_replay(
+    operator: Operator, command: Command
+) -> None:
+    """Two best-effort claims on one device of 200 %, for as long as they were there."""
+    with operator.database.writer() as session:
+        pool = pools.create(session, make.pool(name="gpus", compute_overcommit=200))
+        devices.create(session, make.device(hosts.create(session, make.host(pool)), memory_mib=8192))
+        for _ in range(2):
+            fields = {"compute": 100, "qos": Qos.BEST_EFFORT, "bound_at": hours(0), "ended_at": None}
+            store_claim(session, pool, 0, **fields)
+    operator.record()
+    rows = command("recording", operator.file, "--json").found["rows"]
+    assert [row["allocated_percent"] for row in rows] == [200, 200]
+
+
 def test_an_empty_pool(operator: Operator, command: Command) -> None:
     with operator.database.writer() as session:
         pools.create(session, make.pool(name="gpus"))
