@@ -53,7 +53,9 @@ def run(settings: Settings) -> tuple[Report, dict[str, Course]]:
         replay="philly",
         assumptions=_assumptions(settings, cluster, records, devices)
         | {"load": round(philly.load(records, devices, days), 3)},
-        rows=queueing.with_ratios(rows),
+        rows=queueing.with_ratios(
+            rows, {name: queueing.completions(course) for name, course in courses.items()}
+        ),
         headline=settings.orders[-1],
     )
     return report, courses

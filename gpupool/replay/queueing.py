@@ -81,21 +81,33 @@ def values(course: Course, until: float) -> Values:
         **spread("completion", [each.completion for each in course.outcomes]),
         "completed": sum(each.ended is not None for each in course.outcomes),
         "refused": sum(bool(each.refused) for each in course.outcomes),
-        "given_up": sum(not each.stays and not each.refused for each in course.outcomes),
+        "never_started": sum(not each.stays and not each.refused for each in course.outcomes),
         "preempted": sum(each.preempted for each in course.outcomes),
         "pass_p50_ms": float(passes[0]),
         "pass_p99_ms": float(passes[1]),
     }
 
 
-def with_ratios(rows: Mapping[str, Values]) -> dict[str, Values]:
-    """Return the rows, each with its mean completion time over the first one's."""
-    first = next(iter(rows.values()))["completion_mean_s"]
+def completions(course: Course) -> dict[str, float]:
+    """Return how long claims took from arrival to end, by id, where that says something."""
+    return {each.job.id: each.completion for each in course.outcomes if each.completion is not None}
+
+
+def with_ratios(
+    rows: Mapping[str, Values], completed: Mapping[str, Mapping[str, float]]
+) -> dict[str, Values]:
+    """Return the rows, each with its completion times over those of the first one.
+
+    Only claims that completed in both are compared: a run in which most never do would look best.
+    """
+    first = next(iter(completed.values()))
     found: dict[str, Values] = {}
     for name, row in rows.items():
-        mine = row["completion_mean_s"]
-        known = first is not None and mine is not None and first > 0
-        found[name] = {**row, "completion_ratio": mine / first if known and mine and first else None}
+        mine = completed[name]
+        both = [each for each in first if each in mine]
+        before, after = (sum(times[each] for each in both) for times in (first, mine))
+        ratio = after / before if before > 0 else None
+        found[name] = {**row, "completion_ratio": ratio, "compared": len(both)}
     return found
 
 
@@ -127,10 +139,7 @@ def write_claims(path: Path, courses: Mapping[str, Course]) -> None:
 
 def draw(path: Path, courses: Mapping[str, Course], more: Mapping[str, plot.Line] | None = None) -> None:
     """Draw completion times, what is allocated, ``more`` of that, and what waits; raises Invalid."""
-    completion = {
-        name: [each.completion for each in course.outcomes if each.completion is not None]
-        for name, course in courses.items()
-    }
+    completion = {name: list(completions(course).values()) for name, course in courses.items()}
     moments = {name: [each.at for each in course.samples] for name, course in courses.items()}
     allocated = {
         name: (moments[name], [each.allocated for each in course.samples])

@@ -1,6 +1,6 @@
 """Replays of recordings: how a pool did, and how it would have done otherwise."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,12 +57,15 @@ def run(settings: Settings) -> Found:
         courses[OTHERWISE] = queueing.run(other, recording.rooms(read), jobs)
     until = recording.seconds(read.pool.recorded_at) - recording.begun(read)
     steps = _allocated(read)
-    rows = {RECORDED: _recorded(read, queueing.over_time(steps, until))}
-    rows |= {name: queueing.values(course, until) for name, course in courses.items()}
+    completed = {RECORDED: _completions(read)}
+    rows = {RECORDED: _recorded(read, queueing.over_time(steps, until), completed[RECORDED].values())}
+    for name, course in courses.items():
+        rows[name] = queueing.values(course, until)
+        completed[name] = queueing.completions(course)
     report = Report(
         replay="recording",
         assumptions=_assumptions(settings, read, other),
-        rows=queueing.with_ratios(rows),
+        rows=queueing.with_ratios(rows, completed),
         headline=list(courses)[-1],
     )
     moments, levels = [list(each) for each in zip(*steps, strict=True)] if steps else ([], [])
@@ -95,17 +98,24 @@ def _allocated(read: Recording) -> list[tuple[float, float]]:
     return steps
 
 
-def _recorded(read: Recording, allocated: float | None) -> Values:
+def _completions(read: Recording) -> dict[str, float]:
+    """Return how long claims took from when they came to their end, of those that ran."""
+    return {
+        claim.id: between(claim.created_at, claim.ended_at)
+        for claim in read.claims
+        if claim.bound_at and claim.ended_at
+    }
+
+
+def _recorded(read: Recording, allocated: float | None, completed: Collection[float]) -> Values:
     """Return what the recording itself tells; it does not say which devices claims that ended had."""
-    bound = [claim for claim in read.claims if claim.bound_at is not None]
-    waiting = [between(claim.created_at, claim.bound_at) for claim in bound if claim.bound_at]
-    completion = [between(claim.created_at, claim.ended_at) for claim in bound if claim.ended_at]
+    waiting = [between(each.created_at, each.bound_at) for each in read.claims if each.bound_at]
     return {
         "allocated_percent": allocated,
         **queueing.spread("waiting", waiting),
-        **queueing.spread("completion", completion),
-        "completed": len(completion),
-        "given_up": sum(claim.bound_at is None and claim.ended_at is not None for claim in read.claims),
+        **queueing.spread("completion", completed),
+        "completed": len(completed),
+        "never_started": len(read.claims) - len(waiting),
     }
 
 

@@ -21,8 +21,10 @@ def test_json(command: Command) -> None:
     # The answer is the last order's, over the first.
     fifo, fair, _ = found["rows"]
     assert found["completion_mean_s"] == fair["completion_mean_s"]
-    assert found["completion_ratio"] == fair["completion_mean_s"] / fifo["completion_mean_s"]
+    ratio = fair["completion_mean_s"] / fifo["completion_mean_s"]
+    assert found["completion_ratio"] == pytest.approx(ratio)
     assert fifo["completion_ratio"] == 1
+    assert found["compared"] == 32
 
 
 def test_back_fill_helps_where_gangs_block_the_line(command: Command) -> None:
