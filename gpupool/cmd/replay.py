@@ -8,7 +8,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpupool.model import errors
@@ -20,24 +21,43 @@ from gpupool.replay.report import Report
 SEEDS_MAX = 1000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A replay that is over: its report, and how its course is written and drawn as a file."""
+
+    report: Report
+    write: Callable[[Path], None]
+    draw: Callable[[Path], None]
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run one replay; return 0, or 1 with the reason on standard error (argparse returns 2)."""
     parsed = _parser().parse_args(args)
     try:
         if parsed.plot is not None:
             plot.check(parsed.plot)
-        found = parsed.run(parsed)
-        print(report.as_json(found) if parsed.json else report.as_text(found))
-        sys.stdout.flush()
+        if parsed.csv is not None:
+            report.check_writable("csv", parsed.csv)
+        done: Done = parsed.run(parsed)
+        _print(report.as_json(done.report) if parsed.json else report.as_text(done.report))
+        if parsed.csv is not None:
+            done.write(parsed.csv)
+        if parsed.plot is not None:
+            done.draw(parsed.plot)
     except errors.GpupoolError as exc:
         print(f"gpupool-replay: {exc}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # Who reads has seen enough; what Python flushes when it ends has to go somewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Who reads has seen enough; what Python flushes when it ends has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -181,7 +201,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as .svg or .png")
 
 
-def _openb(given: argparse.Namespace) -> Report:
+def _openb(given: argparse.Namespace) -> Done:
     settings = openb_run.Settings(
         nodes=given.nodes,
         pods=given.pods,
@@ -197,14 +217,14 @@ def _openb(given: argparse.Namespace) -> Report:
     for filling in openb_run.runs(settings, given.seeds, given.processes):
         fillings.append(filling)
         print(f"{len(fillings)} of {len(given.seeds)} seeds done", file=sys.stderr)
-    if given.csv is not None:
-        openb_run.write_points(given.csv, fillings)
-    if given.plot is not None:
-        openb_run.draw(given.plot, fillings)
-    return openb_run.report(settings, fillings)
+    return Done(
+        report=openb_run.report(settings, fillings),
+        write=lambda path: openb_run.write_points(path, fillings),
+        draw=lambda path: openb_run.draw(path, fillings),
+    )
 
 
-def _philly(given: argparse.Namespace) -> Report:
+def _philly(given: argparse.Namespace) -> Done:
     settings = philly_run.Settings(
         jobs=given.jobs,
         cluster=given.cluster,
@@ -217,14 +237,14 @@ def _philly(given: argparse.Namespace) -> Report:
         queueing=_queueing(given),
     )
     found, courses = philly_run.run(settings)
-    if given.csv is not None:
-        queueing.write_claims(given.csv, courses)
-    if given.plot is not None:
-        queueing.draw(given.plot, courses)
-    return found
+    return Done(
+        report=found,
+        write=lambda path: queueing.write_claims(path, courses),
+        draw=lambda path: queueing.draw(path, courses),
+    )
 
 
-def _recording(given: argparse.Namespace) -> Report:
+def _recording(given: argparse.Namespace) -> Done:
     settings = recording_run.Settings(
         file=given.file,
         policy=given.policy,
@@ -232,11 +252,12 @@ def _recording(given: argparse.Namespace) -> Report:
         queueing=_queueing(given),
     )
     found = recording_run.run(settings)
-    if given.csv is not None:
-        queueing.write_claims(given.csv, found.courses)
-    if given.plot is not None:
-        queueing.draw(given.plot, found.courses, {recording_run.RECORDED: found.recorded})
-    return found.report
+    recorded = {recording_run.RECORDED: found.recorded}
+    return Done(
+        report=found.report,
+        write=lambda path: queueing.write_claims(path, found.courses),
+        draw=lambda path: queueing.draw(path, found.courses, recorded),
+    )
 
 
 def _queueing(given: argparse.Namespace) -> Queueing:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpupool.model import errors
+from gpupool.replay.report import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +20,7 @@ def check(path: Path) -> None:
     """Raise Invalid unless a plot can be made and have this name; before what it is to show is made."""
     if path.suffix not in SUFFIXES:
         raise errors.Invalid(f"plot is {str(path)!r}; allowed: names that end in {', '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise errors.Invalid(f"plot is {str(path)!r}; allowed: names in a folder that exists")
+    check_writable("plot", path)
     _figure(1)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,12 @@ def as_text(report: Report) -> str:
     lines = [f"{name}: {_plain(value)}" for name, value in report.assumptions.items()]
     lines += ["", *_table(columns)]
     return "\n".join(lines)
+
+
+def check_writable(what: str, path: Path) -> None:
+    """Raise Invalid unless a file can be written there; before what it is to hold is made."""
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise errors.Invalid(f"{what} is {str(path)!r}; allowed: a file that can be written")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

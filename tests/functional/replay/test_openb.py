@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from gpupool.model import errors
+from gpupool.replay import openb_run
 from gpupool.replay.report import KEYS
 from tests.functional.replay.conftest import Command
 
@@ -110,6 +112,20 @@ def test_table(command: Command) -> None:
     assert not any("waiting" in line for line in lines)
 
 
+def test_a_report_is_printed_whatever_becomes_of_the_files(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may take hours, and a disk be full when it is over."""
+
+    def full(*_: object) -> None:
+        raise errors.Invalid("the disk is full")
+
+    monkeypatch.setattr(openb_run, "write_points", full)
+    called = command.openb("--json", "--csv", command.folder / "out.csv")
+    assert (called.code, called.found["assumptions"]["devices"]) == (1, 24)
+    assert called.err.endswith("gpupool-replay: the disk is full\n")
+
+
 def test_what_is_rounded_is_said(command: Command) -> None:
     command.pods.write_text(command.pods.read_text().replace(",460,", ",461,"))
     assert "pods rounded up to whole percents: 3" in command.openb().out
@@ -140,9 +156,13 @@ def test_files_that_are_refused(command: Command) -> None:
     assert (called.code, called.out) == (1, "")
     assert called.err.endswith("allowed: names that end in .svg, .png\n")
     called = command.openb("--plot", command.folder / "none" / "out.svg")
-    assert called.err.endswith("allowed: names in a folder that exists\n")
-    called = command.openb("--csv", command.folder / "none" / "out.csv")
-    assert "can't be written: No such file or directory" in called.err
+    assert called.err.endswith("out.svg'; allowed: a file that can be written\n")
+    for path in (command.folder / "none" / "out.csv", command.folder):
+        called = command.openb("--csv", path)
+        assert (called.code, called.out) == (1, "")
+        assert (
+            called.err == f"gpupool-replay: csv is {str(path)!r}; allowed: a file that can be written\n"
+        )
     command.pods.write_text("name\np\n")
     called = command.openb("--json")
     assert (called.code, called.out) == (1, "")
