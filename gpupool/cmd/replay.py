@@ -74,7 +74,11 @@ def _add_openb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--nodes", type=Path, required=True, metavar="FILE", help="CSV of the hosts")
     parser.add_argument("--pods", type=Path, required=True, metavar="FILE", help="CSV of the demands")
     _add_policy(parser, PolicyName.FGD)
-    parser.add_argument("--moves", action="store_true", help="vGPUs may move to make room for others")
+    parser.add_argument(
+        "--moves",
+        action="store_true",
+        help="vGPUs may move to make room for others, as the service does not do yet",
+    )
     _add_oversubscribe(parser, 1.0)
     parser.add_argument(
         "--reserve-cpu",

@@ -49,13 +49,15 @@ class Filling:
     """One run: the pool at every full percent that arrived, and what plans took, in ns.
 
     ``decisions`` are by the clock, ``processor`` by the time of this thread on a core: what else the
-    machine does is in the first only.
+    machine does is in the first only. ``making_room`` (by the clock) is what looking for a move took,
+    after a decision that found no room.
     """
 
     seed: int
     points: tuple[Point, ...]
     decisions: tuple[int, ...]
     processor: tuple[int, ...]
+    making_room: tuple[int, ...] = ()
     # vGPUs that moved to make room; None where none may.
     moved: int | None = None
 
@@ -87,6 +89,7 @@ class Filler:
         self._moved = 0
         self._decisions: list[int] = []
         self._processor: list[int] = []
+        self._making_room: list[int] = []
 
     def run(self, arrivals: Iterable[Demand], seed: int) -> Filling:
         """Place what arrives."""
@@ -103,6 +106,7 @@ class Filler:
             points=tuple(points),
             decisions=tuple(self._decisions),
             processor=tuple(self._processor),
+            making_room=tuple(self._making_room),
             moved=None if self._running is None else self._moved,
         )
 
@@ -115,7 +119,10 @@ class Filler:
         if demand.count:
             self._decisions.append(ended[0] - begun[0])
             self._processor.append(ended[1] - begun[1])
-            found = self._make_room(demand) or found if isinstance(found, NoRoom) else found
+            if isinstance(found, NoRoom) and self._running is not None:
+                looked = time.perf_counter_ns()
+                found = self._make_room(demand, self._running) or found
+                self._making_room.append(time.perf_counter_ns() - looked)
             self._refused += not isinstance(found, Plan)
         if isinstance(found, Plan):
             self._view.take(demand, found)
@@ -125,15 +132,13 @@ class Filler:
                 claim = _running(f"claim-{self._placed}", demand, found)
                 self._running[claim.claim_id] = claim
 
-    def _make_room(self, demand: Demand) -> Plan | None:
+    def _make_room(self, demand: Demand, running: dict[str, Running]) -> Plan | None:
         """Move a vGPU where that makes room; return the place then."""
-        if self._running is None:
-            return None
-        move = make_room(self._view, self._running.values(), demand, self._policy)
+        move = make_room(self._view, running.values(), demand, self._policy)
         if move is None:
             return None
-        before = self._running[move.claim_id]
-        after = self._running[move.claim_id] = apply(self._view, before, move)
+        before = running[move.claim_id]
+        after = running[move.claim_id] = apply(self._view, before, move)
         self._remote += (after.plan.remote > 0) - (before.plan.remote > 0)
         self._moved += 1
         return place(self._view, demand, self._policy)

@@ -145,8 +145,6 @@ def draw(path: Path, fillings: Iterable[Filling]) -> None:
 
 def _values(filling: Filling) -> Values:
     full, overfull = filling.at(FULL), filling.at(OVERFULL)
-    median, most = np.percentile(filling.decisions, [50, 99]) / 1e6
-    processor = np.percentile(filling.processor, 99) / 1e6
     return {
         "unallocated_at_100": full.unallocated,
         "unallocated_at_130": overfull.unallocated,
@@ -156,7 +154,14 @@ def _values(filling: Filling) -> Values:
         "fragmented_at_130": overfull.fragmented,
         "remote_percent": full.remote,
         "moved": filling.moved,
-        "decision_p50_ms": float(median),
-        "decision_p99_ms": float(most),
-        "decision_cpu_p99_ms": float(processor),
+        "decision_p50_ms": _ms(filling.decisions, 50),
+        "decision_p99_ms": _ms(filling.decisions, 99),
+        "decision_cpu_p99_ms": _ms(filling.processor, 99),
+        "make_room_p50_ms": _ms(filling.making_room, 50),
+        "make_room_p99_ms": _ms(filling.making_room, 99),
     }
+
+
+def _ms(times: Sequence[int], percentile: int) -> float | None:
+    """Return a percentile of times in ns; None without any."""
+    return float(np.percentile(times, percentile)) / 1e6 if times else None

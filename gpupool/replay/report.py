@@ -38,6 +38,8 @@ KEYS = {
     "decision_p50_ms": "decision time, median, ms",
     "decision_p99_ms": "decision time, 99th percentile, ms",
     "decision_cpu_p99_ms": "decision, 99th percentile of processor time, ms",
+    "make_room_p50_ms": "looking for a move that makes room, median, ms",
+    "make_room_p99_ms": "looking for a move that makes room, 99th percentile, ms",
     "pass_p50_ms": "queue pass, median, ms",
     "pass_p99_ms": "queue pass, 99th percentile, ms",
 }
