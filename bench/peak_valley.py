@@ -162,8 +162,12 @@ def batch_work(course: Course, seconds: float) -> dict[str, float]:
             count, every = outcome.job.demand.count, outcome.job.checkpoint or math.inf
             lengths = [min(stay.ended, seconds) - stay.begun for stay in outcome.stays]
             taken += count * sum(lengths)
-            # What came after the last checkpoint is lost when a stay is cut short.
-            kept = [length // every * every for length in lengths[:-1]] + lengths[-1:]
+            # Preemption ends the first so many stays, all where the job never came back, and what came
+            # after the last checkpoint is lost with it.
+            kept = [
+                length // every * every if number < outcome.preempted else length
+                for number, length in enumerate(lengths)
+            ]
             done += count * sum(kept)
     return {"done": done / HOUR, "in_vain": (taken - done) / HOUR}
 
