@@ -2,9 +2,11 @@
 
 ``python bench/allocator_quality.py --nodes FILE --pods FILE... [--seeds N] [--processes N]``, with the
 CSVs of Alibaba's cluster-trace-gpu-v2023; a file of pods is known by its name,
-``openb_pod_list_NAME.csv``. Each figure is the mean of the seeds. Unallocated is what less is granted
-than there is, in percent of all GPUs, when as much was demanded as there is. Decision times are
-measured alone, one seed after the other.
+``openb_pod_list_NAME.csv``. Each figure is the mean of the seeds. What is aimed at is unallocated: what
+less is granted than there is, in percent of all GPUs, when as much was demanded as there is. Uncovered
+is what of single GPUs nobody has then. It is the same but where slices are oversubscribed: there what
+is granted beyond one GPU makes up for what is idle of another in the first, and not in the second.
+Decision times are measured alone, one seed after the other.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from gpupool.replay import openb_run  # noqa: E402
 from gpupool.replay.openb_run import Settings  # noqa: E402
 
 PREFIX = "openb_pod_list_"
-UNALLOCATED = "unallocated_at_100"
+UNALLOCATED, UNCOVERED = "unallocated_at_100", "uncovered_at_100"
 # By the clock, and without what else the machine does meanwhile.
 DECISION, PROCESSOR = "decision_p99_ms", "decision_cpu_p99_ms"
 
@@ -79,7 +81,7 @@ def measure(
 def table(given: argparse.Namespace) -> Iterator[str]:
     """Yield the lines, each when it was measured."""
     files = {path.stem.removeprefix(PREFIX): path for path in given.pods}
-    titles = f"{'measured':>9} {'at most':>8} {'':3} {'remote %':>8} {'at 130 %':>8}"
+    titles = f"{'measured':>9} {'at most':>8} {'':3} {'uncovered':>9} {'remote %':>8} {'at 130 %':>8}"
     yield f"{'trace':<12} {'how':<24} {'what':<20} {titles}"
     for row in ROWS:
         what = WHAT[row.key]
@@ -93,7 +95,8 @@ def table(given: argparse.Namespace) -> Iterator[str]:
         value, remote, over = found[row.key], found["remote_percent"], found["unallocated_at_130"]
         assert value is not None
         met = "met" if value <= row.target else "NOT"
-        yield f"{start} {value:9.3f} {row.target:8.2f} {met} {remote:8.2f} {over:8.3f}"
+        measured = f"{value:9.3f} {row.target:8.2f} {met}"
+        yield f"{start} {measured} {found[UNCOVERED]:9.3f} {remote:8.2f} {over:8.3f}"
         if row.key == DECISION:
             yield f"{'':<37} {WHAT[PROCESSOR]:<20} {found[PROCESSOR]:9.3f}"
 
