@@ -74,8 +74,9 @@ def measure(
     """Return the means over the seeds."""
     settings = replace(Settings(nodes=nodes, pods=pods), **row.settings)  # type: ignore[arg-type]
     alone = 1 if row.key == DECISION else processes
-    fillings = list(openb_run.runs(settings, seeds, alone))
-    return dict(openb_run.report(settings, fillings).answer())
+    trace = openb_run.read(settings)
+    fillings = list(openb_run.runs(settings, trace, seeds, alone))
+    return dict(openb_run.report(settings, trace, fillings).answer())
 
 
 def table(given: argparse.Namespace) -> Iterator[str]:

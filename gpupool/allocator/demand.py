@@ -42,6 +42,11 @@ class Demand:
         key = tuple(getattr(self, name) for name in _FIELDS)
         object.__setattr__(self, "_hash", hash(key))
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        # Texts have other hashes in another process.
+        self.__dict__.update(state)
+        self.__post_init__()
+
     def __hash__(self) -> int:
         """Return the hash of all fields."""
         found: int = self._hash  # type: ignore[attr-defined]

@@ -217,12 +217,12 @@ def _openb(given: argparse.Namespace) -> Done:
         scale=given.scale,
         recent_mix=given.mix == "recent",
     )
-    fillings = []
-    for filling in openb_run.runs(settings, given.seeds, given.processes):
+    trace, fillings = openb_run.read(settings), []
+    for filling in openb_run.runs(settings, trace, given.seeds, given.processes):
         fillings.append(filling)
         print(f"{len(fillings)} of {len(given.seeds)} seeds done", file=sys.stderr)
     return Done(
-        report=openb_run.report(settings, fillings),
+        report=openb_run.report(settings, trace, fillings),
         write=lambda path: openb_run.write_points(path, fillings),
         draw=lambda path: openb_run.draw(path, fillings),
     )

@@ -15,6 +15,7 @@ from gpupool.allocator.view import PoolView
 from gpupool.model.pool import PolicyName
 from gpupool.replay import openb, plot
 from gpupool.replay.filling import Filler, Filling
+from gpupool.replay.openb import Node, Pods
 from gpupool.replay.report import Report, Values, write_csv
 
 # How much is demanded, in percent of the pool, where each figure is taken.
@@ -52,15 +53,28 @@ class Settings:
     recent_mix: bool = False
 
 
-def run(settings: Settings, seed: int) -> Filling:
-    """Fill the pool once; raises Invalid when a file does not fit."""
-    demands: Sequence[Demand] = openb.read_pods(settings.pods).demands
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What the files say."""
+
+    nodes: Sequence[Node]
+    pods: Pods
+
+
+def read(settings: Settings) -> Trace:
+    """Read each file, once: it may be a pipe. Raises Invalid when one does not fit."""
+    return Trace(nodes=openb.read_nodes(settings.nodes), pods=openb.read_pods(settings.pods))
+
+
+def run(settings: Settings, trace: Trace, seed: int) -> Filling:
+    """Fill the pool once."""
+    demands: Sequence[Demand] = trace.pods.demands
     overcommit = round(FULL * settings.oversubscribe)
     if overcommit > FULL:
         demands = openb.oversubscribed(demands)
     view = PoolView(
         openb.rooms(
-            openb.read_nodes(settings.nodes),
+            trace.nodes,
             round(1000 * settings.reserve_cpu),
             overcommit,
             settings.scale,
@@ -75,24 +89,24 @@ def run(settings: Settings, seed: int) -> Filling:
     return filler.run(openb.arrivals(demands, until, seed), seed)
 
 
-def runs(settings: Settings, seeds: Sequence[int], processes: int = 1) -> Iterator[Filling]:
+def runs(
+    settings: Settings, trace: Trace, seeds: Sequence[int], processes: int = 1
+) -> Iterator[Filling]:
     """Yield one filling a seed, in their order."""
     if processes == 1:
-        yield from map(partial(run, settings), seeds)
+        yield from map(partial(run, settings, trace), seeds)
         return
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(partial(run, settings), seeds)
+        yield from pool.map(partial(run, settings, trace), seeds)
 
 
-def report(settings: Settings, fillings: Iterable[Filling]) -> Report:
+def report(settings: Settings, trace: Trace, fillings: Iterable[Filling]) -> Report:
     """Return what came out, by seed."""
     rows = {f"seed {filling.seed}": _values(filling) for filling in fillings}
-    pods = openb.read_pods(settings.pods)
-    nodes = openb.read_nodes(settings.nodes)
     assumptions = {
         "trace": settings.pods.name,
-        "hosts": settings.scale * len(nodes),
-        "devices": settings.scale * sum(node.gpus for node in nodes),
+        "hosts": settings.scale * len(trace.nodes),
+        "devices": settings.scale * sum(node.gpus for node in trace.nodes),
         "policy": str(settings.policy),
         "remote": settings.remote,
         "moves": settings.moves,
@@ -100,7 +114,7 @@ def report(settings: Settings, fillings: Iterable[Filling]) -> Report:
         "reserve_cpu": settings.reserve_cpu,
         "mix": "recent" if settings.recent_mix else "trace",
         "seeds": [int(name.split()[1]) for name in rows],
-        "pods rounded up to whole percents": pods.rounded,
+        "pods rounded up to whole percents": trace.pods.rounded,
     }
     return Report(replay="openb", assumptions=assumptions, rows=rows, headline="mean")
 

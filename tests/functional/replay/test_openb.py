@@ -1,7 +1,9 @@
 """gpupool-replay openb, on a small cluster."""
 
 import csv
+import os
 from itertools import pairwise
+from threading import Thread
 
 import pytest
 
@@ -147,6 +149,26 @@ def test_arguments_that_are_refused(
     with pytest.raises(SystemExit, match="2"):
         command.openb(*arguments)
     assert reason in capsys.readouterr().err
+
+
+def test_files_that_can_be_read_once(command: Command) -> None:
+    """As those are that a shell makes of what a command prints."""
+    plain = command.openb("--json", "--seeds", "1-2").found["rows"]
+    pipes = {}
+    for path in (command.nodes, command.pods):
+        pipes[path] = path.with_suffix(".pipe")
+        os.mkfifo(pipes[path])
+    writers = [
+        Thread(target=pipe.write_text, args=(path.read_text(),), daemon=True)
+        for path, pipe in pipes.items()
+    ]
+    for writer in writers:
+        writer.start()
+    command.nodes, command.pods = pipes.values()
+    called = command.openb("--json", "--seeds", "1-2", "--processes", 2)
+    assert called.code == 0
+    found = [row["unallocated_at_100"] for row in called.found["rows"]]
+    assert found == [row["unallocated_at_100"] for row in plain]
 
 
 def test_files_that_are_refused(command: Command) -> None:
