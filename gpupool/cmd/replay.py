@@ -304,11 +304,20 @@ def _count(text: str) -> int:
 
 
 def _amount(text: str) -> float:
-    return _number(text, "0 or more", 0)
+    return _stepped(text, 0, 10**6, 1000)
 
 
 def _ratio(text: str) -> float:
-    return _number(text, "1 to 100", 1, 100)
+    return _stepped(text, 1, 100, 100)
+
+
+def _stepped(text: str, least: float, most: float, per_unit: int) -> float:
+    """Return a number that ``per_unit`` times is a whole one: between those nothing would change."""
+    allowed = f"{least} to {most}, in steps of {1 / per_unit}"
+    value = _number(text, allowed, least, most)
+    if not math.isclose(value * per_unit, round(value * per_unit)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {allowed}")
+    return value
 
 
 def _positive(text: str) -> float:

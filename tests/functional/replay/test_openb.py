@@ -137,8 +137,10 @@ def test_what_is_rounded_is_said(command: Command) -> None:
     [
         (["--seeds", "5-1"], "'5-1' are no seeds; allowed: such as 3 or 1-10 or 1,4"),
         (["--seeds", "x"], "'x' are no seeds"),
-        (["--oversubscribe", "0.9"], "'0.9' is not allowed; allowed: 1 to 100"),
-        (["--reserve-cpu", "nan"], "'nan' is not allowed; allowed: 0 or more"),
+        (["--oversubscribe", "0.9"], "'0.9' is not allowed; allowed: 1 to 100, in steps of 0.01"),
+        (["--oversubscribe", "1.004"], "'1.004' is not allowed; allowed: 1 to 100, in steps of 0.01"),
+        (["--reserve-cpu", "nan"], "'nan' is not allowed; allowed: 0 to 1000000, in steps of 0.001"),
+        (["--reserve-cpu", "0.0004"], "'0.0004' is not allowed; allowed: 0 to 1000000, in steps of"),
         (["--scale", "0"], "'0' is no number of things; allowed: 1 to 999999"),
         (["--policy", "worst"], "worst"),
     ],
@@ -149,6 +151,14 @@ def test_arguments_that_are_refused(
     with pytest.raises(SystemExit, match="2"):
         command.openb(*arguments)
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ratio", [1.14, 1.13, 2.3, 100])
+def test_whole_percents_are_kept_to(ratio: float, command: Command) -> None:
+    """Whatever a computer makes of 100 times 1.13 or 2.3."""
+    assert (
+        command.openb("--json", "--oversubscribe", ratio).found["assumptions"]["oversubscribe"] == ratio
+    )
 
 
 def test_files_that_can_be_read_once(command: Command) -> None:
