@@ -11,6 +11,7 @@ from gpupool.replay.report import Report
 from gpupool.replay.simulation import Course
 
 LOAD = 0.9
+HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,8 @@ def _assumptions(
         "devices": devices,
         "projects": settings.projects,
         "time limits": "none" if limit is None else f"{limit:g} times the run time",
+        "reservations": settings.queueing.reservations,
+        "half-life, hours": settings.queueing.half_life / HOUR,
         "policy": str(settings.queueing.policy),
         "devices of one job": "any" if settings.queueing.remote else "of one host where one is enough",
     }

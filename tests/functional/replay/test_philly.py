@@ -75,6 +75,7 @@ def test_options_of_the_queue(command: Command) -> None:
     found = command.philly("--json", *arguments, "--time-limits", 2.5, "--devices", 16).found
     assert found["assumptions"]["time limits"] == "2.5 times the run time"
     assert found["assumptions"]["devices of one job"] == "any"
+    assert (found["assumptions"]["reservations"], found["assumptions"]["half-life, hours"]) == (2, 1)
     found = command.philly("--json", *arguments, "--time-limits", "none", "--load", 0.5).found
     assert [row["name"] for row in found["rows"]] == ["fifo", "fair"]
 
