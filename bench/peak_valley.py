@@ -32,7 +32,7 @@ from gpupool.allocator.view import PoolView  # noqa: E402
 from gpupool.model import errors  # noqa: E402
 from gpupool.model.claim import Qos  # noqa: E402
 from gpupool.model.pool import PolicyName  # noqa: E402
-from gpupool.replay import philly, plot  # noqa: E402
+from gpupool.replay import philly, plot, queueing  # noqa: E402
 from gpupool.replay.job import Job, Outcome  # noqa: E402
 from gpupool.replay.simulation import Course, Simulation  # noqa: E402
 
@@ -118,7 +118,7 @@ def simulate(devices: int, jobs: Iterable[Job]) -> Course:
     """Return what becomes of the jobs on hosts of eight devices, with the conductor's default rules."""
     view, mix = PoolView(philly.rooms(devices), remote=True), Mix()
     policy = make(PolicyName.FGD, mix)
-    return Simulation(view, policy, mix, QueueRules(), FairShare(24 * HOUR)).run(jobs)
+    return Simulation(view, policy, mix, QueueRules(), FairShare(queueing.HALF_LIFE)).run(jobs)
 
 
 def is_batch(outcome: Outcome) -> bool:

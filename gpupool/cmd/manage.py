@@ -4,12 +4,14 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from oslo_config import cfg
 from oslo_utils import timeutils
+from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
+from gpupool.conductor import room
 from gpupool.db import claims, devices, history, hosts, pools
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -17,6 +19,9 @@ from gpupool.model.device import Device
 from gpupool.model.states import DeviceHealth
 from gpupool.placement import names
 from gpupool.replay import recording
+
+# What a recording says of the group [queue], as named there.
+_OF_QUEUE = ("half_life", "project_weights", "backfill", "reservations", "min_run_time")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -26,7 +31,7 @@ def main(args: Sequence[str] | None = None) -> int:
     conf.register_cli_opt(cfg.SubCommandOpt("command", handler=_add_parsers))
     try:
         conf(sys.argv[1:] if args is None else list(args), project="gpupool")
-        conf.command.run(Database.from_conf(conf), conf.command)
+        conf.command.run(Database.from_conf(conf), conf)
     except (errors.GpupoolError, cfg.Error) as exc:
         print(f"gpupool-manage: {exc}", file=sys.stderr)
         return 1
@@ -65,45 +70,58 @@ def _days(text: str) -> int:
     return int(text)
 
 
-def _upgrade(database: Database, arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
-    if arguments.sql:
+def _upgrade(database: Database, conf: cfg.ConfigOpts) -> None:
+    if conf.command.sql:
         print(database.upgrade_sql(), end="")
     else:
         database.upgrade()
 
 
-def _version(database: Database, _arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+def _version(database: Database, _conf: cfg.ConfigOpts) -> None:
     print(database.version() or "none")
 
 
-def _check(database: Database, _arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+def _check(database: Database, _conf: cfg.ConfigOpts) -> None:
     database.check()
 
 
-def _purge(database: Database, arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+def _purge(database: Database, conf: cfg.ConfigOpts) -> None:
     database.check()
-    older_than = timeutils.utcnow() - timedelta(days=arguments.older_than)
+    older_than = timeutils.utcnow() - timedelta(days=conf.command.older_than)
     with database.writer() as session:
         print(f"{claims.purge(session, older_than)} claims deleted")
 
 
-def _record(database: Database, arguments: cfg.ConfigOpts.SubCommandAttr) -> None:
+def _record(database: Database, conf: cfg.ConfigOpts) -> None:
     database.check()
     now = timeutils.utcnow()
+    since = now - timedelta(days=conf.command.days)
     with database.reader() as session:
-        pool = pools.find(session, arguments.pool)
-        owned = hosts.list_(session, {"pool_id": pool.id}, [("name", "asc")])
-        names_of = {host.id: host.name for host in owned}
-        held = devices.list_(session, {"host_id": list(names_of)}, [("key", "asc")])
-        since = now - timedelta(days=arguments.days)
-        records: Iterator[recording.Record] = itertools.chain(
-            [recording.PoolRecord.of(pool, now)],
-            map(recording.HostRecord.of, owned),
-            (_device(device, names_of[device.host_id]) for device in held),
-            map(recording.ClaimRecord.of, history.claims(session, pool.id, since)),
-        )
-        for line in recording.lines(records):
+        for line in recording.lines(records(session, conf, conf.command.pool, now, since)):
             print(line)
+
+
+def records(
+    session: Session, conf: cfg.ConfigOpts, pool_name: str, now: datetime, since: datetime
+) -> Iterator[recording.Record]:
+    """Return all that a pool is, ``now``, and had to do ``since``; NotFound if there is none."""
+    pool = pools.find(session, pool_name)
+    owned = hosts.list_(session, {"pool_id": pool.id}, [("name", "asc")])
+    names_of = {host.id: host.name for host in owned}
+    held = devices.list_(session, {"host_id": list(names_of)}, [("key", "asc")])
+    with_devices = {device.host_id for device in held}
+    configured = {name: conf.queue[name] for name in _OF_QUEUE} | {
+        "mix_window": conf.allocator.mix_window
+    }
+    return itertools.chain(
+        [recording.PoolRecord.of(pool, now, **configured)],
+        (
+            recording.HostRecord.of(host, *room.for_programs(host, host.id in with_devices, conf))
+            for host in owned
+        ),
+        (_device(device, names_of[device.host_id]) for device in held),
+        map(recording.ClaimRecord.of, history.claims(session, pool.id, since)),
+    )
 
 
 def _device(device: Device, host: str) -> recording.DeviceRecord:

@@ -19,6 +19,8 @@ from gpupool.replay.queueing import FAIR, ORDERS, Queueing
 from gpupool.replay.report import Report
 
 SEEDS_MAX = 1000
+HOUR = 3600
+OWN = "the pool`s own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,7 @@ def _add_philly(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--order", nargs="+", choices=ORDERS, default=list(ORDERS), help="of the queue (default: both)"
     )
     _add_policy(parser, PolicyName.FGD)
-    _add_queue(parser)
+    _add_queue(parser, Queueing())
     _add_outputs(parser)
     parser.set_defaults(run=_philly)
 
@@ -157,7 +159,7 @@ def _add_recording(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     _add_policy(parser, None)
     _add_oversubscribe(parser, None)
     parser.add_argument("--order", choices=ORDERS, default=FAIR, help="of the queue (default: fair)")
-    _add_queue(parser)
+    _add_queue(parser, None)
     _add_outputs(parser)
     parser.set_defaults(run=_recording)
 
@@ -169,7 +171,7 @@ def _add_policy(parser: argparse.ArgumentParser, default: PolicyName | None) -> 
         choices=list(PolicyName),
         default=default,
         metavar="|".join(PolicyName),
-        help=f"which of the places that fit is taken (default: {default or 'the pool`s own'})",
+        help=f"which of the places that fit is taken (default: {default or OWN})",
     )
     parser.add_argument(
         "--remote", action="store_true", help="devices may be of other hosts than the program's"
@@ -186,16 +188,21 @@ def _add_oversubscribe(parser: argparse.ArgumentParser, default: float | None) -
     )
 
 
-def _add_queue(parser: argparse.ArgumentParser) -> None:
+def _add_queue(parser: argparse.ArgumentParser, default: Queueing | None) -> None:
     parser.add_argument(
-        "--reservations", type=_count, default=1, metavar="N", help="for how many claims room is kept"
+        "--reservations",
+        type=_count,
+        default=default and default.reservations,
+        metavar="N",
+        help=f"for how many claims room is kept (default: {default.reservations if default else OWN})",
     )
     parser.add_argument(
         "--half-life",
-        type=_positive,
-        default=24.0,
+        type=_hours,
+        default=default and default.half_life,
         metavar="HOURS",
-        help="in which a project's past use counts half (default: %(default)s)",
+        help="in which a project's past use counts half "
+        f"(default: {f'{default.half_life / HOUR:g}' if default else OWN})",
     )
 
 
@@ -238,7 +245,12 @@ def _philly(given: argparse.Namespace) -> Done:
         projects=given.projects,
         time_limit=given.time_limits,
         orders=given.order,
-        queueing=_queueing(given),
+        queueing=Queueing(
+            policy=given.policy,
+            remote=given.remote,
+            reservations=given.reservations,
+            half_life=given.half_life,
+        ),
     )
     found, courses = philly_run.run(settings)
     return Done(
@@ -252,8 +264,11 @@ def _recording(given: argparse.Namespace) -> Done:
     settings = recording_run.Settings(
         file=given.file,
         policy=given.policy,
+        remote=given.remote,
         oversubscribe=given.oversubscribe,
-        queueing=_queueing(given),
+        order=given.order,
+        reservations=given.reservations,
+        half_life=given.half_life,
     )
     found = recording_run.run(settings)
     recorded = {recording_run.RECORDED: found.recorded}
@@ -261,17 +276,6 @@ def _recording(given: argparse.Namespace) -> Done:
         report=found.report,
         write=lambda path: queueing.write_claims(path, found.courses),
         draw=lambda path: queueing.draw(path, found.courses, recorded),
-    )
-
-
-def _queueing(given: argparse.Namespace) -> Queueing:
-    order = given.order if isinstance(given.order, str) else FAIR
-    return Queueing(
-        policy=given.policy or PolicyName.FGD,
-        remote=given.remote,
-        order=order,
-        reservations=given.reservations,
-        half_life=3600 * given.half_life,
     )
 
 
@@ -318,6 +322,11 @@ def _stepped(text: str, least: float, most: float, per_unit: int) -> float:
     if not math.isclose(value * per_unit, round(value * per_unit)):
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {allowed}")
     return value
+
+
+def _hours(text: str) -> float:
+    """Return seconds: no more than a recording may say."""
+    return HOUR * _number(text, "0.001 to 1000000", 0.001, 10**6)
 
 
 def _positive(text: str) -> float:

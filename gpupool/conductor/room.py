@@ -42,10 +42,15 @@ def rooms(
     return found
 
 
+def for_programs(host: Host, has_devices: bool, conf: cfg.ConfigOpts) -> tuple[int, int]:
+    """Return what programs may claim of a host: thousandths of a core, and MiB of its memory."""
+    kept_cpu = conf.allocator.reserved_cpu_milli if has_devices else 0
+    kept_memory = conf.allocator.reserved_memory_mib if has_devices else 0
+    return max(host.cpu_milli - kept_cpu, 0), max(host.memory_mib - kept_memory, 0)
+
+
 def _host(host: Host, owned: tuple[DeviceRoom, ...], taken: Program, conf: cfg.ConfigOpts) -> HostRoom:
-    kept_cpu = conf.allocator.reserved_cpu_milli if owned else 0
-    kept_memory = conf.allocator.reserved_memory_mib if owned else 0
-    cpu, memory = max(host.cpu_milli - kept_cpu, 0), max(host.memory_mib - kept_memory, 0)
+    cpu, memory = for_programs(host, bool(owned), conf)
     return HostRoom(
         name=host.name,
         up=host.state == HostState.UP,

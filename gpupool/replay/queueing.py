@@ -1,13 +1,13 @@
 """Runs of a queue: how it orders, and what came out in figures."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from gpupool.allocator.fairshare import FairShare
-from gpupool.allocator.mix import Mix
+from gpupool.allocator.mix import WINDOW, Mix
 from gpupool.allocator.policies import make
 from gpupool.allocator.rooms import HostRoom
 from gpupool.allocator.scheduling import QueueRules
@@ -18,6 +18,8 @@ from gpupool.replay.job import Job, Outcome
 from gpupool.replay.report import Values, write_csv
 from gpupool.replay.simulation import Course, Simulation
 
+# As [queue] half_life has it where nothing is configured, seconds.
+HALF_LIFE = 7 * 86400.0
 FIFO, FAIR = "fifo", "fair"
 # First come, first served; and fair share with back-fill, as the conductor has it.
 ORDERS = (FIFO, FAIR)
@@ -39,22 +41,29 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Queueing:
-    """How a pool places and orders claims; times in seconds."""
+    """How a pool places and orders claims, by default as the service does; times in seconds.
+
+    ``backfill``, ``half_life`` and ``project_weights`` are of order fair. ``mix_window`` is how many
+    claims policy fgd goes by.
+    """
 
     policy: PolicyName = PolicyName.FGD
     remote: bool = False
     order: str = FAIR
-    reservations: int = 1
-    half_life: float = 86400.0
-    min_run_time: float = 300.0
+    backfill: bool = QueueRules.backfill
+    reservations: int = QueueRules.reservations
+    half_life: float = HALF_LIFE
+    project_weights: Mapping[str, float] = field(default_factory=dict)
+    min_run_time: float = QueueRules.min_run_time
+    mix_window: int = WINDOW
 
 
 def run(settings: Queueing, rooms: Iterable[HostRoom], jobs: Iterable[Job]) -> Course:
     """Let the jobs come to a pool of empty hosts."""
     fair = settings.order == FAIR
-    mix = Mix()
+    mix = Mix(window=settings.mix_window)
     rules = QueueRules(
-        backfill=fair,
+        backfill=fair and settings.backfill,
         fair=fair,
         reservations=settings.reservations,
         min_run_time=settings.min_run_time,
@@ -64,7 +73,7 @@ def run(settings: Queueing, rooms: Iterable[HostRoom], jobs: Iterable[Job]) -> C
         make(settings.policy, mix),
         mix,
         rules,
-        FairShare(settings.half_life),
+        FairShare(settings.half_life, settings.project_weights),
     )
     return simulation.run(jobs)
 

@@ -6,13 +6,15 @@ pool comes first and once. Fields with defaults may be left out; unknown ones ar
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gpupool.allocator.demand import Demand
+from gpupool.allocator.mix import WINDOW
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
+from gpupool.allocator.scheduling import QueueRules
 from gpupool.model import errors, wire
 from gpupool.model.claim import (
     AMOUNT_MAX,
@@ -30,25 +32,35 @@ from gpupool.model.device import Device, SharingMode
 from gpupool.model.host import Host
 from gpupool.model.pool import NUMBER_MAX, OVERCOMMIT_NONE, PolicyName, Pool
 from gpupool.replay.job import Job
+from gpupool.replay.queueing import HALF_LIFE
 
 T = TypeVar("T", bound="Record")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolRecord:
-    """The pool (kind ``pool``), as it was when it was recorded; fields as on Pool."""
+    """The pool (kind ``pool``), as it was when it was recorded.
+
+    Fields as on Pool, and what the configuration of the service says of queue and allocator; times are
+    seconds.
+    """
 
     name: str
     recorded_at: datetime
     policy: PolicyName = PolicyName.FGD
     compute_overcommit: int = OVERCOMMIT_NONE
     memory_overcommit: int = OVERCOMMIT_NONE
-    moves_per_hour: int = 0
+    half_life: float = HALF_LIFE
+    project_weights: Mapping[str, float] = field(default_factory=dict)
+    backfill: bool = QueueRules.backfill
+    reservations: int = QueueRules.reservations
+    min_run_time: float = QueueRules.min_run_time
+    mix_window: int = WINDOW
 
     @classmethod
-    def of(cls, pool: Pool, recorded_at: datetime) -> "PoolRecord":
-        """Return what a recording says of ``pool``."""
-        return _copy(cls, pool, recorded_at=recorded_at)
+    def of(cls, pool: Pool, recorded_at: datetime, **configured: Any) -> "PoolRecord":
+        """Return what a recording says of ``pool``, with the fields that are not of it."""
+        return _copy(cls, pool, recorded_at=recorded_at, **configured)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +72,9 @@ class HostRecord:
     memory_mib: int = 0
 
     @classmethod
-    def of(cls, host: Host) -> "HostRecord":
-        """Return what a recording says of ``host``."""
-        return _copy(cls, host)
+    def of(cls, host: Host, cpu_milli: int, memory_mib: int) -> "HostRecord":
+        """Return what a recording says of ``host``, of which programs may claim so much."""
+        return _copy(cls, host, cpu_milli=cpu_milli, memory_mib=memory_mib)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +143,20 @@ _KINDS: dict[str, type[Record]] = {
     "device": DeviceRecord,
     "claim": ClaimRecord,
 }
+# The service's configuration names no most; this is to be computed with.
+_MANY = 10**15
+_WEIGHT_LEAST = 0.001
 # From what to what numbers are allowed, as in the API and in agents' reports. Memory may be 0: other
 # software that writes recordings need not know of it.
 _BOUNDS: Mapping[type[Record], Mapping[str, tuple[int, int]]] = {
-    PoolRecord: dict.fromkeys(
-        ("compute_overcommit", "memory_overcommit"), (OVERCOMMIT_NONE, NUMBER_MAX)
-    ),
+    PoolRecord: {
+        "compute_overcommit": (OVERCOMMIT_NONE, NUMBER_MAX),
+        "memory_overcommit": (OVERCOMMIT_NONE, NUMBER_MAX),
+        "half_life": (1, _MANY),
+        "reservations": (0, _MANY),
+        "min_run_time": (0, _MANY),
+        "mix_window": (1, _MANY),
+    },
     HostRecord: dict.fromkeys(("cpu_milli", "memory_mib"), (0, AMOUNT_MAX)),
     DeviceRecord: {"memory_mib": (0, AMOUNT_MAX)},
     ClaimRecord: {
@@ -259,10 +279,16 @@ def _record(where: str, line: str) -> Record:
     except errors.Invalid as exc:
         raise errors.Invalid(f"{where}: {exc}") from exc
     for name, (least, most) in _BOUNDS[type(record)].items():
-        value = getattr(record, name)
-        if value is not None and not least <= value <= most:
-            raise errors.Invalid(f"{where}: {name} is {value}; allowed: {least} to {most}")
+        _check_within(where, name, getattr(record, name), least, most)
+    if isinstance(record, PoolRecord):
+        for project, weight in record.project_weights.items():
+            _check_within(where, f"project_weights {project}", weight, _WEIGHT_LEAST, _MANY)
     return record
+
+
+def _check_within(where: str, name: str, value: float | None, least: float, most: float) -> None:
+    if value is not None and not least <= value <= most:
+        raise errors.Invalid(f"{where}: {name} is {value}; allowed: {least} to {most}")
 
 
 def _check(path: Path, recording: Recording) -> None:

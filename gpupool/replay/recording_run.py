@@ -1,7 +1,7 @@
 """Replays of recordings: how a pool did, and how it would have done otherwise."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpupool.model.claim import Qos
@@ -9,15 +9,15 @@ from gpupool.model.pool import PolicyName
 from gpupool.replay import queueing, recording
 from gpupool.replay.job import Job
 from gpupool.replay.plot import Line
-from gpupool.replay.queueing import Queueing
-from gpupool.replay.recording import Recording, between
+from gpupool.replay.queueing import FAIR, Queueing
+from gpupool.replay.recording import PoolRecord, Recording, between
 from gpupool.replay.report import Report, Values
 from gpupool.replay.simulation import Course
 
 # The names of the runs: what was recorded, the same claims under the pool's own rules, under others.
 RECORDED, REPLAYED, OTHERWISE = "recorded", "replayed", "otherwise"
 WHOLE = 100
-DAY = 86400
+HOUR, DAY = 3600, 86400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,16 @@ class Settings:
     """What to replay, and what to do otherwise: None for what the pool did.
 
     ``oversubscribe`` is how often the compute of slices may be granted; they count as best effort
-    then. The policy of ``queueing`` is the pool's where ``policy`` is None.
+    then. The other fields are as on Queueing.
     """
 
     file: Path
     policy: PolicyName | None = None
+    remote: bool = False
     oversubscribe: float | None = None
-    queueing: Queueing = field(default_factory=Queueing)
+    order: str = FAIR
+    reservations: int | None = None
+    half_life: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +50,13 @@ def run(settings: Settings) -> Found:
     """Replay a recording as the pool was, and as it could have been; raises Invalid."""
     read = recording.read(settings.file)
     jobs = recording.jobs(read)
-    own = Queueing(policy=read.pool.policy)
-    other = replace(settings.queueing, policy=settings.policy or read.pool.policy)
-    courses = {REPLAYED: queueing.run(own, recording.rooms(read), jobs)}
+    as_it_was = own(read.pool)
+    other = _other(settings, as_it_was)
+    courses = {REPLAYED: queueing.run(as_it_was, recording.rooms(read), jobs)}
     if settings.oversubscribe is not None:
         rooms = recording.rooms(read, round(WHOLE * settings.oversubscribe))
         courses[OTHERWISE] = queueing.run(other, rooms, _with_slices_best_effort(jobs))
-    elif other != own:
+    elif other != as_it_was:
         courses[OTHERWISE] = queueing.run(other, recording.rooms(read), jobs)
     until = recording.seconds(read.pool.recorded_at) - recording.begun(read)
     steps = _allocated(read)
@@ -64,12 +67,38 @@ def run(settings: Settings) -> Found:
         completed[name] = queueing.completions(course)
     report = Report(
         replay="recording",
-        assumptions=_assumptions(settings, read, other),
+        assumptions=_assumptions(settings, read, as_it_was, other if OTHERWISE in courses else None),
         rows=queueing.with_ratios(rows, completed),
         headline=list(courses)[-1],
     )
     moments, levels = [list(each) for each in zip(*steps, strict=True)] if steps else ([], [])
     return Found(report=report, courses=courses, recorded=(moments, levels))
+
+
+def own(pool: PoolRecord) -> Queueing:
+    """Return how the pool placed and ordered claims itself."""
+    return Queueing(
+        policy=pool.policy,
+        backfill=pool.backfill,
+        reservations=pool.reservations,
+        half_life=pool.half_life,
+        project_weights=pool.project_weights,
+        min_run_time=pool.min_run_time,
+        mix_window=pool.mix_window,
+    )
+
+
+def _other(settings: Settings, as_it_was: Queueing) -> Queueing:
+    return replace(
+        as_it_was,
+        policy=as_it_was.policy if settings.policy is None else settings.policy,
+        remote=settings.remote,
+        order=settings.order,
+        reservations=(
+            as_it_was.reservations if settings.reservations is None else settings.reservations
+        ),
+        half_life=as_it_was.half_life if settings.half_life is None else settings.half_life,
+    )
 
 
 def _with_slices_best_effort(jobs: Iterable[Job]) -> list[Job]:
@@ -119,18 +148,28 @@ def _recorded(read: Recording, allocated: float | None, completed: Collection[fl
     }
 
 
-def _assumptions(settings: Settings, read: Recording, other: Queueing) -> dict[str, object]:
-    own = f"compute {read.pool.compute_overcommit} %"
-    what_if = own
-    if settings.oversubscribe is not None:
-        what_if = f"slices best effort, compute {round(WHOLE * settings.oversubscribe)} %"
-    where = "remote" if other.remote else "local"
-    return {
+def _assumptions(
+    settings: Settings, read: Recording, as_it_was: Queueing, other: Queueing | None
+) -> dict[str, object]:
+    compute = f"compute {read.pool.compute_overcommit} %"
+    found = {
         "pool": read.pool.name,
         "days": round((recording.seconds(read.pool.recorded_at) - recording.begun(read)) / DAY, 1),
         "hosts": len(read.hosts),
         "devices": len(read.devices),
         "claims": len(read.claims),
-        REPLAYED: f"policy {read.pool.policy}, order fair, local, {own}",
-        OTHERWISE: f"policy {other.policy}, order {other.order}, {where}, {what_if}",
+        REPLAYED: f"{_described(as_it_was)}, {compute}",
     }
+    if other is not None:
+        if settings.oversubscribe is not None:
+            compute = f"slices best effort, compute {round(WHOLE * settings.oversubscribe)} %"
+        found[OTHERWISE] = f"{_described(other)}, {compute}"
+    return found
+
+
+def _described(how: Queueing) -> str:
+    found = [f"policy {how.policy}", f"order {how.order}", "remote" if how.remote else "local"]
+    if how.order == FAIR:
+        found += [f"reservations {how.reservations}", f"half-life {how.half_life / HOUR:g} h"]
+        found += [] if how.backfill else ["no back-fill"]
+    return ", ".join(found)

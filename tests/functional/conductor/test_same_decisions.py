@@ -3,14 +3,13 @@
 import random
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from gpupool.db import devices, hosts, pools
+from gpupool.cmd import manage
 from gpupool.model.claim import Claim, Layout
-from gpupool.placement import names
-from gpupool.replay import queueing, recording
-from gpupool.replay.queueing import Queueing
-from gpupool.replay.recording import ClaimRecord, DeviceRecord, HostRecord, PoolRecord, Recording
+from gpupool.replay import queueing, recording, recording_run
+from gpupool.replay.recording import ClaimRecord, Recording
 from tests.functional.conductor.agents import SimulatedAgent
 from tests.functional.conductor.lab import Lab
 
@@ -27,6 +26,7 @@ def wishes(generator: random.Random) -> dict[str, Any]:
         "memory_mib": generator.choice((256, 512, 1024)),
         "layout": generator.choice(tuple(Layout)),
         "priority": generator.choice((50, 50, 80)),
+        "cpu_milli": generator.choice((0, 500, 1000)),
     }
 
 
@@ -66,35 +66,32 @@ class Stream:
                 self.times[claim_id]["bound_at"] = self.now
                 self.placed[claim_id] = tuple(device_id for _, device_id in sorted(found))
 
-    def record(self) -> Recording:
-        """Return what gpupool-manage would write, with the times of the steps."""
+    def record(self, path: Path) -> Recording:
+        """Return what gpupool-manage writes, with the times of the steps."""
         untimed = {"bound_at": None, "ended_at": None}
         with self.lab.database.reader() as session:
-            [pool], found = pools.list_(session), hosts.list_(session)
-            owned = {host.name: devices.list_(session, {"host_id": host.id}) for host in found}
-        return Recording(
-            pool=PoolRecord.of(pool, self.now),
-            hosts=tuple(map(HostRecord.of, found)),
-            devices=tuple(
-                DeviceRecord.of(device, host, tuple(names.device_traits(device)), usable=True)
-                for host, of_host in owned.items()
-                for device in of_host
-            ),
-            claims=tuple(
-                replace(ClaimRecord.of(claim), **untimed | self.times[claim_id])
-                for claim_id, claim in self.created.items()
-            ),
-        )
+            found = list(manage.records(session, self.lab.conf, "default", self.now, datetime.min))
+        timed = [
+            replace(each, **untimed | self.times[each.id]) if isinstance(each, ClaimRecord) else each
+            for each in found
+        ]
+        path.write_text("\n".join(recording.lines(timed)))
+        return recording.read(path)
 
 
-def test_same_decisions(lab: Lab) -> None:
-    """Each claim gets the same devices, or waits, at the same step."""
+def test_same_decisions(lab: Lab, tmp_path: Path) -> None:
+    """Each claim gets the same devices, or waits, at the same step: for CPU, too."""
     generator = random.Random(1)
-    stream = Stream(lab, [lab.agent(devices=number) for number in (1, 3)])
+    agents = [lab.agent(devices=number) for number in (1, 3)]
+    for agent in agents:
+        agent.cpu_milli = 1500
+    lab.look(*agents)
+    stream = Stream(lab, agents)
     for _ in range(STEPS):
         stream.step(generator)
-    read = stream.record()
-    course = queueing.run(Queueing(policy=read.pool.policy), recording.rooms(read), recording.jobs(read))
+    read = stream.record(tmp_path / "pool.jsonl")
+    own = recording_run.own(read.pool)
+    course = queueing.run(own, recording.rooms(read), recording.jobs(read))
     zero = recording.begun(read)
     live = {
         claim_id: (recording.seconds(stream.times[claim_id]["bound_at"]) - zero, found)

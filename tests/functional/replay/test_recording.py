@@ -15,7 +15,8 @@ from gpupool.db.api import Database
 from gpupool.model.claim import Qos
 from gpupool.model.pool import PolicyName, Pool
 from gpupool.model.states import ClaimState, DeviceHealth
-from gpupool.replay import recording
+from gpupool.replay import recording, recording_run
+from gpupool.replay.queueing import Queueing
 from gpupool.replay.report import KEYS
 from tests.functional.db import make
 from tests.functional.replay.conftest import Command
@@ -36,6 +37,10 @@ class Operator:
         self.database.upgrade()
         self.file, self.conf, self._capsys = folder / "pool.jsonl", folder / "gpupool.conf", capsys
         self.conf.write_text(f"[database]\nconnection = {url}\n")
+
+    def configure(self, text: str) -> None:
+        """Add to the configuration."""
+        self.conf.write_text(self.conf.read_text() + text)
 
     def record(self, *arguments: str) -> tuple[int, str]:
         """Return the exit code and standard error; standard output goes to ``file``."""
@@ -84,7 +89,8 @@ def test_from_the_database_to_the_answer(operator: Operator, command: Command) -
     assert rows["otherwise"]["waiting_mean_s"] == 1 / 5 * 3600
     assert found["completion_mean_s"] == rows["otherwise"]["completion_mean_s"]
     assert found["completion_ratio"] == pytest.approx(found["completion_mean_s"] / (6 * 3600))
-    assert found["assumptions"]["replayed"] == "policy best-fit, order fair, local, compute 100 %"
+    rules = "policy best-fit, order fair, local, reservations 1, half-life 168 h"
+    assert found["assumptions"]["replayed"] == f"{rules}, compute 100 %"
     assert "slices best effort, compute 170 %" in found["assumptions"]["otherwise"]
 
 
@@ -101,13 +107,72 @@ def test_what_is_recorded(operator: Operator) -> None:
     assert operator.record() == (0, "")
     read = recording.read(operator.file)
     assert (read.pool.name, read.pool.policy) == ("gpus", PolicyName.BEST_FIT)
-    assert [(each.cpu_milli, each.memory_mib) for each in read.hosts] == [(16000, 65536)]
+    assert [(each.cpu_milli, each.memory_mib) for each in read.hosts] == [(15500, 64512)]
     assert {(device.host, device.product) for device in read.devices} == {(host.name, "reference")}
     assert sorted(device.usable for device in read.devices) == [False, False, True, True]
     assert all("CUSTOM_A" in device.traits for device in read.devices)
     assert [each.created_at for each in read.claims] == [hours(0), hours(1), hours(2)]
     assert read.claims[0].qos == Qos.BEST_EFFORT
     assert "secret" not in operator.file.read_text()
+
+
+CONFIGURED = """
+[queue]
+half_life = 3600
+project_weights = a:2.5
+backfill = false
+reservations = 3
+min_run_time = 7
+[allocator]
+mix_window = 50
+reserved_cpu_milli = 250
+reserved_memory_mib = 99999
+"""
+
+
+def test_what_the_service_goes_by_is_recorded(operator: Operator) -> None:
+    """By its configuration; of hosts without devices nothing is kept."""
+    operator.configure(CONFIGURED)
+    with operator.database.writer() as session:
+        pool = store_pool(session)
+        hosts.create(session, make.host(pool, name="bare", cpu_milli=4000, memory_mib=1024))
+    assert operator.record() == (0, "")
+    read = recording.read(operator.file)
+    assert recording_run.own(read.pool) == Queueing(
+        policy=PolicyName.BEST_FIT,
+        half_life=3600,
+        project_weights={"a": 2.5},
+        backfill=False,
+        reservations=3,
+        min_run_time=7,
+        mix_window=50,
+    )
+    rooms = {each.name: (each.cpu_milli, each.memory_mib) for each in read.hosts}
+    assert rooms.pop("bare") == (4000, 1024)
+    assert list(rooms.values()) == [(15750, 0)]
+
+
+def test_defaults_are_those_of_the_service(operator: Operator) -> None:
+    """Of a recording that does not say, and of a replay that was told nothing."""
+    with operator.database.writer() as session:
+        pools.create(session, make.pool(name="gpus"))
+    operator.record()
+    read = recording.read(operator.file)
+    assert recording_run.own(read.pool) == Queueing()
+    assert recording.PoolRecord(name="gpus", recorded_at=read.pool.recorded_at) == read.pool
+
+
+def test_what_is_kept_for_workers_no_replayed_program_has(operator: Operator, command: Command) -> None:
+    """Of two cores half a one is kept: the second program that takes one waits for the first."""
+    with operator.database.writer() as session:
+        pool = pools.create(session, make.pool(name="gpus"))
+        host = hosts.create(session, make.host(pool, cpu_milli=2000, memory_mib=65536))
+        devices.create(session, make.device(host, memory_mib=8192))
+        for number in range(2):
+            store_claim(session, pool, 0, compute=30, cpu_milli=1000, bound_at=hours(5 * number))
+    operator.record()
+    rows = {row["name"]: row for row in command("recording", operator.file, "--json").found["rows"]}
+    assert rows["replayed"]["waiting_mean_s"] > 0
 
 
 def test_days(operator: Operator) -> None:
@@ -137,8 +202,31 @@ def test_other_policies_and_orders(operator: Operator, command: Command) -> None
     assert len(path.read_text().splitlines()) == 1 + 2 * 9
     assert plot.stat().st_size > 1000
     # Without any wish, only what the pool would do again.
-    rows = command("recording", operator.file, "--json").found["rows"]
-    assert [row["name"] for row in rows] == ["recorded", "replayed"]
+    found = command("recording", operator.file, "--json").found
+    assert [row["name"] for row in found["rows"]] == ["recorded", "replayed"]
+    assert "otherwise" not in found["assumptions"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--half-life", 1), "order fair, local, reservations 3, half-life 1 h, no back-fill"),
+        (("--reservations", 2), "order fair, local, reservations 2, half-life 0.5 h, no back-fill"),
+        (("--order", "fifo"), "order fifo, local"),
+    ],
+)
+def test_what_is_not_said_otherwise_is_the_pools_own(
+    arguments: tuple[object, ...], said: str, operator: Operator, command: Command
+) -> None:
+    """And what is different, is so in words."""
+    operator.configure("[queue]\nreservations = 3\nhalf_life = 1800\nbackfill = false\n")
+    with operator.database.writer() as session:
+        store_claim(session, store_pool(session), 0)
+    operator.record()
+    found = command("recording", operator.file, "--json", *arguments).found
+    assert [row["name"] for row in found["rows"]] == ["recorded", "replayed", "otherwise"]
+    assert found["assumptions"]["otherwise"] == f"policy best-fit, {said}, compute 100 %"
+    assert found["assumptions"]["replayed"] != found["assumptions"]["otherwise"]
 
 
 def test_what_is_lent_is_allocated_in_the_recording_and_in_its_replay(

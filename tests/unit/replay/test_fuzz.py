@@ -79,7 +79,7 @@ def mostly(allowed: list[Any], others: list[Any]) -> st.SearchStrategy[Any]:
     return st.sampled_from([*allowed * 20, *others])
 
 
-def numbers(*most: int) -> st.SearchStrategy[Any]:
+def numbers(*most: float) -> st.SearchStrategy[Any]:
     return mostly([*most], BEYOND)
 
 
@@ -112,7 +112,16 @@ JOBS = st.fixed_dictionaries(
         "cluster": st.just("a"),
     }
 )
-POOL_NUMBERS = {"compute_overcommit": numbers(100, 150), "memory_overcommit": numbers(100, 10**6)}
+POOL_NUMBERS = {
+    "compute_overcommit": numbers(100, 150),
+    "memory_overcommit": numbers(100, 10**6),
+    "half_life": numbers(1, 10**15),
+    "project_weights": st.dictionaries(st.just("x"), numbers(1, 0.001)),
+    "backfill": st.booleans(),
+    "reservations": numbers(0, 3),
+    "min_run_time": numbers(0, 10**15),
+    "mix_window": numbers(1, 10**15),
+}
 HOST_NUMBERS = {"cpu_milli": numbers(0, AMOUNT_MAX), "memory_mib": numbers(0, AMOUNT_MAX)}
 CLAIM_NUMBERS = {
     **HOST_NUMBERS,

@@ -73,6 +73,15 @@ def test_little_is_needed(tmp_path: Path) -> None:
         ('{"kind": "host", "name": "h", "schema_version": 9}', "schema version 9, at most 1 is known"),
         ('{"kind": "host", "name": "h", "cpu_milli": 1e25}', "line 2: cpu_milli is 1000000000000000090"),
         ('{"kind": "device", "id": "d", "host": "h", "memory_mib": -5}', "allowed: 0 to 2147483647"),
+        (
+            '{"kind": "pool", "name": "q", "recorded_at": "2026-11-23T12:00:00", "half_life": 0}',
+            "line 2: half_life is 0.0; allowed: 1 to ",
+        ),
+        (
+            '{"kind": "pool", "name": "q", "recorded_at": "2026-11-23T12:00:00", '
+            '"project_weights": {"a": 0}}',
+            "line 2: project_weights a is 0.0; allowed: 0.001 to ",
+        ),
         ('{"kind": "pool", "name": "q", "recorded_at": "2026-11-23T12:00:00"}', "2 lines of kind pool"),
         ('{"kind": "device", "id": "d", "host": "g", "memory_mib": 1}', "is of host 'g', which has no"),
     ],
