@@ -61,7 +61,8 @@ def _due(parts: Parts) -> dict[str, Vgpu]:
     with parts.database.reader() as session:
         wanted = {claim.id for claim in claims.list_(session, {"state": WANTED})}
         held = vgpus.list_(session, {"state": kept})
-    return {vgpu.id: vgpu for vgpu in held if vgpu.claim_id in wanted}
+    # One without generation is prepared for a move only: Placement may not have heard of it, or refuse it.
+    return {vgpu.id: vgpu for vgpu in held if vgpu.claim_id in wanted and vgpu.generation}
 
 
 def give_back_orphans(parts: Parts, books: Books) -> None:

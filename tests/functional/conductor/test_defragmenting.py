@@ -8,10 +8,12 @@ from oslo_utils import timeutils
 
 from gpupool.conductor import defragmenting
 from gpupool.db import vgpus
+from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.pool import PolicyName, PoolChange
 from gpupool.model.states import ClaimState, VgpuState
+from gpupool.placement import names
 
 
 @pytest.fixture
@@ -96,6 +98,27 @@ def test_what_a_dead_conductor_prepared_is_undone(lab, scattered, allocated):
     lab.settle(agent)
     assert beside.id not in {vgpu.id for vgpu in lab.vgpus()}
     lab.check_books([agent])
+
+
+def test_a_claim_whose_move_was_only_prepared_keeps_what_it_has(lab, scattered):
+    """The target's room went to somebody else, and nobody is there to undo the move yet."""
+    agent, halves, _ = scattered
+    (move,) = run(lab, agent, dry_run=True)
+    lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    foreign = {
+        "allocations": {move.to_device: {"resources": {names.COMPUTE: 50}}},
+        "project_id": "nova",
+        "user_id": "nova",
+        "consumer_type": "INSTANCE",
+        "consumer_generation": None,
+    }
+    lab.parts.placement.set_allocations({str(uuid.uuid4()): foreign})
+    lab.reconcile()
+    assert {lab.claim(claim).state for claim in halves} == {ClaimState.BOUND}
+    age(lab)
+    lab.settle(agent)
+    assert all(vgpu.index < BESIDE for vgpu in lab.vgpus())
+    assert {lab.claim(claim).state for claim in halves} == {ClaimState.BOUND}
 
 
 @pytest.mark.parametrize("meanwhile", ["released", "attached"])
