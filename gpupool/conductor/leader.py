@@ -4,11 +4,15 @@ Leading is about speed and order only. Should two believe that they lead, Placem
 in the database still decide what holds.
 """
 
+import hashlib
 import logging
 import socket
+import threading
+import time
 import uuid
 from typing import Any
 
+import tooz
 from oslo_config import cfg
 from stevedore.exception import NoMatches
 from tooz import ToozError, coordination
@@ -16,17 +20,28 @@ from tooz import ToozError, coordination
 from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
-_LOCK = b"gpupool-conductor-leader"
+# Seconds after which one that does not lead tries again, and one that does makes sure that it does.
+TRY, MAKE_SURE = 1.0, 10.0
+# Seconds to wait for a backend, which may be away, to hear that this conductor leads no more.
+_PATIENCE = 2.0
 
 
 class Leader:
-    """Tries to lead from ``start`` to ``stop``; with no backend it does all the time."""
+    """Tries to lead from ``start`` to ``stop``; with no backend it does all the time.
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    One leads among all that have the same ``place``, which names what they serve: see Database.place.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, place: str) -> None:
         self._url = conf.coordination.backend_url
         self._member = f"{socket.gethostname()}-{uuid.uuid4()}".encode()
+        # On MySQL locks belong to the whole server, and a name has at most 64 characters.
+        digest = hashlib.sha256(place.encode()).hexdigest()[:16]
+        self._name = f"gpupool-conductor-leader-{digest}".encode()
         self._coordinator: Any = None
         self._lock: Any = None
+        # When the backend is asked next.
+        self._due = 0.0
         # What ``leads`` said last, for those who must not wait for the backend.
         self.led = not self._url
 
@@ -35,53 +50,73 @@ class Leader:
         if not self._url:
             return
         try:
-            self._coordinator = coordination.get_coordinator(self._url, self._member)
+            coordination.get_coordinator(self._url, self._member)
         except (ToozError, NoMatches) as exc:
             raise errors.Invalid(f"[coordination] backend_url can't be used: {exc}") from exc
-        self._connect()
+        self.leads()
 
     def leads(self) -> bool:
         """Return whether this conductor leads now; becomes the leader when there is none."""
-        if self._url:
+        if self._url and time.monotonic() >= self._due:
             self.led = self._holds()
+            self._due = time.monotonic() + (MAKE_SURE if self.led else TRY)
         return self.led
-
-    def _holds(self) -> bool:
-        try:
-            if self._lock is None and not self._connect():
-                return False
-            if self._lock.acquired:
-                # Says so when the backend has lost it meanwhile, with the connection perhaps.
-                self._coordinator.heartbeat()
-            else:
-                self._lock.acquire(blocking=False)
-        except ToozError as exc:
-            LOG.warning("who leads is not known, this conductor does not: %s", exc)
-            self._disconnect()
-            return False
-        return bool(self._lock.acquired)
 
     def stop(self) -> None:
         """Let another one lead."""
         self._disconnect()
         self.led = not self._url
 
-    def _connect(self) -> bool:
+    def _holds(self) -> bool:
         try:
-            self._coordinator.start(start_heart=True)
+            if self._coordinator is None:
+                self._connect()
+            if self._lock.acquired:
+                return self._still_holds()
+            return bool(self._lock.acquire(blocking=False))
         except ToozError as exc:
-            LOG.warning("the coordination backend can't be reached: %s", exc)
+            LOG.warning("who leads is not known, this conductor does not: %s", exc)
+            self._disconnect()
             return False
-        self._lock = self._coordinator.get_lock(_LOCK)
-        return True
+
+    def _still_holds(self) -> bool:
+        """Ask the backend: that the lock was taken does not say that it was not lost since."""
+        self._coordinator.heartbeat()
+        try:
+            kept = self._lock.is_still_owner()
+        except tooz.NotImplemented:
+            # MySQL and PostgreSQL: the lock is gone with its connection, and only who uses that sees it.
+            kept = self._lock.release() and self._lock.acquire(blocking=False)
+        if not kept:
+            LOG.warning("this conductor leads no more")
+            self._disconnect()
+        return bool(kept)
+
+    def _connect(self) -> None:
+        # Always a new one: one that was not stopped, because its backend was away, never starts again.
+        self._coordinator = coordination.get_coordinator(self._url, self._member)
+        self._coordinator.start(start_heart=True)
+        self._lock = self._coordinator.get_lock(self._name)
 
     def _disconnect(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is None:
+        coordinator, lock = self._coordinator, self._lock
+        self._coordinator = self._lock = None
+        if coordinator is None:
             return
-        try:
-            if lock.acquired:
-                lock.release()
-            self._coordinator.stop()
-        except ToozError as exc:
-            LOG.info("the coordination backend was not told that this conductor stops: %s", exc)
+        # In a thread: as long as the backend is away, the heart of a coordinator does not end.
+        end = threading.Thread(target=_end, args=(coordinator, lock), name="leader's end", daemon=True)
+        end.start()
+        end.join(_PATIENCE)
+
+
+def _end(coordinator: Any, lock: Any) -> None:
+    """Give up what can be given up; the one does not depend on the other."""
+    try:
+        if lock is not None and lock.acquired:
+            lock.release()
+    except ToozError as exc:
+        LOG.info("the coordination backend was not told that this conductor leads no more: %s", exc)
+    try:
+        coordinator.stop()
+    except ToozError as exc:
+        LOG.info("the coordination backend was not told that this conductor stops: %s", exc)

@@ -61,7 +61,7 @@ def _due(parts: Parts) -> dict[str, Vgpu]:
     with parts.database.reader() as session:
         wanted = {claim.id for claim in claims.list_(session, {"state": WANTED})}
         held = vgpus.list_(session, {"state": kept})
-    # One without generation is prepared for a move only: Placement may not have heard of it, or refuse it.
+    # One without generation is prepared for a move only: Placement may not have agreed.
     return {vgpu.id: vgpu for vgpu in held if vgpu.claim_id in wanted and vgpu.generation}
 
 

@@ -43,7 +43,7 @@ class Conductor:
         transport: oslo_messaging.Transport,
     ) -> None:
         settings = conf.conductor
-        self._leader = Leader(conf)
+        self._leader = Leader(conf, database.place)
         self._others = rpc.ConductorClient(transport)
         self._queue_changed = threading.Event()
         self._queue = Periodic("queue", self.tick, settings.queue_interval)

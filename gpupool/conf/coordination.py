@@ -12,7 +12,9 @@ OPTS = (
             "URL of a backend of tooz by which conductors choose the one that orders the queue and "
             "repairs, for instance mysql://USER:PASSWORD@HOST/DATABASE, "
             "postgresql://USER:PASSWORD@HOST/DATABASE, etcd3+http://HOST:2379 or file:///FOLDER (one "
-            "host only). Empty: this conductor is the only one, or all of them do all the work."
+            "host only). One leads among all whose [database] connection names the same host and "
+            "database, so deployments may share a backend. Empty: this conductor is the only one, or "
+            "all of them do all the work."
         ),
     ),
 )

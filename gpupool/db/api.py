@@ -43,6 +43,8 @@ class Database:
         given = {key: value for key, value in settings.items() if value is not None}
         given["connection"] = url.render_as_string(hide_password=False)
         self._dialect = url.get_backend_name()
+        # Where it is, without credentials: the same for all who use this one, and for nobody else.
+        self.place = f"{url.host or ''}:{url.port or ''}/{url.database}"
         self._manager = enginefacade.transaction_context()
         self._manager.configure(**given, sqlite_fk=True)
         self._manager.append_on_engine_create(_prepare)
