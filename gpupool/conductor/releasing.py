@@ -5,7 +5,7 @@ leaves an allocation that nobody knows of.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from oslo_utils import timeutils
 
@@ -124,8 +124,12 @@ def drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
 
 def _drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
     with parts.database.reader() as session:
-        known = {claim.id: claim for claim in claims.list_(session, {"id": {v.claim_id for v in gone}})}
-    failed = parts.allocations.deallocate_all([_order(vgpu, known) for vgpu in gone])
+        users = vgpus.owners_of_leaving(session, [vgpu.id for vgpu in gone])
+    # The same report may have come twice, or to another conductor, which was faster.
+    gone = [vgpu for vgpu in gone if vgpu.id in users]
+    if not gone:
+        return
+    failed = parts.allocations.deallocate_all([_order(vgpu, users[vgpu.id]) for vgpu in gone])
     parts.commit(_forget, [vgpu for vgpu in gone if vgpu.id not in failed])
     away = [vgpu for vgpu in gone if isinstance(failed.get(vgpu.id), errors.Unavailable)]
     for claim_id in sorted({vgpu.claim_id for vgpu in away}):
@@ -134,22 +138,17 @@ def _drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
         raise error
 
 
-def _order(vgpu: Vgpu, known: Mapping[str, Claim]) -> Order:
+def _order(vgpu: Vgpu, user_id: str) -> Order:
     """Return what Placement holds for a vGPU."""
-    claim = known.get(vgpu.claim_id)
-    return Order(
-        key=vgpu.id,
-        grants=(grant(vgpu),),
-        project_id=vgpu.project_id,
-        user_id=claim.user_id if claim else "",
-    )
+    grants = (grant(vgpu),)
+    return Order(key=vgpu.id, grants=grants, project_id=vgpu.project_id, user_id=user_id)
 
 
 def _forget(transaction: Transaction, gone: Sequence[Vgpu]) -> None:
     """Delete the rows of vGPUs; claims that had them as their last go on."""
     session = transaction.session
     held = transaction.hold({vgpu.host_id for vgpu in gone})
-    # The same report may have come twice, or another conductor was faster.
+    # Another conductor may have been faster meanwhile.
     there = vgpus.list_(session, {"id": [vgpu.id for vgpu in gone]})
     if not there:
         return

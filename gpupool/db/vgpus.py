@@ -76,6 +76,14 @@ def want(session: Session, vgpu_ids: Collection[str]) -> None:
     _table.write(session, chosen, {"generation": generation.scalar_subquery()})
 
 
+def owners_of_leaving(session: Session, vgpu_ids: Collection[str]) -> dict[str, str]:
+    """Return the users whose claims have those of the vGPUs that exist and leave their host, by vGPU."""
+    row = models.Vgpu
+    query = sa.select(row.id, models.Claim.user_id).join(models.Claim, models.Claim.id == row.claim_id)
+    query = query.where(row.id.in_(list(vgpu_ids)), row.state == VgpuState.REMOVING)
+    return dict(session.execute(query).tuples().all())
+
+
 def activate(session: Session, vgpu_ids: Collection[str]) -> None:
     """Bring planned vGPUs to ``active``; those in another state stay."""
     chosen = models.Vgpu.id.in_(vgpu_ids) & (models.Vgpu.state == VgpuState.PLANNED)

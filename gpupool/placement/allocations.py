@@ -1,6 +1,6 @@
 """Allocations of vGPUs: the ledger of what is granted (D1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpupool.model import errors
@@ -35,19 +35,7 @@ class Allocations:
         All in one request if Placement takes it; else in two halves, until those are found that it
         refuses. What comes after an Unavailable is not tried any more, and unavailable too.
         """
-        if len(orders) <= 1:
-            return self._try_each(orders)
-        try:
-            if self._write_all(orders):
-                return {}
-        except errors.Unavailable as exc:
-            return {order.key: exc for order in orders}
-        middle = len(orders) // 2
-        failed = self.allocate_all(orders[:middle])
-        lost = next((exc for exc in failed.values() if isinstance(exc, errors.Unavailable)), None)
-        if lost is not None:
-            return {**failed, **{order.key: lost for order in orders[middle:]}}
-        return {**failed, **self.allocate_all(orders[middle:])}
+        return _halving(orders, self._write_all, self._allocate)
 
     def deallocate(self, vgpu_id: str) -> None:
         """Give back all a vGPU holds; nothing happens when that is nothing."""
@@ -59,24 +47,9 @@ class Allocations:
     def deallocate_all(self, orders: Sequence[Order]) -> dict[str, errors.GpupoolError]:
         """Give back all that the vGPUs of ``orders`` hold; return by key what could not be given back.
 
-        In one request if they are as ``allocate`` left them, else one by one. What comes after an
-        Unavailable is not tried any more, and unavailable too.
+        All in one request if they are as ``allocate`` left them; else as ``allocate_all``.
         """
-        try:
-            if len(orders) > 1 and self._write_none(orders):
-                return {}
-        except errors.Unavailable as exc:
-            return {order.key: exc for order in orders}
-        failed: dict[str, errors.GpupoolError] = {}
-        for number, order in enumerate(orders):
-            try:
-                for grant in order.grants:
-                    self.deallocate(grant.vgpu_id)
-            except errors.Unavailable as exc:
-                return {**failed, **{later.key: exc for later in orders[number:]}}
-            except errors.GpupoolError as exc:
-                failed[order.key] = exc
-        return failed
+        return _halving(orders, self._write_none, self._give_back)
 
     def get_allocation(self, vgpu_id: str) -> Allocation | None:
         """Return what a vGPU holds, or None."""
@@ -109,14 +82,9 @@ class Allocations:
             }
         raise conflict
 
-    def _try_each(self, orders: Sequence[Order]) -> dict[str, errors.GpupoolError]:
-        failed: dict[str, errors.GpupoolError] = {}
-        for order in orders:
-            try:
-                self._allocate(order)
-            except errors.GpupoolError as exc:
-                failed[order.key] = exc
-        return failed
+    def _give_back(self, order: Order) -> None:
+        for grant in order.grants:
+            self.deallocate(grant.vgpu_id)
 
     def _write_all(self, orders: Sequence[Order]) -> bool:
         """Write vGPUs that hold nothing yet in one request; return False when Placement refuses it."""
@@ -169,6 +137,40 @@ class Allocations:
                 raise errors.Conflict(f"vGPU {grant.vgpu_id} holds another allocation already")
             found[grant.vgpu_id] = held.generation
         return found
+
+
+def _halving(
+    orders: Sequence[Order],
+    together: Callable[[Sequence[Order]], bool],
+    alone: Callable[[Order], None],
+) -> dict[str, errors.GpupoolError]:
+    """Do with ``orders`` what ``together`` does, in halves where it says no, with the last ``alone``.
+
+    Return by key why some were not done. What comes after an Unavailable is not tried any more.
+    """
+    try:
+        if len(orders) > 1 and together(orders):
+            return {}
+    except errors.Unavailable as exc:
+        return {order.key: exc for order in orders}
+    if len(orders) <= 1:
+        return _alone(orders, alone)
+    middle = len(orders) // 2
+    failed = _halving(orders[:middle], together, alone)
+    lost = next((exc for exc in failed.values() if isinstance(exc, errors.Unavailable)), None)
+    if lost is not None:
+        return {**failed, **{order.key: lost for order in orders[middle:]}}
+    return {**failed, **_halving(orders[middle:], together, alone)}
+
+
+def _alone(orders: Sequence[Order], alone: Callable[[Order], None]) -> dict[str, errors.GpupoolError]:
+    failed: dict[str, errors.GpupoolError] = {}
+    for order in orders:
+        try:
+            alone(order)
+        except errors.GpupoolError as exc:
+            failed[order.key] = exc
+    return failed
 
 
 def _body(order: Order, generations: Mapping[str, int | None]) -> dict[str, Any]:

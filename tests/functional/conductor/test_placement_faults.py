@@ -142,3 +142,21 @@ def test_nothing_is_lost_while_placement_does_not_answer_at_all(hasty, placement
     assert lab.claim(bound).state == ClaimState.RELEASED
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.check_books([agent])
+
+
+def test_what_another_conductor_gave_back_is_not_asked_for_again(lab, placement):
+    """Two conductors heard that the vGPUs have left, each in a report of its own."""
+    agent = lab.agent()
+    claim = lab.bound(agent, count=2)
+    other = lab.bound(agent)
+    gone = lab.vgpus(claim_id=claim.id)
+    lab.release(claim)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    placement.requests.clear()
+    releasing.drop(lab.parts, gone)
+    assert placement.requests == []
+    # Nor is what stays given back, whoever says that it has gone.
+    releasing.drop(lab.parts, lab.vgpus(claim_id=other.id))
+    assert placement.requests == []
+    lab.check_books([agent])

@@ -166,6 +166,36 @@ def test_a_batch_again_changes_nothing(allocations, grant, order, device):
     assert allocations.allocations_of(device.id) == before
 
 
+def test_one_that_is_given_back_already_costs_its_batch_some_requests(
+    client, allocations, grant, order, device, monkeypatch
+):
+    orders = [order(grant(compute=6, memory_mib=1)) for _ in range(16)]
+    assert allocations.allocate_all(orders) == {}
+    allocations.deallocate(orders[5].grants[0].vgpu_id)
+    asked, call = [], client._call
+    monkeypatch.setattr(client, "_call", lambda *args: (asked.append(args[0]), call(*args))[1])
+    assert allocations.deallocate_all(orders) == {}
+    assert (asked.count("POST"), asked.count("DELETE")) == (7, 2)
+    assert allocations.allocations_of(device.id) == {}
+    assert allocations.deallocate_all([]) == {}
+
+
+def test_what_can_not_be_given_back_together_is_unavailable_from_there_on(
+    client, allocations, grant, order, monkeypatch
+):
+    orders = [order(grant(compute=6, memory_mib=1)) for _ in range(4)]
+    allocations.allocate_all(orders)
+    allocations.deallocate(orders[0].grants[0].vgpu_id)
+
+    def away(vgpu_id):
+        raise errors.Unavailable("away")
+
+    monkeypatch.setattr(client, "delete_allocation", away)
+    failed = allocations.deallocate_all(orders)
+    assert failed.keys() == {each.key for each in orders}
+    assert {type(exc) for exc in failed.values()} == {errors.Unavailable}
+
+
 def test_many_at_once_never_get_more_than_there_is(service, device):
     """Eight clients ask for twenty times 10 % each; ten of those fit."""
     granted, refused = [], []
