@@ -5,7 +5,6 @@ decides, for all claims of a batch in one request; then the hosts are told. A cr
 by the reconciler.
 """
 
-import logging
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +22,6 @@ from gpupool.model.device import Device
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Order
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,15 +165,8 @@ def undo(parts: Parts, refused: Sequence[tuple[Planned, str]]) -> None:
 
     Claims that went on meanwhile keep everything.
     """
-    if not refused:
-        return
-    lost = parts.commit(_undo, refused)
-    try:
-        releasing.give_back(parts, lost)
-    except errors.GpupoolError as exc:
-        # The reconciler gives back what has no row.
-        parts.audit.hurry(vgpu.device_id for vgpu in lost)
-        LOG.warning("allocations of %s vGPUs are given back later: %s", len(lost), exc)
+    if refused:
+        releasing.give_back(parts, parts.commit(_undo, refused))
 
 
 def _undo(transaction: Transaction, refused: Sequence[tuple[Planned, str]]) -> list[Vgpu]:

@@ -195,16 +195,19 @@ def _switch(transaction: Transaction, old_id: str, beside_id: str) -> bool:
 
 def drop(parts: Parts, beside: Vgpu) -> None:
     """Undo what was prepared for a move, if it is still only that."""
-    if parts.commit(_drop, beside.id):
+    if parts.commit(_drop, beside):
         releasing.give_back(parts, [beside])
 
 
-def _drop(transaction: Transaction, beside_id: str) -> bool:
-    for beside in vgpus.list_(transaction.session, {"id": beside_id}):
-        held = transaction.hold([beside.host_id])
-        found = vgpus.list_(transaction.session, {"id": beside_id})
-        if not found or found[0].index < BESIDE or found[0].state != VgpuState.PLANNED:
-            return False
-        vgpus.delete_all(transaction.session, [beside_id])
-        transaction.revise_all(held.values())
+def _drop(transaction: Transaction, beside: Vgpu) -> bool:
+    session = transaction.session
+    held = transaction.hold([beside.host_id])
+    found = vgpus.list_(session, {"id": beside.id})
+    if not found or found[0].index < BESIDE or found[0].state != VgpuState.PLANNED:
+        return False
+    vgpus.delete_all(session, [beside.id])
+    transaction.revise_all(held.values())
+    # There is room again, and it may have been the last row of a claim that was released meanwhile.
+    transaction.wake_queue()
+    releasing.finish(transaction, [beside.claim_id])
     return True

@@ -98,10 +98,15 @@ def _end(state: ClaimState, limited: bool) -> dict[str, object]:
     return {**changes, "bound_at": None, **(claims.ASKED_LEASE if limited else {})}
 
 
-def give_back(parts: Parts, lost: Iterable[Vgpu]) -> None:
-    """Give back in Placement what vGPUs without rows hold there; raises Unavailable."""
-    for vgpu in lost:
-        parts.allocations.deallocate(vgpu.id)
+def give_back(parts: Parts, lost: Sequence[Vgpu]) -> None:
+    """Give back in Placement what vGPUs without rows hold there, now or soon."""
+    try:
+        for vgpu in lost:
+            parts.allocations.deallocate(vgpu.id)
+    except errors.GpupoolError as exc:
+        # The reconciler gives back what has no row.
+        parts.audit.hurry(vgpu.device_id for vgpu in lost)
+        LOG.warning("allocations of %s vGPUs are given back later: %s", len(lost), exc)
 
 
 def drop(parts: Parts, gone: Sequence[Vgpu]) -> None:

@@ -144,6 +144,35 @@ def test_what_happens_to_the_claim_meanwhile_goes_first(lab, scattered, monkeypa
     assert all(vgpu.index < 2 for vgpu in lab.vgpus())
 
 
+def test_a_claim_whose_last_row_was_beside_ends_with_it(lab, scattered):
+    """It was released in the moment in which its move was prepared."""
+    agent, *_ = scattered
+    (move,) = run(lab, agent, dry_run=True)
+    _, beside = lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    claim = lab.client.release_claim(lab.ctxt, move.claim_id)
+    with lab.database.writer() as session:
+        vgpus.update(session, beside.id, state=VgpuState.PLANNED, generation=0)
+    lab.look(agent)
+    assert lab.claim(claim).state == ClaimState.RELEASING
+    defragmenting.drop(lab.parts, beside)
+    assert lab.claim(claim).state == ClaimState.RELEASED
+
+
+def test_a_move_that_can_not_be_given_back_now_says_why_it_was_not_made(lab, scattered, monkeypatch):
+    agent, *_ = scattered
+
+    def away(*_):
+        raise errors.Unavailable("away")
+
+    monkeypatch.setattr(lab.parts.allocations, "allocate", away)
+    monkeypatch.setattr(lab.parts.allocations, "deallocate", away)
+    hurried = []
+    monkeypatch.setattr(lab.parts.audit, "hurry", hurried.extend)
+    (move,) = run(lab, agent)
+    assert (move.applied, move.reason) == (False, "away")
+    assert hurried == [move.to_device]
+
+
 def test_placement_that_fails_leaves_things_as_they_are(lab, scattered, placement):
     agent, *_ = scattered
     before = lab.vgpus()

@@ -3,8 +3,10 @@
 import pytest
 
 from gpupool.conductor import binding, reconciler
+from gpupool.model import errors
 from gpupool.model.claim import ClaimChange
 from gpupool.model.states import ClaimState
+from gpupool.placement.errors import NoCapacity
 from tests.functional.conductor.test_crash import make_old
 
 
@@ -88,6 +90,37 @@ def test_taken_for_dead_and_undone_meanwhile(lab, meanwhile, after):
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.settle(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
+    lab.check_books([agent])
+
+
+def test_one_that_can_not_be_given_back_does_not_keep_the_others_of_its_batch(lab, monkeypatch):
+    """Of two claims one is released and gone meanwhile and one refused, and then Placement goes away."""
+    agent = lab.agent()
+    gone, refused = lab.create(), lab.create()
+    allocations = lab.parts.allocations
+    allocate_all, deallocate = allocations.allocate_all, allocations.deallocate
+
+    def away(vgpu_id):
+        raise errors.Unavailable("away")
+
+    def slow(orders):
+        monkeypatch.undo()
+        allocate_all([order for order in orders if order.key == gone.id])
+        lab.release(gone)
+        lab.look(agent)
+        allocate_all([order for order in orders if order.key == gone.id])
+        monkeypatch.setattr(allocations, "deallocate", away)
+        return {refused.id: NoCapacity("no room")}
+
+    monkeypatch.setattr(allocations, "allocate_all", slow)
+    device_ids = tuple(device.id for device in lab.devices(agent))
+    choices = [binding.Choice(claim_id=each.id, device_ids=device_ids[:1]) for each in (gone, refused)]
+    assert binding.bind(lab.parts, choices).keys() == {refused.id}
+    assert lab.claim(gone).state == ClaimState.RELEASED
+    assert lab.claim(refused).state == ClaimState.QUEUED
+    monkeypatch.setattr(allocations, "deallocate", deallocate)
+    assert lab.allocated()
+    lab.settle(agent)
     lab.check_books([agent])
 
 
