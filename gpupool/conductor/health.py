@@ -1,5 +1,6 @@
 """The health of claims: whether their hosts report and their devices work."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
@@ -11,7 +12,10 @@ from gpupool.model.vgpu import Vgpu
 
 
 def write(transaction: Transaction, host_id: str) -> None:
-    """Show on every claim with vGPUs on a host what is the matter with the hosts and devices of it."""
+    """Show on every claim with vGPUs on a host what is the matter with the hosts and devices of it.
+
+    The caller holds the host, so that nobody writes meanwhile what was the matter before.
+    """
     session = transaction.session
     ids = {vgpu.claim_id for vgpu in vgpus.list_(session, {"host_id": host_id})}
     held = vgpus.list_(session, {"claim_id": ids})
@@ -24,8 +28,12 @@ def write(transaction: Transaction, host_id: str) -> None:
         },
     )
     silent, failed = {host.id for host in down}, {device.id for device in broken}
-    for claim in claims.list_(session, {"id": ids}):
-        health = _health((vgpu for vgpu in held if vgpu.claim_id == claim.id), silent, failed)
+    of_claim = defaultdict(list)
+    for vgpu in held:
+        of_claim[vgpu.claim_id].append(vgpu)
+    # In the order in which others hold several claims.
+    for claim in sorted(claims.list_(session, {"id": ids}), key=lambda one: one.id):
+        health = _health(of_claim[claim.id], silent, failed)
         if claim.health != health:
             claims.update(session, claim.id, health=health)
 

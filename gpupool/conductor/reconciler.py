@@ -216,7 +216,13 @@ def write_health(parts: Parts) -> None:
         found = {vgpu.host_id for vgpu in vgpus.list_(session)}
     for host_id in found:
         with isolated(f"health of claims on host {host_id}"):
-            parts.commit(health.write, host_id)
+            parts.commit(_write_health, host_id)
+
+
+def _write_health(transaction: Transaction, host_id: str) -> None:
+    # A report that comes now waits, and writes what it knows after this.
+    if transaction.hold([host_id]):
+        health.write(transaction, host_id)
 
 
 def compare_ledger(parts: Parts) -> None:

@@ -1,13 +1,19 @@
 """What others do to a claim in the very moment when its conductor waits for Placement."""
 
+import threading
+
 import pytest
 
-from gpupool.conductor import binding, reconciler
+from gpupool.conductor import binding, health, reconciler
+from gpupool.db import hosts
+from gpupool.db.api import Database
 from gpupool.model import errors
-from gpupool.model.claim import ClaimChange
-from gpupool.model.states import ClaimState
+from gpupool.model.claim import ClaimChange, ClaimHealth
+from gpupool.model.states import ClaimState, HostState
 from gpupool.placement.errors import NoCapacity
+from tests.functional.conductor.lab import Lab, new_conf
 from tests.functional.conductor.test_crash import make_old
+from tests.functional.db import servers
 
 
 @pytest.fixture
@@ -28,6 +34,43 @@ def meanwhile(lab, monkeypatch):
         monkeypatch.setattr(client, "set_allocations", set_allocations)
 
     return arrange
+
+
+@pytest.fixture
+def on_mariadb(placement):
+    """A lab whose writers don't simply take turns, as those of SQLite do."""
+    try:
+        with servers.mariadb() as server:
+            database = Database.from_url(server.create_database("gpupool"))
+            database.upgrade()
+            lab = Lab(new_conf(), database, placement.client())
+            yield lab
+            lab.close()
+            database.close()
+    except servers.Missing as exc:
+        pytest.skip(str(exc))
+
+
+def test_a_host_that_comes_back_is_healthy_whatever_the_reconciler_writes(on_mariadb, monkeypatch):
+    lab = on_mariadb
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    with lab.database.writer() as session:
+        hosts.update(session, lab.host(agent).id, state=HostState.DOWN)
+    said = health._health
+    back = threading.Thread(target=agent.send)
+
+    def slow(*args):
+        monkeypatch.undo()
+        back.start()
+        back.join(timeout=1)
+        return said(*args)
+
+    monkeypatch.setattr(health, "_health", slow)
+    reconciler.write_health(lab.parts)
+    back.join()
+    assert lab.host(agent).state == HostState.UP
+    assert lab.claim(claim).health == ClaimHealth.OK
 
 
 @pytest.mark.parametrize("after", [False, True])
