@@ -92,15 +92,20 @@ class Inventory:
         known = (device for device in devices if device.id in self._written)
         return any(self._is_news(host, device) for device in known)
 
-    def verify(self, known: Mapping[Host, Sequence[Device]], pools: Iterable[Pool]) -> list[str]:
+    def verify(
+        self,
+        known: Mapping[Host, Sequence[Device]],
+        pools: Iterable[Pool],
+        providers: Mapping[str, Provider],
+    ) -> list[str]:
         """Write again what is missing, or was changed by others; return the hosts where that was needed.
 
-        Who is missing shows in one request; of the others those are read that had no turn for longest,
-        unless their generation says that nothing has changed. Raises Unavailable.
+        ``providers`` are all of ours, by device, read before this. Of those of ``known`` that are among
+        them those are read that had no turn for longest, unless their generation says that nothing has
+        changed. Raises Unavailable.
         """
         self._pools = {pool.id: pool for pool in pools}
-        providers = self._tree.devices()
-        ids = [device.id for owned in known.values() for device in owned if device.id in providers]
+        ids = {device.id for owned in known.values() for device in owned if device.id in providers}
         turn = set(self._turns.choose(ids))
         differed = []
         for host, owned in known.items():
@@ -158,9 +163,13 @@ class Inventory:
         # Neither name nor parent are under the generation.
         return node in (None, seen.parent_id) and self._verified.get(seen.id) == seen.generation
 
+    def providers(self) -> dict[str, Provider]:
+        """Return all providers of ours, by the id of their device; raises Unavailable."""
+        return self._tree.devices()
+
     def provided(self) -> set[str]:
         """Return the ids of all devices that have a provider."""
-        return set(self._tree.devices())
+        return set(self.providers())
 
     def remove(self, device_id: str) -> None:
         """Delete a device's provider; Conflict while there are allocations on it."""

@@ -5,7 +5,8 @@ after it, so an allocation without a row is nobody's, whenever it is seen.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from gpupool.conductor import releasing
@@ -16,7 +17,7 @@ from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
-from gpupool.model.states import ClaimState, VgpuState
+from gpupool.model.states import ClaimState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
 
@@ -25,50 +26,35 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """Both sides: ``held`` in Placement (amounts by class by consumer by device), and ``rows``.
+    """Both sides: ``held`` in Placement (amounts by class by consumer by device), and ``vgpu_ids``.
 
     ``due`` are the rows on devices that were read which had to have their allocations before that, and
     still do.
     """
 
     held: Mapping[str, Held]
-    rows: Mapping[str, Vgpu]
-    due: Mapping[str, Vgpu]
+    vgpu_ids: AbstractSet[str]
+    due: Sequence[Vgpu]
 
 
 def read(parts: Parts) -> Books:
     """Read both sides of the devices whose turn it is; raises Unavailable."""
-    before = _due(parts)
     with parts.database.reader() as session:
-        known = {device.id for device in devices.list_(session)}
+        known = devices.ids(session)
     # A provider whose device is forgotten may hold something too.
     device_ids = {*parts.audit.choose(known), *(parts.inventory.provided() - known)}
+    with parts.database.reader() as session:
+        before = {vgpu.id for vgpu in vgpus.due(session, device_ids)}
     held = {each: parts.allocations.allocations_of(each) for each in device_ids}
-    after = _due(parts)
     with parts.database.reader() as session:
-        rows = {vgpu.id: vgpu for vgpu in vgpus.list_(session)}
-    due = {
-        vgpu_id: vgpu
-        for vgpu_id, vgpu in before.items()
-        if vgpu_id in after and vgpu.device_id in device_ids
-    }
-    return Books(held=held, rows=rows, due=due)
-
-
-def _due(parts: Parts) -> dict[str, Vgpu]:
-    """Return the vGPUs whose claims are past Placement's consent and not being released."""
-    kept = [VgpuState.PLANNED, VgpuState.ACTIVE]
-    with parts.database.reader() as session:
-        wanted = {claim.id for claim in claims.list_(session, {"state": WANTED})}
-        held = vgpus.list_(session, {"state": kept})
-    # One without generation is prepared for a move only: Placement may not have agreed.
-    return {vgpu.id: vgpu for vgpu in held if vgpu.claim_id in wanted and vgpu.generation}
+        due = [vgpu for vgpu in vgpus.due(session, device_ids) if vgpu.id in before]
+        return Books(held=held, vgpu_ids=vgpus.ids(session), due=due)
 
 
 def give_back_orphans(parts: Parts, books: Books) -> None:
     """Delete allocations of ours that belong to no vGPU; note what others hold."""
     for device_id, held in books.held.items():
-        outside = {consumer: each for consumer, each in held.items() if consumer not in books.rows}
+        outside = {consumer: each for consumer, each in held.items() if consumer not in books.vgpu_ids}
         foreign = {}
         for consumer, each in outside.items():
             with isolated(f"allocation of {consumer} belongs to no vGPU"):
@@ -92,7 +78,7 @@ def _give_back(parts: Parts, consumer: str) -> bool:
 
 def correct(parts: Parts, books: Books) -> None:
     """Write again allocations that are missing or of other sizes than their vGPU."""
-    for vgpu in books.due.values():
+    for vgpu in books.due:
         wanted = releasing.grant(vgpu).resources()[vgpu.device_id]
         if books.held.get(vgpu.device_id, {}).get(vgpu.id) != wanted:
             with isolated(f"vGPU {vgpu.id} is not allocated again now"):

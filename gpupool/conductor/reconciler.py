@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from oslo_utils import timeutils
+from sqlalchemy.orm import Session
 
 from gpupool.conductor import binding, defragmenting, health, ledger, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
+from gpupool.db import attachments, claims, devices, differences, hosts, pools, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
-from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim
 from gpupool.model.device import Device
 from gpupool.model.states import (
@@ -42,12 +42,16 @@ def reconcile(parts: Parts) -> None:
 
 
 def _repair_each(
-    parts: Parts, repair: Callable[[Transaction, str], None], found: Iterable[Claim | Attachment]
+    parts: Parts,
+    repair: Callable[[Transaction, str], None],
+    find: Callable[[Session], Iterable[str]],
 ) -> None:
-    """Have ``repair`` mend every one of ``found`` in a transaction of its own."""
+    """Have ``repair`` mend each of those that ``find`` names in a transaction of its own."""
+    with parts.database.reader() as session:
+        found = find(session)
     for each in found:
-        with isolated(f"{repair.__name__} {each.id}"):
-            parts.commit(repair, each.id)
+        with isolated(f"{repair.__name__} {each}"):
+            parts.commit(repair, each)
 
 
 def end_allocating(parts: Parts) -> None:
@@ -79,9 +83,7 @@ def _agreed(parts: Parts, vgpu: Vgpu) -> bool:
 
 def end_binding(parts: Parts) -> None:
     """End what waits for a host that is down, lacks a vGPU, or has all of them and was not told."""
-    with parts.database.reader() as session:
-        found = claims.list_(session, {"state": [ClaimState.BINDING, ClaimState.BOUND]})
-    _repair_each(parts, _end_binding, found)
+    _repair_each(parts, _end_binding, differences.binding)
 
 
 def _end_binding(transaction: Transaction, claim_id: str) -> None:
@@ -118,9 +120,7 @@ def end_moving(parts: Parts) -> None:
 
 def end_releasing(parts: Parts) -> None:
     """End releasing claims with vGPUs that nobody takes away, or with none left."""
-    with parts.database.reader() as session:
-        found = claims.list_(session, {"state": ClaimState.RELEASING})
-    _repair_each(parts, _end_releasing, found)
+    _repair_each(parts, _end_releasing, differences.releasing)
 
 
 def _end_releasing(transaction: Transaction, claim_id: str) -> None:
@@ -135,13 +135,8 @@ def _end_releasing(transaction: Transaction, claim_id: str) -> None:
 
 def remove_leftovers(parts: Parts) -> None:
     """Take away vGPUs of claims that hold nothing, and attachments of claims that are not bound."""
-    with parts.database.reader() as session:
-        held = {vgpu.claim_id for vgpu in vgpus.list_(session)}
-        attached = {attachment.claim_id for attachment in attachments.list_(session)}
-        ended = claims.list_(session, {"id": held, "state": set(ClaimState) - HOLDING})
-        unbound = claims.list_(session, {"id": attached, "state": set(ClaimState) - {ClaimState.BOUND}})
-    _repair_each(parts, _remove_vgpus, ended)
-    _repair_each(parts, _remove_attachments, unbound)
+    _repair_each(parts, _remove_vgpus, differences.kept_vgpus)
+    _repair_each(parts, _remove_attachments, differences.kept_attachments)
 
 
 def _remove_vgpus(transaction: Transaction, claim_id: str) -> None:
@@ -162,7 +157,7 @@ def drop_from_down_hosts(parts: Parts) -> None:
         down = {host.id for host in hosts.list_(session, {"state": HostState.DOWN})}
         gone = vgpus.list_(session, {"host_id": down, "state": VgpuState.REMOVING})
         detached = attachments.list_(session, {"host_id": down, "state": AttachmentState.REMOVING})
-    _repair_each(parts, _forget_attachment, detached)
+    _repair_each(parts, _forget_attachment, lambda _: [each.id for each in detached])
     for vgpu in gone:
         with isolated(f"vGPU {vgpu.id} is dropped later"):
             _drop(parts, vgpu)
@@ -186,37 +181,27 @@ def _is_down(transaction: Transaction, host_id: str) -> bool:
     return hosts.update(transaction.session, host_id).state == HostState.DOWN
 
 
-def write_providers(parts: Parts) -> None:
-    """Write again what is missing or was changed by hand: provider, inventory, traits, aggregate."""
+def compare_providers(parts: Parts) -> None:
+    """Remove providers of devices that nobody knows; write what is missing or was changed by hand."""
+    # In this order: a device's row is written before its provider.
+    providers = parts.inventory.providers()
     with parts.database.reader() as session:
         owned: dict[str, list[Device]] = {}
         for device in devices.list_(session):
             owned.setdefault(device.host_id, []).append(device)
         known = {host: owned.get(host.id, []) for host in hosts.list_(session)}
         of_all = pools.list_(session)
-    for name in parts.inventory.verify(known, of_all):
-        LOG.info("providers of host %s differed: written again", name)
-
-
-def remove_providers(parts: Parts) -> None:
-    """Remove providers of devices that nobody knows any more."""
-    # In this order: a device's row is written before its provider.
-    provided = parts.inventory.provided()
-    with parts.database.reader() as session:
-        known = {device.id for device in devices.list_(session)}
-    for device_id in provided - known:
+    for device_id in providers.keys() - {device.id for each in known.values() for device in each}:
         with isolated(f"provider {device_id} belongs to no device"):
             parts.inventory.remove(device_id)
             LOG.warning("provider %s belonged to no device: removed", device_id)
+    for name in parts.inventory.verify(known, of_all, providers):
+        LOG.info("providers of host %s differed: written again", name)
 
 
 def write_health(parts: Parts) -> None:
     """Write again the health of claims."""
-    with parts.database.reader() as session:
-        found = {vgpu.host_id for vgpu in vgpus.list_(session)}
-    for host_id in found:
-        with isolated(f"health of claims on host {host_id}"):
-            parts.commit(_write_health, host_id)
+    _repair_each(parts, _write_health, differences.health)
 
 
 def _write_health(transaction: Transaction, host_id: str) -> None:
@@ -240,8 +225,7 @@ REPAIRS: tuple[Callable[[Parts], None], ...] = (
     remove_leftovers,
     drop_from_down_hosts,
     write_health,
-    write_providers,
-    remove_providers,
+    compare_providers,
     compare_ledger,
     defragmenting.by_policy,
 )

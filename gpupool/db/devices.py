@@ -38,6 +38,11 @@ def upsert(session: Session, device: Device) -> Device:
     return update(session, device.id, **_reported(device))
 
 
+def ids(session: Session) -> set[str]:
+    """Return the ids of all devices."""
+    return set(session.execute(sa.select(models.Device.id)).scalars())
+
+
 def keys(session: Session, device_ids: Collection[str]) -> dict[str, str]:
     """Return the keys of devices, by id."""
     if not device_ids:

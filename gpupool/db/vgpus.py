@@ -13,7 +13,7 @@ from gpupool.db import models
 from gpupool.db.table import Table
 from gpupool.model import states
 from gpupool.model.claim import COUNT_MAX, Qos
-from gpupool.model.states import VgpuState
+from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
 _table = Table(models.Vgpu, Vgpu)
@@ -67,6 +67,24 @@ def left_beside(session: Session, older_than: datetime) -> list[Vgpu]:
         row.index >= BESIDE, row.state == VgpuState.PLANNED, row.created_at < older_than
     )
     return _table.items(session, query)
+
+
+def due(session: Session, device_ids: Collection[str]) -> list[Vgpu]:
+    """Return vGPUs of devices that have to have allocations: Placement has agreed, and they stay."""
+    row = models.Vgpu
+    query = _table.query.join(models.Claim, models.Claim.id == row.claim_id).where(
+        row.device_id.in_(list(device_ids)),
+        row.state.in_([VgpuState.PLANNED, VgpuState.ACTIVE]),
+        # One without generation is prepared for a move only: Placement may not have agreed.
+        row.generation > 0,
+        models.Claim.state.in_([ClaimState.BINDING, ClaimState.BOUND]),
+    )
+    return _table.items(session, query)
+
+
+def ids(session: Session) -> set[str]:
+    """Return the ids of all vGPUs."""
+    return set(session.execute(sa.select(models.Vgpu.id)).scalars())
 
 
 def want(session: Session, vgpu_ids: Collection[str]) -> None:

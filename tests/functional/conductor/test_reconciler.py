@@ -18,6 +18,7 @@ from gpupool.placement import names
 from gpupool.placement.allocation import Grant
 from gpupool.placement.provider_tree import Wanted
 from tests.functional.conductor.lab import Lab, new_conf
+from tests.functional.conductor.test_reports import statements
 
 
 def orphan(lab, device, compute=25):
@@ -36,6 +37,25 @@ def test_without_differences_nothing_is_written(lab):
     before = (lab.host(agent), lab.vgpus(), lab.allocated(), generations(lab))
     lab.reconcile()
     assert (lab.host(agent), lab.vgpus(), lab.allocated(), generations(lab)) == before
+
+
+def test_what_is_as_it_should_be_costs_the_same_however_much_it_is(lab, placement):
+    agent = lab.agent()
+    said, asked = [], []
+    for count in (1, 8):
+        for _ in range(count):
+            lab.bound(agent, compute=1, memory_mib=1)
+        lab.reconcile()
+        placement.requests.clear()
+        with statements(lab) as each:
+            lab.reconcile()
+        said.append(each)
+        asked.append(list(placement.requests))
+    assert said[0] == said[1]
+    assert set(said[0]) == {"SELECT"}
+    assert len(said[0]) <= 22
+    assert asked[0] == asked[1]
+    assert asked[0].count("GET /traits") <= 2
 
 
 def generations(lab):
