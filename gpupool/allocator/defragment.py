@@ -57,7 +57,7 @@ def moves(
     ]
     found: list[Move] = []
     for _, claim_id, index in sorted(first, key=lambda one: (-one[0], *one[1:])):
-        if len(found) == limit:
+        if len(found) >= limit:
             break
         before = measure.fragmentation(trial)
         move = _better(trial, known[claim_id], index, measure)

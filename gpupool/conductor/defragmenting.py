@@ -8,6 +8,7 @@ are: to move a program's memory needs the data plane.
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gpupool.allocator import defragment as allocator
@@ -41,18 +42,23 @@ def defragment(parts: Parts, pool_id: str, dry_run: bool, limit: int | None) -> 
     NotFound for a pool that does not exist. What is not begun says why.
     """
     proposed = _propose(parts, pool_id, _LIMIT if limit is None else limit)
-    return proposed if dry_run else [_try(parts, each) for each in proposed]
+    return proposed if dry_run else _begin(parts, proposed)
 
 
 def by_policy(parts: Parts) -> None:
     """Begin moves in pools that allow some every hour by themselves."""
     now = time.monotonic()
     with parts.database.reader() as session:
-        allowed = [pool for pool in pools.list_(session) if pool.moves_per_hour]
-    for pool in allowed:
+        known = pools.list_(session)
+    for gone in parts.moved.keys() - {pool.id for pool in known}:
+        del parts.moved[gone]
+    for pool in known:
         made = [moment for moment in parts.moved.get(pool.id, []) if moment > now - _HOUR]
+        left = pool.moves_per_hour - len(made)
+        if left <= 0:
+            continue
         with isolated(f"pool {pool.name} is not defragmented now"):
-            begun = defragment(parts, pool.id, False, pool.moves_per_hour - len(made))
+            begun = defragment(parts, pool.id, False, left)
             made += [now] * sum(each.applied for each in begun)
         parts.moved[pool.id] = made
 
@@ -109,13 +115,19 @@ def _running(claim: Claim, held: list[Vgpu], at: dict[str, str]) -> Running:
     )
 
 
-def _try(parts: Parts, move: Move) -> Move:
-    """Return the move, begun or with the reason why not."""
-    try:
-        _make(parts, move)
-    except errors.GpupoolError as exc:
-        return replace(move, reason=str(exc))
-    return replace(move, applied=True)
+def _begin(parts: Parts, proposed: Sequence[Move]) -> list[Move]:
+    """Return the moves, begun or with the reason why not; those after an Unavailable are not tried."""
+    tried: list[Move] = []
+    for move in proposed:
+        try:
+            _make(parts, move)
+        except errors.Unavailable as exc:
+            return tried + [replace(each, reason=str(exc)) for each in proposed[len(tried) :]]
+        except errors.GpupoolError as exc:
+            tried.append(replace(move, reason=str(exc)))
+        else:
+            tried.append(replace(move, applied=True))
+    return tried
 
 
 def _make(parts: Parts, move: Move) -> None:
@@ -138,6 +150,8 @@ def _prepare(transaction: Transaction, move: Move, inventory: Inventory) -> tupl
         raise errors.Conflict("needs a remote device: the program's host is another one")
     held = transaction.hold([old.host_id])
     claim = _movable(transaction, old)
+    if vgpus.list_(session, {"claim_id": claim.id, "index": old.index + BESIDE}):
+        raise errors.Conflict(f"vGPU {old.id} is moving already")
     # The program stays where it is, and has what it needs there.
     alone = replace(claim, count=1, cpu_milli=0, host_memory_mib=0)
     if not Shelves(transaction, inventory, held).take(alone, [device.id]):

@@ -1,5 +1,6 @@
 """vGPUs change their device, whatever happens meanwhile, and only where nobody would notice."""
 
+import time
 import uuid
 from datetime import timedelta
 
@@ -195,6 +196,47 @@ def test_a_pool_may_allow_some_moves_an_hour(lab, scattered):
     lab.settle(agent)
     assert sum(map(len, lab.parts.moved.values())) == 1
     lab.check_books([agent])
+
+
+def test_a_pool_whose_moves_are_used_up_is_not_looked_at(lab, scattered, monkeypatch):
+    """Nor is one that allows fewer now than it has made."""
+    agent, *_ = scattered
+    pool_id = lab.host(agent).pool_id
+    monkeypatch.setattr(defragmenting, "_propose", lambda *_: pytest.fail("looked at"))
+    for allowed in (3, 1):
+        lab.parts.moved[pool_id] = [time.monotonic()] * 3
+        lab.client.update_pool(lab.ctxt, pool_id, PoolChange(moves_per_hour=allowed))
+        defragmenting.by_policy(lab.parts)
+    lab.parts.moved["gone"] = [time.monotonic()]
+    defragmenting.by_policy(lab.parts)
+    assert lab.parts.moved.keys() == {pool_id}
+
+
+def test_a_vgpu_that_moves_already_does_not_move_twice(lab, scattered):
+    agent, *_ = scattered
+    (move,) = run(lab, agent, dry_run=True)
+    lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    (again,) = defragmenting._begin(lab.parts, [move])
+    assert (again.applied, again.reason) == (False, f"vGPU {move.vgpu_id} is moving already")
+    age(lab)
+    lab.settle(agent)
+    lab.check_books([agent])
+
+
+def test_what_comes_after_an_unavailable_is_not_tried(lab, scattered, monkeypatch):
+    agent, *_ = scattered
+    (move,) = run(lab, agent, dry_run=True)
+    tried = []
+
+    def make(_, move):
+        tried.append(move)
+        if len(tried) == 2:
+            raise errors.Unavailable("away")
+
+    monkeypatch.setattr(defragmenting, "_make", make)
+    made = defragmenting._begin(lab.parts, [move] * 5)
+    assert [(each.applied, each.reason) for each in made] == [(True, ""), *[(False, "away")] * 4]
+    assert len(tried) == 2
 
 
 def test_a_pool_that_does_not_exist(lab):

@@ -127,6 +127,7 @@ def test_room_is_made_on_one_host_and_across_hosts():
     ]
     assert make_room(view, running, large, policy) is not None
     (move,) = moves(view, running, policy, 5)
+    assert moves(view, running, policy, -2) == []
     assert {move.source, move.target} == {"0-0", "0-1"}
     for remote in (False, True):
         view = pool(2, 1, remote)
