@@ -4,6 +4,7 @@ A method that takes a generation hands a generation conflict back to its caller,
 generation belongs to; only callers that read for themselves (provider_tree, allocations) try again.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -20,10 +21,10 @@ from gpupool.placement.allocation import Allocation
 from gpupool.placement.errors import ConcurrentUpdate
 from gpupool.placement.provider import Inventory, Provider
 
+LOG = logging.getLogger(__name__)
 # 1.37 lets a provider change its parent, 1.38 has consumer types; 1.39 came with OpenStack Yoga.
 MICROVERSION = "1.39"
 _CONCURRENT_UPDATE = "placement.concurrent_update"
-_UNUSABLE = "Placement is not usable"
 
 
 def from_conf(conf: cfg.ConfigOpts) -> "PlacementClient":
@@ -174,7 +175,8 @@ class PlacementClient:
         try:
             answer = self._adapter.request(path, method, json=body, params=params, raise_exc=False)
         except ksa_exceptions.ClientException as exc:
-            raise errors.Unavailable(f"{_UNUSABLE}: {exc}") from exc
+            LOG.error("Placement can't be reached: %s", exc)  # Not for users: it names hosts.
+            raise errors.Unavailable("Placement can't be reached") from exc
         if not 200 <= answer.status_code < 300:
             raise _error(answer, f"{method} {path}")
         return _json(answer) if answer.content else None
@@ -195,7 +197,7 @@ def _json(answer: Any) -> Any:
     try:
         return answer.json()
     except ValueError as exc:
-        raise errors.Unavailable(f"{_UNUSABLE}: its answer is not JSON") from exc
+        raise errors.Unavailable("Placement's answer is not JSON") from exc
 
 
 def _error(answer: Any, what: str) -> errors.GpupoolError:
