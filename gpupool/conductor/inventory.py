@@ -1,6 +1,9 @@
 """The devices' providers in Placement: written after the database, and what else was seen there."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import replace
 
 from gpupool.conductor.isolation import isolated
@@ -33,6 +36,8 @@ class Inventory:
         self._verified: dict[str, int] = {}
         self._traits: dict[str, frozenset[str]] = {}
         self._foreign: dict[str, Held] = {}
+        # Held to write traits, what others hold, and news: reports, queue and reconciler have threads.
+        self._lock = threading.Lock()
         self._news: set[str] = set()
 
     def traits(self, device: Device) -> frozenset[str]:
@@ -43,14 +48,16 @@ class Inventory:
         """Ask Placement which devices have ``traits`` now; raises Unavailable."""
         for trait in traits:
             having = self._tree.having(trait)
-            for device_id in having | set(self._traits):
-                others = self._traits.get(device_id, frozenset()) - {trait}
-                self._note_traits(device_id, others | {trait} if device_id in having else others)
+            with self._lock:
+                for device_id in having | self._traits.keys():
+                    others = self._traits.get(device_id, frozenset()) - {trait}
+                    self._note_traits(device_id, others | {trait} if device_id in having else others)
 
     def _note_traits(self, device_id: str, traits: frozenset[str]) -> None:
+        """Note the traits of a device; the caller holds the lock."""
         if self._traits.get(device_id) != traits:
+            self._traits[device_id] = traits
             self._news.add(device_id)
-        self._traits[device_id] = traits
 
     def foreign(self, device_id: str, resource_class: str) -> int:
         """Return how much of a device others hold, Nova for instance, as far as was seen."""
@@ -61,16 +68,30 @@ class Inventory:
 
         Return whether that is news.
         """
-        news = self._foreign.get(device_id, {}) != held
-        if news:
+        with self._lock:
+            if self._foreign.get(device_id, {}) == held:
+                return False
+            if held:
+                self._foreign[device_id] = held
+            else:
+                self._foreign.pop(device_id)
             self._news.add(device_id)
-        self._foreign[device_id] = held
-        return news
+            return True
 
-    def take_news(self) -> set[str]:
-        """Return the devices of which traits or what others hold have changed since the last time."""
-        news, self._news = self._news, set()
-        return news
+    @contextmanager
+    def news(self) -> Iterator[AbstractSet[str]]:
+        """Yield the devices of which traits or what others hold have changed since the last time.
+
+        They come again when an error leaves the block.
+        """
+        with self._lock:
+            news, self._news = self._news, set()
+        try:
+            yield news
+        except BaseException:
+            with self._lock:
+                self._news |= news
+            raise
 
     def heard(self, host: Host, hypervisor_hostname: str) -> None:
         """Note the name of the compute node that the providers of ``host`` belong below."""
@@ -150,7 +171,8 @@ class Inventory:
             with isolated(f"device {device.key} of host {host.name}"):
                 written = self._tree.ensure_device(wanted[1], node)
                 self._verified[device.id] = written.generation
-                self._note_traits(device.id, written.traits)
+                with self._lock:
+                    self._note_traits(device.id, written.traits)
                 changed |= written.changed
             # One that Placement refused is not asked for again until it is another.
             self._written[device.id] = wanted

@@ -1,6 +1,7 @@
 """The allocator's views of all pools, kept in memory and read again where revisions say so."""
 
 import threading
+from collections.abc import Set as AbstractSet
 
 from oslo_config import cfg
 from sqlalchemy.orm import Session
@@ -12,7 +13,8 @@ from gpupool.conductor.inventory import Inventory
 from gpupool.db import devices, hosts, pools
 from gpupool.db.api import Database
 
-# A pool's policy and what may be granted beyond its devices: with these another view is needed.
+# What a pool may grant beyond its devices, percent of compute and memory: with others another view is
+# needed.
 _PoolKey = tuple[int, int]
 
 
@@ -43,7 +45,7 @@ class Views:
 
     def refresh(self) -> None:
         """Read again what has changed since the last time."""
-        with self.lock, self._database.reader() as session:
+        with self.lock, self._database.reader() as session, self._inventory.news() as news:
             keys = {
                 pool.id: (pool.compute_overcommit, pool.memory_overcommit)
                 for pool in pools.list_(session)
@@ -51,23 +53,24 @@ class Views:
             now = hosts.revisions_by_pool(session)
             for pool_id in [each for each in self._views if each not in keys]:
                 del self._views[pool_id]
-            stale = self._stale(session, now)
+            stale = self._stale(session, now, news)
             for pool_id, key in keys.items():
                 ids = {host_id for host_id, (_, pool) in now.items() if pool == pool_id}
                 if self._keys.get(pool_id) != key or not self._renew(session, pool_id, ids & stale, ids):
                     found = room.rooms(session, pool_id, self._inventory, self._conf)
                     self._views[pool_id] = PoolView(found)
-            self._keys, self._known = keys, now
+            self._keys, self._known, self._doubtful = keys, now, set()
 
-    def _stale(self, session: Session, now: dict[str, tuple[int, str]]) -> set[str]:
-        """Return the hosts to read again."""
+    def _stale(
+        self, session: Session, now: dict[str, tuple[int, str]], news: AbstractSet[str]
+    ) -> set[str]:
+        """Return the hosts to read again; ``news`` are devices."""
         stale = {host_id for host_id, key in now.items() if self._known.get(host_id) != key}
-        if news := self._inventory.take_news():
+        if news:
             stale |= {device.host_id for device in devices.list_(session, {"id": news})}
         if self._doubtful:
             named = hosts.list_(session, {"name": self._doubtful})
             stale |= {host.id for host in named}
-            self._doubtful = set()
         return stale
 
     def _renew(self, session: Session, pool_id: str, stale: set[str], ids: set[str]) -> bool:

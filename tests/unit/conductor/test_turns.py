@@ -1,5 +1,8 @@
 """Everybody's turn comes, and soon for those that are in a hurry."""
 
+import sys
+import threading
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,3 +45,24 @@ def test_those_that_are_gone_are_forgotten():
     assert turns.choose({"b"}) == ["b"]
     assert turns.choose({"a", "b"}) == ["a"]
     assert turns.choose(set()) == []
+
+
+def test_one_may_hurry_while_another_chooses():
+    turns, known = Turns(5000), {str(number) for number in range(5000)}
+    over = threading.Event()
+
+    def hurry():
+        while not over.is_set():
+            turns.hurry(sorted(known)[:50])
+
+    thread = threading.Thread(target=hurry)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(20):
+            turns.choose(known)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
