@@ -14,7 +14,12 @@ list_ = _table.list_
 
 
 def replace(session: Transaction, host_id: str, sessions: Iterable[Session]) -> None:
-    """Make ``sessions`` the ones of the host, and no others."""
+    """Make ``sessions`` the ones of the host, and no others; what another host has of them it keeps."""
     session.execute(sa.delete(models.Session).where(models.Session.host_id == host_id))
-    for one in sessions:
-        _table.create(session, one)
+    new = {one.id: one for one in sessions}
+    if not new:
+        return
+    there = sa.select(models.Session.id).where(models.Session.id.in_(list(new)))
+    for taken in session.execute(there).scalars():
+        del new[taken]
+    _table.insert(session, list(new.values()))

@@ -114,6 +114,8 @@ class Table(Generic[Item]):
 
     def insert(self, session: Session, items: Sequence[Item]) -> None:
         """Insert items that are not there; an error is the database's own."""
+        if not items:
+            return
         session.execute(sa.insert(self._table), [self._new(item) for item in items])
 
     def update(self, session: Session, item_id: str, /, **changes: Any) -> Item:

@@ -50,8 +50,7 @@ def transition(session: Session, vgpu: Vgpu, state: VgpuState, /, **changes: Any
 
 def create_all(session: Session, items: Sequence[Vgpu]) -> None:
     """Insert new vGPUs."""
-    if items:
-        _table.insert(session, items)
+    _table.insert(session, items)
 
 
 def delete_all(session: Session, vgpu_ids: Collection[str]) -> None:

@@ -1,5 +1,6 @@
 """A report without news costs next to nothing, and what is news is never missed."""
 
+import uuid
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -7,8 +8,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 from oslo_utils import timeutils
 
-from gpupool.db import hosts, vgpus
-from gpupool.model.report import VgpuReport
+from gpupool.db import hosts, sessions, vgpus
+from gpupool.model.report import SessionReport, VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
 from tests.functional.conductor.lab import Lab
 
@@ -39,6 +40,30 @@ def test_a_report_without_news_is_one_read(lab):
         answer = agent.send()
     assert said == ["SELECT"]
     assert {spec.id for spec in answer.vgpus} == {vgpu.id for vgpu in lab.vgpus()}
+
+
+def test_sessions_that_change_are_few_statements_whatever_their_number(lab):
+    agent = lab.agent()
+    lab.bound(agent)
+    (vgpu,) = lab.vgpus()
+    seen = [
+        SessionReport(
+            id=str(uuid.uuid4()),
+            attachment_id=str(uuid.uuid4()),
+            vgpu_id=vgpu.id,
+            program_pid=number,
+            worker_pid=number,
+            started_at=timeutils.utcnow(),
+        )
+        for number in range(64)
+    ]
+    agent.send(replace(agent.report(), sessions=tuple(seen)))
+    busy = tuple(replace(each, busy_ns=7) for each in seen)
+    with statements(lab) as said:
+        agent.send(replace(agent.report(), sessions=busy))
+    assert len(said) <= 12
+    with lab.database.reader() as session:
+        assert [each.busy_ns for each in sessions.list_(session)] == [7] * 64
 
 
 def test_usage_that_changes_is_few_statements_whatever_the_number_of_vgpus(lab):

@@ -330,6 +330,13 @@ def test_sessions_replace(database: Database) -> None:
         sessions.replace(session, host.id, [new, busier])
         assert sessions.list_(session, {"host_id": host.id}) == [busier, new]
         assert sessions.list_(session, {"host_id": other_host.id}) == [elsewhere]
+        # What another host has stays its own, and of two of one id the last counts.
+        stolen = dataclasses.replace(elsewhere, host_id=host.id)
+        sessions.replace(session, host.id, [stolen, kept, busier])
+        assert sessions.list_(session, {"host_id": host.id}) == [busier]
+        assert sessions.list_(session, {"host_id": other_host.id}) == [elsewhere]
+        sessions.replace(session, host.id, [stolen])
+        assert sessions.list_(session, {"host_id": host.id}) == []
 
 
 def test_hosts_silent(database: Database) -> None:
