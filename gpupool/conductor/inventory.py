@@ -198,7 +198,13 @@ class Inventory:
         self._tree.remove_device(device_id)
         self._written.pop(device_id, None)
         self._verified.pop(device_id, None)
-        self._traits.pop(device_id, None)
+        with self._lock:
+            self._traits.pop(device_id, None)
+            self._foreign.pop(device_id, None)
+
+    def forget(self, host_id: str) -> None:
+        """Forget a host that was deleted."""
+        self._hypervisors.pop(host_id, None)
 
 
 def _memory_percent(pool: Pool | None, device: Device) -> int:

@@ -34,6 +34,8 @@ class Reported:
         self._database = database
         self._timeout = timeout
         self._known: dict[str, _Known] = {}
+        # When those that are believed no more were forgotten last.
+        self._swept = time.monotonic()
 
     def answer(self, report: HostReport) -> DesiredState | None:
         """Return what the host should have, or None when the report has to be taken."""
@@ -50,7 +52,14 @@ class Reported:
 
     def keep(self, report: HostReport, host: Host, answer: DesiredState) -> None:
         """Note a report that was taken, with nothing left to do for it."""
-        self._known[report.host] = _Known(report, host, answer, time.monotonic() + self._timeout)
+        now = time.monotonic()
+        if now > self._swept + self._timeout:
+            self._swept = now
+            # Hosts report to any conductor, and those that are gone to none.
+            for name, known in list(self._known.items()):
+                if known.until < now:
+                    self.forget(name)
+        self._known[report.host] = _Known(report, host, answer, now + self._timeout)
 
     def forget(self, name: str) -> None:
         """Have the next report of a host be taken, whatever it says."""

@@ -21,7 +21,10 @@ def hold(session: Session, pool_id: str) -> None:
 
 
 def delete(session: Session, pool_id: str) -> None:
-    """Delete the pool; raises NotFound, or Conflict while it has hosts or claims that have not ended."""
+    """Delete the pool, and what projects have used of it.
+
+    Raises NotFound, or Conflict while it has hosts or claims that have not ended.
+    """
     query = sa.select(models.Pool.id).where(models.Pool.id == pool_id).with_for_update()
     session.execute(query).first()
     live = models.Claim.state.not_in(states.ENDED)
@@ -29,6 +32,7 @@ def delete(session: Session, pool_id: str) -> None:
     hosts = _count(session, models.Host, models.Host.pool_id == pool_id)
     if claims or hosts:
         raise errors.Conflict(f"pool {pool_id} still has {hosts} hosts and {claims} claims")
+    session.execute(sa.delete(models.DecayedUsage).where(models.DecayedUsage.pool_id == pool_id))
     _table.delete(session, pool_id)
 
 

@@ -420,3 +420,27 @@ def test_a_host_is_deleted_when_it_is_down_and_empty(lab):
     lab.look(agent)  # It reports again: it is new.
     assert lab.host(agent).state == HostState.UP
     assert lab.parts.placement.get_provider(device.id) is not None
+
+
+def test_nothing_is_kept_in_memory_of_a_host_that_was_deleted(lab):
+    agent, other = lab.agent(), lab.agent()
+    for each in (agent, other):
+        lab.look(each)
+    host = lab.host(agent)
+    inventory, reported = lab.parts.inventory, lab.parts.reported
+    for device in lab.devices(agent):
+        inventory.saw_foreign(device.id, {"instance": {"CUSTOM_GPUPOOL_COMPUTE": 5}})
+    silence(lab, agent)
+    lab.serve()
+    lab.client.delete_host(lab.ctxt, host.id)
+    assert host.id not in inventory._hypervisors
+    devices_left = {device.id for device in lab.devices(other)}
+    for kept in (inventory._written, inventory._verified, inventory._traits):
+        assert kept.keys() == devices_left
+    assert inventory._foreign == {}
+    # What it reported goes when it is believed no more, on every conductor that heard it.
+    assert agent.host in reported._known
+    reported._timeout = 0
+    reported._known = {name: replace(each, until=0.0) for name, each in reported._known.items()}
+    lab.look(other)
+    assert reported._known.keys() == {other.host}

@@ -25,6 +25,17 @@ def test_a_number_is_kept_for_each_project_of_each_pool(database: Database) -> N
         assert consumption.of_pool(session, "pool-2") == {}
 
 
+def test_what_was_used_of_a_pool_goes_with_it(database: Database) -> None:
+    with database.writer() as session:
+        gone, stays = (pools.create(session, make.pool()) for _ in range(2))
+        for pool in (gone, stays):
+            consumption.hold(session, pool.id, "project-1")
+        pools.delete(session, gone.id)
+    with database.reader() as session:
+        assert consumption.of_pool(session, gone.id) == {}
+        assert consumption.of_pool(session, stays.id).keys() == {"project-1"}
+
+
 def test_a_claim_is_charged_for_what_it_has_had(database: Database) -> None:
     with database.writer() as session:
         pool = pools.create(session, make.pool())
