@@ -132,5 +132,8 @@ def expire(parts: Parts) -> None:
 
 def _expire(transaction: Transaction, claim_id: str) -> None:
     claim = claims.get(transaction.session, claim_id)
-    if claim.lease_end is not None and claim.lease_end <= timeutils.utcnow():
+    # Another conductor may have been faster.
+    if claim.state not in claims.EXPIRING or claim.lease_end is None:
+        return
+    if claim.lease_end <= timeutils.utcnow():
         releasing.start(transaction, claim, ClaimState.EXPIRED, f"its lease ended at {claim.lease_end}")

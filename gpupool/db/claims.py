@@ -17,6 +17,8 @@ from gpupool.model.states import ClaimState
 
 _table = Table(models.Claim, Claim)
 get, list_ = _table.get, _table.list_
+# States in which the end of its lease ends a claim.
+EXPIRING = frozenset({ClaimState.QUEUED, ClaimState.BINDING, ClaimState.BOUND, ClaimState.SUSPENDED})
 # A change of a claim: the lease it was asked for holds again, not what its time limit left of it.
 ASKED_LEASE = {"lease_end": _table.columns["asked_lease_end"]}
 
@@ -91,12 +93,6 @@ def note_queued(session: Session, claim_ids: Collection[str], reason: str) -> No
     _table.write(session, chosen, _next({"state_reason": reason}))
 
 
-def queued(session: Session) -> list[Claim]:
-    """Return the claims that wait, in the order in which they are served."""
-    order = [("priority", "desc"), ("created_at", "asc")]
-    return list_(session, {"state": ClaimState.QUEUED}, order)
-
-
 def generations(session: Session, pool_id: str, states_: Iterable[ClaimState]) -> dict[str, int]:
     """Return by id the generations of a pool's claims in some states."""
     row = models.Claim
@@ -129,8 +125,7 @@ def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Cla
 def overdue(session: Session, now: datetime) -> list[Claim]:
     """Return the claims whose lease ended by ``now`` and that may expire, oldest lease end first."""
     lease_end = models.Claim.lease_end
-    due = (ClaimState.QUEUED, ClaimState.BINDING, ClaimState.BOUND, ClaimState.SUSPENDED)
-    query = _table.query.where(lease_end <= now, models.Claim.state.in_(due))
+    query = _table.query.where(lease_end <= now, models.Claim.state.in_(EXPIRING))
     return _table.items(session, query.order_by(lease_end, models.Claim.id))
 
 

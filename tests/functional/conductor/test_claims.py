@@ -7,6 +7,7 @@ import pytest
 from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
+from gpupool.conductor import claims as claims_of_conductor
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import ClaimChange, ClaimHealth, ClaimRequest, Tier
@@ -290,6 +291,17 @@ def expired(lab, claim):
     """Let the lease of ``claim`` end."""
     with lab.database.writer() as session:
         claims.update(session, claim.id, lease_end=timeutils.utcnow() - timedelta(seconds=1))
+
+
+def test_a_lease_that_another_conductor_ended_is_not_ended_again(lab):
+    agent = lab.agent()
+    bound = lab.bound(agent, lease_end=timeutils.utcnow() + timedelta(hours=1))
+    expired(lab, bound)
+    lab.parts.commit(claims_of_conductor._expire, bound.id)
+    ending = lab.claim(bound)
+    assert ending.release_to == ClaimState.EXPIRED
+    lab.parts.commit(claims_of_conductor._expire, bound.id)
+    assert lab.claim(bound) == ending
 
 
 def test_leases_end(lab):

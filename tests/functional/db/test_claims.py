@@ -69,21 +69,6 @@ def test_transitions_of_vgpus_and_attachments(database: Database) -> None:
             attachments.transition(session, removing, AttachmentState.READY)
 
 
-def test_the_queue_is_by_priority_then_age_then_id(database: Database) -> None:
-    with database.writer() as session:
-        low, old, twin, other_twin, new, _ = many(
-            session,
-            {"priority": 10, "created_at": make.later(-9)},
-            {"created_at": make.later(1)},
-            {"created_at": make.later(2)},
-            {"created_at": make.later(2)},
-            {"priority": 90, "created_at": make.later(3)},
-            {"state": ClaimState.BOUND, "priority": 100},
-        )
-        twins = sorted((twin, other_twin), key=lambda claim: claim.id)
-        assert claims.queued(session) == [new, old, *twins, low]
-
-
 def test_stale(database: Database) -> None:
     allocating = {"state": ClaimState.ALLOCATING}
     with database.writer() as session:
