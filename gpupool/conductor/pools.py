@@ -54,10 +54,10 @@ def _update(
     pool = pools.update(transaction.session, pool_id, **changes)
     if not _GRANTS & changes.keys():
         return pool, []
-    members = sorted(host.id for host in hosts.list_(transaction.session, {"pool_id": pool_id}))
-    for host_id in members:
-        transaction.revise(host_id)
-    return pool, members
+    members = hosts.list_(transaction.session, {"pool_id": pool_id})
+    held = transaction.hold(host.id for host in members)
+    transaction.revise_all(held.values())
+    return pool, list(held)
 
 
 def delete(transaction: Transaction, pool_id: str) -> None:

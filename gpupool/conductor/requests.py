@@ -3,7 +3,7 @@
 Everything wrong is an Invalid that names the value and what is allowed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 
@@ -109,22 +109,25 @@ def check_place(session: Session, request: ClaimRequest, pool: Pool) -> str | No
     """Return the name of the host asked for; raise Invalid unless host and devices are in ``pool``."""
     if request.tier == Tier.DEDICATED and not (request.devices or request.required_traits):
         raise errors.Invalid("tier dedicated needs devices or required_traits")
-    for device_id in request.devices:
-        _check_device(session, device_id, pool)
+    _check_devices(session, request.devices, pool)
     if request.host is None:
         return None
     # One answer, whether it is elsewhere or nowhere: members are not told of hosts.
-    of_pool = hosts.list_(session, {"pool_id": pool.id})
-    host = next((each for each in of_pool if request.host in (each.name, each.id)), None)
+    host = hosts.find_in(session, pool.id, request.host)
     if host is None:
         raise errors.Invalid(f"host {request.host} does not exist in pool {pool.name}")
     return host.name
 
 
-def _check_device(session: Session, device_id: str, pool: Pool) -> None:
-    found = devices.list_(session, {"id": device_id})
-    if not found or hosts.get(session, found[0].host_id).pool_id != pool.id:
-        raise errors.Invalid(f"device {device_id} does not exist in pool {pool.name}")
+def _check_devices(session: Session, device_ids: Sequence[str], pool: Pool) -> None:
+    if not device_ids:
+        return
+    found = {device.id: device.host_id for device in devices.list_(session, {"id": device_ids})}
+    of_pool = hosts.list_(session, {"id": set(found.values()), "pool_id": pool.id})
+    here = {host.id for host in of_pool}
+    for device_id in device_ids:
+        if found.get(device_id) not in here:
+            raise errors.Invalid(f"device {device_id} does not exist in pool {pool.name}")
 
 
 def check_possible(claim: Claim, pool: Pool, views: Views) -> None:

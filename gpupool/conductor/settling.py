@@ -23,10 +23,10 @@ def settle(parts: Parts) -> None:
         with isolated("what left its host is given back later"):
             releasing.drop(parts, gone)
             gone = []
-        while host_ids:
+        for host_id in sorted(host_ids):
             with isolated("providers of a host follow later"):
-                _follow(parts, min(host_ids))
-            host_ids.remove(min(host_ids))
+                _follow(parts, host_id)
+            host_ids.remove(host_id)
     except errors.Unavailable as exc:
         parts.left.add(host_ids, gone)
         LOG.warning("Placement follows later: %s", exc)

@@ -18,6 +18,13 @@ get, get_by_name, find = _table.get, _table.get_by_name, _table.find
 list_, create, update, delete = _table.list_, _table.create, _table.update, _table.delete
 
 
+def find_in(session: Session, pool_id: str, name_or_id: str) -> Host | None:
+    """Return the host of that name or id, if it is in the pool; raises Invalid as Table.list_."""
+    (named,) = _table.conditions({"name": name_or_id})
+    query = _table.query.where(models.Host.pool_id == pool_id, named | (models.Host.id == name_or_id))
+    return next(iter(_table.items(session, query)), None)
+
+
 def bump_generation(session: Session, host_id: str) -> int:
     """Add one to the host's generation and return it; the row stays locked for the transaction."""
     chosen = models.Host.id == host_id
@@ -52,14 +59,6 @@ def grow(session: Session, host_ids: Collection[str], *counters: str) -> None:
 def revise(session: Session, host_id: str, /, **changes: Any) -> Host:
     """Write ``changes`` as update does, and grow the revision; the row stays locked."""
     return update(session, host_id, revision=models.Host.revision + 1, **changes)
-
-
-def revisions(session: Session, host_ids: Iterable[str] | None = None) -> dict[str, int]:
-    """Return the revisions of all hosts by id, or of those that are named and exist."""
-    query = sa.select(models.Host.id, models.Host.revision)
-    if host_ids is not None:
-        query = query.where(models.Host.id.in_(list(host_ids)))
-    return dict(session.execute(query).tuples().all())
 
 
 def names(session: Session, host_ids: Collection[str]) -> dict[str, str]:

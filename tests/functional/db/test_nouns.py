@@ -339,6 +339,19 @@ def test_sessions_replace(database: Database) -> None:
         assert sessions.list_(session, {"host_id": host.id}) == []
 
 
+def test_hosts_find_in(database: Database) -> None:
+    with database.writer() as session:
+        pool, host, _ = make.place(session)
+        other, elsewhere, _ = make.place(session)
+        for name_or_id in (host.name, host.id):
+            assert hosts.find_in(session, pool.id, name_or_id) == host
+            assert hosts.find_in(session, other.id, name_or_id) is None
+        assert hosts.find_in(session, other.id, elsewhere.name) == elsewhere
+        assert hosts.find_in(session, pool.id, "x" * 200) is None
+        with pytest.raises(errors.Invalid):
+            hosts.find_in(session, pool.id, "\0")
+
+
 def test_hosts_silent(database: Database) -> None:
     with database.writer() as session:
         pool = pools.create(session, make.pool())
