@@ -74,7 +74,7 @@ class Leader:
             if self._lock.acquired:
                 return self._still_holds()
             return bool(self._lock.acquire(blocking=False))
-        except ToozError as exc:
+        except Exception as exc:  # Drivers let errors of their libraries through.
             LOG.warning("who leads is not known, this conductor does not: %s", exc)
             self._disconnect()
             return False
@@ -114,9 +114,9 @@ def _end(coordinator: Any, lock: Any) -> None:
     try:
         if lock is not None and lock.acquired:
             lock.release()
-    except ToozError as exc:
+    except Exception as exc:
         LOG.info("the coordination backend was not told that this conductor leads no more: %s", exc)
     try:
         coordinator.stop()
-    except ToozError as exc:
+    except Exception as exc:
         LOG.info("the coordination backend was not told that this conductor stops: %s", exc)

@@ -75,6 +75,7 @@ class Remote(FileDriver):
     """A folder that can be away, as a service can: then nothing is answered, and hearts beat on."""
 
     away = False
+    error: type[Exception] = ToozError
     releases: ClassVar[list[Callable[[], bool]]] = []
 
     def heartbeat(self) -> float:
@@ -106,7 +107,7 @@ class Remote(FileDriver):
 
     def check(self) -> None:
         if Remote.away:
-            raise ToozError("away")
+            raise Remote.error("away")
 
     def checked(self, method: Callable[..., bool]) -> Callable[..., bool]:
         def checked(*args, **kwargs) -> bool:
@@ -128,7 +129,10 @@ def remote(tmp_path, monkeypatch) -> Iterator[Leader]:
     leader.stop()
 
 
-def test_after_an_outage_there_is_a_leader_again(remote):
+# Drivers let some errors of their libraries through.
+@pytest.mark.parametrize("error", [ToozError, ConnectionError])
+def test_after_an_outage_there_is_a_leader_again(remote, monkeypatch, error):
+    monkeypatch.setattr(Remote, "error", error)
     assert remote.leads()
     Remote.away = True
     # Its heart has noticed, and beats until it is heard.
