@@ -360,6 +360,32 @@ def test_others_are_not_let_into_room_that_was_made():
     assert scheduler.decide(view, shares, BEST, 4.0) == [Start(claim_id="small", plan=low[1].plan)]
 
 
+def test_room_that_was_made_is_for_whom_it_was_made():
+    """Others of the same host have room reserved too, which counts once however passes go."""
+    view, shares = pool(hosts=2, devices=3), FairShare(1000.0)
+    scheduler = Scheduler(QueueRules(min_run_time=0.0))
+    low = running(view, "low", ["host-0/2"], priority=10, preemptible=True)
+    tiny = running(view, "tiny", ["host-1/0"], demand=demand(10))
+    others = [
+        running(view, "long", ["host-0/0", "host-0/1"], ends_at=1000.0),
+        running(view, "most", ["host-1/0"], demand=demand(90)),
+        *(running(view, f"whole{slot}", [f"host-1/{slot}"]) for slot in (1, 2)),
+    ]
+    gang = waiting("gang", 1.0, demand=demand(count=2, cpu_milli=20_000))
+    scheduler.sync([gang, waiting("next", 2.0, demand=demand(cpu_milli=10_000))], [low, tiny, *others])
+    assert scheduler.decide(view, shares, BEST, 10.0) == [Preempt(claim_id="next", victims=("low",))]
+    # Something ends that has nothing to do with it; all are looked at again.
+    scheduler.forget("tiny")
+    view.give(tiny.demand, tiny.plan)
+    assert scheduler.decide(view, shares, BEST, 11.0) == []
+    assert scheduler.reservations["next"].paid
+    scheduler.forget("low")
+    view.give(low.demand, low.plan)
+    shares.charge("project", 100.0, 0.0, 12.0)
+    scheduler.wait(waiting("late", 3.0, project_id="other"))
+    assert [each.claim_id for each in scheduler.decide(view, shares, BEST, 12.0)] == ["next"]
+
+
 @FEW
 @given(pools(), streams(priorities=(10, 50, 90)), st.data())
 def test_preemption_in_the_queue_keeps_to_its_rules(view, jobs, data):
