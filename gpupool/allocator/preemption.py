@@ -15,7 +15,7 @@ from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.reservation import Reservation, find, needs
-from gpupool.allocator.stakes import Stakes
+from gpupool.allocator.stakes import TOO_DEAR, Stakes
 from gpupool.allocator.view import Flags, Place, PoolView
 
 # Percent of a device times seconds, and how many claims: the lowest is the cheapest.
@@ -23,8 +23,6 @@ Cost = tuple[float, int]
 # So many sets are looked at before the best of them has to do; and so many devices closely.
 _SETS = 2000
 _CLOSELY = 16
-# More than all work that was ever lost.
-_TOO_DEAR = 1e30
 
 
 @dataclass(frozen=True)
@@ -176,10 +174,10 @@ class Preemption:
         """Return the cheapest of the ``allowed`` claims that leave room, as all together do."""
         costs = self._stakes.costs(self.view, kind.demand, allowed)
         if kind.demand.count == 1:
-            near = np.argsort(np.where(costs > 0, costs, _TOO_DEAR), axis=None, kind="stable")
+            near = np.argsort(np.where(costs > 0, costs, TOO_DEAR), axis=None, kind="stable")
             for at in near[:_CLOSELY].tolist():
                 place = divmod(at, costs.shape[1])
-                if 0 < costs[place] < _TOO_DEAR:
+                if 0 < costs[place] < TOO_DEAR:
                     one = {place: (kind.demand.compute, kind.demand.memory_mib)}
                     costs[place] = _single(self._costs(self._cover(kind.demand, one, allowed)))
         planned = find(without, kind, DeviceCosts(costs))

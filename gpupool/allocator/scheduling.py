@@ -43,7 +43,6 @@ __all__ = [
     "Start",
     "Wait",
     "Waiting",
-    "schedule",
 ]
 
 
@@ -90,25 +89,6 @@ class Wait:
 
 
 Decision = Start | Preempt | Wait
-
-
-def schedule(  # noqa: PLR0917 - all that one pass is about
-    view: PoolView,
-    waiting: Iterable[Waiting],
-    running: Iterable[Running],
-    shares: FairShare,
-    rules: QueueRules,
-    policy: Policy,
-    now: float,
-) -> list[Decision]:
-    """Decide once for all ``waiting``: what starts is taken out of ``view``. See Scheduler.
-
-    What makes room in one pass starts in a later one: keep a Scheduler where there are several passes.
-    """
-    scheduler = Scheduler(rules)
-    scheduler.sync(waiting, running)
-    decided = scheduler.decide(view, shares, policy, now)
-    return [*decided, *scheduler.waits(view, shares, now)]
 
 
 class Scheduler:

@@ -13,8 +13,8 @@ from gpupool.model.claim import Qos
 
 # A place, what is short there (0: compute, 1: memory), and whether of what is guaranteed.
 Row = tuple[Place, int, bool]
-# What no number of claims can make room for.
-_NEVER = 1e30
+# What no number of claims can make room for costs more than all work that was ever lost.
+TOO_DEAR = 1e30
 
 
 class Stakes:
@@ -52,7 +52,7 @@ class Stakes:
         enough = (gone >= short[:, host, slot]).all(axis=0)
         share = np.minimum(self._width[claim], max(demand.count, 1))
         lost = _running_sums(np.stack([self._lost[claim] + 0.001]) / share, host * view.slots + slot)[0]
-        found = np.where((short > 0).any(axis=0), _NEVER, 0.0)
+        found = np.where((short > 0).any(axis=0), TOO_DEAR, 0.0)
         # The first that suffices is written last.
         at = np.flatnonzero(enough & (found[host, slot] > 0))[::-1]
         found[host[at], slot[at]] = lost[at]

@@ -209,12 +209,6 @@ class PoolView:
             self._touch(place[0])
         self.holding = bool(self.held.any())
 
-    def copy(self) -> "PoolView":
-        """Return a view that changes on its own."""
-        found = PoolView(self.rooms(), remote=self.remote)
-        found.hold(self._ids[int(host), int(slot)] for host, slot in np.argwhere(self.held))
-        return found
-
     def fork(self) -> "PoolView":
         """Return a view that grants on its own; what grants do not change is shared with this one."""
         found = copy.copy(self)
@@ -263,10 +257,6 @@ class PoolView:
                     self._device((host, slot)) for slot in range(self.slots) if self.exists[host, slot]
                 ),
             )
-
-    def room_of(self, device_id: str) -> DeviceRoom:
-        """Return one device as it is now; KeyError when it is not here."""
-        return self._device(self.device_index[device_id])
 
     def _device(self, place: Place) -> DeviceRoom:
         kind = self.classes[int(self.device_class[place])]

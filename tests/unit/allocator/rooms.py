@@ -246,3 +246,16 @@ def ordered(rooms: Iterable[HostRoom]) -> list[HostRoom]:
 
 def snapshot(view: PoolView) -> list[HostRoom]:
     return list(view.rooms())
+
+
+def copied(view: PoolView) -> PoolView:
+    """A view of the same that changes on its own, made from nothing but what the first one tells."""
+    found = PoolView(view.rooms(), remote=view.remote)
+    found.hold(device_id for device_id, at in view.device_index.items() if view.held[at])
+    return found
+
+
+def room_of(view: PoolView, device_id: str) -> DeviceRoom:
+    """One device as it is now."""
+    (found,) = (each for on in view.rooms() for each in on.devices if each.device_id == device_id)
+    return found

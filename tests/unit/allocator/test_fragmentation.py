@@ -14,7 +14,17 @@ from gpupool.allocator.policies import FragmentationGradientDescent
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Qos, Tier
 from gpupool.model.device import SharingMode
-from tests.unit.allocator.rooms import demand, demands, device, eligible, host, left, modest, pools
+from tests.unit.allocator.rooms import (
+    copied,
+    demand,
+    demands,
+    device,
+    eligible,
+    host,
+    left,
+    modest,
+    pools,
+)
 
 COURSE = settings(deadline=None, max_examples=40)
 mixes = st.lists(st.one_of(demands(), demands().map(modest)), max_size=5).map(Mix)
@@ -103,7 +113,7 @@ def test_one_more_vgpu_changes_the_measure_as_taking_it_does(hosts, wanted, mix,
             compute, memory = left(each, wanted.qos)
             if not each.usable or compute < wanted.compute or memory < wanted.memory_mib:
                 continue
-            after = view.copy()
+            after = copied(view)
             after.take(wanted, Plan(host=on.name if program else None, device_ids=(each.device_id,)))
             changed = list(after.rooms())[number]
             assert found[number, slot] == pytest.approx(of_use(changed, mix.weights))
@@ -128,7 +138,7 @@ def test_several_vgpus_change_the_measure_as_taking_them_does(hosts, wanted, mix
         taken[0, list(chosen)] = 1
         state = Hosts(view, Usefulness(view, mix.weights), np.array([number]))
         state.take(wanted, taken)
-        after = view.copy()
+        after = copied(view)
         ids = tuple(on.devices[slot].device_id for slot in chosen)
         after.take(replace(wanted, count=len(ids)), Plan(host=None, device_ids=ids))
         (found,) = state.of_use()

@@ -18,6 +18,7 @@ from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout
 from gpupool.model.device import SharingMode
 from gpupool.model.pool import PolicyName
+from tests.unit.allocator.rooms import room_of
 
 COURSE = settings(deadline=None, max_examples=40)
 BEST_FIT = make(PolicyName.BEST_FIT, Mix())
@@ -112,7 +113,7 @@ def most(partitioning: Partitioning, kind: str, parts) -> int:
 def test_an_exclusive_device_goes_as_a_whole_to_one():
     modes = (SharingMode.SHARED, SharingMode.EXCLUSIVE, SharingMode.EXCLUSIVE, SharingMode.MIG)
     devices = tuple(
-        replace(pool(mode).room_of("device-0"), device_id=f"device-{number}")
+        replace(room_of(pool(mode), "device-0"), device_id=f"device-{number}")
         for number, mode in enumerate(modes)
     )
     view = PoolView([HostRoom(name="host", devices=devices)])
@@ -197,7 +198,7 @@ def test_parts_that_go_together_find_their_places_in_any_order(kinds):
         view = pool(SharingMode.MIG, "NVIDIA A100-SXM4-40GB")
         for kind in order:
             taken(view, mig(kind))
-        assert legal(table(SharingMode.MIG, "NVIDIA A100-SXM4-40GB"), view.room_of("device-0").parts)
+        assert legal(table(SharingMode.MIG, "NVIDIA A100-SXM4-40GB"), room_of(view, "device-0").parts)
 
 
 @pytest.mark.parametrize(
@@ -228,8 +229,8 @@ def test_a_part_is_charged_its_share_of_the_device():
     view = pool(SharingMode.MIG, "NVIDIA A100-SXM4-40GB")
     assert taken(view, mig("3g.20gb")).sizes == ((42, MEMORY // 2),)
     assert taken(view, mig("4g.20gb")).sizes == ((57, MEMORY // 2),)
-    assert view.room_of("device-0").compute_granted == 99
-    assert view.room_of("device-0").memory_granted == MEMORY
+    assert room_of(view, "device-0").compute_granted == 99
+    assert room_of(view, "device-0").memory_granted == MEMORY
 
 
 def test_a_part_smaller_than_what_is_asked_for_does_not_do():

@@ -11,7 +11,7 @@ from gpupool.allocator.policies import FragmentationGradientDescent, make
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout
 from gpupool.model.pool import PolicyName
-from tests.unit.allocator.rooms import demand, demands, device, host, modest, pools, times
+from tests.unit.allocator.rooms import copied, demand, demands, device, host, modest, pools, times
 
 # Steps and ties of fgd: see there.
 STEP, TIE = 8.0, 0.01
@@ -113,7 +113,7 @@ def test_the_cost_of_a_device_is_what_it_adds_to_the_fragments(hosts, wanted, mi
         for slot, each in enumerate(on.devices):
             if not times(each, on, wanted) or on.cpu_free < wanted.cpu_milli:
                 continue
-            after = view.copy()
+            after = copied(view)
             after.take(wanted, Plan(host=on.name, device_ids=(each.device_id,)))
             # Costs are told in steps, and best fit decides within them.
             added = policy.fragmentation(after) - before

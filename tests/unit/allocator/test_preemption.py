@@ -27,6 +27,7 @@ from tests.unit.allocator.queues import (
     streams,
     waiting,
 )
+from tests.unit.allocator.rooms import copied
 
 NOW, MIN_RUN_TIME = 1000.0, 100.0
 BEST = BestFit()
@@ -84,7 +85,7 @@ def legal(claim) -> bool:
 
 
 def fits(view, wanted, gone) -> bool:
-    later = view.copy()
+    later = copied(view)
     for claim in gone:
         later.give(claim.demand, claim.plan)
     return place(later, wanted, BEST) is not None

@@ -17,7 +17,6 @@ from gpupool.allocator.scheduling import (
     Scheduler,
     Start,
     Wait,
-    schedule,
 )
 from gpupool.allocator.view import PoolView
 from tests.unit.allocator.queues import (
@@ -33,15 +32,17 @@ from tests.unit.allocator.queues import (
     streams,
     waiting,
 )
+from tests.unit.allocator.rooms import copied
 
 FIFO = QueueRules(backfill=False, fair=False)
 NEVER = float("inf")
 
 
 def decided(view, claims, runs=(), rules=None, shares=None, now=0.0):
-    return schedule(
-        view, claims, runs, shares or FairShare(1000.0), rules or QueueRules(), BestFit(), now
-    )
+    """What one pass decides of all that waits, and why the rest of it waits on."""
+    scheduler, shares = Scheduler(rules or QueueRules()), shares or FairShare(1000.0)
+    scheduler.sync(claims, runs)
+    return [*scheduler.decide(view, shares, BestFit(), now), *scheduler.waits(view, shares, now)]
 
 
 def started(decisions) -> list[str]:
@@ -150,7 +151,7 @@ def test_the_impossible_stands_in_nobodys_way():
     view = pool(devices=2)
     claims = [waiting("huge", 0.0, demand=demand(count=3)), waiting("next", 1.0)]
     for rules in (QueueRules(), FIFO):
-        decisions = decided(view.copy(), claims, rules=rules)
+        decisions = decided(copied(view), claims, rules=rules)
         assert started(decisions) == ["next"]
         assert waits(decisions)[0].claim_id == "huge"
 
@@ -207,7 +208,7 @@ def test_everything_possible_gets_its_place_and_capacity_holds(view, jobs, rules
         for wait in clock.scheduler.waits(view, clock.shares, clock.now)
     )
     # What is left could not even have all of the empty pool.
-    alone = [started(decided(view.copy(), [clock.jobs[claim_id].claim])) for claim_id in left]
+    alone = [started(decided(copied(view), [clock.jobs[claim_id].claim])) for claim_id in left]
     assert not any(alone)
     assert state(view) == empty
     assert not clock.scheduler.reservations
@@ -219,7 +220,7 @@ def test_everything_possible_gets_its_place_and_capacity_holds(view, jobs, rules
 def test_back_fill_never_delays_the_first_in_line(jobs, hosts, remote, reservations):
     """The first claim that finds no room starts no later than if nobody were let past it."""
     view = pool(hosts, devices=2, remote=remote)
-    alone = Clock(view.copy(), QueueRules(backfill=False))
+    alone = Clock(copied(view), QueueRules(backfill=False))
     clock = Clock(view, QueueRules(reservations=reservations))
     for each in (alone, clock):
         each.add(jobs)
@@ -277,7 +278,7 @@ def test_what_a_pass_remembers_changes_no_decision(view, jobs, data):
             clock._events = rest
             fresh.sync(clock.scheduler.line, clock.scheduler.occupancy)
             fresh.reservations = dict(clock.scheduler.reservations)
-            view_before = view.copy()
+            view_before = copied(view)
             expected = fresh.decide(view_before, clock.shares, clock.policy, clock.now)
             got = clock.decide()
             assert got == expected
@@ -295,7 +296,7 @@ def test_what_a_pass_remembers_changes_no_decision(view, jobs, data):
 @given(pools(), streams(limits=False), st.randoms())
 def test_the_order_in_which_claims_are_told_does_not_matter(view, jobs, random):
     claims = [job.claim for job in jobs]
-    other = view.copy()
+    other = copied(view)
     assert decided(view, claims) == decided(other, random.sample(claims, len(claims)))
     assert state(view) == state(other)
 

@@ -12,7 +12,18 @@ from gpupool.allocator.policies import BestFit, make
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Qos
 from gpupool.model.pool import PolicyName
-from tests.unit.allocator.rooms import demand, demands, device, fits, host, modest, ordered, pools
+from tests.unit.allocator.rooms import (
+    copied,
+    demand,
+    demands,
+    device,
+    fits,
+    host,
+    modest,
+    ordered,
+    pools,
+    room_of,
+)
 
 COURSE = settings(deadline=None, max_examples=50)
 policies = st.builds(make, st.sampled_from(PolicyName), st.lists(demands(), max_size=2).map(Mix))
@@ -82,13 +93,11 @@ def _takes(wanted):
 
 
 @COURSE
-@given(
-    pools(), st.lists(demands(), max_size=6), policies, st.sampled_from((PoolView.fork, PoolView.copy))
-)
+@given(pools(), st.lists(demands(), max_size=6), policies, st.sampled_from((PoolView.fork, copied)))
 def test_a_fork_and_a_copy_change_on_their_own(rooms, wanted, policy, another):
     view = PoolView(rooms)
     view.hold([each.device_id for on in rooms for each in on.devices][:1])
-    twin, other = another(view), another(view)
+    twin, other = copied(view), view.fork()
     for each in wanted:
         assert grant(other, each, policy) == grant(twin, each, policy)
     assert list(view.rooms()) == ordered(rooms)
@@ -132,8 +141,8 @@ def test_best_effort_leaves_guaranteed_room_alone_below_the_limit():
     view.give(best_effort, there)
     view.give(best_effort, there)
     assert isinstance(grant(view, guaranteed, BestFit()), Plan)
-    assert view.room_of("a").compute_guaranteed == 100
-    assert view.room_of("a").compute_granted == 150
+    assert room_of(view, "a").compute_guaranteed == 100
+    assert room_of(view, "a").compute_granted == 150
 
 
 def test_what_is_guaranteed_never_exceeds_the_device_itself():
