@@ -4,7 +4,7 @@
 kind, where the partitioning of their product has room for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -45,6 +45,23 @@ def cut(view: PoolView, demand: Demand, places: Sequence[Place]) -> tuple[Sizes,
         parts.append(part)
         sizes.append(_size(view, profile, at))
     return tuple(sizes), tuple(parts)
+
+
+def are_free(view: PoolView, demand: Demand, places: Iterable[Place], parts: Iterable[Part]) -> bool:
+    """Return whether ``parts`` can lie on the devices in ``places``, each on one."""
+    for at, part in zip(places, parts, strict=True):
+        partitioning = _partitioning(view, int(view.device_class[at]), demand)
+        if partitioning is None or not partitioning.is_free(part, view.parts[at]):
+            return False
+    return True
+
+
+def ways(view: PoolView, demand: Demand, at: Place) -> list[frozenset[Part]]:
+    """Return for each place of a part on a device which parts would have to go, if that helps."""
+    partitioning = _partitioning(view, int(view.device_class[at]), demand)
+    found = [] if partitioning is None else partitioning.ways(demand.partition, view.parts[at])
+    # Where one more is kept there already it stays taken.
+    return [parts for parts in found if not any(view.is_twice(at, part) for part in parts)]
 
 
 def _parts(view: PoolView, demand: Demand, fits: Flags, hosts: Rows, empty: bool) -> Amounts:

@@ -230,7 +230,7 @@ class Occupancy:
             for device_id, part in zip(taken.device_ids, taken.parts, strict=True):
                 place = view.device_index.get(device_id)
                 if place is not None:
-                    view.parts[place] = view.parts[place] - {part}
+                    view.give_part(place, part)
 
     def _clear(self) -> None:
         """Have no rows."""

@@ -54,6 +54,24 @@ class Partitioning:
             raise ValueError(f"no room for {kind} beside {sorted(parts)}")
         return max(free, key=lambda place: (*self._left(kind, parts | {(kind, place)}), -place))
 
+    def is_free(self, part: Part, parts: Parts) -> bool:
+        """Return whether ``part`` can lie beside ``parts``."""
+        return all(self._beside(part, other) for other in parts)
+
+    def ways(self, kind: str, parts: Parts) -> list[Parts]:
+        """Return for each place of one more part of ``kind`` which of ``parts`` are in its way."""
+        profile = self._profiles.get(kind)
+        places = () if profile is None else profile.places
+        return [
+            frozenset(other for other in parts if not self._beside((kind, place), other))
+            for place in places
+        ]
+
+    def _beside(self, part: Part, other: Part) -> bool:
+        """Return whether two parts can lie beside each other."""
+        alike = self.mixed or part[0] == other[0]
+        return alike and not self._takes(*part) & self._takes(*other)
+
     def _left(self, kind: str, parts: Parts) -> tuple[int, int]:
         return self.room(kind, parts), sum(len(self._free(each, parts)) for each in self._profiles)
 

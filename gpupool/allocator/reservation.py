@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpupool.allocator import geometry
 from gpupool.allocator.claims import Waiting
 from gpupool.allocator.costs import DeviceCosts
 from gpupool.allocator.demand import Demand
@@ -152,8 +153,8 @@ def fits(view: PoolView, demand: Demand, planned: Plan) -> bool:
         # What is not asked for may be short.
         if not in_order or any(want and want > left for want, left in zip(wanted, free, strict=True)):
             return False
-    taken = (view.parts[view.device_index[each]] for each in planned.device_ids)
-    return not any(part in has for part, has in zip(planned.parts, taken, strict=False))
+    places = [view.device_index[each] for each in planned.device_ids] if planned.parts else []
+    return geometry.are_free(view, demand, places, planned.parts)
 
 
 class Kept:

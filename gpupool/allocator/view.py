@@ -6,6 +6,7 @@ have empty slots at the end, which nothing fits.
 
 import copy
 import itertools
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -127,6 +128,8 @@ class PoolView:
         self.device_class = np.zeros(shape, dtype=np.int64)
         self.classes: list[DeviceClass] = []
         self.parts: dict[Place, frozenset[Part]] = {}
+        # Parts are kept for a claim to come while somebody has them still: how often more than once.
+        self._twice: Counter[tuple[Place, Part]] = Counter()
         self.device_index: dict[str, Place] = {}
         self._ids: dict[Place, str] = {}
         self._links: dict[Place, str] = {}
@@ -166,6 +169,23 @@ class PoolView:
     def give(self, demand: Demand, plan: "Plan") -> None:
         """Take back what ``take`` granted; the view is as before then."""
         self._grant(demand, plan, -1)
+
+    def give_part(self, place: Place, part: Part) -> None:
+        """Take back one part of a device, and nothing else of what was granted with it."""
+        if self.is_twice(place, part):
+            self._twice[place, part] -= 1
+        else:
+            self.parts[place] -= {part}
+
+    def _take_part(self, place: Place, part: Part) -> None:
+        if part in self.parts[place]:
+            self._twice[place, part] += 1
+        else:
+            self.parts[place] |= {part}
+
+    def is_twice(self, place: Place, part: Part) -> bool:
+        """Return whether a part would be taken still if who has it gave it back."""
+        return self._twice[place, part] > 0
 
     def bounds(self) -> tuple[int, ...]:
         """Return what tables about this view depend on: equal ones are of it or a fork of it."""
@@ -213,7 +233,7 @@ class PoolView:
         """Return a view that grants on its own; what grants do not change is shared with this one."""
         found = copy.copy(self)
         found.cpu_free, found.host_memory_free = self.cpu_free.copy(), self.host_memory_free.copy()
-        found.held, found.parts = self.held.copy(), dict(self.parts)
+        found.held, found.parts, found._twice = self.held.copy(), dict(self.parts), self._twice.copy()
         found.compute, found.memory = self.compute.fork(), self.memory.fork()
         found._changed, found._first_mark, found.rankings = [], 0, {}
         return found
@@ -338,7 +358,7 @@ class PoolView:
             self.compute.add(place, sign * compute, guaranteed)
             self.memory.add(place, sign * memory, guaranteed)
             if plan.parts:
-                self.parts[place] ^= {plan.parts[number]}
+                (self._take_part if sign > 0 else self.give_part)(place, plan.parts[number])
             self._touch(place[0])
         if plan.host is not None:
             host = self.host_index[plan.host]

@@ -11,7 +11,8 @@ from gpupool.allocator.occupancy import Occupancy
 from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan, place
 from gpupool.allocator.policies import BestFit
-from gpupool.allocator.reservation import NEVER, Kept, Reservation, find, renew, reserve
+from gpupool.allocator.reservation import NEVER, Kept, Reservation, find, fits, renew, reserve
+from gpupool.model.device import SharingMode
 from tests.unit.allocator.queues import (
     FEW,
     demand,
@@ -268,6 +269,34 @@ def test_nothing_is_reserved_where_nothing_ever_fits():
     (room,) = view.rooms()
     view.put(replace(room, up=False))
     assert reserve(waiting("next"), of(view, []), [], BEST) is None
+
+
+def test_no_part_is_reserved_twice():
+    """A place on a device is kept while somebody is there still, and when they have left."""
+    mig = {"product": "NVIDIA A100-SXM4-40GB", "sharing_mode": SharingMode.MIG}
+    view = pool(memory_total=40_000, memory_limit=40_000, **mig)
+    claims = []
+    for kind in ("3g.20gb", "4g.20gb"):
+        wanted = demand(1, sharing_mode=SharingMode.MIG, partition=kind)
+        planned = place(view, wanted, BEST)
+        view.take(wanted, planned)
+        values = {"claim_id": kind, "project_id": "project", "priority": 50, "bound_at": 0.0}
+        rest = {"demand": wanted, "plan": planned, "ends_at": 10.0, "preemptible": False}
+        claims.append(Running(**values, **rest))
+    occupancy = of(view, claims)
+    claim = waiting("next", demand=demand(1, sharing_mode=SharingMode.MIG, partition="3g.20gb"))
+    first = reserve(claim, occupancy, [], BEST)
+    second = reserve(claim, occupancy, [first], BEST)
+    assert [first.plan.parts, second.plan.parts] == [(("3g.20gb", 4),), (("3g.20gb", 0),)]
+    assert reserve(claim, occupancy, [first, second], BEST) is None
+    # What lies over it keeps a claim out of a place, whatever it is.
+    later = occupancy.without(occupancy.until(NEVER))
+    assert fits(later, claim.demand, first.plan)
+    other = demand(1, sharing_mode=SharingMode.MIG, partition="1g.10gb")
+    later.take(
+        other, Plan(host=None, device_ids=("host-0/0",), sizes=((14, 1),), parts=(("1g.10gb", 6),))
+    )
+    assert not fits(later, claim.demand, first.plan)
 
 
 def test_reservations_say_what_they_will_have():
