@@ -1,15 +1,17 @@
 """Preemption: which running claims make room for one that finds none, at the lowest cost."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from gpupool.allocator import filters
 from gpupool.allocator.claims import Running, Waiting
 from gpupool.allocator.costs import DeviceCosts
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
+from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.occupancy import Occupancy
 from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan
@@ -17,6 +19,8 @@ from gpupool.allocator.policy import Policy
 from gpupool.allocator.reservation import Reservation, find, needs
 from gpupool.allocator.stakes import TOO_DEAR, Stakes
 from gpupool.allocator.view import Flags, Place, PoolView
+from gpupool.allocator.ways import cheapest
+from gpupool.model.device import SharingMode
 
 # Percent of a device times seconds, and how many claims: the lowest is the cheapest.
 Cost = tuple[float, int]
@@ -80,9 +84,9 @@ class Preemption:
         the claim's own priority as projects have beyond their part of the pool, if the claim's project
         stays within its own part. Cheapest is: the highest priority among them as low as can be, then
         the least work lost (percent of a device times seconds run), then the fewest. That holds for a
-        claim of one vGPU, as far as its device decides and among the devices that were looked at
-        closely; for others it is near that. None of the victims could be left out. None, too, where
-        claims that are leaving already leave enough.
+        claim of one vGPU, as far as its device decides and, where devices are shared freely, among those
+        that were looked at closely; for others it is near that. None of the victims could be left out.
+        None, too, where claims that are leaving already leave enough.
         """
         kind = Kind(claim.demand, claim.refused_by)
         if not self._legal.any() or find(self.view, kind, self._policy) is not None:
@@ -171,7 +175,9 @@ class Preemption:
         return sorted(numbers, key=lambda number: (self._lost[number], self._occupancy.name(number)))
 
     def _cheapest(self, kind: Kind, allowed: Flags, without: PoolView) -> list[int]:
-        """Return the cheapest of the ``allowed`` claims that leave room, as all together do."""
+        """Return ``allowed`` claims that leave room, as all together do; the last may stay sooner."""
+        if kind.demand.sharing_mode != SharingMode.SHARED:
+            return self._cheapest_parts(kind, allowed, without)
         costs = self._stakes.costs(self.view, kind.demand, allowed)
         if kind.demand.count == 1:
             near = np.argsort(np.where(costs > 0, costs, TOO_DEAR), axis=None, kind="stable")
@@ -180,12 +186,26 @@ class Preemption:
                 if 0 < costs[place] < TOO_DEAR:
                     one = {place: (kind.demand.compute, kind.demand.memory_mib)}
                     costs[place] = _single(self._costs(self._cover(kind.demand, one, allowed)))
-        planned = find(without, kind, DeviceCosts(costs))
-        if planned is None:
-            raise RuntimeError("no room where there was room")
-        return self._cover(kind.demand, needs(self.view, kind.demand, planned), allowed)
+        planned = _planned(without, kind, costs)
+        return self._by_cost(self._cover(kind.demand, needs(self.view, kind.demand, planned), allowed))
 
-    def _costs(self, numbers: Sequence[int]) -> Cost:
+    def _cheapest_parts(self, kind: Kind, allowed: Flags, without: PoolView) -> list[int]:
+        """Return the same for devices that are not cut freely, where it counts what lies where."""
+        demand = kind.demand
+        ways = cheapest(self.view, demand, self._occupancy, allowed, self._costs)
+        costs = np.where(filters.slots(self.view, demand) > 0, 0.0, TOO_DEAR)
+        for place, numbers in ways.items():
+            costs[place] = _single(self._costs(numbers))
+        wanted = needs(self.view, demand, _planned(without, kind, costs))
+        programs = {place: amounts for place, amounts in wanted.items() if place[1] < 0}
+        first = set(self._cover(demand, programs, allowed))
+        first.update(*(ways[place] for place in wanted if place in ways))
+        # All others on these devices too, until it is seen which of them can stay.
+        rows = self._occupancy.on(wanted.keys() - programs.keys()) & self._occupancy.of_numbers(allowed)
+        others = set(self._occupancy.rows["claim"][rows].tolist()) - first
+        return [*self._by_cost(first), *self._by_cost(others)]
+
+    def _costs(self, numbers: Collection[int]) -> Cost:
         return sum(float(self._lost[number]) for number in numbers), len(numbers)
 
     def _cover(self, demand: Demand, wanted: dict[Place, tuple[int, int]], allowed: Flags) -> list[int]:
@@ -201,8 +221,8 @@ class Preemption:
         return [touching[number] for number in chosen]
 
     def _needed(self, kind: Kind, numbers: Sequence[int]) -> list[int]:
-        """Return the claims less those not needed for room anywhere, dearest first; take them away."""
-        left = self._by_cost(numbers)
+        """Return the claims less those not needed for room anywhere, from the last; take them away."""
+        left = list(numbers)
         for number in left:
             claim = self._running(number)
             self.view.give(claim.demand, claim.plan)
@@ -214,6 +234,14 @@ class Preemption:
             else:
                 left.remove(number)
         return left
+
+
+def _planned(without: PoolView, kind: Kind, costs: Floats) -> Plan:
+    """Return the cheapest place in the pool without all claims that may make room."""
+    planned = find(without, kind, DeviceCosts(costs))
+    if planned is None:
+        raise RuntimeError("no room where there was room")
+    return planned
 
 
 def _single(cost: Cost) -> float:
@@ -231,7 +259,7 @@ def cheapest_cover(
     """
     order = sorted(range(len(gains)), key=lambda number: (costs[number], number), reverse=True)
     spare = tuple(sum(gain[row] for gain in gains) - wanted for row, wanted in enumerate(short))
-    if min(spare) < 0:
+    if min(spare, default=0) < 0:
         return list(range(len(gains)))
     best: tuple[Cost, list[int]] | None = None
     stack: list[tuple[int, tuple[int, ...], Cost, list[int]]] = [(0, spare, (0.0, 0), [])]
@@ -248,6 +276,6 @@ def cheapest_cover(
         more = cost[0] + costs[number][0], cost[1] + costs[number][1]
         stack.append((at + 1, left, more, [*chosen, number]))
         without = tuple(part - gain for part, gain in zip(left, gains[number], strict=True))
-        if min(without) >= 0:
+        if min(without, default=0) >= 0:
             stack.append((at + 1, without, cost, chosen))
     return sorted(best[1] if best is not None else range(len(gains)))

@@ -1,0 +1,59 @@
+"""Ways to a place on devices that are not cut freely: whose parts lie where one more would."""
+
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+
+from gpupool.allocator import geometry
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.occupancy import Occupancy
+from gpupool.allocator.rooms import Part
+from gpupool.allocator.view import Flags, Place, PoolView
+from gpupool.model.device import SharingMode
+
+# What it costs to take claims apart, by their numbers.
+Cost = Callable[[Collection[int]], tuple[float, int]]
+
+
+def cheapest(
+    view: PoolView, demand: Demand, occupancy: Occupancy, allowed: Flags, cost: Cost
+) -> dict[Place, frozenset[int]]:
+    """Return the ``allowed`` claims (by number) that cost least to have one vGPU on their devices.
+
+    Devices are left out on which they can't make room, and those on which they need not.
+    """
+    found: dict[Place, frozenset[int]] = {}
+    for at, holders in _holders(view, occupancy, allowed).items():
+        ways = [way for way in _ways(view, demand, at, holders) if way]
+        if ways:
+            found[at] = min(ways, key=lambda way: (cost(way), sorted(map(occupancy.name, way))))
+    return found
+
+
+def _ways(
+    view: PoolView, demand: Demand, at: Place, holders: dict[Part | None, int]
+) -> Iterator[frozenset[int]]:
+    if demand.sharing_mode == SharingMode.EXCLUSIVE:
+        yield frozenset(holders.values())
+        return
+    for parts in geometry.ways(view, demand, at):
+        if holders.keys() >= parts:
+            yield frozenset(holders[part] for part in parts)
+
+
+def _holders(
+    view: PoolView, occupancy: Occupancy, allowed: Flags
+) -> dict[Place, dict[Part | None, int]]:
+    """Return which of the ``allowed`` has which part of each device, None for all of it."""
+    found: dict[Place, dict[Part | None, int]] = {}
+    for number in np.flatnonzero(allowed).tolist():
+        claim = occupancy.get(occupancy.name(number))
+        if claim is None:
+            continue
+        taken = claim.plan
+        parts = taken.parts or (None,) * len(taken.device_ids)
+        for device_id, part in zip(taken.device_ids, parts, strict=True):
+            at = view.device_index.get(device_id)
+            if at is not None:
+                found.setdefault(at, {})[part] = number
+    return found
