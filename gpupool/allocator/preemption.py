@@ -77,6 +77,12 @@ class Preemption:
         self.take(reservation.demand, reservation.plan)
         self._reserved[reservation.project_id] += reservation.rate
 
+    def drop(self, reservation: Reservation) -> None:
+        """Have a claim with a reservation not be there any more."""
+        for view in (self.view, *self._levels.values()):
+            view.give(reservation.demand, reservation.plan)
+        self._reserved[reservation.project_id] -= reservation.rate
+
     def victims(self, claim: Waiting) -> Victims | None:
         """Return the cheapest legal claims that leave room for ``claim``, or None; they count as gone.
 

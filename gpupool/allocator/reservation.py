@@ -44,6 +44,11 @@ class Reservation:
         """What it will have, in percent of a device."""
         return self.demand.count * self.demand.compute
 
+    @property
+    def whole(self) -> bool:
+        """Whether its devices are kept as a whole, for want of knowing what of them it leaves."""
+        return self.starts_at == NEVER or self.demand.sharing_mode != SharingMode.SHARED
+
 
 def find(view: PoolView, kind: Kind, policy: Policy) -> Plan | None:
     """Return a place for a claim of ``kind``, of hosts that refused it only where there is no other."""
@@ -65,6 +70,8 @@ class Later:
             self._view = self._view.fork()
             for each in before:
                 self._view.take(each.demand, each.plan)
+                if each.whole:
+                    self._view.hold(each.plan.device_ids)
 
     def at(self, moment: float) -> PoolView:
         """Return the view when all have ended that end at ``moment`` or before, as far as is known."""
@@ -106,26 +113,29 @@ def reservation_of(claim: Waiting, planned: Plan, starts_at: float, paid: bool =
     )
 
 
-def renew(
+def renew(  # noqa: PLR0917 - all that one more look is about
     old: Reservation,
     claim: Waiting,
     occupancy: Occupancy,
     before: Sequence[Reservation],
+    after: Sequence[Reservation],
     policy: Policy,
 ) -> Reservation | None:
     """Return what becomes of a reservation: it is kept unless the claim can start sooner elsewhere.
 
-    Devices that are waited for with no end known are kept as long as they are in order: so the claim
-    starts at latest when those claims have ended that were on them when they were chosen.
+    Not in the way of those ``after`` it, which were made with this one there. Devices that are waited
+    for with no end known are kept as long as they are in order: so the claim starts at latest when
+    those claims have ended that were on them when they were chosen.
     """
-    later, kind = Later(occupancy, before), Kind(claim.demand, claim.refused_by)
+    others = [*before, *after]
     if -NEVER < old.starts_at < NEVER:
-        earlier = float(np.nextafter(old.starts_at, -NEVER))
-        if find(later.at(earlier), kind, policy) is not None:
-            return reserve(claim, occupancy, before, policy)
-    if fits(later.at(old.starts_at), old.demand, old.plan):
+        earlier, kind = float(np.nextafter(old.starts_at, -NEVER)), Kind(claim.demand, claim.refused_by)
+        if find(Later(occupancy, others).at(earlier), kind, policy) is not None:
+            return reserve(claim, occupancy, others, policy)
+    if fits(Later(occupancy, before).at(old.starts_at), old.demand, old.plan):
         return old
-    return reserve(claim, occupancy, before, policy)
+    found = reserve(claim, occupancy, others, policy)
+    return reserve(claim, occupancy, before, policy) if found is None else found
 
 
 def needs(view: PoolView, demand: Demand, planned: Plan) -> dict[Place, tuple[int, int]]:
@@ -142,14 +152,15 @@ def needs(view: PoolView, demand: Demand, planned: Plan) -> dict[Place, tuple[in
 
 
 def fits(view: PoolView, demand: Demand, planned: Plan) -> bool:
-    """Return whether there is room for a plan, and all that it is of is in order."""
+    """Return whether there is room for a plan, and all that it is of is in order and not held."""
     compute, memory = view.compute.left(demand.qos), view.memory.left(demand.qos)
     for (host, slot), wanted in needs(view, demand, planned).items():
         if slot < 0:
             free = int(view.cpu_free[host]), int(view.host_memory_free[host])
         else:
             free = int(compute[host, slot]), int(memory[host, slot])
-        in_order = view.up[host] and (slot < 0 or view.usable[host, slot])
+        usable = slot < 0 or (view.usable[host, slot] and not view.held[host, slot])
+        in_order = view.up[host] and usable
         # What is not asked for may be short.
         if not in_order or any(want and want > left for want, left in zip(wanted, free, strict=True)):
             return False
@@ -181,7 +192,7 @@ class Kept:
         self.until = min(self.until, -NEVER if reservation.starts_at == NEVER else reservation.starts_at)
         view, demand = self._occupancy.view, reservation.demand
         wanted = needs(view, demand, reservation.plan)
-        whole = reservation.starts_at == NEVER or demand.sharing_mode != SharingMode.SHARED
+        whole = reservation.whole
         freed = {} if whole else self._freed(reservation, wanted)
         kept: dict[tuple[int, int], list[str]] = {}
         grants = []

@@ -2,13 +2,13 @@
 
 One pass visits the waiting claims in order (see ``order``) and starts each that finds room. The first
 that finds none gets a reservation (see ``reservation``). Claims after it fill in behind: they start only
-where that is in nobody's way, so no reservation is put off. A claim with a reservation goes first among
-those of its priority. So a large gang under an endless stream of small claims starts at latest when the
-claims have ended that ran on its devices when it became first in line, and no claim of higher priority
-came.
+where that is in nobody's way. A claim with a reservation goes first among those of its priority, and is
+in the way of no other of them that has one: so only a higher priority puts one off. A large gang under
+an endless stream of small claims starts at latest when the claims have ended that ran on its devices
+when it became first in line, and no claim of higher priority came.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,7 +156,7 @@ class Scheduler:
         self.reservations = {
             claim_id: each for claim_id, each in self.reservations.items() if _known(view, each)
         }
-        self._memory.look(view, self.occupancy)
+        self._memory.look(view, self.occupancy, self.reservations)
         one = _Pass(self, self._memory, shares, policy, now)
         decided = one.run()
         self.reservations = {each.claim_id: each for each in one.kept.reservations}
@@ -209,6 +209,9 @@ class _Pass:
         self._occupancy, self._view = scheduler.occupancy, scheduler.occupancy.view
         self._shares, self._policy, self._now = shares, policy, now
         self.kept = Kept(self._occupancy)
+        # What was kept last time for claims of the priority that is visited, whose turn comes still.
+        self._pending: dict[str, Reservation] = {}
+        self._priority: int | None = None
         self._unpaid = 0
         self._behind = memory.behind(None)
         self._preemption: Preemption | None = None
@@ -223,10 +226,11 @@ class _Pass:
         try:
             for claim in walk:
                 kind = self._scheduler.line.kind(claim.claim_id)
-                planned = self._find(claim, kind)
+                mine = self._turn(claim)
+                planned = self._find(claim, kind, mine)
                 if planned is not None:
                     self._start(claim, planned)
-                elif not self._pass_over(claim, kind, walk):
+                elif not self._pass_over(claim, kind, mine, walk):
                     break
         finally:
             self.kept.lift()
@@ -234,13 +238,32 @@ class _Pass:
             self._scheduler.line.remove(claim_id)
         return self._decided
 
-    def _find(self, claim: Waiting, kind: Kind) -> Plan | None:
+    def _turn(self, claim: Waiting) -> Reservation | None:
+        """Return the claim's reservation; those of its priority that come after it are pending."""
+        if claim.priority != self._priority:
+            self._priority = claim.priority
+            line, known = self._scheduler.line, self._scheduler.reservations
+            waits = {claim_id: line.get(claim_id) for claim_id in known}
+            self._pending = {
+                claim_id: known[claim_id]
+                for claim_id, other in waits.items()
+                if other is not None and other.priority == claim.priority
+            }
+            self._keep_pending()
+        mine = self._pending.pop(claim.claim_id, None)
+        if mine is not None and mine.paid and self._preemption is not None:
+            self._preemption.drop(mine)
+        return mine
+
+    def _find(self, claim: Waiting, kind: Kind, mine: Reservation | None) -> Plan | None:
         """Return where the claim starts now: beside what is kept, or there too if it ends in time."""
         if kind in self._memory.full:
             return None
+        if mine is not None and self._pending:
+            return self._find_among(claim, kind, mine)
         if self.kept.reservations:
             found = None if kind in self._behind else self._find_in(kind, self._behind, kept=True)
-            if found is not None or not self._ends_in_time(claim.time_limit):
+            if found is not None or not self._ends_in_time(claim.time_limit, self.kept.until):
                 return found
         return self._find_in(kind, self._memory.full, kept=False)
 
@@ -255,8 +278,29 @@ class _Pass:
             blocked.add(kind)
         return found
 
-    def _ends_in_time(self, time_limit: float | None) -> bool:
-        return time_limit is not None and self._now + time_limit <= self.kept.until
+    def _find_among(self, claim: Waiting, kind: Kind, mine: Reservation) -> Plan | None:
+        """Return the same for a claim with a reservation while others of its priority are pending."""
+        if not self._started and self._memory.is_same(mine):
+            return None
+        self.kept.lift()
+        others = Kept(self._occupancy)
+        for each in (*self.kept.reservations, *self._pending.values()):
+            others.add(each)
+        others.apply()
+        try:
+            found = find(self._view, kind, self._policy)
+        finally:
+            others.lift()
+        if found is None and self._ends_in_time(claim.time_limit, others.until):
+            found = find(self._view, kind, self._policy)
+        if found is not None:
+            return found
+        # Those that are pending were promised their places with this one there.
+        self.kept.apply()
+        return mine.plan if fits(self._view, mine.demand, mine.plan) else None
+
+    def _ends_in_time(self, time_limit: float | None, until: float) -> bool:
+        return time_limit is not None and self._now + time_limit <= until
 
     def _start(self, claim: Waiting, planned: Plan) -> None:
         self._view.take(claim.demand, planned)
@@ -277,16 +321,17 @@ class _Pass:
         self._started.append(claim.claim_id)
         self._decided.append(Start(claim_id=claim.claim_id, plan=planned))
 
-    def _pass_over(self, claim: Waiting, kind: Kind, walk: Walk) -> bool:
+    def _pass_over(self, claim: Waiting, kind: Kind, mine: Reservation | None, walk: Walk) -> bool:
         """Do what can be done for a claim that found no room; return whether others may go first."""
         if not _is_possible(self._view, kind.demand):
             walk.drop()
             return True
-        mine = self._scheduler.reservations.get(claim.claim_id)
         served = self._renew_paid(mine) or self._preempt(claim, kind) or self._reserve(claim, mine)
         if not self._rules.backfill:
             return False
-        if not served and (kind in self._memory.full or not self._ends_in_time(walk.shortest)):
+        if not served and (
+            kind in self._memory.full or not self._ends_in_time(walk.shortest, self.kept.until)
+        ):
             walk.drop()
         if not self._occupancy.preemptible and self._unpaid >= self._rules.reservations:
             # There is nothing to be done for those that find no room either.
@@ -335,18 +380,26 @@ class _Pass:
             )
             for each in self.kept.reservations:
                 self._preemption.keep(each)
+            self._keep_pending()
         return self._preemption
+
+    def _keep_pending(self) -> None:
+        """Have pending claims be there for which others are taken apart: the room is theirs."""
+        if self._preemption is not None:
+            for each in self._pending.values():
+                if each.paid:
+                    self._preemption.keep(each)
 
     def _reserve(self, claim: Waiting, mine: Reservation | None) -> bool:
         """Keep room for the claim if it is among the first; return whether it is kept."""
         if not self._rules.backfill or self._unpaid >= self._rules.reservations:
             return False
-        before, found = self.kept.reservations, mine
+        before, after, found = self.kept.reservations, list(self._pending.values()), mine
         self.kept.lift()
         if mine is None or mine.paid:
-            found = reserve(claim, self._occupancy, before, self._policy)
+            found = reserve(claim, self._occupancy, [*before, *after], self._policy)
         elif self._started or not self._memory.is_same(mine):
-            found = renew(mine, claim, self._occupancy, before, self._policy)
+            found = renew(mine, claim, self._occupancy, before, after, self._policy)
         if found is None:
             return False
         self._unpaid += 1
@@ -395,13 +448,16 @@ class _Memory:
         number = len(self._now)
         return self._same and number < len(self._last) and self._last[number][0] == reservation
 
-    def look(self, view: PoolView, occupancy: Occupancy) -> None:
+    def look(
+        self, view: PoolView, occupancy: Occupancy, reservations: Mapping[str, Reservation]
+    ) -> None:
         """Forget what may be no longer so, before a pass."""
         # Another object when something of the view changed that does not change with every grant.
         lasting = view.remember(_Memory, object)
         hosts, mark = view.changed_since(self._mark)
         lasts = lasting is self._lasting
         self._same = lasts and mark == self._mark and occupancy.version == self._version
+        self._same &= [each for each, _ in self._now[1:]] == list(reservations.values())
         if not lasts or any(
             bool((now[hosts] > before[hosts]).any())
             for before, now in zip(self._state, _state(view), strict=True)

@@ -387,6 +387,34 @@ def test_room_that_was_made_is_for_whom_it_was_made():
     assert [each.claim_id for each in scheduler.decide(view, shares, BEST, 12.0)] == ["next"]
 
 
+def test_who_was_passed_takes_no_room_that_was_made_for_another():
+    view, shares = pool(devices=3), FairShare(1000.0)
+    scheduler = Scheduler(QueueRules(min_run_time=5.0))
+    runs = [
+        running(view, "low", ["host-0/0"], priority=10, preemptible=True),
+        *(
+            running(
+                view,
+                f"young{slot}",
+                [f"host-0/{slot}"],
+                priority=20,
+                preemptible=True,
+                bound_at=9.0,
+                ends_at=100.0 * slot,
+            )
+            for slot in (1, 2)
+        ),
+    ]
+    scheduler.sync([waiting("gang", 1.0, demand=demand(count=2)), waiting("next", 2.0)], runs)
+    assert scheduler.decide(view, shares, BEST, 10.0) == [Preempt(claim_id="next", victims=("low",))]
+    # More may be taken apart now. The first has its own place made, and leaves the other's alone.
+    assert scheduler.decide(view, shares, BEST, 20.0) == [
+        Preempt(claim_id="gang", victims=("young1", "young2"))
+    ]
+    kept = scheduler.reservations
+    assert [(claim_id, kept[claim_id].paid) for claim_id in kept] == [("gang", True), ("next", True)]
+
+
 @FEW
 @given(pools(), streams(priorities=(10, 50, 90)), st.data())
 def test_preemption_in_the_queue_keeps_to_its_rules(view, jobs, data):

@@ -86,7 +86,7 @@ def test_a_place_is_reserved_at_the_first_moment_at_which_there_is_one(drawn):
         later = occupancy.without(occupancy.until(found.starts_at))
         later.take(claim.demand, found.plan)
         assert is_within_capacity(later)
-        assert renew(found, claim, occupancy, [], BEST) == found
+        assert renew(found, claim, occupancy, [], [], BEST) == found
 
 
 @FEW
@@ -112,6 +112,42 @@ def test_what_starts_beside_what_is_kept_is_in_nobodys_way(drawn, other):
     if planned is not None:
         view.give(other, planned)
     assert state(view) == untouched
+
+
+def test_nobody_goes_sooner_where_another_is_promised_room():
+    view = pool(devices=2)
+    claims = [
+        running(view, "a", ["host-0/0"], ends_at=10.0),
+        running(view, "b", ["host-0/1"], ends_at=20.0),
+    ]
+    occupancy = of(view, claims)
+    first = reserve(waiting("first"), occupancy, [], BEST)
+    second = reserve(waiting("second"), occupancy, [first], BEST)
+    assert (second.plan.device_ids, second.starts_at) == (("host-0/1",), 20.0)
+    # The second's device will be free sooner, but it is the second's.
+    occupancy.put(replace(claims[1], ends_at=9.0))
+    assert renew(first, waiting("first"), occupancy, [], [second], BEST) == first
+    assert renew(first, waiting("first"), occupancy, [], [], BEST).starts_at == 9.0
+    # Where its own is gone it goes first all the same.
+    (room,) = view.rooms()
+    first_down = [replace(each, usable=each.device_id != "host-0/0") for each in room.devices]
+    view.put(replace(room, devices=tuple(first_down)))
+    assert renew(first, waiting("first"), occupancy, [], [second], BEST).starts_at == 9.0
+
+
+def test_nothing_is_promised_on_devices_that_are_kept_as_a_whole():
+    """Who waits for no known end lets nobody else onto its devices, so nobody can count on them."""
+    view = pool(devices=2)
+    claims = [
+        running(view, "a", ["host-0/0"], demand=demand(50)),
+        running(view, "b", ["host-0/0"], demand=demand(50), ends_at=10.0),
+        running(view, "c", ["host-0/1"]),
+    ]
+    occupancy = of(view, claims)
+    first = reserve(waiting("first", demand=demand(60)), occupancy, [], BEST)
+    assert (first.plan.device_ids, first.starts_at) == (("host-0/0",), NEVER)
+    second = reserve(waiting("second", demand=demand(40)), occupancy, [first], BEST)
+    assert (second.plan.device_ids, second.starts_at) == (("host-0/1",), NEVER)
 
 
 @FEW
@@ -227,9 +263,9 @@ def test_reserved_devices_are_changed_for_none_but_sooner_ones():
     claim = waiting("next")
     first = reserve(claim, occupancy, [], BEST)
     occupancy.put(replace(claims[1], ends_at=10.0))
-    assert renew(first, claim, occupancy, [], BEST) == first
+    assert renew(first, claim, occupancy, [], [], BEST) == first
     occupancy.put(replace(claims[1], ends_at=9.0))
-    sooner = renew(first, claim, occupancy, [], BEST)
+    sooner = renew(first, claim, occupancy, [], [], BEST)
     assert (sooner.plan.device_ids, sooner.starts_at) == (("host-0/1",), 9.0)
 
 
@@ -242,10 +278,10 @@ def test_devices_that_drain_are_kept_while_they_are_in_order():
     assert first.plan.device_ids == ("host-0/0",)
     # Another one became easier to wait for; it is not taken, or the claim might wait for ever.
     occupancy.put(replace(claims[2], ends_at=5.0))
-    assert renew(first, claim, occupancy, [], BEST) == first
+    assert renew(first, claim, occupancy, [], [], BEST) == first
     (room,) = (each for each in view.rooms() if each.name == "host-0")
     view.put(replace(room, up=False))
-    other = renew(first, claim, occupancy, [], BEST)
+    other = renew(first, claim, occupancy, [], [], BEST)
     assert (other.plan.device_ids, other.starts_at) == (("host-2/0",), 5.0)
 
 
@@ -286,9 +322,13 @@ def test_no_part_is_reserved_twice():
     occupancy = of(view, claims)
     claim = waiting("next", demand=demand(1, sharing_mode=SharingMode.MIG, partition="3g.20gb"))
     first = reserve(claim, occupancy, [], BEST)
-    second = reserve(claim, occupancy, [first], BEST)
-    assert [first.plan.parts, second.plan.parts] == [(("3g.20gb", 4),), (("3g.20gb", 0),)]
-    assert reserve(claim, occupancy, [first, second], BEST) is None
+    assert first.plan.parts == (("3g.20gb", 4),)
+    ahead = view.fork()
+    ahead.take(claim.demand, first.plan)
+    ahead = occupancy.without(occupancy.until(10.0), ahead)
+    assert place(ahead, claim.demand, BEST).parts == (("3g.20gb", 0),)
+    # On devices that are cut into parts all is kept for one claim at a time.
+    assert reserve(claim, occupancy, [first], BEST) is None
     # What lies over it keeps a claim out of a place, whatever it is.
     later = occupancy.without(occupancy.until(NEVER))
     assert fits(later, claim.demand, first.plan)

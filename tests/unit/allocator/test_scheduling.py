@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -233,13 +234,43 @@ def test_back_fill_never_delays_the_first_in_line(jobs, hosts, remote, reservati
     assert first is None or clock.started[first] <= alone.started[first]
 
 
-@FEW
-@given(pools(), streams(), st.booleans())
-def test_reserved_places_come_true(view, jobs, limits):
+def crowd(random, size=25):
+    """More claims than hypothesis likes to draw, all of which say how long they run."""
+    for number in range(size):
+        runs = float(random.randint(1, 30))
+        wanted = demand(
+            random.choice((100, 50, 30, 20)),
+            count=random.choice((1, 1, 2, 3)),
+            cpu_milli=random.choice((0, 0, 1000, 20_000)),
+            same_host=random.random() < 0.2,
+        )
+        claim = waiting(
+            f"claim-{number:02}", float(random.randint(0, 25)), demand=wanted, time_limit=runs
+        )
+        yield Job(claim, runs)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_promise_is_broken_whoever_else_was_promised_room(seed):
+    random, promised = Random(seed), {}
+    view = pool(random.randint(1, 3), random.randint(1, 3), remote=random.random() < 0.5)
+    clock = Clock(view, QueueRules(reservations=3))
+    clock.add(crowd(random))
+    while clock._events:
+        clock.step()
+        for claim_id, each in clock.scheduler.reservations.items():
+            promised[claim_id] = min(each.starts_at, promised.get(claim_id, NEVER))
+    late = [claim_id for claim_id, at in promised.items() if clock.started[claim_id] > at]
+    assert late == []
+
+
+@settings(FEW, max_examples=100)
+@given(pools(), streams(), st.booleans(), st.sampled_from((1, 2, 3)))
+def test_reserved_places_come_true(view, jobs, limits, reservations):
     """A reservation's moment never moves away, and the claim is first until it starts."""
     if not limits:
         jobs = [Job(replace(job.claim, time_limit=None), job.runs) for job in jobs]
-    clock = Clock(view)
+    clock = Clock(view, QueueRules(reservations=reservations))
     clock.add(jobs)
     before = {}
     while clock._events:
@@ -255,11 +286,11 @@ def test_reserved_places_come_true(view, jobs, limits):
 
 
 @FEW
-@given(pools(), streams(priorities=(10, 50)), st.data())
-def test_what_a_pass_remembers_changes_no_decision(view, jobs, data):
+@given(pools(), streams(priorities=(10, 50)), st.sampled_from((1, 1, 2, 3)), st.data())
+def test_what_a_pass_remembers_changes_no_decision(view, jobs, reservations, data):
     """A scheduler that has seen all passes decides as one that is told only how things are now."""
     jobs = [Job(replace(job.claim, preemptible=data.draw(st.booleans())), job.runs) for job in jobs]
-    clock = Clock(view, QueueRules(min_run_time=2.0))
+    clock = Clock(view, QueueRules(min_run_time=2.0, reservations=reservations))
     clock.add(jobs)
     while clock._events:
         moment = clock._events[0][0]
