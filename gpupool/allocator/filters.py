@@ -1,5 +1,6 @@
 """Filters: which devices and hosts a demand may have, and how many were left after each, for people."""
 
+import itertools
 from collections.abc import Iterator
 from typing import cast
 
@@ -51,14 +52,15 @@ def programs(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = Fa
 
 def groups(view: PoolView, demand: Demand, found: Amounts) -> Iterator[Amounts]:
     """Yield ``found``, as from ``slots``, once for each group of devices a claim must not mix."""
-    if demand.linked and demand.count > 1:
-        for group in range(-1, int(view.link.max(initial=-1)) + 1):
+    if demand.count > 1 and (demand.linked or demand.same_type):
+        links = range(int(view.link.max(initial=-1)) + 1) if demand.linked else (None,)
+        products = sorted({kind.product for kind in view.classes}) if demand.same_type else (None,)
+        for link, product in itertools.product(links, products):
             # Devices without a link are linked to nobody.
-            if group >= 0:
-                yield found * (view.link == group)
-    elif demand.same_type and demand.count > 1:
-        for product in sorted({kind.product for kind in view.classes}):
-            yield found * view.of_classes([kind.product == product for kind in view.classes])
+            group = found if link is None else found * (view.link == link)
+            if product is not None:
+                group = group * view.of_classes([kind.product == product for kind in view.classes])
+            yield group
     else:
         yield found
 
@@ -156,9 +158,8 @@ def _enough(view: PoolView, demand: Demand, empty: bool) -> Flags:
 
 
 def _together(demand: Demand) -> str:
-    if demand.linked and demand.count > 1:
-        return ", linked"
-    return ", of one type" if demand.same_type and demand.count > 1 else ""
+    wishes = {", linked": demand.linked, ", of one type": demand.same_type}
+    return "".join(wish for wish, wanted in wishes.items() if wanted and demand.count > 1)
 
 
 def _of_hosts(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[str, Flags]]:

@@ -209,6 +209,17 @@ def test_devices_of_one_type_are_of_one_product():
     assert sorted(chosen(devices, demand(count=2, compute=60, same_type=True))) == ["a", "c"]
 
 
+def test_linked_devices_may_have_to_be_of_one_product_too():
+    pair = device("a", link_group="x", product="slow"), device("b", link_group="x", product="fast")
+    more = device("c", link_group="y", product="slow"), device("d", link_group="y", product="slow")
+    wanted = demand(count=2, compute=100, linked=True, same_type=True)
+    assert refused([host("host-a", *pair)], wanted).filters[-1] == (
+        "2 on one host, linked, of one type",
+        0,
+    )
+    assert set(planned([host("host-a", *pair), host("host-b", *more)], wanted).device_ids) == {"c", "d"}
+
+
 def test_best_effort_claims_take_what_is_beyond_a_device():
     lent = device("a", compute_free=0, compute_limit=150)
     assert not refused([host("host-a", lent)], demand(memory_mib=0)).impossible
