@@ -114,7 +114,8 @@ def _movable(claim: Running) -> bool:
 def _one(view: PoolView, claim: Running, index: int) -> Demand:
     """Return what one vGPU of a claim asks for, without the claim's program."""
     alone = replace(claim.demand, count=1, cpu_milli=0, host_memory_mib=0)
-    if filters.may_spread(view, claim.demand):
+    # One that is spread keeps its hosts, so that they do not become fewer.
+    if filters.may_spread(view, claim.demand) and claim.demand.layout != Layout.SPREAD:
         return alone
     host, _ = view.device_index[claim.plan.device_ids[index]]
     return replace(alone, host=view.hosts[host])

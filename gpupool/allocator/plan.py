@@ -7,10 +7,12 @@ import numpy as np
 from gpupool.allocator import filters, geometry
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.filters import Counts
+from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.policy import Policy
-from gpupool.allocator.ranking import NEVER, Fit, gang_cost, ranking, share_out
+from gpupool.allocator.ranking import NEVER, Fit, gang_cost, pack, ranking, share_out
 from gpupool.allocator.rooms import Part
 from gpupool.allocator.view import Amounts, Place, PoolView
+from gpupool.model.claim import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +50,9 @@ def plan(view: PoolView, demand: Demand, policy: Policy) -> Plan | NoRoom:
 
     Everything is on one host where that is possible; else, where the view and the claim allow it,
     devices may be of several hosts and of others than the program's. vGPUs go to different devices
-    where there are enough that fit, else they share, unless the layout is to pack. The same view and
-    demand give the same plan.
+    where there are enough that fit, else they share. Where the layout is to pack they are on the fewest
+    hosts, and there on the fewest devices; where it is to spread on as many devices as there are, and
+    those on as many hosts as the view and the claim allow. The same view and demand give the same plan.
     """
     return place(view, demand, policy) or no_room(view, demand)
 
@@ -59,11 +62,14 @@ def place(view: PoolView, demand: Demand, policy: Policy) -> Plan | None:
     if demand.count == 0:
         host = ranking(view, demand, policy, program=True).best()
         return None if host is None else Plan(host=view.hosts[host], device_ids=())
-    if demand.count > 1 and (demand.linked or demand.same_type):
+    anywhere = filters.may_spread(view, demand)
+    if anywhere and demand.count > 1 and demand.layout == Layout.SPREAD:
+        chosen = None
+    elif demand.count > 1 and (demand.linked or demand.same_type):
         chosen = _grouped(view, demand, policy)
     else:
         chosen = _on_one_host(view, demand, policy)
-    if chosen is None and filters.may_spread(view, demand):
+    if chosen is None and anywhere:
         chosen = _anywhere(view, demand, policy)
     return None if chosen is None else _plan(view, demand, *chosen)
 
@@ -141,17 +147,62 @@ def _anywhere(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, list
 
 def _gathered(view: PoolView, demand: Demand, policy: Policy) -> list[Place]:
     """Return the cheapest places for several vGPUs on any hosts; none when there are too few."""
+    best: tuple[tuple[float, ...], list[Place]] | None = None
     for room in filters.groups(view, demand, filters.slots(view, demand)):
         if room.sum() < demand.count:
             continue
         hosts = np.flatnonzero(room.any(axis=1))
         cost = policy.device_cost(view, demand, hosts, program=False)
         cost = np.where(room[hosts] > 0, cost, NEVER)
-        order = np.argsort(cost, axis=None, kind="stable")
-        taken = share_out(room[hosts].reshape(1, -1), order.reshape(1, -1), demand)
-        flat = _places(0, taken[0], order)
-        return [(int(hosts[at // view.slots]), at % view.slots) for _, at in flat]
-    return []
+        taken = _shared_out(room[hosts], cost, demand)
+        worth = _worth(taken, cost, demand.layout)
+        if best is None or worth < best[0]:
+            flat = taken.ravel()
+            chosen = np.flatnonzero(flat)
+            order = chosen[np.argsort(cost.ravel()[chosen], kind="stable")]
+            places = [divmod(at, view.slots) for _, at in _places(0, flat, order)]
+            best = worth, [(int(hosts[row]), slot) for row, slot in places]
+    return [] if best is None else best[1]
+
+
+def _shared_out(room: Amounts, cost: Floats, demand: Demand) -> Amounts:
+    """Return how many vGPUs each slot gets (hosts x slots), on any hosts, as the layout says."""
+    if demand.layout == Layout.PACK:
+        hosts = _fewest(room, cost, demand.count)
+        taken = np.zeros_like(room)
+        there = pack(room[hosts].reshape(1, -1), cost[hosts].reshape(1, -1), demand.count)
+        taken[hosts] = there.reshape(len(hosts), -1)
+        return taken
+    order = np.argsort(cost, axis=None, kind="stable")
+    if demand.layout == Layout.SPREAD:
+        # The cheapest device of each host, then the second of each.
+        rank = np.argsort(np.argsort(cost, axis=1, kind="stable"), axis=1, kind="stable")
+        order = np.lexsort((cost.ravel(), rank.ravel()))
+    return share_out(room.reshape(1, -1), order.reshape(1, -1), demand.count).reshape(room.shape)
+
+
+def _fewest(room: Amounts, cost: Floats, count: int) -> list[int]:
+    """Return as few hosts as can be that hold ``count``: the last of them the one that costs least."""
+    chosen: list[int] = []
+    left, of_host = count, room.sum(axis=1)
+    while left > 0:
+        most = min(int(of_host.max()), left)
+        rows = np.flatnonzero(of_host >= most)
+        taken = pack(room[rows], cost[rows], most)
+        price = (taken * np.where(taken > 0, cost[rows], 0.0)).sum(axis=1)
+        row = int(rows[np.lexsort((price, (taken > 0).sum(axis=1)))[0]])
+        chosen.append(row)
+        left, of_host[row] = left - most, 0
+    return chosen
+
+
+def _worth(taken: Amounts, cost: Floats, layout: Layout) -> tuple[float, ...]:
+    """Return what is compared between groups of devices: how they lie, then what they cost."""
+    devices, hosts = int((taken > 0).sum()), int(taken.any(axis=1).sum())
+    price = float((taken * np.where(taken > 0, cost, 0.0)).sum())
+    if layout == Layout.PACK:
+        return hosts, devices, price
+    return -devices, -hosts * (layout == Layout.SPREAD), price
 
 
 def _plan(view: PoolView, demand: Demand, host: int, places: list[Place]) -> Plan:

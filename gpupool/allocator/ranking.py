@@ -105,25 +105,46 @@ class Fit:
 def gang_cost(view: PoolView, demand: Demand, policy: Policy, fit: Fit) -> tuple[Floats, Amounts]:
     """Return what several vGPUs cost on each host, and how many of them each slot gets.
 
-    Hosts where more of them get a device of their own come first, unless the layout is to pack.
+    Hosts where more of them get a device of their own come first; where the layout is to pack, those
+    where fewer devices hold them all.
     """
-    taken = share_out(fit.room, np.argsort(fit.cost, axis=1, kind="stable"), demand)
+    if demand.layout == Layout.PACK:
+        taken = pack(fit.room, fit.cost, demand.count)
+    else:
+        taken = share_out(fit.room, np.argsort(fit.cost, axis=1, kind="stable"), demand.count)
     total = policy.host_cost(view, demand, fit.hosts, taken, fit.program)
-    if demand.layout != Layout.PACK:
-        total = total + _ALONE * (demand.count - (taken > 0).sum(axis=1))
-    return total, taken
+    devices = (taken > 0).sum(axis=1)
+    return total + _ALONE * (devices if demand.layout == Layout.PACK else demand.count - devices), taken
 
 
-def share_out(room: Amounts, order: Amounts, demand: Demand) -> Amounts:
-    """Return how many vGPUs each slot gets on each host, where ``order`` are its slots by cost."""
+def share_out(room: Amounts, order: Amounts, count: int) -> Amounts:
+    """Return how many of ``count`` vGPUs each slot gets on each host: one each before any gets two.
+
+    ``order`` are the slots of each host, those that come first.
+    """
     sorted_room = np.take_along_axis(room, order, axis=1)
     given = np.zeros_like(sorted_room)
-    each = sorted_room if demand.layout == Layout.PACK else np.minimum(sorted_room, 1)
-    while (given.sum(axis=1) < demand.count).any():
-        offered = np.minimum(each, sorted_room - given)
+    while (given.sum(axis=1) < count).any():
+        offered = np.minimum(1, sorted_room - given)
         before = offered.cumsum(axis=1) - offered
-        wanted = demand.count - given.sum(axis=1)
+        wanted = count - given.sum(axis=1)
         given = given + np.clip(wanted[:, None] - before, 0, offered)
     taken = np.zeros_like(room)
     np.put_along_axis(taken, order, given, axis=1)
+    return taken
+
+
+def pack(room: Amounts, cost: Floats, count: int) -> Amounts:
+    """Return how many of ``count`` vGPUs each slot gets on each host so that the fewest slots get any.
+
+    Among slots that hold as many of those that are left the cheapest is taken.
+    """
+    taken, rows = np.zeros_like(room), np.arange(len(room))
+    left = np.full(len(room), count)
+    for _ in range(min(count, room.shape[1])):
+        offered = np.where(taken == 0, np.minimum(room, left[:, None]), 0)
+        most = offered.max(axis=1)
+        slot = np.where(offered == most[:, None], cost, NEVER).argmin(axis=1)
+        taken[rows, slot] += most
+        left -= most
     return taken

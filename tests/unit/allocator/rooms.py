@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import combinations_with_replacement
 from random import Random
 
 from hypothesis import strategies as st
@@ -188,6 +189,29 @@ def may_spread(wanted: Demand, remote: bool) -> bool:
     """Whether devices may be of several hosts."""
     bound = wanted.same_host or wanted.linked or wanted.host is not None
     return remote and wanted.tier == Tier.POOL and not bound
+
+
+def layouts(rooms: Iterable[HostRoom], wanted: Demand, remote: bool) -> set[tuple[int, int]]:
+    """How many hosts and devices a claim can be on, by trying every way to share it out."""
+    rooms = list(rooms)
+    anywhere = may_spread(wanted, remote)
+    programs = {on.name for on in rooms if hosts_program(on, wanted)}
+    room = [(on.name, each, times(each, on, wanted)) for on in rooms for each in on.devices]
+    found = set()
+    for taken in combinations_with_replacement(range(len(room)), wanted.count):
+        chosen = [room[number] for number in set(taken)]
+        hosts = {on for on, *_ in chosen}
+        if not programs or any(taken.count(number) > room[number][2] for number in taken):
+            continue
+        if not anywhere and (len(hosts) > 1 or not hosts <= programs):
+            continue
+        if wanted.count > 1 and wanted.same_type and len({each.product for _, each, _ in chosen}) > 1:
+            continue
+        links = {each.link_group for _, each, _ in chosen}
+        if wanted.count > 1 and wanted.linked and (len(links) > 1 or "" in links):
+            continue
+        found.add((len(hosts), len(chosen)))
+    return found
 
 
 def fits(rooms: Iterable[HostRoom], wanted: Demand, remote: bool = False) -> bool:

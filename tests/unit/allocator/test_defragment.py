@@ -154,3 +154,16 @@ def test_what_was_packed_stays_together():
     assert make_room(view, running, large, measure) is None
     loose = [replace(running[0], demand=replace(packed, layout=Layout.ANY)), running[1]]
     assert [move.claim_id for move in moves(view, loose, measure, 5)] == ["a"]
+
+
+def test_spread_claims_keep_their_hosts():
+    view = pool(3, 1, remote=True)
+    small, large = Demand(count=2, compute=20, memory_mib=0), Demand(count=1, compute=80, memory_mib=0)
+    running = [
+        run(view, "a", small, Plan(host="host-0", device_ids=("0-0", "1-0"))),
+        run(view, "b", large, Plan(host="host-2", device_ids=("2-0",))),
+    ]
+    measure = FragmentationGradientDescent(Mix([replace(large, compute=100)]))
+    assert [move.target for move in moves(view, running, measure, 5)] == ["2-0"]
+    spread = [replace(running[0], demand=replace(small, layout=Layout.SPREAD)), running[1]]
+    assert {move.claim_id for move in moves(view, spread, measure, 5)} == {"b"}

@@ -209,6 +209,17 @@ def test_devices_of_one_type_are_of_one_product():
     assert sorted(chosen(devices, demand(count=2, compute=60, same_type=True))) == ["a", "c"]
 
 
+def test_the_type_that_costs_least_is_gathered():
+    used = [
+        host(f"host-{number}", device(f"used-{number}", product="slow", compute_free=60))
+        for number in range(3)
+    ]
+    idle = [host(f"host-{number}", device(f"idle-{number}", product="fast")) for number in range(3, 6)]
+    wanted = demand(count=3, compute=60, memory_mib=0, same_type=True)
+    taken = plan(PoolView([*used, *idle], remote=True), wanted, POLICY)
+    assert taken.device_ids == ("used-0", "used-1", "used-2")
+
+
 def test_linked_devices_may_have_to_be_of_one_product_too():
     pair = device("a", link_group="x", product="slow"), device("b", link_group="x", product="fast")
     more = device("c", link_group="y", product="slow"), device("d", link_group="y", product="slow")

@@ -1,5 +1,8 @@
 """Which place each policy prefers."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,11 +94,37 @@ def test_random_takes_other_places_and_the_same_for_the_same_seed():
 
 @pytest.mark.parametrize("name", PolicyName)
 def test_packed_claims_take_as_few_devices_as_they_can(name):
-    hosts = [host("host-a", device("a"), device("b")), host("host-b", device("c"), device("d"))]
+    tight, empty = device("a", compute_free=25), device("b")
+    halves = [device(letter, compute_free=50) for letter in "cdef"]
     wanted = demand(count=4, compute=25, memory_mib=250, layout=Layout.PACK)
-    assert len(set(planned(hosts, wanted, name).device_ids)) == 1
-    spread = demand(count=2, compute=25, memory_mib=250, layout=Layout.SPREAD)
-    assert len(set(planned(hosts, spread, name).device_ids)) == 2
+    assert set(planned([host("host-a", tight, empty)], wanted, name).device_ids) == {"b"}
+    # On another host where it takes fewer there.
+    pools = [host("host-a", *halves), host("host-b", device("g"))]
+    assert set(planned(pools, wanted, name).device_ids) == {"g"}
+
+
+@pytest.mark.parametrize("name", PolicyName)
+def test_spread_claims_take_as_many_devices_and_hosts_as_they_can(name):
+    hosts = [host("host-a", device("a"), device("b")), host("host-b", device("c"))]
+    wanted = demand(count=2, compute=25, memory_mib=250, layout=Layout.SPREAD)
+    both = planned(hosts, wanted, name, remote=True)
+    assert (len(set(both.device_ids)), both.remote, "c" in both.device_ids) == (2, 1, True)
+    all_of_them = planned(hosts, replace(wanted, count=5), name, remote=True)
+    assert sorted(Counter(all_of_them.device_ids).values()) == [1, 2, 2]
+    # Where one host is all it may have, over the devices of that.
+    assert set(planned(hosts, wanted, name).device_ids) == {"a", "b"}
+    bound = replace(wanted, same_host=True)
+    assert set(planned(hosts, bound, name, remote=True).device_ids) == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", PolicyName)
+def test_gathered_devices_are_of_the_fewest_hosts_where_they_are_packed(name):
+    small = [host(f"host-{letter}", device(letter, compute_free=25)) for letter in "abc"]
+    large = host("host-z", device("x", compute_free=50), device("y", compute_free=25))
+    wanted = demand(count=4, compute=25, memory_mib=250, layout=Layout.PACK)
+    outcome = planned([*small, large], wanted, name, remote=True)
+    assert {"x", "y"} < set(outcome.device_ids)
+    assert len(set(outcome.device_ids)) == 3
 
 
 @settings(deadline=None, max_examples=60)

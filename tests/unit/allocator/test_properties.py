@@ -19,13 +19,16 @@ from tests.unit.allocator.rooms import (
     emptied,
     fits,
     hosts_program,
+    layouts,
     left,
     may_spread,
+    modest,
     pools,
     times,
 )
 
 UNHURRIED = settings(deadline=None, max_examples=60)
+MORE = settings(deadline=None, max_examples=150)
 policies = st.builds(
     make,
     st.sampled_from(PolicyName),
@@ -73,6 +76,7 @@ def test_there_is_a_plan_whenever_there_is_room(rooms, wanted, policy, remote):
 @UNHURRIED
 @given(pools(), demands(), policies)
 def test_devices_are_remote_only_where_no_host_has_room_for_all(rooms, wanted, policy):
+    assume(wanted.count < 2 or wanted.layout != Layout.SPREAD)
     outcome = plan(PoolView(rooms, remote=True), wanted, policy)
     if isinstance(outcome, Plan):
         assert (outcome.remote == 0) == fits(rooms, wanted)
@@ -163,6 +167,35 @@ def test_vgpus_share_a_device_only_where_no_host_has_enough(rooms, wanted, polic
     found = {on.name: sum(times(each, on, one) for each in on.devices) for on in rooms}
     enough = any(found[on.name] >= wanted.count for on in rooms if hosts_program(on, wanted))
     assert (len(set(outcome.device_ids)) == wanted.count) == enough
+
+
+@MORE
+@given(
+    pools(least=3),
+    demands(least=2).map(modest),
+    policies,
+    st.booleans(),
+    st.sampled_from((Layout.PACK, Layout.SPREAD)),
+    st.integers(2, 4),
+)
+def test_a_layout_is_as_it_says(rooms, wanted, policy, remote, layout, count):
+    """Packed on the fewest hosts and there on the fewest devices; spread on most devices, then hosts."""
+    wanted = replace(wanted, layout=layout, count=count)
+    outcome = plan(PoolView(rooms, remote=remote), wanted, policy)
+    possible = layouts(rooms, wanted, remote)
+    assert isinstance(outcome, Plan) == bool(possible)
+    if isinstance(outcome, NoRoom):
+        return
+    owner = {each.device_id: on.name for on in rooms for each in on.devices}
+    devices = set(outcome.device_ids)
+    lies = len({owner[each] for each in devices}), len(devices)
+    if layout == Layout.SPREAD:
+        assert lies == max(possible, key=lambda one: (one[1], one[0]))
+    elif outcome.remote == 0:
+        assert lies == min(layouts(rooms, wanted, remote=False))
+    else:
+        # Which hosts decides before how many devices of them.
+        assert lies[0] == min(possible)[0]
 
 
 @UNHURRIED
