@@ -22,6 +22,8 @@ from gpupool.model.device import SharingMode
 
 # vGPUs that are tried to make room for one claim: the smallest first, which are the easiest to move.
 _TRIED = 64
+# Percent of a device: what gains less is not worth stopping a program for.
+LEAST_GAIN = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,9 @@ class Move:
 def moves(
     view: PoolView, running: Iterable[Running], measure: FragmentationGradientDescent, limit: int
 ) -> list[Move]:
-    """Return up to ``limit`` moves, to be made in this order; each gains, and no vGPU moves twice.
+    """Return up to ``limit`` moves, to be made in this order; no vGPU moves twice.
 
-    The view is left as it is.
+    Each gains ``LEAST_GAIN`` or more. The view is left as it is.
     """
     trial = view.fork()
     known = {claim.claim_id: claim for claim in running if _movable(claim)}
@@ -60,12 +62,12 @@ def moves(
         if len(found) >= limit:
             break
         before = measure.fragmentation(trial)
-        move = _better(trial, known[claim_id], index, measure)
+        move = _elsewhere(trial, known[claim_id], index, measure, may_stay=True)
         if move is None:
             continue
         after = apply(trial, known[claim_id], move)
         gain = before - measure.fragmentation(trial)
-        if gain <= 0:
+        if gain < LEAST_GAIN:
             apply(trial, after, replace(move, source=move.target, target=move.source))
             continue
         known[claim_id] = after
@@ -81,7 +83,7 @@ def make_room(view: PoolView, running: Iterable[Running], demand: Demand, policy
     if demand.count != 1 or demand.sharing_mode != SharingMode.SHARED:
         return None
     for claim, index in _in_the_way(view, running, demand):
-        move = _better(view, claim, index, policy)
+        move = _elsewhere(view, claim, index, policy, may_stay=False)
         if move is None:
             continue
         after = apply(view, claim, move)
@@ -121,16 +123,25 @@ def _one(view: PoolView, claim: Running, index: int) -> Demand:
     return replace(alone, host=view.hosts[host])
 
 
-def _better(view: PoolView, claim: Running, index: int, policy: Policy) -> Move | None:
-    """Return the move of a vGPU to the cheapest other device, None where it is on that already."""
+def _elsewhere(
+    view: PoolView, claim: Running, index: int, policy: Policy, *, may_stay: bool
+) -> Move | None:
+    """Return the move of a vGPU to the cheapest device that its claim does not have, None without one.
+
+    None, too, where it ``may_stay`` and no other device is cheaper than its own.
+    """
     one, source = _one(view, claim, index), claim.plan.device_ids[index]
+    closed = {*claim.plan.device_ids} - ({source} if may_stay else set())
+    closed -= {each for each in closed if view.held[view.device_index[each]]}
     alone = Plan(host=None, device_ids=(source,))
     view.give(one, alone)
+    view.hold(closed)
     ranked = ranking(view, one, policy, program=False)
     host = ranked.best()
-    view.take(one, alone)
     target = source if host is None else view.device_id((host, int(ranked.slot[host])))
-    if target == source or target in claim.plan.device_ids:
+    view.hold(closed, held=False)
+    view.take(one, alone)
+    if target == source:
         return None
     return Move(
         claim_id=claim.claim_id,

@@ -2,18 +2,19 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpupool.allocator.claims import Running
-from gpupool.allocator.defragment import apply, make_room, moves
+from gpupool.allocator.defragment import LEAST_GAIN, Move, apply, make_room, moves
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.plan import Plan, place
-from gpupool.allocator.policies import FragmentationGradientDescent, Spread
+from gpupool.allocator.policies import FragmentationGradientDescent, Spread, make
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout, Tier
+from gpupool.model.pool import PolicyName
 
 MIX = [Demand(count=1, compute=80, memory_mib=0), Demand(count=1, compute=20, memory_mib=0)]
 
@@ -90,7 +91,8 @@ def test_moves_gain_what_they_say_and_keep_what_was_asked_for(pool_, limit):
         fragmented = measure.fragmentation(view)
         known[move.claim_id] = after = apply(view, claim, move)
         gained = fragmented - measure.fragmentation(view)
-        assert abs(gained - move.gain) < 1e-6 < move.gain
+        assert abs(gained - move.gain) < 1e-6
+        assert move.gain >= LEAST_GAIN
         assert claim.plan.device_ids[move.index] == move.source
         assert after.plan.device_ids[move.index] == move.target
         assert after.plan.host == claim.plan.host
@@ -115,6 +117,53 @@ def test_a_move_makes_the_room_it_is_for(pool_, compute):
         (claim,) = (claim for claim in running if claim.claim_id == move.claim_id)
         apply(view, claim, move)
         assert place(view, wanted, policy) is not None
+
+
+def every_move(view, running):
+    """All single moves of one vGPU that capacity and what was asked for allow."""
+    for claim in running:
+        wanted, has = claim.demand, claim.plan.device_ids
+        if wanted.count > 1 and wanted.same_type:
+            continue
+        anywhere = view.remote and wanted.tier == Tier.POOL
+        for index, source in enumerate(has):
+            for target, at in view.device_index.items():
+                near = anywhere or target.split("-")[0] == source.split("-")[0]
+                enough = view.compute.free[at] >= wanted.compute
+                if near and enough and view.memory.free[at] >= wanted.memory_mib and target not in has:
+                    move = {"claim_id": claim.claim_id, "source": source, "target": target}
+                    yield claim, Move(index=index, gain=0.0, cost_mib=0, **move)
+
+
+@settings(deadline=None, max_examples=200)
+@given(filled(), st.sampled_from((50, 80, 100)), st.sampled_from(PolicyName))
+def test_a_move_is_found_where_one_of_a_smaller_vgpu_makes_room(pool_, compute, name):
+    view, running = pool_
+    policy = make(name, Mix(MIX))
+    wanted = Demand(count=1, compute=compute, memory_mib=0, cpu_milli=1000)
+    if place(view, wanted, policy) is not None:
+        return
+    possible = False
+    for claim, move in every_move(view, running):
+        after = view.fork()
+        apply(after, claim, move)
+        possible |= claim.demand.compute < compute and place(after, wanted, policy) is not None
+    assert (make_room(view, running, wanted, policy) is not None) == possible
+
+
+def test_what_gains_next_to_nothing_is_not_moved():
+    view = pool(1, 2, remote=False)
+    small = Demand(count=1, compute=20, memory_mib=0)
+    running = [
+        run(view, f"claim-{slot}", small, Plan(host="host-0", device_ids=(f"0-{slot}",)))
+        for slot in range(2)
+    ]
+    large = Demand(count=1, compute=90, memory_mib=0)
+    # A whole device is of use to one in two, and to one in two hundred.
+    for others, moved in ((2, 1), (400, 0)):
+        usual = [replace(small, memory_mib=number) for number in range(others)]
+        measure = FragmentationGradientDescent(Mix([*usual, large, large]))
+        assert len(moves(view, running, measure, 5)) == moved
 
 
 def test_room_is_made_on_one_host_and_across_hosts():
