@@ -8,16 +8,14 @@ an endless stream of small claims starts at latest when the claims have ended th
 when it became first in line, and no claim of higher priority came.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
-
-from numpy.typing import NDArray
 
 from gpupool.allocator import filters
 from gpupool.allocator.claims import Running, Waiting
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
+from gpupool.allocator.memory import Memory
 from gpupool.allocator.occupancy import Occupancy
 from gpupool.allocator.order import Kind, Line, Walk
 from gpupool.allocator.plan import Plan, no_room
@@ -104,7 +102,7 @@ class Scheduler:
         self.line = Line()
         self.occupancy = Occupancy()
         self.reservations: dict[str, Reservation] = {}
-        self._memory = _Memory()
+        self._memory = Memory()
 
     def wait(self, claim: Waiting) -> None:
         """Have a claim wait; one that had a place has it no more."""
@@ -203,7 +201,7 @@ class _Pass:
     """One pass: what was decided so far."""
 
     def __init__(
-        self, scheduler: Scheduler, memory: "_Memory", shares: FairShare, policy: Policy, now: float
+        self, scheduler: Scheduler, memory: Memory, shares: FairShare, policy: Policy, now: float
     ) -> None:
         self._scheduler, self._rules, self._memory = scheduler, scheduler.rules, memory
         self._occupancy, self._view = scheduler.occupancy, scheduler.occupancy.view
@@ -411,76 +409,6 @@ class _Pass:
     def _keep(self, reservation: Reservation) -> None:
         self.kept.add(reservation)
         self._behind = self._memory.behind(reservation)
-
-
-class _Memory:
-    """Which kinds of claims found no room since more of the view became free the last time.
-
-    ``full``: there was none at all. There may be some for others that is kept for reservations.
-    """
-
-    def __init__(self) -> None:
-        self.full: set[Kind] = set()
-        self._same = False
-        # For each pass' reservations, in order, which kinds found none beside it and those before it.
-        self._last: list[tuple[Reservation | None, set[Kind]]] = []
-        self._now: list[tuple[Reservation | None, set[Kind]]] = []
-        self._lasting: object = None
-        self._mark = -1
-        self._version = -1
-        self._state: list[NDArray[Any]] = []
-
-    def behind(self, reservation: Reservation | None) -> set[Kind]:
-        """Return which kinds found no room beside one more reservation; the pass adds to it."""
-        number = len(self._now)
-        # More reservations leave less room.
-        known = set(self._now[-1][1]) if self._now else set()
-        if number < len(self._last) and self._last[number][0] == reservation:
-            known |= self._last[number][1]
-        else:
-            # Those after another one are not after the same ones.
-            del self._last[number:]
-        self._now.append((reservation, known))
-        return known
-
-    def is_same(self, reservation: Reservation) -> bool:
-        """Return whether all was as it is when the last pass kept room for this and those before it."""
-        number = len(self._now)
-        return self._same and number < len(self._last) and self._last[number][0] == reservation
-
-    def look(
-        self, view: PoolView, occupancy: Occupancy, reservations: Mapping[str, Reservation]
-    ) -> None:
-        """Forget what may be no longer so, before a pass."""
-        # Another object when something of the view changed that does not change with every grant.
-        lasting = view.remember(_Memory, object)
-        hosts, mark = view.changed_since(self._mark)
-        lasts = lasting is self._lasting
-        self._same = lasts and mark == self._mark and occupancy.version == self._version
-        self._same &= [each for each, _ in self._now[1:]] == list(reservations.values())
-        if not lasts or any(
-            bool((now[hosts] > before[hosts]).any())
-            for before, now in zip(self._state, _state(view), strict=True)
-        ):
-            self.full, self._now = set(), []
-        self._last, self._now = self._now, []
-
-    def keep(self, view: PoolView, occupancy: Occupancy) -> None:
-        """Remember how all is, after a pass."""
-        lasting = view.remember(_Memory, object)
-        hosts, mark = view.changed_since(self._mark if lasting is self._lasting else -1)
-        if lasting is not self._lasting:
-            self._state = [each.copy() for each in _state(view)]
-        for before, now in zip(self._state, _state(view), strict=True):
-            before[hosts] = now[hosts]
-        self._lasting, self._mark, self._version = lasting, mark, occupancy.version
-
-
-def _state(view: PoolView) -> list[NDArray[Any]]:
-    """Return all of which more is room for more, by host."""
-    compute, memory = view.compute, view.memory
-    of_devices = (compute.free, compute.spare, memory.free, memory.spare, ~view.held)
-    return [*of_devices, view.cpu_free, view.host_memory_free]
 
 
 def _is_possible(view: PoolView, demand: Demand) -> bool:
