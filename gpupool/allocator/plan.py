@@ -167,18 +167,30 @@ def _gathered(view: PoolView, demand: Demand, policy: Policy) -> list[Place]:
 
 def _shared_out(room: Amounts, cost: Floats, demand: Demand) -> Amounts:
     """Return how many vGPUs each slot gets (hosts x slots), on any hosts, as the layout says."""
+    taken = np.zeros_like(room)
+    hosts = _chosen(room, cost, demand)
+    room, cost = room[hosts], cost[hosts]
+    flat = room.reshape(1, -1)
     if demand.layout == Layout.PACK:
-        hosts = _fewest(room, cost, demand.count)
-        taken = np.zeros_like(room)
-        there = pack(room[hosts].reshape(1, -1), cost[hosts].reshape(1, -1), demand.count)
-        taken[hosts] = there.reshape(len(hosts), -1)
+        taken[hosts] = pack(flat, cost.reshape(1, -1), demand.count).reshape(room.shape)
         return taken
     order = np.argsort(cost, axis=None, kind="stable")
     if demand.layout == Layout.SPREAD:
         # The cheapest device of each host, then the second of each.
         rank = np.argsort(np.argsort(cost, axis=1, kind="stable"), axis=1, kind="stable")
         order = np.lexsort((cost.ravel(), rank.ravel()))
-    return share_out(room.reshape(1, -1), order.reshape(1, -1), demand.count).reshape(room.shape)
+    taken[hosts] = share_out(flat, order.reshape(1, -1), demand.count).reshape(room.shape)
+    return taken
+
+
+def _chosen(room: Amounts, cost: Floats, demand: Demand) -> Amounts:
+    """Return the hosts that several vGPUs may be on as the layout says, all of which have room."""
+    if demand.layout == Layout.PACK:
+        return np.array(_fewest(room, cost, demand.count), dtype=np.int64)
+    if demand.layout == Layout.SPREAD:
+        # No more than vGPUs, each of which has one of its own then.
+        return np.argsort(cost.min(axis=1), kind="stable")[: demand.count]
+    return np.arange(len(room))
 
 
 def _fewest(room: Amounts, cost: Floats, count: int) -> list[int]:
