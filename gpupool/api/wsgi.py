@@ -1,4 +1,7 @@
-"""The API for an external WSGI server: ``uwsgi --module gpupool.api.wsgi:application`` and the like."""
+"""The API for an external WSGI server: ``uwsgi --module gpupool.api.wsgi:application`` and the like.
+
+Only such a server imports this: doing so reads the configuration and opens the database.
+"""
 
 from typing import Any
 
@@ -16,7 +19,7 @@ from gpupool.rpc import transport  # noqa: E402
 from gpupool.rpc.conductor import ConductorClient  # noqa: E402
 
 
-def make_application() -> Any:
+def _make_application() -> Any:
     """Return the application that /etc/gpupool describes."""
     conf = gpupool_conf.new()
     log.setup(conf, "gpupool")
@@ -25,10 +28,5 @@ def make_application() -> Any:
     return app.make_app(conf, database, ConductorClient(transport.get_transport(conf)))
 
 
-def __getattr__(name: str) -> Any:
-    """Make ``application`` when a server first asks for it; importing this module reads nothing."""
-    if name != "application":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    made = make_application()
-    globals()[name] = made
-    return made
+# In the module's own body: uWSGI and mod_wsgi look into its dictionary, where no __getattr__ helps.
+application = _make_application()
