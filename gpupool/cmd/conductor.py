@@ -6,6 +6,7 @@ from oslo_config import cfg
 
 from gpupool.cmd import service
 from gpupool.conductor import limits
+from gpupool.conductor.leader import Leader
 from gpupool.conductor.service import Conductor
 from gpupool.db.api import Database
 from gpupool.placement import client as placement_client
@@ -27,6 +28,7 @@ def check(conf: cfg.ConfigOpts) -> None:
         database.close()
     placement_client.from_conf(conf)
     limits.from_conf(conf)
+    Leader(conf, database.place)
     transport.get_transport(conf)
 
 

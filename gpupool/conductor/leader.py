@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import tooz
 from oslo_config import cfg
@@ -30,6 +31,7 @@ class Leader:
     """Tries to lead from ``start`` to ``stop``; with no backend it does all the time.
 
     One leads among all that have the same ``place``, which names what they serve: see Database.place.
+    To make one raises Invalid when the backend is none that tooz knows, or lacks its driver.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, place: str) -> None:
@@ -38,6 +40,8 @@ class Leader:
         # On MySQL locks belong to the whole server, and a name has at most 64 characters.
         digest = hashlib.sha256(place.encode()).hexdigest()[:16]
         self._name = f"gpupool-conductor-leader-{digest}".encode()
+        if self._url:
+            _coordinator(self._url, self._member)
         self._coordinator: Any = None
         self._lock: Any = None
         # When the backend is asked next.
@@ -46,14 +50,9 @@ class Leader:
         self.led = not self._url
 
     def start(self) -> None:
-        """Connect; raises Invalid when the backend is none that tooz knows, or lacks its driver."""
-        if not self._url:
-            return
-        try:
-            coordination.get_coordinator(self._url, self._member)
-        except (ToozError, NoMatches) as exc:
-            raise errors.Invalid(f"[coordination] backend_url can't be used: {exc}") from exc
-        self.leads()
+        """Begin to lead, or to try; a backend that is not there is asked again later."""
+        if self._url:
+            self.leads()
 
     def leads(self) -> bool:
         """Return whether this conductor leads now; becomes the leader when there is none."""
@@ -94,7 +93,7 @@ class Leader:
 
     def _connect(self) -> None:
         # Always a new one: one that was not stopped, because its backend was away, never starts again.
-        self._coordinator = coordination.get_coordinator(self._url, self._member)
+        self._coordinator = _coordinator(self._url, self._member)
         self._coordinator.start(start_heart=True)
         self._lock = self._coordinator.get_lock(self._name)
 
@@ -120,3 +119,16 @@ def _end(coordinator: Any, lock: Any) -> None:
         coordinator.stop()
     except Exception as exc:
         LOG.info("the coordination backend was not told that this conductor stops: %s", exc)
+
+
+def _coordinator(url: str, member: bytes) -> Any:
+    """Return tooz's end at ``url``, not connected yet. Messages leave the URL out: it has a password."""
+    try:
+        urlsplit(url).port  # noqa: B018 - tooz asks for it when it connects, and raises then
+        return coordination.get_coordinator(url, member)
+    except ValueError as exc:
+        raise errors.Invalid("[coordination] backend_url is no URL") from exc
+    except ImportError as exc:
+        raise errors.Invalid(f"[coordination] backend_url needs the package {exc.name}") from exc
+    except (ToozError, NoMatches) as exc:
+        raise errors.Invalid(f"[coordination] backend_url can't be used: {exc}") from exc

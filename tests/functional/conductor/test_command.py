@@ -44,3 +44,16 @@ def test_without_placement_it_ends(tmp_path, template, placement, said):
 def test_with_a_message_bus_of_no_kind_it_ends(tmp_path, template):
     options = f"[DEFAULT]\ntransport_url = abacus://\n[database]\nconnection = sqlite:///{template}\n"
     assert "abacus" in run(tmp_path, options + PLACEMENT)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("carrier-pigeon://here", r"\[coordination\] backend_url can't be used: .*carrier-pigeon"),
+        ("zookeeper://here", r"\[coordination\] backend_url needs the package kazoo"),
+        ("mysql://gpupool:secret@here:port/gpupool", r"\[coordination\] backend_url is no URL$"),
+    ],
+)
+def test_with_coordination_of_no_kind_it_ends(tmp_path, template, url, said):
+    options = f"[database]\nconnection = sqlite:///{template}\n[coordination]\nbackend_url = {url}\n"
+    assert re.search(said, run(tmp_path, options + PLACEMENT))

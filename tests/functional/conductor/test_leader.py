@@ -12,7 +12,6 @@ from tooz.drivers.file import FileDriver, FileLock
 from gpupool import conf as gpupool_conf
 from gpupool.conductor import leader as leader_module
 from gpupool.conductor.leader import Leader
-from gpupool.model import errors
 from tests.functional.db import servers
 
 
@@ -196,11 +195,6 @@ def test_without_a_backend_every_conductor_leads():
     assert alone.leads()
     alone.stop()
     assert alone.leads()
-
-
-def test_a_backend_that_tooz_does_not_know_is_refused():
-    with pytest.raises(errors.Invalid, match="backend_url can't be used"):
-        new("carrier-pigeon://here")
 
 
 def test_a_backend_that_is_not_there_makes_nobody_lead():
