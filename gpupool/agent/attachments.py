@@ -120,13 +120,13 @@ class Attachments:
         }
 
     def _serve(self, one: _Attachment) -> None:
-        """Have a server, at a socket that is there: cleaners of temporary folders come by."""
-        path = self._folders.socket(one.spec.id)
-        if one.server and path.is_socket():
+        """Have a server that serves."""
+        if one.server and one.server.serves():
             return
         if one.server:
             one.server.stop()
             one.server = None
+        path = self._folders.socket(one.spec.id)
         server = SessionServer(path, lambda connection, pid: self._answer(one, connection, pid))
         server.start()
         one.server = server

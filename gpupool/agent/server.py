@@ -54,6 +54,10 @@ class SessionServer:
         self._listener.listen(BACKLOG)
         new.replace(self.path)
 
+    def serves(self) -> bool:
+        """Return whether it still accepts, at a socket that is there: cleaners of folders come by."""
+        return self._thread.is_alive() and self.path.is_socket()
+
     def stop(self) -> None:
         """Accept no more; what waits in line is hung up. The socket's file is the caller's."""
         self._stopping = True
@@ -66,13 +70,19 @@ class SessionServer:
         while self._free.acquire() and not self._stopping:
             try:
                 connection, _ = self._listener.accept()
-            except OSError as exc:
+                self._begin(connection)
+            except (OSError, RuntimeError) as exc:
                 self._free.release()
                 if not self._stopping:
                     LOG.warning("%s: accept failed: %s", self.path, exc)
-                    time.sleep(0.1)  # too many open files, say: passes, but not at once
-                continue
+                    time.sleep(0.1)  # too many open files or threads, say: passes, but not at once
+
+    def _begin(self, connection: socket.socket) -> None:
+        try:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        except RuntimeError:  # no more threads
+            connection.close()
+            raise
 
     def _serve(self, connection: socket.socket) -> None:
         try:
