@@ -64,11 +64,16 @@ class Folders:
         return self.run_of(attachment_id) / SOCKET
 
     def make(self) -> None:
-        """Make what is missing; the state is the agent's own, the run folder everybody's to enter."""
+        """Make what is missing; the state is the agent's own, a socket is everybody's who knows its id.
+
+        Whoever reached another's socket could not open a session, but keep its programs waiting: so
+        nobody may list the attachments.
+        """
         for folder in (self.state, self.ledgers, self.attachments, self.sessions):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.run, self.run / "attachments", self.cdi):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        (self.run / "attachments").chmod(0o711)
 
     def lock(self) -> int:
         """Return the descriptor of a lock that ends with this process; Conflict if another has it."""

@@ -1,6 +1,7 @@
 """The socket at which the programs of one attachment ask for sessions."""
 
 import logging
+import os
 import socket
 import struct
 import threading
@@ -9,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 LOG = logging.getLogger(__name__)
-# What a client that connects and says nothing can hold up, and for how long: only its own attachment.
+# What a client that connects and says nothing can hold up, and for how long: only this attachment.
+# Who may connect is who knows its id; of a container's attachment, the CDI spec's name tells it.
 HANDSHAKES = 8
 HELLO_SECONDS = 5.0
 BACKLOG = 64
@@ -49,10 +51,18 @@ class SessionServer:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         new = self.path.with_name(f".{self.path.name}")
         new.unlink(missing_ok=True)
-        self._listener.bind(str(new))
+        self._bind(new)
         new.chmod(0o666)
         self._listener.listen(BACKLOG)
         new.replace(self.path)
+
+    def _bind(self, path: Path) -> None:
+        """Bind by the folder's descriptor: /proc/net/unix shows everybody what path was given."""
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
 
     def serves(self) -> bool:
         """Return whether it still accepts, at a socket that is there: cleaners of folders come by."""

@@ -3,6 +3,7 @@
 import json
 import stat
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,19 @@ def test_what_was_told_before_the_first_answer_is_asked_for(host):
     manager.look(DesiredState(host=HOST, generation=2, vgpus=(vgpu(1),)))
     host.wait_converged(3)
     assert manager.host_report().vgpus == ()
+
+
+def test_other_users_are_not_told_which_attachments_there_are(host):
+    one = vgpu(1)
+    host.folders.run.mkdir()
+    (host.folders.run / "attachments").mkdir(mode=0o755)  # as an earlier version made it
+    host.conductor.want(1, [one], [attachment(1, one)])
+    host.start()
+    host.wait_converged(1)
+    assert stat.S_IMODE((host.folders.run / "attachments").stat().st_mode) == 0o711
+    assert stat.S_IMODE(host.folders.run_of(attachment(1, one).id).stat().st_mode) == 0o755
+    # The kernel shows everybody at which paths there are sockets.
+    assert attachment(1, one).id not in Path("/proc/net/unix").read_text()
 
 
 def test_vgpus_and_attachments_come_and_go(host):
