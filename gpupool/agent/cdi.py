@@ -51,7 +51,7 @@ def write(folder: Path, attachment_id: str, content: dict[str, Any]) -> None:
 
 def remove(folder: Path, attachment_id: str) -> None:
     """Remove the spec, if it is there."""
-    _path(folder, attachment_id).unlink(missing_ok=True)
+    record.remove(_path(folder, attachment_id))
 
 
 def _path(folder: Path, attachment_id: str) -> Path:

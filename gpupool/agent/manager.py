@@ -66,6 +66,8 @@ class AgentManager:
         process.raise_open_files()
         self._folders.make()
         self._only = self._folders.lock()
+        for folder in (self._folders.ledgers, self._folders.sessions):
+            record.remove_unfinished(folder)
         self._inventory.refresh()
         self._sessions.start()
         for vgpu_id in self._vgpus.ids():

@@ -13,10 +13,20 @@ T = TypeVar("T")
 
 def write_json(path: Path, content: Any) -> None:
     """Write ``content``, readable by the owner only; a reader sees the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     partial.touch(mode=0o600)
     partial.write_text(json.dumps(content, indent=1, sort_keys=True))
     partial.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove the file, if it is there, and what an agent that was killed did not finish of it."""
+    path.unlink(missing_ok=True)
+    _partial(path).unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def write(path: Path, value: Any) -> None:
@@ -41,6 +51,12 @@ def read(path: Path, cls: type[T]) -> T | None:
 def names(folder: Path) -> list[str]:
     """Return what lies in ``folder``, without files that were not finished."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that ``names`` leaves out; nobody may be making one."""
+    for path in folder.glob(".*"):
+        path.unlink()
 
 
 class Listing:

@@ -57,6 +57,24 @@ def test_what_was_told_before_the_first_answer_is_asked_for(host):
     assert manager.host_report().vgpus == ()
 
 
+def test_what_a_killed_agent_did_not_finish_is_deleted(host):
+    one, kept = attachment(1, vgpu(1)), host.folders.cdi / ".other.partial"
+    host.folders.make()
+    unfinished = [
+        host.folders.ledgers / f".{vgpu(2).id}",
+        host.folders.sessions / f".{vgpu(3).id}.json.partial",
+        host.folders.cdi / f".gpupool.org-vgpu_{one.id}.json.partial",
+    ]
+    (host.folders.attachments / one.id).touch()
+    for path in (*unfinished, kept):
+        path.touch()
+    host.conductor.want(1)
+    host.start()
+    host.wait_converged(1)
+    assert not [path for path in unfinished if path.exists()]
+    assert kept.exists()
+
+
 def test_other_users_are_not_told_which_attachments_there_are(host):
     one = vgpu(1)
     host.folders.run.mkdir()
