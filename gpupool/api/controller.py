@@ -97,8 +97,8 @@ class Controller:
             level = "item" if path else "collection"
         else:
             level = "action" if path[1:] == ["action"] else ""
-        # What no terminal prints names nothing, and some databases refuse it.
-        if path and not path[0].isprintable():
+        # Nothing names nothing; nor does what no terminal prints, and some databases refuse it.
+        if path and not (path[0] and path[0].isprintable()):
             level = ""
         found = {
             method: getattr(self, name)
