@@ -10,6 +10,7 @@ from oslo_policy import policy
 
 from gpupool.api import errors as http_errors
 from gpupool.api.request import Request
+from gpupool.api.schema import canonical_id
 from gpupool.api.v1.schemas import common
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -108,7 +109,7 @@ class Controller:
         handler = choose(request, found)
         if handler.__name__ != "get_all":
             request.checked_query(common.EMPTY)
-        return handler, list(path[:1])
+        return handler, [canonical_id(name_or_id) for name_or_id in path[:1]]
 
 
 def choose(request: Request, handlers: Mapping[str, Handler]) -> Handler:

@@ -39,15 +39,13 @@ class Request(pecan.Request):
         if self.content_type != JSON:
             given = f"'{self.content_type}'" if self.content_type else "missing"
             raise http_errors.HttpError(415, f"Content-Type is {given}; allowed: {JSON}")
-        value = _load(self.body)
-        schemas.check(value, schema, "body")
-        checked: dict[str, Any] = value
+        checked: dict[str, Any] = schemas.check(_load(self.body), schema, "body")
         return checked
 
     def checked_new(self, schema: Schema) -> tuple[str, dict[str, Any]]:
         """Return as ``checked_body`` the id that the body gives, or a new one, and the rest of it."""
         body = self.checked_body(schema)
-        return str(uuid.UUID(body.pop("id"))) if "id" in body else str(uuid.uuid4()), body
+        return body.pop("id", None) or str(uuid.uuid4()), body
 
     def checked_query(self, schema: Schema) -> dict[str, Any]:
         """Return the query string as the types that ``schema`` names, or raise Invalid."""

@@ -13,6 +13,8 @@ from gpupool.model import errors
 
 Schema = Mapping[str, Any]
 
+# The format of what names an item by its name or its id; any text fits it.
+NAME_OR_ID = "name-or-uuid"
 # Enough to tell what is wrong; a body of a thousand mistakes gets no thousand answers.
 _MESSAGES_MAX = 5
 _VALUE_MAX = 80
@@ -31,8 +33,12 @@ def _is_time(value: object) -> bool:
     return True
 
 
-def check(value: object, schema: Schema, what: str) -> None:
-    """Raise Invalid unless ``value`` fits; ``what`` names it: ``body`` or ``query``."""
+def check(value: Any, schema: Schema, what: str) -> Any:
+    """Return ``value`` with its ids in lower case, or raise Invalid unless it fits.
+
+    ``what`` names it: ``body`` or ``query``.
+    """
+    value = _with_ids(value, schema)
     validator = jsonschema.Draft202012Validator(schema, format_checker=_formats)
     found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.path])
     messages = list(dict.fromkeys(_message(error, what) for error in found))
@@ -40,6 +46,26 @@ def check(value: object, schema: Schema, what: str) -> None:
         messages[_MESSAGES_MAX:] = [f"and {len(messages) - _MESSAGES_MAX} more"]
     if messages:
         raise errors.Invalid("; ".join(messages))
+    return value
+
+
+def canonical_id(text: str) -> str:
+    """Return a UUID in lower case, as it is stored; what is none, such as a name, as it is."""
+    try:
+        return text.lower() if _is_uuid(text) else text
+    except ValueError:
+        return text
+
+
+def _with_ids(value: Any, schema: Schema) -> Any:
+    """Return ``value``, which need not fit, with the ids in it as they are stored."""
+    if isinstance(value, dict) and "properties" in schema:
+        known = schema["properties"]
+        return {key: _with_ids(inner, known.get(key, {})) for key, inner in value.items()}
+    if isinstance(value, list) and "items" in schema:
+        return [_with_ids(inner, schema["items"]) for inner in value]
+    named = isinstance(value, str) and schema.get("format") in ("uuid", NAME_OR_ID)
+    return canonical_id(value) if named else value
 
 
 def _message(error: Any, what: str) -> str:
@@ -116,8 +142,8 @@ def parse_query(items: Sequence[tuple[str, str]], schema: Schema) -> dict[str, A
     for key, value in items:
         given.setdefault(key, []).append(value)
     query = {key: _typed(key, values, schema["properties"].get(key)) for key, values in given.items()}
-    check(query, schema, "query")
-    return query
+    checked: dict[str, Any] = check(query, schema, "query")
+    return checked
 
 
 def _typed(key: str, values: list[str], schema: Schema | None) -> Any:

@@ -52,6 +52,16 @@ def test_any_query_fits_or_is_refused_in_words(items):
         assert len(message) < 2000
 
 
+def test_ids_are_lower_case_and_names_are_not_touched():
+    capitals = "5D7A0C1E-0000-4000-8000-00000000ABCD"
+    lower = capitals.lower()
+    body = {"id": capitals, "name": capitals, "pool": capitals, "host": "Large", "devices": [capitals]}
+    checked = {"id": lower, "name": capitals, "pool": lower, "host": "Large", "devices": [lower]}
+    assert schema.check(body, claim.CREATE, "body") == checked
+    twice = refusal({"devices": [capitals, lower]}, claim.CREATE)
+    assert twice == "devices has the same item twice; allowed: each once"
+
+
 def test_a_query_has_types():
     items = [
         ("limit", "5"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from gpupool.api import schema as schemas
 from gpupool.model.claim import (
     AMOUNT_MAX,
     COMPUTE_MAX,
@@ -41,7 +42,12 @@ NAME: Schema = {
     "pattern": "^(?![0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\Z)\\w[\\w.-]*\\Z",
     "description": "1 to 255 letters, digits, '.', '_' and '-', first a letter or digit, and no UUID",
 }
-NAME_OR_ID: Schema = {**TEXT, "minLength": 1, "description": "a name or UUID"}
+NAME_OR_ID: Schema = {
+    **TEXT,
+    "minLength": 1,
+    "format": schemas.NAME_OR_ID,
+    "description": "a name or UUID",
+}
 HOST_NAME_OR_ID: Schema = {**NAME_OR_ID, "description": "a host's name or UUID"}
 TIME: Schema = {
     "type": "string",
