@@ -17,6 +17,8 @@ function configure_gpupool {
     iniset "$GPUPOOL_CONF" agent drivers "$GPUPOOL_DRIVERS"
     iniset "$GPUPOOL_CONF" agent state_path "$GPUPOOL_STATE_PATH"
     iniset "$GPUPOOL_CONF" agent run_path "$GPUPOOL_STATE_PATH/run"
+    # The agent is no root; container engines have to be told of the folder (podman --cdi-spec-dir).
+    iniset "$GPUPOOL_CONF" agent cdi_path "$GPUPOOL_STATE_PATH/cdi"
     setup_logging "$GPUPOOL_CONF"
     write_uwsgi_config "$GPUPOOL_UWSGI_CONF" gpupool.api.wsgi:application /gpu-pool "" gpupool
 }
