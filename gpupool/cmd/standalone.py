@@ -39,7 +39,6 @@ from gpupool.conductor.service import Conductor
 from gpupool.dataplane import paths
 from gpupool.db import devices, hosts
 from gpupool.db.api import Database
-from gpupool.model import errors
 from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement.embedded import EmbeddedPlacement
 from gpupool.rpc import transport
@@ -72,6 +71,11 @@ class Options:
     hosts: int
     devices: int
     memory_mib: int
+
+    @property
+    def log_file(self) -> Path:
+        """What happens, and why something did not."""
+        return self.state_dir / "standalone.log"
 
     @property
     def simulated(self) -> bool:
@@ -206,11 +210,10 @@ def _conf(path: Path, options: dict[str, dict[str, Any]]) -> cfg.ConfigOpts:
 def _service_conf(options: Options) -> cfg.ConfigOpts:
     """Return the configuration of API and conductor."""
     database = options.state_dir / "gpupool.sqlite"
-    log_file = options.state_dir / "standalone.log"
     return _conf(
         options.state_dir / "gpupool.conf",
         {
-            "DEFAULT": {"transport_url": MESSAGES, "log_file": log_file},
+            "DEFAULT": {"transport_url": MESSAGES, "log_file": options.log_file},
             "database": {"connection": f"sqlite:///{database}"},
             "api": {"auth_strategy": "noauth"},
         },
@@ -287,7 +290,7 @@ def _greet(api_url: str, options: Options) -> None:
 gpupool runs on this machine: {what if options.simulated else "its GPUs"}.
   API    {api_url} (whoever reaches it is administrator)
   state  {options.state_dir}
-  log    {options.state_dir / "standalone.log"}
+  log    {options.log_file}
 
 Try, in another terminal:
   export OS_AUTH_TYPE=none OS_ENDPOINT={api_url}
@@ -370,8 +373,13 @@ def main() -> int:
     try:
         with _locked(options.state_dir):
             _run(options)
-    except (CannotStart, errors.GpupoolError, OSError) as exc:
+    except (CannotStart, OSError) as exc:
         print(f"gpupool-standalone: {exc}", file=sys.stderr)
+        return 1
+    except Exception as exc:
+        # Any: once oslo.log is set up, nothing that ends Python is shown on the terminal.
+        why = " ".join(str(exc).split()) or type(exc).__name__
+        print(f"gpupool-standalone: {why}; {options.log_file} says more", file=sys.stderr)
         return 1
     return 0
 

@@ -1,6 +1,7 @@
 """The database as an object: connections, transactions, migrations. There is no global one."""
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -148,7 +149,12 @@ def _prepare(engine: sa.Engine) -> None:
 
 def _connect_sqlite(connection: Any, _record: Any) -> None:
     connection.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")  # Readers and the writer don't wait for each other.
+    try:
+        # Readers and the writer don't wait for each other.
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.DatabaseError as exc:
+        # A file that is no database: oslo.db knows no name for the error, and logs a traceback.
+        raise sqlite3.OperationalError(str(exc)) from exc
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

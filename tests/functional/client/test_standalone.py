@@ -168,3 +168,22 @@ def test_a_state_folder_that_cannot_be(run, tmp_path: Path) -> None:
     said = run("--state-dir", str(tmp_path / "file"))
     assert said.code == 1
     assert f"the state folder {tmp_path / 'file'} cannot be used: File exists" in said.err
+
+
+@pytest.mark.parametrize("name", ["gpupool.sqlite", "placement/placement.sqlite"])
+def test_a_database_that_is_none(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("no database" * 1000)
+    ended = subprocess.run(
+        [*COMMAND, "--state-dir", str(tmp_path), "--port", "0", *SMALL],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    log = tmp_path / "standalone.log"
+    assert ended.stderr.startswith("gpupool-standalone: ")
+    assert ended.stderr.endswith(f"; {log} says more\n")
+    assert ended.stderr.count("\n") == 1
+    assert "file is not a database" in log.read_text()

@@ -93,3 +93,16 @@ def test_a_configuration_without_a_database(operator: Operator) -> None:
     missing = "[database] connection is not set; allowed: a SQLAlchemy URL"
     assert operator.manage("check") == (1, "", f"gpupool-manage: {missing}\n")
     assert operator.status() == (2, missing)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text("no database" * 1000)
+    operator = Operator(f"sqlite:///{file}", tmp_path, capsys)
+    unreached = "the database can't be reached"
+    for command in ("version", "upgrade"):
+        code, out, err = operator.manage(command)
+        assert (code, out) == (1, "")
+        assert err.endswith(f"gpupool-manage: {unreached}\n")
+        assert "Traceback" not in err
+    assert operator.status() == (2, unreached)
