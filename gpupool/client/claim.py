@@ -160,7 +160,7 @@ class SetClaim(base.GpuCommand):
             "--lease-end",
             metavar="<time>",
             type=arguments.time,
-            help="When it ends by itself (ISO 8601, UTC)",
+            help="When it ends by itself (ISO 8601, UTC); its time limit, once it is bound, stays",
         )
         lease.add_argument(
             "--no-lease-end", action="store_true", default=None, help="Let it not end by itself"

@@ -7,6 +7,7 @@ kept beside it: a claim that is queued again gets its whole time anew.
 from datetime import datetime, timedelta
 from typing import Any
 
+from gpupool.model import errors
 from gpupool.model.claim import Claim
 
 
@@ -18,9 +19,18 @@ def at_bound(claim: Claim, now: datetime) -> dict[str, Any]:
 
 
 def asked(claim: Claim, lease_end: datetime | None) -> dict[str, Any]:
-    """Return what changes on a claim for which a lease until ``lease_end`` is asked, None for no end."""
+    """Return what changes on a claim for which a lease until ``lease_end`` is asked, None for no end.
+
+    Raises Conflict when the claim is bound and its time limit ends it before.
+    """
     if claim.time_limit is None or claim.bound_at is None:
         return {"lease_end": lease_end}
+    limit = claim.bound_at + timedelta(seconds=claim.time_limit)
+    if lease_end is not None and lease_end > limit:
+        raise errors.Conflict(
+            f"lease_end is {lease_end}; allowed: to {limit}, "
+            f"for the claim's time limit of {claim.time_limit} s ends it then"
+        )
     return _limited(lease_end, claim.bound_at, claim.time_limit)
 
 

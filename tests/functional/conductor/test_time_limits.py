@@ -6,6 +6,7 @@ import pytest
 from oslo_utils import timeutils
 
 from gpupool.db import claims, consumption
+from gpupool.model import errors
 from gpupool.model.claim import ClaimChange
 from gpupool.model.states import ClaimState
 
@@ -75,8 +76,10 @@ def test_a_lease_that_is_asked_for_meanwhile_is_no_way_round_the_limit(lab):
     agent = lab.agent()
     claim = lab.bound(agent, time_limit=LIMIT)
     end = lab.claim(claim).lease_end
-    for change in (ClaimChange(lease_end=later(5)), ClaimChange(remove_lease=True)):
-        assert lab.client.update_claim(lab.ctxt, claim.id, change).lease_end == end
+    with pytest.raises(errors.Conflict, match=f"allowed: to {end}, for the claim's time limit"):
+        lab.client.update_claim(lab.ctxt, claim.id, ClaimChange(lease_end=later(5)))
+    change = ClaimChange(remove_lease=True)
+    assert lab.client.update_claim(lab.ctxt, claim.id, change).lease_end == end
     sooner = later(0.5)
     change = ClaimChange(lease_end=sooner)
     assert lab.client.update_claim(lab.ctxt, claim.id, change).lease_end == sooner
