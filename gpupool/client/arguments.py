@@ -112,7 +112,10 @@ def add_sizes(parser: argparse.ArgumentParser, required: bool) -> None:
         help="Where devices may be: named ones only, one host only, or anywhere in the pool",
     )
     parser.add_argument(
-        "--priority", metavar="<number>", type=int, help="0 to 100, higher is served first"
+        "--priority",
+        metavar="<number>",
+        type=int,
+        help="0 to 100, higher is served first; more than 50 is for managers and administrators",
     )
     for kind, meaning in (("required", "must have"), ("forbidden", "must not have")):
         parser.add_argument(

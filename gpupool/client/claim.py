@@ -153,7 +153,10 @@ class SetClaim(base.GpuCommand):
         parser.add_argument("claim", metavar="<claim>", help=NAMING)
         parser.add_argument("--name", metavar="<name>", help="New name")
         parser.add_argument(
-            "--priority", metavar="<number>", type=int, help="0 to 100, higher is served first"
+            "--priority",
+            metavar="<number>",
+            type=int,
+            help="0 to 100, higher is served first; more than 50 is for managers and administrators",
         )
         lease = parser.add_mutually_exclusive_group()
         lease.add_argument(

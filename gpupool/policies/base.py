@@ -18,6 +18,7 @@ EVERY_PROJECT_READER = "rule:every_project_reader_api"
 PROJECT_READER = "rule:project_reader_api"
 PROJECT_READER_OR_EVERY = "rule:project_reader_or_every_api"
 PROJECT_MEMBER = "rule:project_member_api"
+PROJECT_MANAGER_OR_ADMIN = "rule:project_manager_or_admin_api"
 PROJECT_MEMBER_OR_ADMIN = "rule:project_member_or_admin_api"
 
 RULES = (
@@ -53,6 +54,11 @@ RULES = (
         "project_member_or_admin_api",
         "rule:project_member_api or rule:admin_api",
         "Whoever may change what the project has, or any project.",
+    ),
+    policy.RuleDefault(
+        "project_manager_or_admin_api",
+        "role:manager and project_id:%(project_id)s or rule:admin_api",
+        "Whoever may say what goes first, of the project or of any.",
     ),
 )
 

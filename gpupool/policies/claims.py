@@ -23,6 +23,13 @@ RULES = (
         ["PATCH /v1/claims/{claim}", "POST /v1/claims/{claim}/action (extend)"],
     ),
     base.rule(
+        "claims:set_high_priority",
+        base.PROJECT_MANAGER_OR_ADMIN,
+        "Give a claim a priority above 50, with which it goes before every project's claims and may "
+        "have preemptible ones make room. A profile's own priority is for whoever may use the profile.",
+        ["POST /v1/claims", "PATCH /v1/claims/{claim}"],
+    ),
+    base.rule(
         "claims:release",
         base.PROJECT_MEMBER_OR_ADMIN,
         "Release a claim.",

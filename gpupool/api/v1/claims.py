@@ -10,7 +10,7 @@ from gpupool.api.request import Request
 from gpupool.api.v1.schemas import claim as schemas
 from gpupool.db import claims, pools
 from gpupool.model import errors, wire
-from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
+from gpupool.model.claim import PRIORITY_DEFAULT, Claim, ClaimChange, ClaimRequest
 
 
 class Claims(Controller):
@@ -33,6 +33,7 @@ class Claims(Controller):
         """Create a claim, queued when this answers; with the id of one of the project, show that."""
         self.services.authorize(request, "claims:create")
         claim_id, body = request.checked_new(schemas.CREATE)
+        self._authorize_priority(request, body, request.caller.project_id)
         wanted = wire.load(ClaimRequest, _with_time(body))
         with made_as("claim", claim_id):
             claim = self.services.conductor.create_claim(request.caller, claim_id, wanted)
@@ -41,7 +42,9 @@ class Claims(Controller):
     def patch(self, request: Request, claim_id: str) -> Json:
         """Change a claim's name, priority or lease."""
         claim = self._find(request, "claims:update", claim_id)
-        return self._change(request, claim, request.checked_body(schemas.UPDATE))
+        body = request.checked_body(schemas.UPDATE)
+        self._authorize_priority(request, body, claim.project_id, claim.priority)
+        return self._change(request, claim, body)
 
     def delete(self, request: Request, claim_id: str) -> Answer:
         """Release a claim; it may take a moment until it is released."""
@@ -55,6 +58,18 @@ class Claims(Controller):
         claim = self._find(request, "claims:update", claim_id)
         _check_later(claim, views.time(body["extend"]["lease_end"]))
         return self._change(request, claim, body["extend"])
+
+    def _authorize_priority(
+        self, request: Request, body: Json, project_id: str | None, current: int = PRIORITY_DEFAULT
+    ) -> None:
+        """Raise Forbidden when the caller may not put the claim before those of other projects."""
+        most = max(PRIORITY_DEFAULT, current)
+        if body.get("priority", 0) <= most:
+            return
+        try:
+            self.services.authorize(request, "claims:set_high_priority", project_id)
+        except errors.Forbidden as exc:
+            raise errors.Forbidden(f"{exc.message}; allowed: a priority of 0 to {most}") from exc
 
     def _release(self, request: Request, claim_id: str) -> Answer:
         claim = self._find(request, "claims:release", claim_id)
