@@ -51,6 +51,8 @@ def _update(
     transaction: Transaction, pool_id: str, changes: Mapping[str, Any]
 ) -> tuple[Pool, list[str]]:
     """Return the pool, and the hosts that have other room now: their providers have to follow."""
+    if changes.get("name", DEFAULT_POOL) != DEFAULT_POOL:
+        _check_not_default(transaction, pool_id, "keeps its name")
     pool = pools.update(transaction.session, pool_id, **changes)
     if not _GRANTS & changes.keys():
         return pool, []
@@ -61,8 +63,16 @@ def _update(
 
 
 def delete(transaction: Transaction, pool_id: str) -> None:
-    """Delete a pool; Conflict while it has hosts or claims that have not ended."""
+    """Delete a pool; Conflict while it has hosts or claims that have not ended, or for the default."""
+    _check_not_default(transaction, pool_id, "is not deleted")
     pools.delete(transaction.session, pool_id)
+
+
+def _check_not_default(transaction: Transaction, pool_id: str, why_not: str) -> None:
+    if pools.get(transaction.session, pool_id).name == DEFAULT_POOL:
+        raise errors.Conflict(
+            f"pool {DEFAULT_POOL} {why_not}: claims, queues and hosts that name no pool are of it"
+        )
 
 
 def _check_name(name: str) -> None:

@@ -9,7 +9,7 @@ from gpupool.conductor import pools as conductor_pools
 from gpupool.db import pools, profiles
 from gpupool.model import errors
 from gpupool.model.claim import Tier
-from gpupool.model.pool import PolicyName, Pool, PoolChange
+from gpupool.model.pool import DEFAULT_POOL, PolicyName, Pool, PoolChange
 from gpupool.model.profile import Profile
 
 
@@ -38,6 +38,15 @@ def test_a_pool_is_made_once_changed_and_deleted(lab):
         lab.client.update_pool(lab.ctxt, pool.id, PoolChange(name=""))
     lab.client.delete_pool(lab.ctxt, pool.id)
     with pytest.raises(errors.NotFound):
+        lab.client.delete_pool(lab.ctxt, pool.id)
+
+
+def test_the_default_pool_stays_what_it_is(lab):
+    with lab.database.reader() as session:
+        pool = pools.get_by_name(session, DEFAULT_POOL)
+    with pytest.raises(errors.Conflict, match="pool default keeps its name"):
+        lab.client.update_pool(lab.ctxt, pool.id, PoolChange(name="other"))
+    with pytest.raises(errors.Conflict, match="pool default is not deleted"):
         lab.client.delete_pool(lab.ctxt, pool.id)
 
 
@@ -78,9 +87,10 @@ def test_a_pool_takes_no_number_that_means_nothing(lab, name, value, allowed):
 
 def test_a_pool_in_use_stays(lab):
     agent = lab.agent()
-    pool_id = lab.host(agent).pool_id
+    pool = lab.client.create_pool(lab.ctxt, new_pool())
+    lab.client.set_host_pool(lab.ctxt, lab.host(agent).id, pool.id)
     with pytest.raises(errors.Conflict, match="still has 1 hosts"):
-        lab.client.delete_pool(lab.ctxt, pool_id)
+        lab.client.delete_pool(lab.ctxt, pool.id)
 
 
 def test_the_default_pool_is_one_for_all_conductors(lab):
