@@ -71,6 +71,7 @@ class Options:
     hosts: int
     devices: int
     memory_mib: int
+    config_files: tuple[Path, ...] = ()
 
     @property
     def log_file(self) -> Path:
@@ -196,15 +197,15 @@ def _reported(database: Database, since: datetime) -> set[str]:
     return {host.name for host in up if host.last_seen_at and host.last_seen_at >= since}
 
 
-def _conf(path: Path, options: dict[str, dict[str, Any]]) -> cfg.ConfigOpts:
-    """Return the configuration of ``options`` by group; ``path`` holds it, no other file is read."""
+def _conf(path: Path, ours: dict[str, dict[str, Any]], options: Options) -> cfg.ConfigOpts:
+    """Return the configuration of ``ours`` by group, which ``path`` holds, and of the user's files."""
     lines = []
-    for group, values in options.items():
+    for group, values in ours.items():
         lines.append(f"[{group}]")
         lines += [f"{name} = {value}" for name, value in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
-    return gpupool_conf.new(files=[str(path)])
+    return gpupool_conf.new(files=[str(file) for file in (path, *options.config_files)])
 
 
 def _service_conf(options: Options) -> cfg.ConfigOpts:
@@ -217,6 +218,7 @@ def _service_conf(options: Options) -> cfg.ConfigOpts:
             "database": {"connection": f"sqlite:///{database}"},
             "api": {"auth_strategy": "noauth"},
         },
+        options,
     )
 
 
@@ -234,6 +236,7 @@ def _agent_conf(options: Options, name: str, run_dir: Path) -> cfg.ConfigOpts:
     return _conf(
         folder / "gpupool.conf",
         {"DEFAULT": {"transport_url": MESSAGES}, "agent": agent, "reference": reference},
+        options,
     )
 
 
@@ -353,6 +356,13 @@ def _parse() -> Options:
     parser.add_argument(
         "--memory-mib", type=_number(1, 2**20), default=4096, help="MiB of each simulated device"
     )
+    parser.add_argument(
+        "--config-file",
+        type=Path,
+        action="append",
+        default=[],
+        help="options for all parts, read after standalone's own; repeat for more files",
+    )
     given = parser.parse_args()
     state_dir = given.state_dir.expanduser().absolute()
     own = Path("/var/run/cdi") if os.geteuid() == 0 else state_dir / "cdi"
@@ -364,6 +374,7 @@ def _parse() -> Options:
         hosts=given.hosts,
         devices=given.devices,
         memory_mib=given.memory_mib,
+        config_files=tuple(file.expanduser().absolute() for file in given.config_file),
     )
 
 
@@ -373,8 +384,8 @@ def main() -> int:
     try:
         with _locked(options.state_dir):
             _run(options)
-    except (CannotStart, OSError) as exc:
-        print(f"gpupool-standalone: {exc}", file=sys.stderr)
+    except (CannotStart, OSError, cfg.Error) as exc:
+        print(f"gpupool-standalone: {' '.join(str(exc).split())}", file=sys.stderr)
         return 1
     except Exception as exc:
         # Any: once oslo.log is set up, nothing that ends Python is shown on the terminal.

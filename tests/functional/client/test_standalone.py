@@ -187,3 +187,31 @@ def test_a_database_that_is_none(tmp_path: Path, name: str) -> None:
     assert ended.stderr.endswith(f"; {log} says more\n")
     assert ended.stderr.count("\n") == 1
     assert "file is not a database" in log.read_text()
+
+
+def test_a_configuration_of_ones_own(tmp_path: Path) -> None:
+    """Files are read in order, the last one counts; what standalone says is read before them."""
+    first, last = tmp_path / "first.conf", tmp_path / "last.conf"
+    first.write_text("[quota]\nclaims = 7\nvgpus = 9\n[agent]\ncpu_milli = 1500\n")
+    last.write_text("[quota]\nclaims = 3\n")
+    files = ("--config-file", str(first), "--config-file", str(last))
+    with running(tmp_path / "state", *SMALL, *files) as service:
+        client = service.client()
+        limits = {item["resource"]: item["limit"] for item in client.list("quotas")}
+        assert (limits["claims"], limits["vgpus"]) == (3, 9)
+        assert [host["cpu_milli"] for host in client.list("hosts")] == [1500]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "none.conf"), ("[quota\n", "Failed to parse"), ("[quota]\nclaims = many\n", "claims")],
+)
+def test_a_configuration_that_cannot_be(run, tmp_path: Path, text: str | None, said: str) -> None:
+    file = tmp_path / "none.conf"
+    if text:
+        file.write_text(text)
+    ended = run("--state-dir", str(tmp_path / "state"), "--config-file", str(file), *SMALL)
+    assert ended.code == 1
+    assert ended.err.startswith("gpupool-standalone: ")
+    assert ended.err.count("\n") == 1
+    assert said in ended.err
