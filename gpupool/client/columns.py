@@ -118,6 +118,7 @@ _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "memory_overcommit": Percent,
     "memory_used_mib": MiB,
     "preemptible": YesNo,
+    "refused_by": ListColumn,
     "required_traits": ListColumn,
     "reserved_mib": MiB,
     "same_host": YesNo,

@@ -11,6 +11,7 @@ from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
+from gpupool.cmd import output
 from gpupool.conductor import room
 from gpupool.db import claims, devices, history, hosts, pools
 from gpupool.db.api import Database
@@ -32,6 +33,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         conf(sys.argv[1:] if args is None else list(args), project="gpupool")
         conf.command.run(Database.from_conf(conf), conf)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output.discard()
     except (errors.GpupoolError, cfg.Error) as exc:
         print(f"gpupool-manage: {exc}", file=sys.stderr)
         return 1

@@ -5,13 +5,13 @@ Nothing but the result goes to standard output; what is going on, to standard er
 
 import argparse
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpupool.cmd import output
 from gpupool.model import errors
 from gpupool.model.pool import PolicyName
 from gpupool.replay import openb_run, philly_run, plot, queueing, recording_run, report
@@ -58,8 +58,7 @@ def _print(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # Who reads has seen enough; what Python flushes when it ends has to go somewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.discard()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,8 +166,7 @@ def _add_recording(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 def _add_policy(parser: argparse.ArgumentParser, default: PolicyName | None) -> None:
     parser.add_argument(
         "--policy",
-        type=PolicyName,
-        choices=list(PolicyName),
+        type=_policy,
         default=default,
         metavar="|".join(PolicyName),
         help=f"which of the places that fit is taken (default: {default or OWN})",
@@ -293,6 +291,14 @@ def _seeds(text: str) -> list[int]:
             )
         found += range(first, last + 1)
     return found
+
+
+def _policy(text: str) -> PolicyName:
+    try:
+        return PolicyName(text)
+    except ValueError as exc:
+        allowed = ", ".join(PolicyName)
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: {allowed}") from exc
 
 
 def _time_limits(text: str) -> float | None:

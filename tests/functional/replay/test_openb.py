@@ -142,7 +142,10 @@ def test_what_is_rounded_is_said(command: Command) -> None:
         (["--reserve-cpu", "nan"], "'nan' is not allowed; allowed: 0 to 1000000, in steps of 0.001"),
         (["--reserve-cpu", "0.0004"], "'0.0004' is not allowed; allowed: 0 to 1000000, in steps of"),
         (["--scale", "0"], "'0' is no number of things; allowed: 1 to 999999"),
-        (["--policy", "worst"], "worst"),
+        (
+            ["--policy", "worst"],
+            "'worst' is not allowed; allowed: fgd, best-fit, pack, spread, random",
+        ),
     ],
 )
 def test_arguments_that_are_refused(

@@ -1,6 +1,9 @@
 """gpupool-manage recording writes what gpupool-replay recording reads."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -280,3 +283,20 @@ def test_files_that_are_refused(command: Command, tmp_path: Path) -> None:
     called = command("recording", path)
     assert (called.code, called.out) == (1, "")
     assert called.err.startswith(f"gpupool-replay: {path} line 1: PoolRecord: KeyError('recorded_at')")
+
+
+def test_who_reads_may_have_seen_enough(operator: Operator) -> None:
+    with operator.database.writer() as session:
+        store_pool(session)
+    read, write = os.pipe()
+    os.close(read)
+    command = [Path(sys.executable).with_name("gpupool-manage"), "--config-file", operator.conf]
+    with os.fdopen(write) as output:
+        done = subprocess.run(
+            [*command, "recording", "--pool", "gpus"],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")

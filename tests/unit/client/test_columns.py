@@ -1,10 +1,14 @@
 """Fields for people and for machines."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from gpupool.client import columns
 from gpupool.client.columns import Column
 
+SAMPLES = Path(__file__).parents[3] / "api-ref" / "source" / "samples"
 ITEM = {
     "id": "1",
     "name": "mine",
@@ -45,12 +49,23 @@ ITEM = {
         ("enabled", True, "yes"),
         ("enabled", False, "no"),
         ("traits", ["A", "B"], "A, B"),
+        ("refused_by", [], ""),
     ],
 )
 def test_units(field: str, value: object, text: str) -> None:
     shown = columns.shown({field: value}, field)
     assert shown.human_readable() == text
     assert shown.machine_readable() == value
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_no_item_shows_people_how_a_program_writes_lists_and_truth(sample: Path) -> None:
+    content = json.loads(sample.read_text())
+    lists = [value for value in content.values() if isinstance(value, list)]
+    listed = [item for items in lists for item in items if isinstance(item, dict)]
+    for item in listed or [content]:
+        _, values = columns.details(item)
+        assert not [value for value in values if isinstance(value, bool | list)]
 
 
 def test_plain_fields_stay() -> None:
