@@ -94,3 +94,20 @@ def test_every_field_of_an_answer_is_described(noun):
     items = json.loads((SAMPLES / f"{noun}s.json").read_text())
     known = {*items, *items[f"{noun}s"][0]}
     assert sorted(described(f"GET /v1/{noun}s\n", "Response")) == sorted(known)
+
+
+def statuses(operation):
+    """Return which statuses the reference lists for an operation."""
+    text = REFERENCE.split(f"rest_method:: {operation}\n")[1].split("rest_method::")[0]
+    return {int(status) for status in re.findall(r"^   - (\d{3})$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("operation", re.findall(r"rest_method:: (.+ /v1/.+)", REFERENCE))
+def test_what_any_operation_may_answer_is_listed(operation):
+    """Each needs the database at least; those with a body refuse one that they can't read."""
+    body = {400, 413, 415} if operation.startswith(("POST", "PATCH")) else set()
+    assert {401, 403, 503} | body <= statuses(operation)
+
+
+def test_an_action_says_done_or_accepted():
+    assert {200, 202} <= statuses("POST /v1/claims/{claim}/action")
