@@ -54,8 +54,8 @@ def _check_count(transaction: Transaction, claim: Claim, at_most: int) -> None:
     count = len(attachments.list_(transaction.session, {"claim_id": claim.id}))
     if count >= at_most:
         raise errors.Conflict(
-            f"claim {claim.id} has {count} attachments; allowed: up to {at_most}, "
-            "[conductor] max_attachments_per_claim"
+            f"claim {claim.id} has {count} attachments; allowed: up to {at_most}, [conductor] "
+            "max_attachments_per_claim; delete those that no program uses any more"
         )
 
 
