@@ -1,4 +1,4 @@
-"""Many claims are bound by few requests: in batches of different hosts, two at a time.
+"""Many claims are bound by few requests: in batches, each of hosts of its own, two at a time.
 
 Placement works on one request with one processor, and takes most of the time that binding takes.
 """
@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 
 from gpupool.allocator.scheduling import Start
 from gpupool.conductor import binding
@@ -15,7 +16,8 @@ from gpupool.conductor.parts import Parts
 from gpupool.model import errors
 
 _AT_ONCE = 2
-# Claims in one request: fewer cost Placement more each, more cost no less and are all late.
+# Claims in one request: fewer cost Placement more each, more cost no less and are all late. All of a
+# host are in one.
 _LEAST, _MOST = 10, 32
 Said = Mapping[str, errors.GpupoolError]
 
@@ -25,7 +27,7 @@ def bind(parts: Parts, starts: Sequence[Start]) -> Iterator[tuple[Sequence[Start
 
     After one that says Unavailable no other is begun.
     """
-    waiting = deque(split(starts))
+    waiting: deque[Sequence[Start]] = deque(split(starts))
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         begun = deque((batch, threads.submit(_bind, parts, batch)) for batch in _take(waiting, _AT_ONCE))
         while begun:
@@ -37,11 +39,19 @@ def bind(parts: Parts, starts: Sequence[Start]) -> Iterator[tuple[Sequence[Start
             yield batch, said
 
 
-def split(starts: Sequence[Start]) -> list[Sequence[Start]]:
-    """Return batches that share as few hosts as can be: their transactions would wait for each other."""
-    ordered = sorted(starts, key=lambda each: each.plan.host or "")
-    size = min(max(math.ceil(len(ordered) / _AT_ONCE), _LEAST), _MOST)
-    return [ordered[first : first + size] for first in range(0, len(ordered), size)]
+def split(starts: Sequence[Start]) -> Sequence[Sequence[Start]]:
+    """Return batches that share no host, for Placement refuses two changes of a device at once."""
+    size = min(max(math.ceil(len(starts) / _AT_ONCE), _LEAST), _MOST)
+    batches: list[list[Start]] = [[]]
+    for _, of_host in groupby(sorted(starts, key=_host), key=_host):
+        if len(batches[-1]) >= size:
+            batches.append([])
+        batches[-1] += of_host
+    return [batch for batch in batches if batch]
+
+
+def _host(start: Start) -> str:
+    return start.plan.host or ""
 
 
 def unavailable(said: Said) -> errors.Unavailable | None:

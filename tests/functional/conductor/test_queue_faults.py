@@ -6,6 +6,7 @@ import pytest
 
 from gpupool.conductor import batches, binding, queue
 from gpupool.model import errors
+from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState
 
 
@@ -17,6 +18,15 @@ def small_batches(monkeypatch):
     """Have two claims be a batch."""
     monkeypatch.setattr(batches, "_LEAST", 2)
     monkeypatch.setattr(batches, "_MOST", 2)
+
+
+def on_each(lab, agents):
+    """Return two claims for each host: a batch holds all of a host."""
+    return [
+        lab.create(compute=5, memory_mib=16, tier=Tier.LOCAL, host=agent.host)
+        for agent in agents
+        for _ in range(2)
+    ]
 
 
 @pytest.fixture
@@ -57,8 +67,8 @@ def test_a_pass_that_ends_while_it_makes_room_is_done_again(lab, unreachable, mo
 
 def test_a_pass_that_ends_between_two_batches_is_done_again(lab, unreachable, monkeypatch):
     small_batches(monkeypatch)
-    agent = lab.agent()
-    claims = [lab.create(compute=5, memory_mib=16) for _ in range(5)]
+    agents = [lab.agent() for _ in range(4)]
+    claims = on_each(lab, agents)
     bind, answers = binding.bind, ["lost", "unavailable"]
 
     def fail(parts, choices):
@@ -72,14 +82,13 @@ def test_a_pass_that_ends_between_two_batches_is_done_again(lab, unreachable, mo
 
     monkeypatch.setattr(binding, "bind", fail)
     lab.serve()
-    lab.settle(agent)
-    assert states(lab, *claims) == [ClaimState.BOUND] * 5
+    lab.settle(*agents)
+    assert states(lab, *claims) == [ClaimState.BOUND] * 8
 
 
 def test_without_placement_the_first_batches_are_tried_and_the_others_wait(lab, placement, monkeypatch):
     small_batches(monkeypatch)
-    lab.agent()
-    claims = [lab.create(compute=5, memory_mib=16) for _ in range(8)]
+    claims = on_each(lab, [lab.agent() for _ in range(4)])
     before = [lab.claim(claim).generation for claim in claims]
     placement.go("503 Service Unavailable")
     lab.serve()
