@@ -52,6 +52,8 @@ class Usefulness:
         groups = [others]
         if self.split:
             groups = [[pair for pair in others if pair[0].qos == qos] for qos in Qos]
+        # How much of the mix finds what is lent free too.
+        self.lent = sum(share for _, share in groups[-1]) if self.split else 0.0
         self._devices = [self._of_devices(view.classes, group) for group in groups]
         self._hosts = self._of_hosts(view.classes, gangs)
 
@@ -142,6 +144,12 @@ class Hosts:
         self._memory = view.memory.free[hosts]
         self._memory_spare = view.memory.spare[hosts]
         self._whole = (self._free == self._total) & usable
+
+    def free(self) -> Floats:
+        """Return what is free of each host to a demand of the mix, on average."""
+        lent = self._useful.lent
+        found: Floats = (1 - lent) * self._free.sum(axis=1) + lent * self._spare.sum(axis=1)
+        return found
 
     def of_use(self) -> Floats:
         """Return what is of use of each host."""

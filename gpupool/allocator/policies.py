@@ -77,8 +77,7 @@ class FragmentationGradientDescent:
     def fragmentation(self, view: PoolView) -> float:
         """Return how much of what is free is of no use to the mix on average, in percent of a device."""
         state = Hosts(view, self._usefulness(view), np.arange(len(view.hosts)))
-        free = view.compute.free * view.usable
-        return float(free.sum() - state.of_use().sum())
+        return float(state.free().sum() - state.of_use().sum())
 
     def _usefulness(self, view: PoolView) -> Usefulness:
         # The weights themselves, not their id: that may be another tuple's when these are gone.

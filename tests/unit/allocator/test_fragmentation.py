@@ -81,8 +81,19 @@ def _of_use_to(on, wanted) -> int:
     return found
 
 
-def free(on) -> int:
-    return sum(left(each, Qos.GUARANTEED)[0] for each in on.devices if each.usable)
+def fragments_of(on, weights) -> float:
+    """How much of what is free to each of the demands it could not use, on average."""
+    free = {
+        qos: sum(left(each, qos)[0] for each in on.devices if each.usable)
+        for qos in (Qos.GUARANTEED, Qos.BEST_EFFORT)
+    }
+    found = 0.0 if weights else free[Qos.GUARANTEED]
+    for wanted, share in weights:
+        # Who wants several whole devices can't use what is lent, and who wants none can't use anything.
+        several = wanted.count != 1 and wanted.compute in (0, 100)
+        of_use = _of_use_to(on, wanted) if wanted.count else 0
+        found += share * (free[Qos.GUARANTEED if several else wanted.qos] - of_use)
+    return found
 
 
 @COURSE
@@ -92,9 +103,10 @@ def test_what_is_of_use_is_so_by_the_tables_too(hosts, mix):
     everything = np.arange(len(hosts))
     found = Hosts(view, Usefulness(view, mix.weights), everything).of_use()
     assert found == pytest.approx([of_use(on, mix.weights) for on in view.rooms()])
-    fragments = sum(free(on) - of_use(on, mix.weights) for on in hosts)
-    policy = FragmentationGradientDescent(mix)
-    assert policy.fragmentation(view) == pytest.approx(fragments, abs=1e-6)
+    fragments = sum(fragments_of(on, mix.weights) for on in hosts)
+    found = FragmentationGradientDescent(mix).fragmentation(view)
+    assert found == pytest.approx(fragments, abs=1e-6)
+    assert found >= -1e-6
 
 
 @COURSE
@@ -161,6 +173,16 @@ def test_memory_and_processors_make_fragments_too():
     devices = [device("a", memory_free=100), device("b")]
     assert fragments(devices, demand(compute=50, memory_mib=500)) == 100
     assert fragments(devices, demand(cpu_milli=2000), cpu_free=1000) == 200
+
+
+def test_what_is_lent_is_free_to_those_who_may_have_it():
+    lent = device("a", compute_limit=120)
+    slices = demand(compute=20, qos=Qos.BEST_EFFORT)
+    assert fragments([lent], slices) == 0
+    assert fragments([replace(lent, compute_granted=15)], slices) == 0
+    assert fragments([replace(lent, compute_granted=110)], slices) == 10
+    # To half of the mix all of the 90 left are of use, to the other half nothing of it is.
+    assert fragments([replace(lent, compute_granted=30)], slices, demand(compute=95)) == 45
 
 
 def test_several_whole_devices_need_as_many_on_one_host():
