@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpupool.allocator.demand import Demand
+from gpupool.allocator.mix import Weights
 from gpupool.allocator.view import Amounts, DeviceClass, PoolView
 from gpupool.model.claim import COMPUTE_MAX, Qos
 
 Floats = NDArray[np.float64]
-Weights = tuple[tuple[Demand, float], ...]
 # Amounts up to so many, a thousand cores or a TiB, have a table of 8 MiB: ten times as fast as a search.
 _TABLED = 2**20
 
@@ -85,24 +85,39 @@ class Usefulness:
 
     def _of_devices(self, classes: list[DeviceClass], wanted: list[tuple[Demand, float]]) -> Floats:
         shape = (max(len(classes), 1), self._cpu.count, self._memory.count, self._steps)
-        table, amounts = np.zeros(shape), np.arange(self._steps, dtype=np.float64)
+        shares = np.zeros(shape)
         for demand, share in wanted:
             cpu, memory = self._cpu.first(demand.cpu_milli), self._memory.first(demand.memory_mib)
-            for number, kind in enumerate(classes):
-                if suits(kind, demand):
-                    of_use = share * amounts[demand.compute :]
-                    table[number, cpu:, memory:, demand.compute :] += of_use
-        return table.ravel()
+            if cpu < self._cpu.count and memory < self._memory.count:
+                shares[_suited(classes, demand), cpu, memory, demand.compute] += share
+        return _of_use(shares, 1)
 
     def _of_hosts(self, classes: list[DeviceClass], wanted: list[tuple[Demand, float]]) -> Floats:
-        table = np.zeros((max(len(classes), 1), self._cpu.count, self._counts))
-        amounts = COMPUTE_MAX * np.arange(self._counts, dtype=np.float64)
+        shares = np.zeros((max(len(classes), 1), self._cpu.count, self._counts))
         for demand, share in wanted:
-            for number, kind in enumerate(classes):
-                if suits(kind, demand):
-                    of_use = share * amounts[demand.count :]
-                    table[number, self._cpu.first(demand.cpu_milli) :, demand.count :] += of_use
-        return table.ravel()
+            cpu = self._cpu.first(demand.cpu_milli)
+            if cpu < self._cpu.count and demand.count < self._counts:
+                shares[_suited(classes, demand), cpu, demand.count] += share
+        return _of_use(shares, COMPUTE_MAX)
+
+
+def _suited(classes: list[DeviceClass], demand: Demand) -> list[int]:
+    return [number for number, kind in enumerate(classes) if suits(kind, demand)]
+
+
+def _of_use(shares: Floats, unit: int) -> Floats:
+    """Return the table of what is of use, made of which share of the mix needs just so much.
+
+    The first axis is of classes, the others are of amounts, the last of ``unit`` percent of a device
+    each. Who finds an amount enough finds more enough too.
+    """
+    for axis in range(1, shares.ndim):
+        # np.cumsum takes longer along any axis but the last.
+        along = np.moveaxis(shares, axis, 0)
+        for at in range(1, len(along)):
+            along[at] += along[at - 1]
+    shares *= unit * np.arange(shares.shape[-1])
+    return shares.ravel()
 
 
 class _Bins:
@@ -114,8 +129,10 @@ class _Bins:
         self.count = len(self._bounds) + 1
         self._searched = np.array(self._bounds, dtype=np.int64)
         self._table: Amounts | None = None
-        if largest < _TABLED:
-            self._table = self._searched.searchsorted(np.arange(largest + 1), side="right")
+        last = max(self._bounds, default=0)
+        if last < _TABLED:
+            # The last bin is that of all larger amounts too.
+            self._table = np.repeat(np.arange(self.count), np.diff([0, *self._bounds, last + 1]))
 
     def of(self, amounts: Amounts) -> Amounts:
         """Return the bin of each of ``amounts``."""

@@ -1,7 +1,10 @@
 """The mix: what claims of late have asked for, which is what free shares are worth something for."""
 
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from operator import attrgetter
 
 from gpupool.allocator.demand import Demand
 
@@ -10,13 +13,19 @@ COVERED = 0.95
 WINDOW = 1000
 # More kinds than this make every decision slower and none better.
 KINDS = 256
+# So many amounts of CPU and so many of device memory are told apart: tables are as large as both.
+SIZES = 24
+
+Weights = tuple[tuple[Demand, float], ...]
+_of_all_but_host = attrgetter(*(field.name for field in fields(Demand) if field.name != "host"))
 
 
 class Mix:
     """The last ``window`` demands, and how common each kind is among them.
 
-    ``weights`` is made anew when the mix has changed by a twentieth of the window, so that it depends
-    on nothing but the order of the demands.
+    A kind is what the measure of fragments sees of demands; where they ask for more than SIZES amounts
+    of CPU or of device memory, the rarer are rounded up. ``weights`` are made anew when the mix has
+    changed by a twentieth of the window, so that they depend on nothing but the order of the demands.
     """
 
     def __init__(self, demands: Iterable[Demand] = (), window: int = WINDOW) -> None:
@@ -25,7 +34,7 @@ class Mix:
         self._window = window
         self._step = max(window // 20, 1)
         self._since = 0
-        self._weights: tuple[tuple[Demand, float], ...] = ()
+        self._weights: Weights = ()
         for demand in demands:
             self._push(demand)
         self._weigh()
@@ -39,7 +48,7 @@ class Mix:
             self._weigh()
 
     @property
-    def weights(self) -> tuple[tuple[Demand, float], ...]:
+    def weights(self) -> Weights:
         """Each kind of demand with its share, the commonest first; the same object until it changes."""
         return self._weights
 
@@ -54,13 +63,65 @@ class Mix:
 
     def _weigh(self) -> None:
         self._since = 0
-        enough = COVERED * len(self._recent)
-        # Equally common ones in one order, whatever order they came in.
-        ordered = sorted(self._counts.items(), key=lambda item: (-item[1], repr(item[0])))
-        weights, covered = [], 0
-        for demand, count in ordered[:KINDS]:
-            if covered >= enough:
-                break
-            weights.append((demand, float(count)))
-            covered += count
-        self._weights = tuple((demand, count / covered) for demand, count in weights)
+        common = _commonest(self._counts, COVERED * len(self._recent))
+        cpu, memory = Counter[int](), Counter[int]()
+        for demand, count in common.items():
+            # Programs without vGPUs are of one kind whatever they take.
+            if demand.count:
+                cpu[demand.cpu_milli] += count
+                memory[demand.memory_mib] += count
+        sizes = _sizes(cpu), _sizes(memory)
+        kinds = Counter[Demand]()
+        for demand, count in common.items():
+            kinds[_kind(demand, *sizes)] += count
+        chosen = dict(_ordered(kinds)[:KINDS])
+        total = sum(chosen.values())
+        self._weights = tuple((kind, count / total) for kind, count in chosen.items())
+
+
+def _commonest(counts: Mapping[Demand, int], enough: float) -> dict[Demand, int]:
+    """Return the commonest demands that come ``enough`` times in all."""
+    found, covered = {}, 0
+    for demand, count in _ordered(counts):
+        if covered >= enough:
+            break
+        found[demand] = count
+        covered += count
+    return found
+
+
+def _ordered(counts: Mapping[Demand, int]) -> list[tuple[Demand, int]]:
+    """Return demands with their counts, the commonest first, whatever order they came in."""
+
+    def order(item: tuple[Demand, int]) -> tuple[object, ...]:
+        demand, count = item
+        return -count, *_of_all_but_host(demand), demand.host or ""
+
+    return sorted(counts.items(), key=order)
+
+
+def _sizes(wanted: Mapping[int, int]) -> list[int]:
+    """Return up to SIZES of the amounts in order: the commonest, and some that part the rest evenly."""
+    if len(wanted) <= SIZES:
+        return sorted(wanted)
+    half = SIZES // 2
+    common = set(sorted(wanted, key=lambda amount: (-wanted[amount], amount))[:half])
+    rest = sorted(wanted.keys() - common)
+    return sorted(common | {rest[len(rest) * part // half - 1] for part in range(1, half + 1)})
+
+
+def _kind(demand: Demand, cpu: list[int], memory: list[int]) -> Demand:
+    """Return what the measure sees of ``demand``, its amounts rounded up to those given."""
+    if not demand.count:
+        return Demand(count=0, compute=0, memory_mib=0)
+    return Demand(
+        count=demand.count,
+        compute=demand.compute,
+        memory_mib=memory[bisect_left(memory, demand.memory_mib)],
+        required_traits=demand.required_traits,
+        forbidden_traits=demand.forbidden_traits,
+        products=demand.products,
+        qos=demand.qos,
+        cpu_milli=cpu[bisect_left(cpu, demand.cpu_milli)],
+        sharing_mode=demand.sharing_mode,
+    )

@@ -6,8 +6,8 @@ from collections.abc import Hashable
 import numpy as np
 
 from gpupool.allocator.demand import Demand
-from gpupool.allocator.fragmentation import Floats, Hosts, Usefulness, Weights
-from gpupool.allocator.mix import Mix
+from gpupool.allocator.fragmentation import Floats, Hosts, Usefulness
+from gpupool.allocator.mix import Mix, Weights
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import Amounts, PoolView
 from gpupool.model.claim import COMPUTE_MAX

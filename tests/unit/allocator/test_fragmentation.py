@@ -1,6 +1,9 @@
 """The measure of fragments: by tables as by the slow way, one device after the other."""
 
+import time
+import tracemalloc
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Qos, Tier
 from gpupool.model.device import SharingMode
 from tests.unit.allocator.rooms import (
+    CPU,
     copied,
     demand,
     demands,
@@ -202,6 +206,36 @@ def test_several_whole_devices_need_as_many_on_one_host():
 def test_devices_of_another_kind_are_of_no_use(changes):
     assert fragments([device("a")], demand(**changes)) == 100
     assert fragments([device("a", traits={"CUSTOM_B"})], demand(forbidden_traits=("CUSTOM_B",))) == 100
+
+
+def test_a_mix_of_many_sizes_makes_no_large_tables():
+    random = Random(3)
+    products = ("a", "b", "c", "d")
+    sizes = {"memory_total": 80_000}
+    view = PoolView(host(f"host-{each}", device(each, product=each, **sizes)) for each in products)
+    mix = Mix(
+        [
+            demand(
+                compute=random.randint(1, 100),
+                memory_mib=random.randint(1, 80_000),
+                cpu_milli=random.randint(1, CPU),
+                products=random.choice(((), products[:2], products[2:])),
+            )
+            for _ in range(1000)
+        ]
+    )
+    policy = FragmentationGradientDescent(mix)
+    tracemalloc.start()
+    try:
+        assert 0 < policy.fragmentation(view) < 400
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * 2**20
+    begun = time.process_time()
+    Usefulness(view, mix.weights)
+    # A few ms where nobody else computes.
+    assert time.process_time() - begun < 0.1
 
 
 def test_who_wants_no_vgpu_and_devices_out_of_order_do_not_count():

@@ -1,10 +1,14 @@
 """The mix of demands that a policy goes by."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupool.allocator.mix import COVERED, KINDS, Mix
+from gpupool.allocator.mix import COVERED, KINDS, SIZES, Mix
+from gpupool.model.claim import Layout
 from tests.unit.allocator.rooms import demand
 
 kinds = st.integers(1, 12).map(lambda compute: demand(compute=compute))
@@ -59,3 +63,37 @@ def test_no_more_kinds_than_make_a_difference():
     mix = Mix([demand(compute=1 + number % 100, memory_mib=number) for number in range(1000)])
     assert len(mix.weights) == KINDS
     assert sum(share for _, share in mix.weights) == pytest.approx(1.0)
+
+
+def test_what_the_measure_does_not_see_makes_no_kinds():
+    wishes = [
+        demand(host_memory_mib=100),
+        demand(host="host-a"),
+        demand(devices=("a",)),
+        demand(layout=Layout.PACK, same_host=True),
+    ]
+    nothing = demand(count=0, compute=0, memory_mib=0)
+    # More amounts than are told apart, but none that a device has to be near.
+    without = [replace(nothing, cpu_milli=cores) for cores in range(1, 4 * SIZES + 1)]
+    sizes = [demand(cpu_milli=1000 * cores) for cores in range(1, SIZES)]
+    found = dict(Mix([*[demand(), *wishes, *sizes] * 16, *without]).weights)
+    assert sum(found.values()) == pytest.approx(1)
+    assert found.keys() == {demand(), *sizes, nothing}
+    assert found[demand()] == pytest.approx(5 * found[sizes[0]])
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=300), st.integers(1, 1000))
+def test_of_many_sizes_the_rarer_are_rounded_up(amounts, common):
+    demands = [demand(memory_mib=amount, cpu_milli=2 * amount) for amount in [*amounts, *[common] * 60]]
+    found = Mix(demands).weights
+    memory = Counter[int]()
+    for kind, share in found:
+        assert kind.cpu_milli == 2 * kind.memory_mib
+        memory[kind.memory_mib] += share
+    assert len(memory) <= SIZES
+    assert common in memory
+    for size in memory:
+        # No demand counts as less than it is; what is left out is less than the rest.
+        no_more = sum(each.memory_mib <= size for each in demands)
+        counted = sum(share for each, share in memory.items() if each <= size)
+        assert counted * COVERED * len(demands) <= no_more + 1e-6
