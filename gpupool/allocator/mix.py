@@ -15,6 +15,11 @@ WINDOW = 1000
 KINDS = 256
 # So many amounts of CPU and so many of device memory are told apart: tables are as large as both.
 SIZES = 24
+# How much of a mix has to be another before it is weighed anew: all that goes by it is worked out again
+# then. Two samples of a thousand from one hundred kinds differ by as much.
+MOVED = 0.1
+# How often it is looked at, for so many parts of it that are new.
+_LOOKS = 20
 
 Weights = tuple[tuple[Demand, float], ...]
 _of_all_but_host = attrgetter(*(field.name for field in fields(Demand) if field.name != "host"))
@@ -24,17 +29,16 @@ class Mix:
     """The last ``window`` demands, and how common each kind is among them.
 
     A kind is what the measure of fragments sees of demands; where they ask for more than SIZES amounts
-    of CPU or of device memory, the rarer are rounded up. ``weights`` are made anew when the mix has
-    changed by a twentieth of the window, so that they depend on nothing but the order of the demands.
+    of CPU or of device memory, the rarer are rounded up. ``weights`` are made anew when MOVED of the
+    mix has changed, looked at whenever a twentieth of it has come since: nothing but the order of the
+    demands decides about them.
     """
 
     def __init__(self, demands: Iterable[Demand] = (), window: int = WINDOW) -> None:
         self._recent: deque[Demand] = deque()
         self._counts: Counter[Demand] = Counter()
         self._window = window
-        self._step = max(window // 20, 1)
         self._since = 0
-        self._weights: Weights = ()
         for demand in demands:
             self._push(demand)
         self._weigh()
@@ -43,9 +47,10 @@ class Mix:
         """Add the demand of a claim that has just come."""
         self._push(demand)
         self._since += 1
-        # The first few are all there is to go by.
-        if self._since >= self._step or len(self._recent) <= self._step:
-            self._weigh()
+        if self._since * _LOOKS >= len(self._recent):
+            self._since = 0
+            if self._moved():
+                self._weigh()
 
     @property
     def weights(self) -> Weights:
@@ -61,8 +66,15 @@ class Mix:
             if not self._counts[oldest]:
                 del self._counts[oldest]
 
+    def _moved(self) -> bool:
+        """Return whether MOVED of the mix is other demands than when it was weighed."""
+        now, then = self._counts.total(), self._weighed.total()
+        # In whole numbers, so that it depends on nothing else.
+        same = sum(min(now * self._weighed[each], then * count) for each, count in self._counts.items())
+        return now * then - same > MOVED * now * then or not then
+
     def _weigh(self) -> None:
-        self._since = 0
+        self._weighed = self._counts.copy()
         common = _commonest(self._counts, COVERED * len(self._recent))
         cpu, memory = Counter[int](), Counter[int]()
         for demand, count in common.items():
@@ -76,7 +88,7 @@ class Mix:
             kinds[_kind(demand, *sizes)] += count
         chosen = dict(_ordered(kinds)[:KINDS])
         total = sum(chosen.values())
-        self._weights = tuple((kind, count / total) for kind, count in chosen.items())
+        self._weights: Weights = tuple((kind, count / total) for kind, count in chosen.items())
 
 
 def _commonest(counts: Mapping[Demand, int], enough: float) -> dict[Demand, int]:

@@ -2,27 +2,32 @@
 
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupool.allocator.mix import COVERED, KINDS, SIZES, Mix
+from gpupool.allocator.mix import COVERED, KINDS, MOVED, SIZES, Mix
 from gpupool.model.claim import Layout
 from tests.unit.allocator.rooms import demand
 
 kinds = st.integers(1, 12).map(lambda compute: demand(compute=compute))
 
 
-@given(st.lists(kinds, max_size=60), st.lists(kinds, max_size=60))
-def test_a_mix_is_that_of_its_last_demands(before, after):
-    window = 20
-    mix = Mix(before, window=window)
-    for each in after:
-        mix.add(each)
-    recent = [*before, *after][-window:]
-    # A twentieth of this window is one demand: it is weighed with each.
-    weights = dict(mix.weights)
+def moved(before, after) -> Fraction:
+    """How much of one list of demands is other ones than in the other list."""
+
+    def share(each, among):
+        return Fraction(among.count(each), len(among))
+
+    return 1 - sum(min(share(each, before), share(each, after)) for each in {*before})
+
+
+@given(st.lists(kinds, max_size=60))
+def test_a_mix_is_that_of_its_last_demands(demands):
+    recent = demands[-20:]
+    weights = dict(Mix(demands, window=20).weights)
     assert sum(weights.values()) == pytest.approx(1.0 if recent else 0.0)
     counts = {each: recent.count(each) for each in weights}
     covered = sum(counts.values())
@@ -30,6 +35,36 @@ def test_a_mix_is_that_of_its_last_demands(before, after):
     assert covered >= COVERED * len(recent)
     left_out = [recent.count(each) for each in set(recent) - set(weights)]
     assert max(left_out, default=0) <= min(counts.values(), default=0)
+
+
+@given(st.lists(kinds, max_size=60), st.lists(kinds, min_size=1, max_size=60))
+def test_it_is_weighed_anew_when_enough_of_it_is_another(before, after):
+    # A twentieth of this window is one demand: it is looked at with each.
+    window = 20
+    mix, weighed = Mix(before, window=window), before[-window:]
+    for number, each in enumerate(after, start=1):
+        known = mix.weights
+        mix.add(each)
+        recent = [*before, *after[:number]][-window:]
+        if not weighed or moved(weighed, recent) > MOVED:
+            weighed = recent
+        else:
+            assert mix.weights is known
+        assert mix.weights == Mix(weighed).weights
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=200, max_size=400))
+def test_whatever_comes_it_is_not_weighed_too_often(sizes):
+    demands = [demand(memory_mib=size) for size in sizes]
+    window = 100
+    mix = Mix(demands[:window], window=window)
+    last = 0
+    for number, each in enumerate(demands[window:], start=1):
+        known = mix.weights
+        mix.add(each)
+        if mix.weights is not known:
+            assert number - last >= MOVED * window
+            last = number
 
 
 @given(st.lists(kinds, min_size=1, max_size=40), st.randoms())
@@ -41,15 +76,11 @@ def test_equally_common_demands_are_in_one_order(demands, random):
 def test_weights_are_the_same_object_until_they_are_made_anew():
     mix = Mix([demand(compute=10)] * 1000)
     before = mix.weights
-    for _ in range(49):
+    for _ in range(149):
         mix.add(demand(compute=20))
         assert mix.weights is before
     mix.add(demand(compute=20))
-    assert mix.weights is not before
-    assert dict(mix.weights)[demand(compute=10)] == 1.0
-    for _ in range(50):
-        mix.add(demand(compute=20))
-    assert dict(mix.weights)[demand(compute=20)] == pytest.approx(0.1)
+    assert dict(mix.weights) == pytest.approx({demand(compute=10): 0.85, demand(compute=20): 0.15})
 
 
 def test_the_first_demands_count_at_once():
