@@ -13,6 +13,8 @@ from gpupool.allocator.view import Amounts, PoolView
 class DeviceCosts:
     """Takes the devices that ``costs`` (hosts x slots) says are the cheapest; see Policy."""
 
+    alike = False
+
     def __init__(self, costs: Floats) -> None:
         self._costs = costs
 

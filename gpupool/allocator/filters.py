@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 
 from gpupool.allocator import geometry
+from gpupool.allocator.arrays import rows
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.view import ALL, Amounts, Flags, PoolView, Rows
 from gpupool.model.claim import Qos, Tier
@@ -20,14 +21,14 @@ def slots(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = False
 
     ``empty``: if nothing were granted and everything in order.
     """
-    open_ = (_all(_of_kind(view, demand), view.exists) if empty else suited(view, demand))[hosts]
+    open_ = rows(_all(_of_kind(view, demand), view.exists) if empty else suited(view, demand), hosts)
     if demand.sharing_mode != SharingMode.SHARED:
         return geometry.slots(view, demand, open_, hosts, empty)
-    compute, memory = _amounts(view, demand, empty)
+    compute, memory = (rows(each, hosts) for each in _amounts(view, demand, empty))
     if demand.count == 1:
-        fits = open_ & (compute[hosts] >= demand.compute) & (memory[hosts] >= demand.memory_mib)
+        fits = open_ & (compute >= demand.compute) & (memory >= demand.memory_mib)
         return fits.astype(np.int64)
-    return _times(compute[hosts], memory[hosts], demand) * open_
+    return _times(compute, memory, demand) * open_
 
 
 def suited(view: PoolView, demand: Demand) -> Flags:

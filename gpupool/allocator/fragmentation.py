@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from gpupool.allocator.arrays import across, rows
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Weights
 from gpupool.allocator.view import Amounts, DeviceClass, PoolView
@@ -53,34 +54,31 @@ class Usefulness:
         if self.split:
             groups = [[pair for pair in others if pair[0].qos == qos] for qos in Qos]
         # How much of the mix finds what is lent free too.
-        self.lent = sum(share for _, share in groups[-1]) if self.split else 0.0
+        self.lent = sum((share for _, share in groups[-1]), 0.0) if self.split else 0.0
         self._devices = [self._of_devices(view.classes, group) for group in groups]
         self._hosts = self._of_hosts(view.classes, gangs)
 
-    def cpu_bins(self, cpu_free: Amounts) -> Amounts:
-        """Return the bin of each amount of a host's free CPU."""
-        return self._cpu.of(cpu_free)
+    def starts(self, kind: Amounts, cpu_free: Amounts) -> Amounts:
+        """Return where tables begin for devices (hosts x slots) of classes ``kind`` on hosts (hosts)."""
+        table = self._memory.count * self._steps
+        return kind * (self._cpu.count * table) + (self._cpu.of(cpu_free) * table)[:, None]
 
-    def memory_bins(self, memory: Amounts) -> Amounts:
-        """Return the bin of each amount of a device's free memory."""
-        return self._memory.of(memory)
-
-    def of_devices(
-        self, kind: Amounts, cpu: Amounts, memory: Amounts, free: Amounts, spare: Amounts
-    ) -> Floats:
+    def of_devices(self, starts: Amounts, memory: Amounts, free: Amounts, spare: Amounts) -> Floats:
         """Return what is of use of devices to demands of which one device at a time can meet a part.
 
-        ``kind`` are classes, ``cpu`` and ``memory`` bins, ``free`` and ``spare`` as on Shares.
+        ``memory`` is what is free of it, ``free`` and ``spare`` are as on Shares.
         """
-        row = ((kind * self._cpu.count + cpu) * self._memory.count + memory) * self._steps
-        found: Floats = self._devices[0].take(row + free)
+        if self._memory.count > 1:
+            starts = starts + self._memory.of(memory) * self._steps
+        found: Floats = self._devices[0].take(starts + free)
         if self.split:
-            found += self._devices[1].take(row + spare)
+            found += self._devices[1].take(starts + spare)
         return found
 
-    def of_hosts(self, kind: Amounts, cpu: Amounts, whole: Amounts) -> Floats:
+    def of_hosts(self, kind: Amounts, cpu_free: Amounts, whole: Amounts) -> Floats:
         """Return what is of use of hosts with ``whole`` devices untouched to demands of several such."""
-        found: Floats = self._hosts.take((kind * self._cpu.count + cpu) * self._counts + whole)
+        row = (kind * self._cpu.count + self._cpu.of(cpu_free)) * self._counts
+        found: Floats = self._hosts.take(row + whole)
         return found
 
     def _of_devices(self, classes: list[DeviceClass], wanted: list[tuple[Demand, float]]) -> Floats:
@@ -151,35 +149,31 @@ class Hosts:
     """What some hosts have left, and how much of it is of use; changes here leave the view alone."""
 
     def __init__(self, view: PoolView, useful: Usefulness, hosts: Amounts) -> None:
-        usable = view.usable[hosts]
+        usable = rows(view.usable, hosts)
         self._useful = useful
-        self._kind = view.device_class[hosts]
-        self._cpu = view.cpu_free[hosts]
-        self._total = view.compute.total[hosts]
-        self._free = view.compute.free[hosts] * usable
-        self._spare = view.compute.spare[hosts] * usable
-        self._memory = view.memory.free[hosts]
-        self._memory_spare = view.memory.spare[hosts]
+        self._kind = rows(view.device_class, hosts)
+        self._cpu = rows(view.cpu_free, hosts)
+        self._starts = useful.starts(self._kind, self._cpu)
+        self._total = rows(view.compute.total, hosts)
+        self._free = rows(view.compute.free, hosts) * usable
+        self._spare = rows(view.compute.spare, hosts) * usable
+        self._memory = rows(view.memory.free, hosts)
+        self._memory_spare = rows(view.memory.spare, hosts)
         self._whole = (self._free == self._total) & usable
 
     def free(self) -> Floats:
         """Return what is free of each host to a demand of the mix, on average."""
-        lent = self._useful.lent
-        found: Floats = (1 - lent) * self._free.sum(axis=1) + lent * self._spare.sum(axis=1)
+        found: Floats = across(self._free) + self._useful.lent * across(self._spare - self._free)
         return found
 
     def of_use(self) -> Floats:
         """Return what is of use of each host."""
-        found: Floats = self.of_devices().sum(axis=1) + self._of_hosts(self._whole.sum(axis=1))
-        return found
-
-    def of_devices(self) -> Floats:
-        """Return what is of use of each device to demands met device by device."""
-        return self._look_up(self._memory, self._free, self._spare)
+        return across(self._of_devices()) + self._of_hosts(across(self._whole))
 
     def take_cpu(self, cpu_milli: int) -> None:
         """Take CPU of every host."""
         self._cpu = self._cpu - cpu_milli
+        self._starts = self._useful.starts(self._kind, self._cpu)
 
     def take(self, demand: Demand, taken: Amounts) -> None:
         """Take ``taken`` vGPUs (hosts x slots) of ``demand``."""
@@ -188,27 +182,34 @@ class Hosts:
         self._memory, self._memory_spare = _less(self._memory, self._memory_spare, memory, demand.qos)
         self._whole = self._whole & (self._free == self._total)
 
-    def of_use_with_one(self, demand: Demand) -> Floats:
-        """Return what would be of use of each host with one more vGPU, for each slot (hosts x slots)."""
-        devices = self.of_devices()
+    def lost_with_one(self, demand: Demand, program: bool) -> Floats:
+        """Return how much less would be of use of each host with one more vGPU on a slot.
+
+        Hosts x slots; with ``program``, which is taken here then, its CPU is gone too.
+        """
+        whole = across(self._whole)
+        devices, of_host = self._of_devices(), self._of_hosts(whole)
+        if program and demand.cpu_milli:
+            before = devices
+            self.take_cpu(demand.cpu_milli)
+            devices = self._of_devices()
+            of_host = of_host + across(before - devices)
+        untouched, touched = self._of_hosts(whole), self._of_hosts(np.maximum(whole - 1, 0))
         free, spare = _less(self._free, self._spare, demand.compute, demand.qos)
         memory, _ = _less(self._memory, self._memory_spare, demand.memory_mib, demand.qos)
-        after = self._look_up(memory, free, spare)
-        after -= devices
-        after += devices.sum(axis=1)[:, None]
-        whole = self._whole.sum(axis=1)
-        untouched, touched = self._of_hosts(whole), self._of_hosts(np.maximum(whole - 1, 0))
-        after += np.where(self._whole & (free != self._total), touched[:, None], untouched[:, None])
-        return after
+        lost = devices
+        lost -= self._useful.of_devices(self._starts, memory, free, spare)
+        lost += (of_host - untouched)[:, None]
+        lost += (self._whole & (free != self._total)) * (untouched - touched)[:, None]
+        return lost
 
-    def _look_up(self, memory: Amounts, free: Amounts, spare: Amounts) -> Floats:
-        useful = self._useful
-        cpu = useful.cpu_bins(self._cpu)[:, None]
-        return useful.of_devices(self._kind, cpu, useful.memory_bins(memory), free, spare)
+    def _of_devices(self) -> Floats:
+        """Return what is of use of each device to demands met device by device."""
+        return self._useful.of_devices(self._starts, self._memory, self._free, self._spare)
 
     def _of_hosts(self, whole: Amounts) -> Floats:
         kind = self._kind[:, 0] if self._kind.shape[1] else np.zeros(len(self._kind), dtype=np.int64)
-        return self._useful.of_hosts(kind, self._useful.cpu_bins(self._cpu), whole)
+        return self._useful.of_hosts(kind, self._cpu, whole)
 
 
 def _less(free: Amounts, spare: Amounts, amount: Amounts | int, qos: Qos) -> tuple[Amounts, Amounts]:

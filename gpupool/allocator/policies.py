@@ -2,9 +2,11 @@
 """The policies that a pool can have, by name."""
 
 from collections.abc import Hashable
+from typing import cast
 
 import numpy as np
 
+from gpupool.allocator.arrays import across, rows
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fragmentation import Floats, Hosts, Usefulness
 from gpupool.allocator.mix import Mix, Weights
@@ -37,6 +39,8 @@ def make(name: PolicyName, mix: Mix, seed: int = 0) -> Policy:
 class FragmentationGradientDescent:
     """Takes the place where least of what is free becomes useless to the mix."""
 
+    alike = True
+
     def __init__(self, mix: Mix) -> None:
         self._mix = mix
         self._known = 0
@@ -52,11 +56,9 @@ class FragmentationGradientDescent:
     def device_cost(self, view: PoolView, demand: Demand, hosts: Amounts, program: bool) -> Floats:
         """See Policy."""
         state = Hosts(view, self._usefulness(view), hosts)
-        before = state.of_use()
-        if program and demand.cpu_milli:
-            state.take_cpu(demand.cpu_milli)
-        found: Floats = before[:, None] - state.of_use_with_one(demand) - demand.compute
-        return _leveled(found) + _TIE * _left(view, demand, hosts)
+        found = _leveled(state.lost_with_one(demand, program) - demand.compute)
+        found += _TIE * _left(view, demand, hosts)
+        return found
 
     def host_cost(
         self, view: PoolView, demand: Demand, hosts: Amounts, taken: Amounts, program: bool
@@ -92,6 +94,8 @@ class FragmentationGradientDescent:
 class BestFit:
     """Takes the place where least is left: shares of compute and memory, of CPU and host memory."""
 
+    alike = True
+
     def basis(self, view: PoolView) -> Hashable:
         """See Policy."""
         return None
@@ -113,6 +117,8 @@ class BestFit:
 class Pack:
     """Takes the fullest host, and on it the fullest device."""
 
+    alike = True
+
     def basis(self, view: PoolView) -> Hashable:
         """See Policy."""
         return None
@@ -133,6 +139,8 @@ class Pack:
 class Spread:
     """Takes the emptiest host, and on it the emptiest device."""
 
+    alike = True
+
     def basis(self, view: PoolView) -> Hashable:
         """See Policy."""
         return None
@@ -150,6 +158,8 @@ class Spread:
 
 class Random:
     """Takes any place, another one for every version of the view: what the others are compared with."""
+
+    alike = False
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -174,17 +184,23 @@ class Random:
 
 def _left(view: PoolView, demand: Demand, hosts: Amounts) -> Floats:
     """Return the shares of compute and memory that one vGPU leaves of each device, added."""
-    compute, memory = view.compute, view.memory
-    of_compute = (compute.left(demand.qos)[hosts] - demand.compute) / np.maximum(compute.total[hosts], 1)
-    of_memory = (memory.left(demand.qos)[hosts] - demand.memory_mib) / np.maximum(memory.total[hosts], 1)
-    found: Floats = of_compute + of_memory
+    of_compute, of_memory = cast("tuple[Floats, Floats]", view.remember("units", lambda: _units(view)))
+    compute = rows(view.compute.left(demand.qos), hosts) - demand.compute
+    memory = rows(view.memory.left(demand.qos), hosts) - demand.memory_mib
+    found: Floats = compute * rows(of_compute, hosts)
+    found += memory * rows(of_memory, hosts)
     return found
+
+
+def _units(view: PoolView) -> tuple[Floats, Floats]:
+    """Return which share of each device one percent is, and one MiB: to divide takes longer."""
+    return 1 / np.maximum(view.compute.total, 1), 1 / np.maximum(view.memory.total, 1)
 
 
 def _free_share(view: PoolView, hosts: Amounts) -> Floats:
     """Return how much of each host's devices is free, as a share of all that one may have."""
     most = COMPUTE_MAX * max(view.slots, 1)
-    found: Floats = (view.compute.free[hosts] * view.usable[hosts]).sum(axis=1) / most
+    found: Floats = across(rows(view.compute.free, hosts) * rows(view.usable, hosts)) / most
     return found
 
 
@@ -199,4 +215,7 @@ def _host_left(view: PoolView, demand: Demand, hosts: Amounts, program: bool) ->
 
 def _leveled(cost: Floats) -> Floats:
     """Return ``cost`` in steps: places of one step are equally good as far as fragments go."""
-    return np.rint(cost / _STEP) * _STEP
+    found: Floats = cost / _STEP
+    np.rint(found, out=found)
+    found *= _STEP
+    return found

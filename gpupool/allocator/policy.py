@@ -12,8 +12,11 @@ class Policy(Protocol):
     """Tells what places cost; the cheapest is taken, the first by name among equals.
 
     ``hosts`` are indexes of hosts; results have one row for each. ``program`` says whether the host
-    is the program's too, which takes CPU and memory there.
+    is the program's too, which takes CPU and memory there. ``alike``: hosts that differ in nothing but
+    their names cost the same.
     """
+
+    alike: bool
 
     def basis(self, view: PoolView) -> Hashable:
         """Return what costs depend on besides the hosts they are of: while it is equal, they last."""

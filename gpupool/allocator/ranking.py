@@ -11,15 +11,19 @@ from typing import cast
 import numpy as np
 
 from gpupool.allocator import filters
+from gpupool.allocator.arrays import across, rows
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import Amounts, PoolView, Rows
 from gpupool.model.claim import Layout
+from gpupool.model.device import SharingMode
 
 # Rankings kept at a time, those used last; each takes 16 bytes a host.
 _KEPT = 512
 NEVER = np.inf
+# What to add to the cost of a place by how many vGPUs it has room for, none or some.
+_NO_ROOM = np.array([NEVER, 0.0])
 # More than any policy's cost of a host.
 _ALONE = 1e6
 
@@ -52,9 +56,19 @@ class Ranking:
         host = int(self.cost.argmin())
         return None if self.cost[host] == NEVER else host
 
-    def _rank(self, view: PoolView, rows: Rows) -> None:
-        self.cost[rows] = NEVER
-        hosts = np.arange(len(view.hosts)) if isinstance(rows, slice) else rows
+    def _rank(self, view: PoolView, changed: Rows) -> None:
+        self.cost[changed] = NEVER
+        if not isinstance(changed, slice):
+            self._rank_each(view, changed)
+        elif not self._policy.alike or _is_choosy(self._demand):
+            self._rank_each(view, np.arange(len(view.hosts)))
+        else:
+            # Of untouched hosts there may be thousands, but few kinds.
+            twins = view.twins()
+            self._rank_each(view, np.flatnonzero(twins == np.arange(len(twins))))
+            self.cost, self.slot = self.cost.take(twins), self.slot.take(twins)
+
+    def _rank_each(self, view: PoolView, hosts: Amounts) -> None:
         demand = self._demand
         if self._program:
             hosts = hosts[filters.programs(view, demand, hosts)]
@@ -63,20 +77,25 @@ class Ranking:
             self.cost[hosts] = self._policy.host_cost(view, demand, hosts, nothing, self._program)
             return
         room = filters.slots(view, demand, hosts)
-        fits = room.sum(axis=1) >= demand.count
-        hosts, room = hosts[fits], room[fits]
-        if len(hosts):
-            self._rank_devices(view, hosts, room)
+        fits = np.flatnonzero(across(room) >= demand.count)
+        if len(fits):
+            self._rank_devices(view, hosts.take(fits), rows(room, fits))
 
     def _rank_devices(self, view: PoolView, hosts: Amounts, room: Amounts) -> None:
         cost = self._policy.device_cost(view, self._demand, hosts, self._program)
-        cost = np.where(room > 0, cost, NEVER)
+        cost = cost + _NO_ROOM.take(room, mode="clip")
         if self._demand.count == 1:
-            self.slot[hosts] = cost.argmin(axis=1)
-            self.cost[hosts] = cost.min(axis=1)
+            slots = self.slot[hosts] = cost.argmin(axis=1)
+            self.cost[hosts] = cost[np.arange(len(hosts)), slots]
         else:
             fit = Fit(hosts, room, cost, self._program)
             self.cost[hosts] = gang_cost(view, self._demand, self._policy, fit)[0]
+
+
+def _is_choosy(demand: Demand) -> bool:
+    """Return whether a demand may tell hosts apart that differ in nothing but names and parts."""
+    named = demand.host is not None or demand.devices
+    return bool(named) or demand.sharing_mode != SharingMode.SHARED
 
 
 def ranking(view: PoolView, demand: Demand, policy: Policy, program: bool) -> Ranking:

@@ -9,11 +9,12 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpupool.allocator.arrays import across
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.rooms import DeviceRoom, HostRoom, Part
 from gpupool.model.claim import Qos
@@ -221,6 +222,29 @@ class PoolView:
         found: Flags = np.array([*chosen, False], dtype=np.bool_)[self.device_class] & self.exists
         return found
 
+    def twins(self) -> Amounts:
+        """Return for each host the first that differs in nothing but names; itself if it is touched.
+
+        Touched is a host of which something is granted or held.
+        """
+        kind = cast(Amounts, self.remember("kinds of hosts", self._kinds))
+        touched = (self.compute.granted != 0) | (self.memory.granted != 0) | self.held
+        whole = (self.cpu_free == self.cpu_total) & (self.host_memory_free == self.host_memory_total)
+        untouched = np.flatnonzero(whole & (across(touched) == 0))
+        first = np.zeros(len(self.hosts), dtype=np.int64)
+        # Of several that are written to one place the last one stays.
+        first[kind[untouched[::-1]]] = untouched[::-1]
+        found = np.arange(len(self.hosts))
+        found[untouched] = first[kind[untouched]]
+        return found
+
+    def _kinds(self) -> Amounts:
+        """Return a number for each host, the same for those of which all that lasts is the same."""
+        numbers: dict[bytes, int] = {}
+        lasting = np.column_stack([*self._all_lasting()])
+        found = [numbers.setdefault(row.tobytes(), len(numbers)) for row in lasting]
+        return np.array(found, dtype=np.int64)
+
     def hold(self, device_ids: Iterable[str], held: bool = True) -> None:
         """Keep devices out of plans, or let them in again."""
         for device_id in device_ids:
@@ -320,10 +344,14 @@ class PoolView:
 
     def _lasting(self, host: int) -> bytes:
         """Return what of a host ``remember`` may have looked at."""
-        totals = (self.cpu_total[:, None], self.host_memory_total[:, None])
-        shares = (each for kind in (self.compute, self.memory) for each in (kind.total, kind.limit))
-        rows = (self.exists, self.usable, self.link, self.device_class, *totals, *shares)
-        return b"".join(row[host].tobytes() for row in (self.up[:, None], *rows))
+        return b"".join(each[host].tobytes() for each in self._all_lasting())
+
+    def _all_lasting(self) -> Iterator[NDArray[Any]]:
+        """Yield all that a host has and grants do not change."""
+        yield from (self.up, self.cpu_total, self.host_memory_total)
+        yield from (self.exists, self.usable, self.link, self.device_class)
+        for shares in (self.compute, self.memory):
+            yield from (shares.total, shares.limit)
 
     def _write_shares(self, place: Place, device: DeviceRoom) -> None:
         self.compute.put(

@@ -119,9 +119,8 @@ def test_one_more_vgpu_changes_the_measure_as_taking_it_does(hosts, wanted, mix,
     wanted = replace(wanted, count=1)
     view = PoolView(hosts)
     state = Hosts(view, Usefulness(view, mix.weights), np.arange(len(hosts)))
-    if program:
-        state.take_cpu(wanted.cpu_milli)
-    found = state.of_use_with_one(wanted)
+    before = state.of_use()
+    lost = state.lost_with_one(wanted, program)
     for number, on in enumerate(view.rooms()):
         for slot, each in enumerate(on.devices):
             if program and on.cpu_free < wanted.cpu_milli:
@@ -132,7 +131,8 @@ def test_one_more_vgpu_changes_the_measure_as_taking_it_does(hosts, wanted, mix,
             after = copied(view)
             after.take(wanted, Plan(host=on.name if program else None, device_ids=(each.device_id,)))
             changed = list(after.rooms())[number]
-            assert found[number, slot] == pytest.approx(of_use(changed, mix.weights))
+            found = before[number] - lost[number, slot]
+            assert found == pytest.approx(of_use(changed, mix.weights))
 
 
 @COURSE

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.plan import Plan, plan
 from gpupool.allocator.policies import make
+from gpupool.allocator.ranking import Ranking
 from gpupool.allocator.rooms import HostRoom
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout, Qos
 from gpupool.model.pool import PolicyName
-from tests.unit.allocator.rooms import demand, demands, device, host, modest, pools
+from tests.unit.allocator.rooms import demand, demands, device, emptied, host, modest, pools
 
 # Random is another one for every version of a view.
 NAMES = [name for name in PolicyName if name != PolicyName.RANDOM]
@@ -169,6 +170,65 @@ def test_nor_on_a_pool_that_fills_up_and_drains(name, remote):
         if step > 80 and random.random() < 0.6:
             course.give(random.randrange(1000))
     assert refused
+
+
+class Asked:
+    """A policy as it is, that notes about how many hosts it is asked."""
+
+    def __init__(self, policy, alike) -> None:
+        self.alike, self.hosts = alike, 0
+        self._policy = policy
+        self.basis, self.host_cost = policy.basis, policy.host_cost
+
+    def device_cost(self, view, wanted, hosts, program):
+        self.hosts += len(hosts)
+        return self._policy.device_cost(view, wanted, hosts, program)
+
+
+def copies(rooms: list[HostRoom], count: int) -> list[HostRoom]:
+    """So many of each host, with devices of their own."""
+    return [
+        replace(
+            on,
+            name=f"{on.name}/{number}",
+            devices=tuple(replace(each, device_id=f"{each.device_id}/{number}") for each in on.devices),
+        )
+        for on in rooms
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@COURSE
+@given(
+    pools(least=3).map(emptied),
+    pools(least=1),
+    demands(),
+    st.lists(demands(), max_size=3).map(Mix),
+    st.booleans(),
+)
+def test_hosts_that_are_alike_cost_the_same(name, untouched, touched, wanted, mix, program):
+    others = [replace(on, name=f"other-{on.name}") for on in touched]
+    others = copies(others, 2)
+    view = PoolView([*copies(untouched, 3), *others])
+    policy = make(name, mix)
+    found = Ranking(view, wanted, policy, program)
+    each = Ranking(view, wanted, Asked(policy, alike=False), program)
+    found.refresh(view)
+    each.refresh(view)
+    assert found.cost.tolist() == each.cost.tolist()
+    assert found.slot.tolist() == each.slot.tolist()
+
+
+def test_of_hosts_that_are_alike_one_is_ranked():
+    view = PoolView(copies([host("a", device("a")), host("b", device("b"), device("c"))], 100))
+    policy = Asked(make(PolicyName.FGD, Mix([demand()])), alike=True)
+    for number in range(3):
+        found = plan(view, demand(), policy)
+        assert isinstance(found, Plan)
+        view.take(demand(), found)
+        # The first of both kinds; then those that have changed.
+        assert policy.hosts == 2 + number
 
 
 def test_one_policy_serves_one_view_after_another():

@@ -214,3 +214,24 @@ def test_bounds_change_when_more_is_lent_somewhere():
     before = view.bounds()
     view.put(host("host-a", device("a", compute_limit=150), wide))
     assert view.bounds() != before
+
+
+def test_twins_are_untouched_and_differ_in_names_only():
+    rooms = [
+        host("a", device("a", compute_free=50)),
+        host("b", device("b")),
+        host("c", device("c")),
+        host("d", device("d"), cpu_free=1),
+        host("e", device("e", product="other")),
+        host("f", device("f", usable=False)),
+        host("g", device("g")),
+        host("h", device("h", memory_free=999)),
+        host("i", device("i", product="other")),
+    ]
+    view = PoolView(rooms)
+    assert view.twins().tolist() == [0, 1, 1, 3, 4, 5, 1, 7, 4]
+    view.hold(["b"])
+    assert view.twins().tolist() == [0, 1, 2, 3, 4, 5, 2, 7, 4]
+    view.put(host("i", device("i")))
+    assert view.twins().tolist() == [0, 1, 2, 3, 4, 5, 2, 7, 2]
+    assert PoolView([]).twins().tolist() == []
