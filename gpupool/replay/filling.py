@@ -46,11 +46,11 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Filling:
-    """One run: the pool at every full percent that arrived, and what plans took, in ns.
+    """One run: the pool at every full percent that arrived, and what decisions took, in ns.
 
-    ``decisions`` are by the clock, ``processor`` by the time of this thread on a core: what else the
-    machine does is in the first only. ``making_room`` (by the clock) is what looking for a move took,
-    after a decision that found no room.
+    A decision is a plan and what is learnt of the demand. ``decisions`` are by the clock, ``processor``
+    by the time of this thread on a core: what else the machine does is in the first only.
+    ``making_room`` (by the clock) is what looking for a move took, after a decision that found no room.
     """
 
     seed: int
@@ -111,9 +111,9 @@ class Filler:
         )
 
     def _place(self, demand: Demand) -> None:
+        begun = time.perf_counter_ns(), time.thread_time_ns()
         if self._learns:
             self._mix.add(demand)
-        begun = time.perf_counter_ns(), time.thread_time_ns()
         found = plan(self._view, demand, self._policy)
         ended = time.perf_counter_ns(), time.thread_time_ns()
         if demand.count:

@@ -102,7 +102,7 @@ def runs(
 
 def report(settings: Settings, trace: Trace, fillings: Iterable[Filling]) -> Report:
     """Return what came out, by seed."""
-    rows = {f"seed {filling.seed}": _values(filling) for filling in fillings}
+    rows = {f"seed {filling.seed}": values(filling) for filling in fillings}
     assumptions = {
         "trace": settings.pods.name,
         "hosts": settings.scale * len(trace.nodes),
@@ -157,7 +157,8 @@ def draw(path: Path, fillings: Iterable[Filling]) -> None:
     plot.filling(path, unallocated, fragmented)
 
 
-def _values(filling: Filling) -> Values:
+def values(filling: Filling) -> Values:
+    """Return the figures of one run."""
     full, overfull = filling.at(FULL), filling.at(OVERFULL)
     return {
         "unallocated_at_100": full.unallocated,
@@ -170,7 +171,10 @@ def _values(filling: Filling) -> Values:
         "moved": filling.moved,
         "decision_p50_ms": _ms(filling.decisions, 50),
         "decision_p99_ms": _ms(filling.decisions, 99),
+        "decision_max_ms": _ms(filling.decisions, 100),
+        "decision_cpu_p50_ms": _ms(filling.processor, 50),
         "decision_cpu_p99_ms": _ms(filling.processor, 99),
+        "decision_cpu_max_ms": _ms(filling.processor, 100),
         "make_room_p50_ms": _ms(filling.making_room, 50),
         "make_room_p99_ms": _ms(filling.making_room, 99),
     }

@@ -26,7 +26,9 @@ def test_json(command: Command) -> None:
     assert found["assumptions"]["devices"] == 24
     assert 0 <= found["unallocated_at_130"] <= found["unallocated_at_100"] <= 100
     assert found["remote_percent"] == 0
-    assert 0 < found["decision_p50_ms"] <= found["decision_p99_ms"]
+    for kind in ("decision", "decision_cpu"):
+        times = [found[f"{kind}_{which}_ms"] for which in ("p50", "p99", "max")]
+        assert 0 < times[0] <= times[1] <= times[2]
     assert found["waiting_mean_s"] is None
     means = [row["unallocated_at_100"] for row in found["rows"]]
     assert found["unallocated_at_100"] == pytest.approx(sum(means) / 3)
