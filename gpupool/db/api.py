@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,11 +13,12 @@ from oslo_db import api, exception, options
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy.orm import Session
 
+from gpupool.conf import database as conf_database
+from gpupool.conf.database import GROUP
 from gpupool.db import migrations
 from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
-GROUP = "database"
 # How long a SQLite connection waits for another one's transaction to end, milliseconds.
 SQLITE_BUSY_MS = 60_000
 
@@ -46,6 +48,7 @@ class Database:
         self._dialect = url.get_backend_name()
         # Where it is, without credentials: the same for all who use this one, and for nobody else.
         self.place = f"{url.host or ''}:{url.port or ''}/{url.database}"
+        self._open = threading.local()
         self._manager = enginefacade.transaction_context()
         self._manager.configure(**given, sqlite_fk=True)
         self._manager.append_on_engine_create(_prepare)
@@ -53,12 +56,12 @@ class Database:
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> "Database":
         """Return the database of [database] in ``conf``, where oslo.db's options get registered."""
-        conf.register_opts(options.database_opts, group=GROUP)
+        options.set_defaults(conf, **conf_database.DEFAULTS)
         return cls(dict(conf[GROUP]))
 
     @classmethod
     def from_url(cls, url: str) -> "Database":
-        """Return the database at ``url``, a SQLAlchemy URL, all else by oslo.db's defaults."""
+        """Return the database at ``url``, a SQLAlchemy URL, all else by default."""
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[], default_config_dirs=[])
         conf.register_opts(options.database_opts, group=GROUP)
@@ -68,7 +71,7 @@ class Database:
     @contextmanager
     def reader(self) -> Iterator[Session]:
         """Open a transaction that only reads; Unavailable when the database can't be reached."""
-        with _unavailable(), self._manager.reader.using(_Context()) as session:
+        with self._alone(), _unavailable(), self._manager.reader.using(_Context()) as session:
             yield session
 
     @contextmanager
@@ -77,9 +80,20 @@ class Database:
 
         Raises Unavailable when the database can't be reached; see ``retry`` for deadlocks.
         """
-        with _unavailable(), self._manager.writer.using(_Context()) as session:
+        with self._alone(), _unavailable(), self._manager.writer.using(_Context()) as session:
             session.connection(execution_options={"gpupool_writer": True})
             yield session
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuse a transaction inside another one: enough of them would wait for each other for ever."""
+        if getattr(self._open, "one", False):
+            raise RuntimeError("a transaction is open in this thread already; transactions don't nest")
+        self._open.one = True
+        try:
+            yield
+        finally:
+            self._open.one = False
 
     def upgrade(self) -> None:
         """Bring the schema to what this code needs; doing so again changes nothing."""
@@ -131,6 +145,7 @@ def _unavailable() -> Iterator[None]:
         exception.DBConnectionError,
         exception.DBNonExistentDatabase,
         sa.exc.OperationalError,  # What oslo.db knows no name for, such as PostgreSQL's refusals.
+        sa.exc.TimeoutError,  # No connection became free in time.
     ) as exc:
         LOG.error("The database can't be reached: %s", exc)  # Not for users: it names hosts.
         raise errors.Unavailable("the database can't be reached") from exc

@@ -120,8 +120,9 @@ class Lab:
 
     def devices(self, agent: SimulatedAgent) -> list[Device]:
         """Return the devices of a host, by key."""
+        host = self.host(agent)
         with self.database.reader() as session:
-            return devices.list_(session, {"host_id": self.host(agent).id}, sort=[("key", "asc")])
+            return devices.list_(session, {"host_id": host.id}, sort=[("key", "asc")])
 
     def vgpus(self, **filters: object) -> list[Vgpu]:
         with self.database.reader() as session:

@@ -280,8 +280,9 @@ def test_usage_and_sessions_are_shown(lab):
         agent.send(replace(report, vgpus=(used,), sessions=(seen,)))
         (vgpu,) = lab.vgpus()
         assert (vgpu.memory_used_mib, vgpu.busy_ns) == (77, 10**9)
+        host = lab.host(agent)
         with lab.database.reader() as session:
-            (stored,) = sessions.list_(session, {"host_id": lab.host(agent).id})
+            (stored,) = sessions.list_(session, {"host_id": host.id})
         assert (stored.id, stored.program_pid) == (seen.id, 100)
     agent.send()
     with lab.database.reader() as session:

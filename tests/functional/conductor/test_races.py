@@ -55,8 +55,9 @@ def test_a_host_that_comes_back_is_healthy_whatever_the_reconciler_writes(on_mar
     lab = on_mariadb
     agent = lab.agent()
     claim = lab.bound(agent)
+    host = lab.host(agent)
     with lab.database.writer() as session:
-        hosts.update(session, lab.host(agent).id, state=HostState.DOWN)
+        hosts.update(session, host.id, state=HostState.DOWN)
     said = health._health
     back = threading.Thread(target=agent.send)
 

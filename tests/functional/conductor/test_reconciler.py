@@ -231,8 +231,9 @@ def test_a_claim_left_binding_with_all_its_vgpus_active_is_bound(lab):
 def test_a_claim_that_lost_a_vgpu_is_bound_anew(lab):
     agent = lab.agent()
     claim = lab.bound(agent, count=2)
+    first = lab.vgpus()[0]
     with lab.database.writer() as session:
-        vgpus.delete(session, lab.vgpus()[0].id)
+        vgpus.delete(session, first.id)
     lab.reconcile()
     again = lab.claim(claim)
     assert (again.release_to, again.state_reason) == (ClaimState.QUEUED, "it has 1 of 2 vGPUs left")
@@ -246,8 +247,9 @@ def test_a_claim_left_releasing_without_vgpus_is_finished(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
     lab.release(claim)
+    first = lab.vgpus()[0]
     with lab.database.writer() as session:
-        vgpus.delete(session, lab.vgpus()[0].id)
+        vgpus.delete(session, first.id)
     lab.reconcile()
     assert lab.claim(claim).state == ClaimState.RELEASED
     lab.look(agent)
@@ -306,8 +308,9 @@ def test_what_leaves_a_host_that_is_down_is_dropped(lab):
     claim = lab.bound(agent)
     attach(lab, claim)
     lab.release(claim)
+    host = lab.host(agent)
     with lab.database.writer() as session:
-        hosts.update(session, lab.host(agent).id, state=HostState.DOWN)
+        hosts.update(session, host.id, state=HostState.DOWN)
     lab.reconcile()
     with lab.database.reader() as session:
         assert not attachments.list_(session)
@@ -334,8 +337,9 @@ def test_one_repair_that_fails_does_not_keep_the_others(lab, monkeypatch):
 def test_a_host_that_came_back_keeps_what_it_has_until_it_says_otherwise(lab, monkeypatch):
     agent = lab.agent()
     claim = lab.bound(agent)
+    host = lab.host(agent)
     with lab.database.writer() as session:
-        hosts.update(session, lab.host(agent).id, state=HostState.DOWN)
+        hosts.update(session, host.id, state=HostState.DOWN)
     lab.release(claim)
     forget = reconciler._drop
 
@@ -410,9 +414,10 @@ def ghost(lab, agent, key):
 def test_the_health_of_claims_is_written_again(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
+    owned = lab.devices(agent)
     with lab.database.writer() as session:
         claims.update(session, claim.id, health=ClaimHealth.HOST_DOWN)
-        for device in lab.devices(agent):
+        for device in owned:
             devices.update(session, device.id, health=DeviceHealth.MISSING)
     lab.reconcile()
     assert lab.claim(claim).health == ClaimHealth.DEVICE_FAILED

@@ -87,8 +87,9 @@ def test_that_a_host_reports_is_written_now_and_then(lab):
     agent.send()
     assert lab.host(agent).last_seen_at == seen
     old = timeutils.utcnow() - timedelta(seconds=lab.conf.conductor.host_timeout / 2)
+    host = lab.host(agent)
     with lab.database.writer() as session:
-        hosts.update(session, lab.host(agent).id, last_seen_at=old)
+        hosts.update(session, host.id, last_seen_at=old)
     agent.send()
     assert lab.host(agent).last_seen_at > seen
 

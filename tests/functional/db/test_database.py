@@ -1,11 +1,15 @@
 """The database object: where it connects, and what it says when it can't."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from gpupool import conf as configuration
+from gpupool.conf.database import DEFAULTS
 from gpupool.db import pools
 from gpupool.db.api import SQLITE_BUSY_MS, Database
 from gpupool.model import errors
@@ -94,3 +98,31 @@ def test_sqlite_keeps_rules_and_does_not_block_readers(tmp_path: Path) -> None:
             assert pools.list_(other) == []
             assert other.execute(sa.text("PRAGMA foreign_keys")).scalar() == 1
             assert other.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def test_a_transaction_in_another_one_is_refused(database: Database) -> None:
+    with database.reader(), pytest.raises(RuntimeError, match="don't nest"), database.writer():
+        pass
+    with database.reader():
+        pass
+
+
+def test_transactions_of_many_threads_take_turns(database: Database) -> None:
+    """More threads than connections: all get their turn, and no more are open at once."""
+    counted = threading.Lock()
+    open_, most = 0, 0
+
+    def work(_: int) -> None:
+        nonlocal open_, most
+        with database.reader() as session:
+            session.connection()
+            with counted:
+                open_ += 1
+                most = max(most, open_)
+            time.sleep(0.02)
+            with counted:
+                open_ -= 1
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(work, range(32)))
+    assert most == DEFAULTS["max_pool_size"]
