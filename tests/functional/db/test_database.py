@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from gpupool import conf as configuration
-from gpupool.conf.database import DEFAULTS
 from gpupool.db import pools
 from gpupool.db.api import SQLITE_BUSY_MS, Database
 from gpupool.model import errors
@@ -70,10 +69,11 @@ def test_two_databases_know_nothing_of_each_other(backend: Backend) -> None:
 
 def test_a_writer_sees_what_was_committed_since_it_began(database: Database) -> None:
     with database.reader() as session:
-        if session.get_bind().dialect.name == "sqlite":
+        url = session.get_bind().url.render_as_string(hide_password=False)
+        if url.startswith("sqlite"):
             pytest.skip("a transaction of SQLite sees one moment")
         assert pools.list_(session) == []
-        with database.writer() as other:
+        with Database.from_url(url).writer() as other:
             pool = pools.create(other, make.pool())
         assert pools.list_(session) == [pool]
 
@@ -90,11 +90,12 @@ def test_the_first_connection_is_as_the_later_ones(backend: Backend) -> None:
 
 
 def test_sqlite_keeps_rules_and_does_not_block_readers(tmp_path: Path) -> None:
-    database = Database.from_url(f"sqlite:///{tmp_path}/gpupool.db")
+    url = f"sqlite:///{tmp_path}/gpupool.db"
+    database = Database.from_url(url)
     database.upgrade()
     with database.writer() as session:
         pools.create(session, make.pool())
-        with database.reader() as other:
+        with Database.from_url(url).reader() as other:
             assert pools.list_(other) == []
             assert other.execute(sa.text("PRAGMA foreign_keys")).scalar() == 1
             assert other.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
@@ -109,6 +110,9 @@ def test_a_transaction_in_another_one_is_refused(database: Database) -> None:
 
 def test_transactions_of_many_threads_take_turns(database: Database) -> None:
     """More threads than connections: all get their turn, and no more are open at once."""
+    with database.reader() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            pytest.skip("connections of SQLite are not counted: they are no use at once anyway")
     counted = threading.Lock()
     open_, most = 0, 0
 
@@ -125,4 +129,4 @@ def test_transactions_of_many_threads_take_turns(database: Database) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(work, range(32)))
-    assert most == DEFAULTS["max_pool_size"]
+    assert most == 5  # oslo.db's max_pool_size
