@@ -166,12 +166,13 @@ class Inventory:
         node = self._tree.compute_node(self._hypervisor(host)) if devices else None
         for device in devices:
             wanted = self._wanted(host, device)
-            if self._is_as_verified((seen or {}).get(device.id), wanted, node):
+            provider = (seen or {}).get(device.id)
+            if self._is_as_verified(provider, wanted, node):
                 continue
             with isolated(f"device {device.key} of host {host.name}"):
-                written = self._tree.ensure_device(wanted[1], node)
-                self._verified[device.id] = written.generation
+                written = self._tree.ensure_device(wanted[1], node, provider)
                 with self._lock:
+                    self._verified[device.id] = written.generation
                     self._note_traits(device.id, written.traits)
                 changed |= written.changed
             # One that Placement refused is not asked for again until it is another.
@@ -184,6 +185,21 @@ class Inventory:
             return False
         # Neither name nor parent are under the generation.
         return node in (None, seen.parent_id) and self._verified.get(seen.id) == seen.generation
+
+    @contextmanager
+    def granting(self, device_ids: Collection[str]) -> Iterator[None]:
+        """Expect providers' generations to grow by one: in the block one request writes allocations.
+
+        Placement has them grow so. Where it did not, or something else was changed meanwhile too, the
+        generations differ, and ``verify`` reads the provider.
+        """
+        with self._lock:
+            before = {each: self._verified.pop(each) for each in device_ids if each in self._verified}
+        yield
+        with self._lock:
+            for device_id, generation in before.items():
+                # Unless it was read meanwhile: who knows whether before or after the request.
+                self._verified.setdefault(device_id, generation + 1)
 
     def providers(self) -> dict[str, Provider]:
         """Return all providers of ours, by the id of their device; raises Unavailable."""

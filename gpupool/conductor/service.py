@@ -57,7 +57,7 @@ class Conductor:
             conf=conf,
             database=database,
             placement=placement,
-            allocations=Allocations(placement),
+            allocations=Allocations(placement, inventory.granting),
             inventory=inventory,
             limits=limits.from_conf(conf),
             left=Left(),

@@ -1,6 +1,7 @@
 """Allocations of vGPUs: the ledger of what is granted (D1)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from gpupool.model import errors
@@ -13,11 +14,16 @@ from gpupool.placement.errors import ConcurrentUpdate, NoCapacity
 _ATTEMPTS = 4
 
 
+# Entered around a request that writes allocations on some devices, by id; an error leaves it.
+Granting = Callable[[Collection[str]], AbstractContextManager[object]]
+
+
 class Allocations:
     """Writes and reads what vGPUs hold; errors as PlacementClient's."""
 
-    def __init__(self, client: PlacementClient) -> None:
+    def __init__(self, client: PlacementClient, granting: Granting = nullcontext) -> None:
         self._client = client
+        self._granting = granting
 
     def allocate(self, grants: Sequence[Grant], project_id: str, user_id: str) -> None:
         """Allocate all ``grants`` or none; the same grants again change nothing.
@@ -92,7 +98,7 @@ class Allocations:
         for order in orders:
             body |= _body(order, {})
         try:
-            self._client.set_allocations(body)
+            self._post(orders, body)
         except (errors.Conflict, errors.Invalid):
             return False
         return True
@@ -104,7 +110,7 @@ class Allocations:
             entries = _body(order, {grant.vgpu_id: 1 for grant in order.grants})
             body |= {vgpu_id: {**entry, "allocations": {}} for vgpu_id, entry in entries.items()}
         try:
-            self._client.set_allocations(body)
+            self._post(orders, body)
         except (errors.Conflict, errors.Invalid):
             return False
         return True
@@ -112,13 +118,17 @@ class Allocations:
     def _write(self, order: Order, generations: Mapping[str, int | None]) -> None:
         """Write an order in one request; a vGPU without generation must not be known yet."""
         try:
-            self._client.set_allocations(_body(order, generations))
+            self._post([order], _body(order, generations))
         except ConcurrentUpdate:
             raise
         except errors.Conflict as exc:
             raise NoCapacity(exc.message) from exc
         except errors.Invalid as exc:
             raise self._missing(order.grants) or exc from exc
+
+    def _post(self, orders: Sequence[Order], body: Mapping[str, Any]) -> None:
+        with self._granting({grant.device_id for order in orders for grant in order.grants}):
+            self._client.set_allocations(body)
 
     def _missing(self, grants: Sequence[Grant]) -> NoCapacity | None:
         """Return an error that names the devices of ``grants`` that Placement does not have."""

@@ -87,10 +87,13 @@ class ProviderTree:
         found = self._client.find_provider(hypervisor_hostname)
         return found.id if found else None
 
-    def ensure_device(self, wanted: Wanted, compute_node: str | None) -> DeviceProvider:
+    def ensure_device(
+        self, wanted: Wanted, compute_node: str | None, seen: Provider | None = None
+    ) -> DeviceProvider:
         """Make provider, inventory, aggregate and traits what they should be.
 
-        ``compute_node`` is the id of the provider to be below, if there is one. Reads first and writes
+        ``compute_node`` is the id of the provider to be below, if there is one; ``seen`` is the device's
+        own, as it was a moment ago. Reads first and writes
         only what differs; what others added stays. Invalid when the device reports a trait that no
         provider of ours may have or Placement does not know.
         """
@@ -98,9 +101,10 @@ class ProviderTree:
         for attempt in range(1, _ATTEMPTS + 1):
             trusting = bool(self._told)
             try:
-                return self._ensure(wanted, compute_node)
+                return self._ensure(wanted, compute_node, seen)
             except (ConcurrentUpdate, errors.NotFound):
                 # Somebody changed or deleted the provider meanwhile.
+                seen = None
                 if attempt == _ATTEMPTS:
                     raise
             except errors.Invalid:
@@ -128,9 +132,9 @@ class ProviderTree:
         """Return every provider of ours by its id, which is the device's."""
         return {provider.id: provider for provider in self._client.providers_with(names.MARK)}
 
-    def _ensure(self, wanted: Wanted, compute_node: str | None) -> DeviceProvider:
+    def _ensure(self, wanted: Wanted, compute_node: str | None, seen: Provider | None) -> DeviceProvider:
         device_id = wanted.device.id
-        before, made = self._ensure_provider(wanted, compute_node)
+        before, made = self._ensure_provider(wanted, compute_node, seen)
         inventories = {**before.inventories, **wanted.inventories()}
         # The traits say which pool the provider was in: its aggregate goes before they do.
         left = {pool for pool in map(names.pool_of, before.traits) if pool}
@@ -149,13 +153,15 @@ class ProviderTree:
         changed = made or generation != before.generation
         return DeviceProvider(traits=traits, changed=changed, generation=generation)
 
-    def _ensure_provider(self, wanted: Wanted, compute_node: str | None) -> tuple[_Before, bool]:
+    def _ensure_provider(
+        self, wanted: Wanted, compute_node: str | None, seen: Provider | None
+    ) -> tuple[_Before, bool]:
         """Make the provider, or move it below the compute node that has appeared since.
 
         Return what it has, and whether that was needed.
         """
         device_id, name = wanted.device.id, wanted.name()
-        provider = self._client.get_provider(device_id)
+        provider = seen or self._client.get_provider(device_id)
         if provider is None:
             made = self._create_provider(device_id, name, compute_node)
             return _Before(generation=made.generation), True

@@ -9,7 +9,7 @@ from oslo_utils import timeutils
 
 from gpupool.db import devices, hosts, sessions
 from gpupool.model import errors
-from gpupool.model.claim import ClaimHealth
+from gpupool.model.claim import ClaimHealth, Layout
 from gpupool.model.pool import Pool
 from gpupool.model.report import SessionReport
 from gpupool.model.states import ClaimState, DeviceHealth, HostState, VgpuState
@@ -445,3 +445,39 @@ def test_nothing_is_kept_in_memory_of_a_host_that_was_deleted(lab):
     reported._known = {name: replace(each, until=0.0) for name, each in reported._known.items()}
     lab.look(other)
     assert reported._known.keys() == {other.host}
+
+
+def provider_reads(placement):
+    return [each for each in placement.requests if each.startswith("GET /resource_providers/")]
+
+
+def test_providers_whose_allocations_this_conductor_wrote_are_not_read_again(lab, placement):
+    agent = lab.agent()
+    lab.reconcile()
+    first, second = lab.create(), lab.create(count=2, layout=Layout.SPREAD)
+    lab.serve()
+    lab.look(agent)
+    placement.requests.clear()
+    lab.reconcile()
+    # What they hold is compared, each by one request.
+    assert {each.rpartition("/")[2] for each in provider_reads(placement)} == {"allocations"}
+    for claim in (first, second):
+        lab.release(claim)
+    lab.look(agent)
+    placement.requests.clear()
+    lab.reconcile()
+    assert {each.rpartition("/")[2] for each in provider_reads(placement)} == {"allocations"}
+
+
+def test_a_change_beside_an_allocation_of_ours_is_found(lab, placement):
+    agent = lab.agent(devices=1)
+    lab.reconcile()
+    (device,) = lab.devices(agent)
+    inventories, generation = lab.parts.placement.inventories(device.id)
+    wrong = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
+    claim = lab.bound(agent)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    _, generation = lab.parts.placement.inventories(device.id)
+    lab.parts.placement.set_inventories(device.id, wrong, generation)
+    lab.reconcile()
+    assert lab.parts.placement.inventories(device.id)[0] == inventories
