@@ -28,7 +28,7 @@ class Inventory:
 
     def __init__(self, tree: ProviderTree, most: int) -> None:
         self._tree = tree
-        self._turns = Turns(most)
+        self._turns, self._most = Turns(most), most
         self._hypervisors: dict[str, str] = {}
         self._pools: dict[str, Pool] = {}
         self._written: dict[str, Written] = {}
@@ -110,8 +110,10 @@ class Inventory:
 
         Of others it does not know whether they are as they should be; ``verify`` does.
         """
-        known = (device for device in devices if device.id in self._written)
-        return any(self._is_news(host, device) for device in known)
+        return any(self._differs(host, device) for device in devices)
+
+    def _differs(self, host: Host, device: Device) -> bool:
+        return device.id in self._written and self._is_news(host, device)
 
     def verify(
         self,
@@ -123,17 +125,21 @@ class Inventory:
 
         ``providers`` are all of ours, by device, read before this. Of those of ``known`` that are among
         them those are read that had no turn for longest, unless their generation says that nothing has
-        changed. Raises Unavailable.
+        changed. What this conductor has written and is gone is written again; of what else is missing no
+        more than ``most``: many have just been reported, and are being followed. Raises Unavailable.
         """
         self._pools = {pool.id: pool for pool in pools}
-        ids = {device.id for owned in known.values() for device in owned if device.id in providers}
-        turn = set(self._turns.choose(ids))
+        ids = {device.id for owned in known.values() for device in owned}
+        missing = sorted(ids - providers.keys())[: self._most]
+        turn = {*missing, *self._turns.choose(ids & providers.keys())}
         differed = []
         for host, owned in known.items():
             due = [
-                device
-                for device in owned
-                if device.id not in providers or device.id in turn or self._is_news(host, device)
+                each
+                for each in owned
+                if each.id in turn
+                or self._differs(host, each)
+                or (each.id in self._written and each.id not in providers)
             ]
             with isolated(f"providers of host {host.name} are not written now"):
                 if due and self._write(host, due, providers):

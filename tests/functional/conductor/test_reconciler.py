@@ -421,3 +421,35 @@ def test_the_health_of_claims_is_written_again(lab):
             devices.update(session, device.id, health=DeviceHealth.MISSING)
     lab.reconcile()
     assert lab.claim(claim).health == ClaimHealth.DEVICE_FAILED
+
+
+def test_a_conductor_that_starts_reads_some_providers_at_a_time(database, placement):
+    lab = Lab(new_conf(reconcile_devices=2), database, placement.client())
+    for _ in range(3):
+        lab.agent()
+    other = Lab(new_conf(reconcile_devices=2), database, placement.client())
+    read = []
+    for _ in range(4):
+        placement.requests.clear()
+        other.reconcile()
+        read.append(sum(each.endswith("/inventories") for each in placement.requests))
+    assert read == [2, 2, 2, 0]
+    for each in (lab, other):
+        each.close()
+
+
+def test_missing_providers_are_written_some_at_a_time(database, placement):
+    """By a conductor that has written none of them: another may be about to."""
+    lab = Lab(new_conf(), database, placement.client())
+    other = Lab(new_conf(reconcile_devices=2), database, placement.client())
+    agent = lab.agent(devices=5)
+    ids = {device.id for device in lab.devices(agent)}
+    for each in ids:
+        lab.parts.placement.delete_provider(each)
+    left = []
+    for _ in range(3):
+        other.reconcile()
+        left.append(len(ids - other.parts.inventory.provided()))
+    assert left == [3, 1, 0]
+    for each in (lab, other):
+        each.close()
