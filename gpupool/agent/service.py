@@ -39,9 +39,13 @@ class AgentEndpoint:
     def __init__(self, manager: AgentManager) -> None:
         self._manager = manager
 
-    def look(self, ctxt: RequestContext, desired: Payload) -> None:  # noqa: ARG002 the interface's
+    def look(
+        self,
+        ctxt: RequestContext,  # noqa: ARG002 the interface's
+        desired: Payload | None = None,
+    ) -> None:
         """See AgentApi."""
-        self._manager.look(wire.load(DesiredState, desired))
+        self._manager.look(wire.load(DesiredState, desired) if desired else None)
 
 
 class Agent:

@@ -3,6 +3,7 @@
 Placement works on one request with one processor, and takes most of the time that binding takes.
 """
 
+import logging
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from gpupool.conductor.binding import Choice
 from gpupool.conductor.parts import Parts
 from gpupool.model import errors
 
+LOG = logging.getLogger(__name__)
 _AT_ONCE = 2
 # Claims in one request: fewer cost Placement more each, more cost no less and are all late. All of a
 # host are in one.
@@ -65,4 +67,9 @@ def _take(waiting: deque[Sequence[Start]], most: int) -> list[Sequence[Start]]:
 
 def _bind(parts: Parts, batch: Sequence[Start]) -> Said:
     choices = [Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in batch]
-    return binding.bind(parts, choices)
+    try:
+        return binding.bind(parts, choices)
+    except Exception as exc:
+        # Of two batches that fail only one's error comes out.
+        LOG.warning("a batch of %s claims is not bound now: %s", len(choices), exc)
+        raise

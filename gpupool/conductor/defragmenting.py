@@ -6,6 +6,7 @@ row that is not wanted by any host; the reconciler deletes it. Claims with attac
 are: to move a program's memory needs the data plane.
 """
 
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Order
 
+LOG = logging.getLogger(__name__)
 # Moves of one request that names no limit.
 _LIMIT = 100
 _HOUR = 3600.0
@@ -125,6 +127,9 @@ def _begin(parts: Parts, proposed: Sequence[Move]) -> list[Move]:
             return tried + [replace(each, reason=str(exc)) for each in proposed[len(tried) :]]
         except errors.GpupoolError as exc:
             tried.append(replace(move, reason=str(exc)))
+        except Exception:
+            LOG.exception("vGPU %s is not moved", move.vgpu_id)
+            tried.append(replace(move, reason="it failed; the conductor's log says why"))
         else:
             tried.append(replace(move, applied=True))
     return tried

@@ -28,12 +28,13 @@ class Inventory:
 
     def __init__(self, tree: ProviderTree, most: int) -> None:
         self._tree = tree
-        self._turns, self._most = Turns(most), most
+        self._turns, self._missing = Turns(most), Turns(most)
         self._hypervisors: dict[str, str] = {}
         self._pools: dict[str, Pool] = {}
         self._written: dict[str, Written] = {}
-        # Generations of providers when they were as they should be.
+        # Generations of providers when they were as they should be; and a copy, see ``providers``.
         self._verified: dict[str, int] = {}
+        self._expected: dict[str, int] = {}
         self._traits: dict[str, frozenset[str]] = {}
         self._foreign: dict[str, Held] = {}
         # Held to write traits, what others hold, and news: reports, queue and reconciler have threads.
@@ -130,8 +131,10 @@ class Inventory:
         """
         self._pools = {pool.id: pool for pool in pools}
         ids = {device.id for owned in known.values() for device in owned}
-        missing = sorted(ids - providers.keys())[: self._most]
-        turn = {*missing, *self._turns.choose(ids & providers.keys())}
+        turn = {
+            *self._missing.choose(ids - providers.keys()),
+            *self._turns.choose(ids & providers.keys()),
+        }
         differed = []
         for host, owned in known.items():
             due = [
@@ -175,6 +178,9 @@ class Inventory:
             provider = (seen or {}).get(device.id)
             if self._is_as_verified(provider, wanted, node):
                 continue
+            # What was so is not known any more, however this ends.
+            with self._lock:
+                self._verified.pop(device.id, None)
             with isolated(f"device {device.key} of host {host.name}"):
                 written = self._tree.ensure_device(wanted[1], node, provider)
                 with self._lock:
@@ -190,7 +196,7 @@ class Inventory:
         if seen is None or self._written.get(seen.id) != wanted or seen.name != wanted[1].name():
             return False
         # Neither name nor parent are under the generation.
-        return node in (None, seen.parent_id) and self._verified.get(seen.id) == seen.generation
+        return node in (None, seen.parent_id) and self._expected.get(seen.id) == seen.generation
 
     @contextmanager
     def granting(self, device_ids: Collection[str]) -> Iterator[None]:
@@ -208,7 +214,12 @@ class Inventory:
                 self._verified.setdefault(device_id, generation + 1)
 
     def providers(self) -> dict[str, Provider]:
-        """Return all providers of ours, by the id of their device; raises Unavailable."""
+        """Return all providers of ours, by the id of their device; raises Unavailable.
+
+        ``verify`` compares these with what is known of their generations before they are read.
+        """
+        with self._lock:
+            self._expected = dict(self._verified)
         return self._tree.devices()
 
     def provided(self) -> set[str]:

@@ -95,14 +95,7 @@ class _PoolQueue:
     def __init__(self, parts: Parts, pool: Pool) -> None:
         self._parts, self._conf = parts, parts.conf
         self._pool = pool
-        settings = parts.conf.queue
-        self.scheduler = Scheduler(
-            QueueRules(
-                backfill=settings.backfill,
-                reservations=settings.reservations,
-                min_run_time=settings.min_run_time,
-            )
-        )
+        self.scheduler = self._new_scheduler()
         self._mix, self._mixed = self._first_mix()
         self.policy: Policy = make(pool.policy, self._mix)
         # Claims that wait or hold something, by id, as they were read last.
@@ -110,7 +103,17 @@ class _PoolQueue:
         # Devices that Placement refused though there is room, reserved or gone there, and until when
         # they are not asked for again; and by claim what it said.
         self._refused: dict[str, float] = {}
-        self._refusals: dict[str, str] = {}
+        self._refusals: dict[str, tuple[float, str]] = {}
+
+    def _new_scheduler(self) -> Scheduler:
+        settings = self._conf.queue
+        return Scheduler(
+            QueueRules(
+                backfill=settings.backfill,
+                reservations=settings.reservations,
+                min_run_time=settings.min_run_time,
+            )
+        )
 
     def serve(self, pool: Pool) -> None:
         """Decide and do, until nothing that was decided was refused."""
@@ -131,8 +134,7 @@ class _PoolQueue:
     def _forgive(self, now: float) -> None:
         """Have devices be asked for again whose time is over."""
         self._refused = {device: until for device, until in self._refused.items() if until > now}
-        if not self._refused:
-            self._refusals = {}
+        self._refusals = {claim: said for claim, said in self._refusals.items() if said[0] > now}
 
     def _decide(self, now: float) -> tuple[PoolView, list[Start | Preempt]]:
         """Return the view, out of which is taken what starts, and what was decided."""
@@ -144,6 +146,11 @@ class _PoolQueue:
             view.hold(held)
             try:
                 return view, self.scheduler.decide(view, shares, self.policy, now)
+            except Exception:
+                # Who knows what it had taken out of the view: all is read anew.
+                self._parts.views.forget(self._pool.id)
+                self.scheduler, self.claims = self._new_scheduler(), {}
+                raise
             finally:
                 view.hold(held, held=False)
 
@@ -247,7 +254,8 @@ class _PoolQueue:
 
     def _learn(self, refused: Start, said: str) -> None:
         """Learn from Placement what others hold of the devices that it refused."""
-        self._refusals[refused.claim_id] = f"; Placement refused: {said}"
+        until = time.time() + self._conf.conductor.reconcile_interval
+        self._refusals[refused.claim_id] = until, f"; Placement refused: {said}"
         for device_id in set(refused.plan.device_ids):
             held = self._parts.allocations.allocations_of(device_id)
             with self._parts.database.reader() as session:
@@ -255,7 +263,7 @@ class _PoolQueue:
             foreign = {consumer: each for consumer, each in held.items() if consumer not in own}
             if not self._parts.inventory.saw_foreign(device_id, foreign):
                 # It was not room that was wanting: the device is reserved there, or gone.
-                self._refused[device_id] = time.time() + self._conf.conductor.reconcile_interval
+                self._refused[device_id] = until
 
     def _tell(self, now: float) -> None:
         """Write why claims wait, where that is news."""
@@ -265,7 +273,7 @@ class _PoolQueue:
         news: dict[str, list[str]] = {}
         for each in waits:
             claim = self.claims.get(each.claim_id)
-            reason = each.reason + self._refusals.get(each.claim_id, "")
+            reason = each.reason + self._refusals.get(each.claim_id, (0, ""))[1]
             if claim is None or claim.state_reason == reason:
                 continue
             # Reasons count devices, so they change with every claim that ends: far back in a long line

@@ -1,4 +1,4 @@
-"""A running conductor: its RPC server and its three threads."""
+"""A running conductor: its RPC server and its four threads."""
 
 import logging
 import socket
@@ -47,6 +47,7 @@ class Conductor:
         self._others = rpc.ConductorClient(transport)
         self._queue_changed = threading.Event()
         self._queue = Periodic("queue", self.tick, settings.queue_interval)
+        self._bell = Periodic("bell", self._tell_leader, settings.queue_interval)
         self._clock = Periodic("clock", self.watch, settings.queue_interval)
         self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
         self._transport = transport
@@ -80,6 +81,7 @@ class Conductor:
         self._server = rpc_transport.get_server(self._transport, target, [ConductorManager(self.parts)])
         self._since = timeutils.utcnow()
         self._server.start()
+        self._bell.start()
         self._clock.start()
         self._queue.start()
         self._reconciler.start()
@@ -89,6 +91,7 @@ class Conductor:
         if self._server:
             self._server.stop()
             self._server.wait()
+        self._bell.stop()
         self._clock.stop()
         self._queue.stop()
         self._reconciler.stop()
@@ -97,10 +100,6 @@ class Conductor:
     def tick(self) -> None:
         """Do once what the queue's thread does: Placement's news, and the queue, if it leads."""
         leads = self._leader.leads()
-        if self._queue_changed.is_set():
-            self._queue_changed.clear()
-            if not leads:
-                self._tell_leader()
         with isolated("what reports left is not settled now"):
             settling.settle(self.parts)
         if leads:
@@ -121,9 +120,18 @@ class Conductor:
         """Have the queue looked at by the conductor that serves it."""
         self._queue_changed.set()
         self._queue.wake()
+        self._bell.wake()
 
     def _tell_leader(self) -> None:
-        """Pass on that the queue has changed: once for all changes since the last time."""
+        """Pass on that the queue has changed, once for all changes since the last time.
+
+        In a thread of its own: that of the queue may be waiting for Placement.
+        """
+        if not self._queue_changed.is_set():
+            return
+        self._queue_changed.clear()
+        if self._leader.led:
+            return
         try:
             self._others.wake_queue(RequestContext())
         except oslo_messaging.MessagingException as exc:

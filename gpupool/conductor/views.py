@@ -38,6 +38,11 @@ class Views:
                 self.refresh()
             return self._views.get(pool_id) or PoolView([])
 
+    def forget(self, pool_id: str) -> None:
+        """Have the view of a pool be made anew by the next ``refresh``."""
+        with self.lock:
+            self._views.pop(pool_id, None)
+
     def doubt(self, host_names: set[str]) -> None:
         """Have hosts be read again by the next ``refresh``, whatever their revision."""
         with self.lock:

@@ -5,7 +5,8 @@ from oslo_config import cfg
 GROUP = "database"
 # Only max_pool_size transactions of one process go on at once; others wait for their turn. More threads
 # at work contend for Python's lock: with 32 a conductor spent twice the time on the same claims.
-DEFAULTS = {"max_overflow": 0}
+# They wait longer than any lock is waited for (SQLite's minute, InnoDB's 50 s): it is no outage.
+DEFAULTS = {"max_overflow": 0, "pool_timeout": 90}
 
 
 def set_sample_defaults() -> None:

@@ -46,6 +46,9 @@ class Database:
         given = {key: value for key, value in settings.items() if value is not None}
         given["connection"] = url.render_as_string(hide_password=False)
         self._dialect = url.get_backend_name()
+        if self._dialect == "sqlite":
+            # Its connections are no pool, and SQLAlchemy refuses to be told how long to wait for one.
+            given.pop("pool_timeout", None)
         # Where it is, without credentials: the same for all who use this one, and for nobody else.
         self.place = f"{url.host or ''}:{url.port or ''}/{url.database}"
         self._open = threading.local()

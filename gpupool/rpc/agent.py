@@ -12,14 +12,18 @@ from gpupool.rpc import transport
 
 TOPIC = "gpupool-agent"
 # 1.0: look
-VERSION = "1.0"
+# 1.1: look takes the desired state
+VERSION = "1.1"
 
 
 class AgentApi(Protocol):
     """What an agent's manager implements."""
 
-    def look(self, ctxt: RequestContext, desired: Payload) -> None:
-        """Converge soon, to the DesiredState or a newer one; an older one is not looked at."""
+    def look(self, ctxt: RequestContext, desired: Payload | None = None) -> None:
+        """Converge soon, to the DesiredState or a newer one; an older one is not looked at.
+
+        A conductor of 1.0 sends none.
+        """
 
 
 class AgentClient:

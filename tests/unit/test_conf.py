@@ -22,5 +22,5 @@ def test_the_sample_shows_how_many_connections_there_are(tmp_path):
     conf = gpupool_conf.new(files=[str(file)])
     Database.from_conf(conf)
     lines = SAMPLE.read_text().splitlines()
-    for name in ("max_pool_size", "max_overflow"):
+    for name in ("max_pool_size", "max_overflow", "pool_timeout"):
         assert f"#{name} = {conf.database[name]}" in lines

@@ -481,3 +481,26 @@ def test_a_change_beside_an_allocation_of_ours_is_found(lab, placement):
     lab.parts.placement.set_inventories(device.id, wrong, generation)
     lab.reconcile()
     assert lab.parts.placement.inventories(device.id)[0] == inventories
+
+
+def test_a_provider_that_could_not_be_written_is_written_later_whatever_was_allocated(lab, placement):
+    """An agent reports a failed device with a trait that no provider of ours may have."""
+    agent = lab.agent(devices=1)
+    lab.reconcile()
+    lab.bound(agent)
+    before = agent.devices["ref-0"]
+    agent.devices["ref-0"] = replace(before, traits=("OWNER_NOVA",), health=DeviceHealth.FAILED)
+    lab.look(agent)
+    lab.reconcile()
+    (device,) = lab.devices(agent)
+    # As a request of this conductor does that allocates something on it.
+    with lab.parts.inventory.granting([device.id]):
+        pass
+    assert device.id not in lab.parts.inventory._verified
+    placement.requests.clear()
+    lab.reconcile()
+    agent.devices["ref-0"] = replace(before, health=DeviceHealth.FAILED)
+    lab.look(agent)
+    lab.reconcile()
+    inventories, _ = lab.parts.placement.inventories(device.id)
+    assert all(each.reserved == each.total for each in inventories.values())

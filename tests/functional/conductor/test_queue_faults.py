@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from gpupool.allocator import scheduling
 from gpupool.conductor import batches, binding, queue
 from gpupool.model import errors
 from gpupool.model.claim import Tier
@@ -134,3 +135,21 @@ def test_what_has_ended_is_not_kept_for_the_mix(lab):
     lab.create()
     lab.serve()
     assert claim.id not in known._mixed
+
+
+def test_a_pass_that_fails_leaves_nothing_taken(lab, monkeypatch):
+    agent = lab.agent(devices=1)
+    claims = [lab.create(compute=50, memory_mib=16) for _ in range(2)]
+    start, started = scheduling._Pass._start, []
+
+    def fail_second(self, claim, planned):
+        started.append(claim.claim_id)
+        if len(started) == 2:
+            raise ValueError("a mistake")
+        start(self, claim, planned)
+
+    monkeypatch.setattr(scheduling._Pass, "_start", fail_second)
+    lab.serve()
+    assert states(lab, *claims) == [ClaimState.QUEUED] * 2
+    lab.settle(agent)
+    assert states(lab, *claims) == [ClaimState.BOUND] * 2

@@ -69,8 +69,9 @@ def test_a_writer_that_read_too_early_loses(database: Database) -> None:
     with database.writer() as session:
         claim = make.stored_claim(session)
     with database.reader() as session:
+        url = session.get_bind().url.render_as_string(hide_password=False)
         seen = claims.get(session, claim.id)
-        with database.writer() as winner:
+        with Database.from_url(url).writer() as winner:
             claims.update(winner, claim.id, expected_generation=seen.generation, name="won")
     with pytest.raises(errors.Conflict, match="somebody else"), database.writer() as session:
         claims.update(session, claim.id, expected_generation=seen.generation, name="lost")

@@ -118,7 +118,7 @@ METHODS = {
 class Recorder:
     """Stands for a manager: keeps what arrived, answers or raises what it is told to."""
 
-    target = oslo_messaging.Target(version="1.0")
+    target = oslo_messaging.Target(version=agent.VERSION)
 
     def __init__(self):
         self.received = queue.Queue()
@@ -156,7 +156,7 @@ def messaging(tmp_path_factory):
 
 def serve(messaging, topic, server):
     recorder = Recorder()
-    target = oslo_messaging.Target(topic=topic, server=server, version="1.0")
+    target = oslo_messaging.Target(topic=topic, server=server, version=agent.VERSION)
     running = transport.get_server(messaging, target, [recorder])
     running.start()
     return recorder, running
