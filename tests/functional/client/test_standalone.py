@@ -210,7 +210,9 @@ def test_a_configuration_that_cannot_be(run, tmp_path: Path, text: str | None, s
     file = tmp_path / "none.conf"
     if text:
         file.write_text(text)
-    ended = run("--state-dir", str(tmp_path / "state"), "--config-file", str(file), *SMALL)
+    ended = run(
+        "--state-dir", str(tmp_path / "state"), "--config-file", str(file), "--port", "0", *SMALL
+    )
     assert ended.code == 1
     assert ended.err.startswith("gpupool-standalone: ")
     assert ended.err.count("\n") == 1
