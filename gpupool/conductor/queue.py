@@ -254,7 +254,8 @@ class _PoolQueue:
 
     def _learn(self, refused: Start, said: str) -> None:
         """Learn from Placement what others hold of the devices that it refused."""
-        until = time.time() + self._conf.conductor.reconcile_interval
+        # Not longer: it may be about to be written, as a device that was just enabled.
+        until = time.time() + self._conf.conductor.queue_interval
         self._refusals[refused.claim_id] = until, f"; Placement refused: {said}"
         for device_id in set(refused.plan.device_ids):
             held = self._parts.allocations.allocations_of(device_id)
