@@ -82,6 +82,8 @@ def copies_beside_a_wait():
     data = np.arange(1 << 16, dtype=np.int32)
     pointer, into, much = upload(data), np.zeros_like(data), np.ones(8 << 20, dtype=np.uint8)
     large = check(cu.cuMemAlloc(much.nbytes))
+    # An upload may return before it has arrived, and the streams wait for no other.
+    check(cu.cuCtxSynchronize())
     gate.close(mine[0])
     gate.close(mine[1])
 
