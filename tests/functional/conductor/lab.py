@@ -128,6 +128,19 @@ class Lab:
         with self.database.reader() as session:
             return vgpus.list_(session, filters, sort=[("claim_id", "asc"), ("index", "asc")])
 
+    def instance_on(self, device_id: str, compute: int) -> str:
+        """Have an instance that Nova placed hold percent of a device in Placement; return its id."""
+        entry = {
+            "allocations": {device_id: {"resources": {names.COMPUTE: compute}}},
+            "project_id": "nova",
+            "user_id": "nova",
+            "consumer_type": "INSTANCE",
+            "consumer_generation": None,
+        }
+        instance_id = str(uuid.uuid4())
+        self.parts.placement.set_allocations({instance_id: entry})
+        return instance_id
+
     def allocated(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return amounts by class by device by consumer: all that Placement holds on known devices."""
         with self.database.reader() as session:

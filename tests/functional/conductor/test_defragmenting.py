@@ -14,7 +14,6 @@ from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.pool import PolicyName, PoolChange
 from gpupool.model.states import ClaimState, VgpuState
-from gpupool.placement import names
 
 
 @pytest.fixture
@@ -106,14 +105,7 @@ def test_a_claim_whose_move_was_only_prepared_keeps_what_it_has(lab, scattered):
     agent, halves, _ = scattered
     (move,) = run(lab, agent, dry_run=True)
     lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
-    foreign = {
-        "allocations": {move.to_device: {"resources": {names.COMPUTE: 50}}},
-        "project_id": "nova",
-        "user_id": "nova",
-        "consumer_type": "INSTANCE",
-        "consumer_generation": None,
-    }
-    lab.parts.placement.set_allocations({str(uuid.uuid4()): foreign})
+    lab.instance_on(move.to_device, 50)
     lab.reconcile()
     assert {lab.claim(claim).state for claim in halves} == {ClaimState.BOUND}
     age(lab)

@@ -136,15 +136,7 @@ def test_what_placement_holds_beyond_our_rows_is_learnt_and_planned_around(lab):
     agent = lab.agent()
     best, other = lab.devices(agent)
     lab.bound(agent, devices=(best.id,), compute=10)
-    foreign = "d0d0d0d0-0000-4000-8000-000000000001"
-    body = {
-        "allocations": {best.id: {"resources": {"CUSTOM_GPUPOOL_COMPUTE": 80}}},
-        "project_id": "nova",
-        "user_id": "nova",
-        "consumer_type": "INSTANCE",
-        "consumer_generation": None,
-    }
-    lab.parts.placement.set_allocations({foreign: body})
+    foreign = lab.instance_on(best.id, 80)
     claim = lab.create(compute=25)
     lab.serve()
     assert lab.claim(claim).state == ClaimState.BINDING

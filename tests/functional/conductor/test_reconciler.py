@@ -105,14 +105,7 @@ def test_a_vgpu_whose_room_was_taken_meanwhile_goes_elsewhere(lab):
     (vgpu,) = lab.vgpus()
     lab.parts.allocations.deallocate(vgpu.id)
     device = next(each for each in lab.devices(agent) if each.id == vgpu.device_id)
-    foreign = {
-        "allocations": {device.id: {"resources": {names.COMPUTE: 60}}},
-        "project_id": "nova",
-        "user_id": "nova",
-        "consumer_type": "INSTANCE",
-        "consumer_generation": None,
-    }
-    lab.parts.placement.set_allocations({str(uuid.uuid4()): foreign})
+    lab.instance_on(device.id, 60)
     lab.reconcile()
     queued = lab.claim(claim)
     assert (queued.state, queued.release_to) == (ClaimState.RELEASING, ClaimState.QUEUED)
@@ -391,14 +384,7 @@ def test_a_provider_of_nobody_with_an_instance_does_not_keep_the_others(lab):
     agent = lab.agent()
     ghosts = [ghost(lab, agent, f"ref-{number}") for number in range(3)]
     used = ghosts[0].id
-    foreign = {
-        "allocations": {used: {"resources": {names.COMPUTE: 5}}},
-        "project_id": "nova",
-        "user_id": "nova",
-        "consumer_type": "INSTANCE",
-        "consumer_generation": None,
-    }
-    lab.parts.placement.set_allocations({str(uuid.uuid4()): foreign})
+    lab.instance_on(used, 5)
     lab.reconcile()
     assert {device.id for device in ghosts} & lab.parts.inventory.provided() == {used}
 
