@@ -95,9 +95,10 @@ def note_queued(session: Session, claim_ids: Collection[str], reason: str) -> No
 
 def generations(session: Session, pool_id: str, states_: Iterable[ClaimState]) -> dict[str, int]:
     """Return by id the generations of a pool's claims in some states."""
-    row = models.Claim
-    query = sa.select(row.id, row.generation)
-    query = query.where(row.pool_id == pool_id, row.state.in_(list(states_)))
+    # By columns, not by the mapped class: there are thousands, and the session makes more of each.
+    row = _table.columns
+    query = sa.select(row["id"], row["generation"])
+    query = query.where(row["pool_id"] == pool_id, row["state"].in_(list(states_)))
     return dict(session.execute(query).tuples().all())
 
 

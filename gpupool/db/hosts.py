@@ -71,8 +71,8 @@ def names(session: Session, host_ids: Collection[str]) -> dict[str, str]:
 
 def revisions_by_pool(session: Session) -> dict[str, tuple[int, str]]:
     """Return the revision and the pool's id of every host, by its id."""
-    row = models.Host
-    query = sa.select(row.id, row.revision, row.pool_id)
+    row = _table.columns
+    query = sa.select(row["id"], row["revision"], row["pool_id"])
     return {host_id: (revision, pool) for host_id, revision, pool in session.execute(query).tuples()}
 
 
