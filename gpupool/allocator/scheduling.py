@@ -192,8 +192,10 @@ class Scheduler:
         return self.line.walk(standing if self.rules.fair else _alike, first)
 
     def _reason(self, view: PoolView, kind: Kind) -> str:
-        if kind in self._memory.full:
-            return no_room(view, kind.demand).reason
+        found = no_room(view, kind.demand)
+        # The last pass may not have come as far as this kind.
+        if kind in self._memory.full or not found.filters[-1][1]:
+            return found.reason
         return "claims before it go first"
 
 

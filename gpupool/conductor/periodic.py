@@ -8,13 +8,16 @@ LOG = logging.getLogger(__name__)
 
 
 class Periodic:
-    """Runs ``job`` every ``interval`` seconds in a thread of its own; an error of one run is logged."""
+    """Runs ``job`` every ``interval`` seconds in a thread of its own; an error of one run is logged.
 
-    def __init__(self, name: str, job: Callable[[], object], interval: float) -> None:
+    Between two runs ``pause`` seconds pass at least, however often it is woken.
+    """
+
+    def __init__(self, name: str, job: Callable[[], object], interval: float, pause: float = 0) -> None:
         self._job = job
-        self._interval = interval
+        self._interval, self._pause = interval, pause
         self._wake = threading.Event()
-        self._stopping = False
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -27,18 +30,18 @@ class Periodic:
 
     def stop(self) -> None:
         """Let the present run end, and return then."""
-        self._stopping = True
+        self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
             # Cleared first: a wake-up during the run is answered by another run.
             self._wake.clear()
             try:
                 self._job()
             except Exception:
                 LOG.exception("%s: this run failed; the next one follows", self._thread.name)
-            if not self._stopping:
+            if not self._stop.wait(self._pause):
                 self._wake.wait(self._interval)

@@ -129,6 +129,17 @@ def test_a_reason_says_when_room_is_kept_for_others():
     assert wait.reason == "claims before it go first"
 
 
+def test_a_reason_says_that_there_is_no_room_of_those_too_that_were_not_visited():
+    view = pool(devices=2)
+    runs = [running(view, "r", ["host-0/0"], ends_at=10.0)]
+    named = waiting("named", 2.0, demand=demand(devices=("host-0/0",)))
+    claims = [waiting("large", 1.0, demand=demand(count=2)), named]
+    rules = QueueRules(backfill=False)
+    _, wait = waits(decided(view, claims, runs, rules=rules))
+    assert "no room for" in wait.reason
+    assert "0 after compute" in wait.reason
+
+
 def test_as_many_reservations_as_the_rules_say():
     def kept(reservations):
         view = pool(devices=4)
