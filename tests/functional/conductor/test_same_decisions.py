@@ -6,8 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gpupool.cmd import manage
 from gpupool.model.claim import Claim, Layout
+from gpupool.model.pool import PolicyName, PoolChange
 from gpupool.replay import queueing, recording, recording_run
 from gpupool.replay.recording import ClaimRecord, Recording
 from tests.functional.conductor.agents import SimulatedAgent
@@ -79,10 +82,15 @@ class Stream:
         return recording.read(path)
 
 
-def test_same_decisions(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("policy", "hosts"),
+    [("fgd", (1, 3)), ("fgd", (3, 2, 2)), ("best-fit", (3, 2)), ("pack", (2, 3)), ("spread", (1, 2, 3))],
+)
+def test_same_decisions(lab: Lab, tmp_path: Path, policy: str, hosts: tuple[int, ...]) -> None:
     """Each claim gets the same devices, or waits, at the same step: for CPU, too."""
-    generator = random.Random(1)
-    agents = [lab.agent(devices=number) for number in (1, 3)]
+    generator = random.Random(f"{policy} {hosts}")
+    agents = [lab.agent(devices=number) for number in hosts]
+    lab.client.update_pool(lab.ctxt, lab.host(agents[0]).pool_id, PoolChange(policy=PolicyName(policy)))
     for agent in agents:
         agent.cpu_milli = 1500
     lab.look(*agents)
