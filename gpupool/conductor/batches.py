@@ -1,47 +1,149 @@
-"""Many claims are bound by few requests: in batches, each of hosts of its own, two at a time.
+"""Many claims are bound by few requests: in batches, each of hosts of its own, a few at a time.
 
-Placement works on one request with one processor, and takes most of the time that binding takes.
+Placement works on one request with one processor, and takes most of the time that binding takes. So
+whoever begins a batch does not wait for its end: the queue goes on deciding.
 """
 
-import logging
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import groupby
 
 from gpupool.allocator.scheduling import Start
 from gpupool.conductor import binding
 from gpupool.conductor.binding import Choice
+from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts
 from gpupool.model import errors
 
-LOG = logging.getLogger(__name__)
-_AT_ONCE = 2
+_AT_ONCE = 3
 # Claims in one request: fewer cost Placement more each, more cost no less and are all late. All of a
 # host are in one.
 _LEAST, _MOST = 10, 32
-Said = Mapping[str, errors.GpupoolError]
+# Seconds in which claims gather for the next batch while others are under way: a pass has its price too.
+_GATHER = 0.1
 
 
-def bind(parts: Parts, starts: Sequence[Start]) -> Iterator[tuple[Sequence[Start], Said]]:
-    """Bind what starts; yield each batch with what ``binding.bind`` says of it.
+@dataclass(frozen=True)
+class Refused:
+    """A claim of a pool that is queued again, and why."""
 
-    After one that says Unavailable no other is begun.
-    """
-    waiting: deque[Sequence[Start]] = deque(split(starts))
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        begun = deque((batch, threads.submit(_bind, parts, batch)) for batch in _take(waiting, _AT_ONCE))
-        while begun:
-            batch, future = begun.popleft()
+    pool_id: str
+    start: Start
+    error: errors.GpupoolError
+
+
+@dataclass(frozen=True)
+class _Batch:
+    pool_id: str
+    starts: Sequence[Start]
+
+    @property
+    def hosts(self) -> set[str]:
+        return {_host(start) for start in self.starts}
+
+
+class Batches:
+    """The batches that are under way. Used by one thread, but for ``nudge``."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="binding")
+        self._begun: dict[Future[dict[str, errors.GpupoolError]], _Batch] = {}
+        self._refused: list[Refused] = []
+        # Set when one has ended, and by a nudge.
+        self._news = threading.Event()
+        self._nudged = False
+
+    def __len__(self) -> int:
+        """Return how many are under way."""
+        return len(self._begun)
+
+    def split(self, starts: Sequence[Start]) -> list[Sequence[Start]]:
+        """Return what to ``begin`` one after the other, last what has to wait for a host."""
+        busy = self._busy()
+        waiting = [start for start in starts if _host(start) in busy]
+        return split([start for start in starts if _host(start) not in busy]) + split(waiting)
+
+    def begin(self, pool_id: str, starts: Sequence[Start]) -> set[str]:
+        """Begin to bind claims of one pool; return those that stay queued: something of them changed.
+
+        Waits until it is their turn. Raises Unavailable when nothing can be bound now; all others of
+        the batch are ``allocating`` otherwise, whatever becomes of them.
+        """
+        batch = _Batch(pool_id, starts)
+        while len(self._begun) >= _AT_ONCE or batch.hosts & self._busy():
+            self._await(None)
+        choices = [Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in starts]
+        made = binding.reserve(self._parts, choices)
+        if made.planned:
+            future = self._threads.submit(binding.allocate, self._parts, made.planned)
+            self._begun[future] = batch
+            future.add_done_callback(lambda _: self._news.set())
+        return set(made.lost)
+
+    def wait(self) -> list[Refused]:
+        """Return what was refused, as soon as something was, all have ended, or there was a nudge.
+
+        Raises Unavailable when nothing can be bound now.
+        """
+        due = time.monotonic() + _GATHER
+        while self._begun and not self._refused:
+            left = max(due - time.monotonic(), 0)
+            if self._nudged and not left:
+                break
+            self._await(left if self._nudged else None)
+        refused, self._refused = self._refused, []
+        return refused
+
+    def drain(self) -> None:
+        """Wait until all have ended, whatever they say: nothing can be bound now."""
+        while self._begun:
+            with suppress(errors.Unavailable):
+                self._await(None)
+        self._refused = []
+
+    def nudge(self) -> None:
+        """Have ``wait`` not wait any more, as there may be something to decide."""
+        self._nudged = True
+        self._news.set()
+
+    def hush(self) -> None:
+        """Forget nudges: what they were about is being looked at."""
+        self._nudged = False
+
+    def close(self) -> None:
+        """Let those end that are under way."""
+        self._threads.shutdown()
+
+    def _busy(self) -> set[str]:
+        return {host for batch in self._begun.values() for host in batch.hosts}
+
+    def _await(self, seconds: float | None) -> None:
+        """Wait for news, and note what those say that have ended."""
+        # After an error some may have ended of which the news are gone.
+        if not any(future.done() for future in self._begun):
+            self._news.wait(seconds)
+        self._news.clear()
+        for future in [each for each in self._begun if each.done()]:
+            self._end(future, self._begun.pop(future))
+
+    def _end(self, future: Future[dict[str, errors.GpupoolError]], batch: _Batch) -> None:
+        with isolated(f"a batch of {len(batch.starts)} claims is not bound now"):
             said = future.result()
-            if unavailable(said):
-                waiting.clear()
-            begun.extend((more, threads.submit(_bind, parts, more)) for more in _take(waiting, 1))
-            yield batch, said
+            for start in batch.starts:
+                if start.claim_id in said:
+                    self._refused.append(Refused(batch.pool_id, start, said[start.claim_id]))
+            for error in said.values():
+                if isinstance(error, errors.Unavailable):
+                    raise error
 
 
-def split(starts: Sequence[Start]) -> Sequence[Sequence[Start]]:
+def split(starts: Collection[Start]) -> list[Sequence[Start]]:
     """Return batches that share no host, for Placement refuses two changes of a device at once."""
     size = min(max(math.ceil(len(starts) / _AT_ONCE), _LEAST), _MOST)
     batches: list[list[Start]] = [[]]
@@ -54,22 +156,3 @@ def split(starts: Sequence[Start]) -> Sequence[Sequence[Start]]:
 
 def _host(start: Start) -> str:
     return start.plan.host or ""
-
-
-def unavailable(said: Said) -> errors.Unavailable | None:
-    """Return what tells that nothing can be bound now, if something does."""
-    return next((each for each in said.values() if isinstance(each, errors.Unavailable)), None)
-
-
-def _take(waiting: deque[Sequence[Start]], most: int) -> list[Sequence[Start]]:
-    return [waiting.popleft() for _ in range(min(most, len(waiting)))]
-
-
-def _bind(parts: Parts, batch: Sequence[Start]) -> Said:
-    choices = [Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in batch]
-    try:
-        return binding.bind(parts, choices)
-    except Exception as exc:
-        # Of two batches that fail only one's error comes out.
-        LOG.warning("a batch of %s claims is not bound now: %s", len(choices), exc)
-        raise

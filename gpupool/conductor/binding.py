@@ -57,22 +57,27 @@ class Batch:
     lost: dict[str, errors.GpupoolError] = field(default_factory=dict)
 
 
-def bind(parts: Parts, choices: Sequence[Choice]) -> dict[str, errors.GpupoolError]:
-    """Give queued claims their vGPUs and have the hosts make them; return by id why some have none.
+def reserve(parts: Parts, choices: Sequence[Choice]) -> Batch:
+    """Bring queued claims to ``allocating``, with the rows of their vGPUs.
 
-    These stay queued: after Conflict something of them changed meanwhile, NoCapacity is Placement's,
-    and after Unavailable nothing can be bound now.
+    Those of ``lost`` stay queued: something of them, or of what was chosen for them, has changed.
     """
-    batch = parts.commit(_reserve, choices, parts.inventory)
-    said = parts.allocations.allocate_all([each.order() for each in batch.planned])
-    hand_over(parts, [each for each in batch.planned if each.claim.id not in said])
-    back = [each for each in batch.planned if each.claim.id in said]
-    undo(parts, [(each, str(said[each.claim.id])) for each in back])
-    return {**batch.lost, **said}
+    return parts.commit(_reserve, choices, parts.inventory)
+
+
+def allocate(parts: Parts, planned: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
+    """Ask Placement and have hosts make what it agrees to; return by id why claims are queued again.
+
+    NoCapacity is Placement's; after Unavailable nothing can be bound now.
+    """
+    said = parts.allocations.allocate_all([each.order() for each in planned])
+    hand_over(parts, [each for each in planned if each.claim.id not in said])
+    undo(parts, [(each, str(said[each.claim.id])) for each in planned if each.claim.id in said])
+    return said
 
 
 def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inventory) -> Batch:
-    """Bring queued claims to ``allocating``, with the rows of their vGPUs.
+    """Do what ``reserve`` does.
 
     Whatever the plans were made on, here is what the hosts have, and nobody else adds to it: guaranteed
     claims never get more than there is of a device, nor programs of a host.

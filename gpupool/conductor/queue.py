@@ -8,7 +8,6 @@ round of the pass, which knows more.
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from gpupool.allocator.claims import Running, Waiting
@@ -20,7 +19,8 @@ from gpupool.allocator.policies import make
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.scheduling import Preempt, QueueRules, Scheduler, Start
 from gpupool.allocator.view import PoolView
-from gpupool.conductor import batches, consumption, releasing
+from gpupool.conductor import consumption, releasing
+from gpupool.conductor.batches import Batches, Refused
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, hosts, pools, vgpus
@@ -36,31 +36,74 @@ from gpupool.placement.errors import NoCapacity
 LOG = logging.getLogger(__name__)
 # Rounds of one pass; each refusal by Placement teaches the next round something.
 _ROUNDS = 8
+# Seconds after which those who wait are told why again while there is more to decide.
+_TELL_PAUSE = 1.0
 # So many claims, the first in line, always show the reason of this moment.
 _TOLD = 100
 
 
 class Queue:
-    """The queues of all pools, as one conductor knows them. Used by one thread."""
+    """The queues of all pools, as one conductor knows them. Used by one thread, but for ``nudge``."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._batches = Batches(parts)
         self._pools: dict[str, _PoolQueue] = {}
+        self._told = 0.0
 
     def serve(self) -> None:
-        """Start what can start, in every pool; stop early when Placement is not there."""
+        """Start what can start, in every pool; return when all of that has ended, or after a nudge.
+
+        Stops early when Placement is not there.
+        """
+        self._batches.hush()
         with self._parts.database.reader() as session:
             known = pools.list_(session)
         self._pools = {pool.id: self._pools[pool.id] for pool in known if pool.id in self._pools}
-        for pool in known:
-            try:
-                with isolated(f"the queue of pool {pool.name} is not served now"):
-                    if pool.id not in self._pools:
-                        self._pools[pool.id] = _PoolQueue(self._parts, pool)
-                    self._pools[pool.id].serve(pool)
-            except errors.Unavailable as exc:
-                LOG.warning("the queue waits: %s", exc)
-                return
+        try:
+            for _ in range(_ROUNDS):
+                again = [self._begin(pool) for pool in known]
+                refused = self._batches.wait()
+                self._learn(refused)
+                if not refused and not any(again):
+                    break
+            self._tell()
+        except errors.Unavailable as exc:
+            LOG.warning("the queue waits: %s", exc)
+            self._batches.drain()
+
+    def nudge(self) -> None:
+        """Have ``serve`` return soon: there may be something to decide."""
+        self._batches.nudge()
+
+    def close(self) -> None:
+        """Let end what is under way."""
+        self._batches.close()
+
+    def _begin(self, pool: Pool) -> bool:
+        """Return whether something that was decided for a pool could not be begun."""
+        with isolated(f"the queue of pool {pool.name} is not served now"):
+            if pool.id not in self._pools:
+                self._pools[pool.id] = _PoolQueue(self._parts, pool, self._batches)
+            return self._pools[pool.id].begin(pool)
+        return False
+
+    def _learn(self, refused: Sequence[Refused]) -> None:
+        for each in refused:
+            pool = self._pools.get(each.pool_id)
+            with isolated(f"what Placement refused claim {each.start.claim_id} is not known now"):
+                if pool and isinstance(each.error, NoCapacity):
+                    pool.learn(each.start, str(each.error))
+
+    def _tell(self) -> None:
+        """Have all who wait know why, unless they were told a moment ago and there is more to decide."""
+        now = time.monotonic()
+        if len(self._batches) and now < self._told + _TELL_PAUSE:
+            return
+        self._told = now
+        for pool in self._pools.values():
+            with isolated("why claims wait is not written now"):
+                pool.tell()
 
 
 def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
@@ -68,7 +111,7 @@ def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
     with parts.database.reader() as session:
         pool = pools.get(session, pool_id)
     now = time.time()
-    queue = _PoolQueue(parts, pool)
+    queue = _PoolQueue(parts, pool, Batches(parts))
     queue.look(now)
     # This conductor may not be the one that serves the queue, and reads views again when it does.
     parts.views.refresh()
@@ -92,14 +135,16 @@ def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
 class _PoolQueue:
     """The queue of one pool: what waits and runs in it, and what was decided about that."""
 
-    def __init__(self, parts: Parts, pool: Pool) -> None:
+    def __init__(self, parts: Parts, pool: Pool, batches: Batches) -> None:
         self._parts, self._conf = parts, parts.conf
-        self._pool = pool
+        self._pool, self._batches = pool, batches
         self.scheduler = self._new_scheduler()
         self._mix, self._mixed = self._first_mix()
         self.policy: Policy = make(pool.policy, self._mix)
-        # Claims that wait or hold something, by id, as they were read last.
+        # Claims that wait or hold something, by id, as they were read last; and their generations, less
+        # those of claims that are to be read again.
         self.claims: dict[str, Claim] = {}
+        self._generations: dict[str, int] = {}
         # Devices that Placement refused though there is room, reserved or gone there, and until when
         # they are not asked for again; and by claim what it said.
         self._refused: dict[str, float] = {}
@@ -115,21 +160,18 @@ class _PoolQueue:
             )
         )
 
-    def serve(self, pool: Pool) -> None:
-        """Decide and do, until nothing that was decided was refused."""
+    def begin(self, pool: Pool) -> bool:
+        """Decide, and begin to do it; return whether something could not be begun."""
         if pool.policy != self._pool.policy:
             self.policy = make(pool.policy, self._mix)
         self._pool = pool
-        self._forgive(time.time())
-        for _ in range(_ROUNDS):
-            now = time.time()
-            self.look(now)
-            if not len(self.scheduler.line):
-                return
-            view, decided = self._decide(now)
-            if not self._do(view, decided):
-                break
-        self._tell(now)
+        now = time.time()
+        self._forgive(now)
+        self.look(now)
+        if not len(self.scheduler.line):
+            return False
+        view, decided = self._decide(now)
+        return self._do(view, decided)
 
     def _forgive(self, now: float) -> None:
         """Have devices be asked for again whose time is over."""
@@ -150,6 +192,7 @@ class _PoolQueue:
                 # Who knows what it had taken out of the view: all is read anew.
                 self._parts.views.forget(self._pool.id)
                 self.scheduler, self.claims = self._new_scheduler(), {}
+                self._generations = {}
                 raise
             finally:
                 view.hold(held, held=False)
@@ -159,12 +202,11 @@ class _PoolQueue:
         states = [ClaimState.QUEUED, *HOLDING]
         with self._parts.database.reader() as session:
             generations = claims.generations(session, self._pool.id, states)
-            known = {claim.id: claim.generation for claim in self.claims.values()}
-            changed = [each for each, number in generations.items() if known.get(each) != number]
+            changed = [each for each, _ in generations.items() - self._generations.items()]
             fresh = claims.list_(session, {"id": changed}) if changed else []
             held = vgpus.list_(session, {"claim_id": changed}) if changed else []
             named = hosts.names(session, {vgpu.host_id for vgpu in held})
-        for claim_id in known.keys() - generations.keys():
+        for claim_id in self.claims.keys() - generations.keys():
             self.scheduler.forget(claim_id)
             self._mixed.discard(claim_id)
             del self.claims[claim_id]
@@ -179,6 +221,7 @@ class _PoolQueue:
                 self.scheduler.wait(_waiting(claim))
             else:
                 self.scheduler.run(_running(claim, _plan(rows.get(claim.id, []), named), now))
+        self._generations = generations
 
     def shares(self) -> FairShare:
         """Return what projects have used of this pool."""
@@ -204,9 +247,10 @@ class _PoolQueue:
             self._mix.add(Demand.of(claim))
 
     def _do(self, view: PoolView, decided: Iterable[Start | Preempt]) -> bool:
-        """Do what was decided; return whether something of it was refused.
+        """Begin to do what was decided; return whether something of it could not be begun.
 
-        Whatever ends this, the scheduler does not go on believing in what was not done.
+        Whatever ends this, the scheduler does not go on believing in what was not begun. What becomes of
+        the rest stands in the database.
         """
         starts = [each for each in decided if isinstance(each, Start)]
         victims = [
@@ -215,28 +259,22 @@ class _PoolQueue:
             if isinstance(each, Preempt)
             for victim in each.victims
         ]
-        refused: dict[str, errors.GpupoolError] = {}
         open_ = {each.claim_id for each in starts}
         try:
             self._make_room(victims)
-            for batch, said in batches.bind(self._parts, starts):
-                refused |= said
-                open_ -= {each.claim_id for each in batch} - said.keys()
+            for batch in self._batches.split(starts):
+                lost = self._batches.begin(self._pool.id, batch)
+                open_ -= {each.claim_id for each in batch} - lost
         finally:
             self._take_back(view, [each for each in starts if each.claim_id in open_])
-        if lost := batches.unavailable(refused):
-            raise lost
-        for each in starts:
-            if isinstance(refused.get(each.claim_id), NoCapacity):
-                self._learn(each, str(refused[each.claim_id]))
-        return bool(refused)
+        return bool(open_)
 
     def _make_room(self, victims: Sequence[tuple[str, str]]) -> None:
         """Take claims apart, each for one that waits."""
         pairs = [(self.claims[victim_id], self.claims[claim_id]) for victim_id, claim_id in victims]
         for victim, _ in pairs:
             # Whatever becomes of it is read again.
-            self.claims[victim.id] = replace(victim, generation=-1)
+            self._generations.pop(victim.id, None)
         for victim, waiting in pairs:
             with isolated(f"claim {victim.id} does not make room now"):
                 self._parts.commit(_preempt, victim, waiting)
@@ -247,12 +285,13 @@ class _PoolQueue:
             for each in starts:
                 # Whatever became of it is read again.
                 claim = self.claims.pop(each.claim_id)
+                self._generations.pop(each.claim_id, None)
                 self.scheduler.forget(each.claim_id)
                 view.give(Demand.of(claim), each.plan)
                 places = [view.device_index[device_id] for device_id in each.plan.device_ids]
                 self._parts.views.doubt({view.hosts[host] for host, _ in places})
 
-    def _learn(self, refused: Start, said: str) -> None:
+    def learn(self, refused: Start, said: str) -> None:
         """Learn from Placement what others hold of the devices that it refused."""
         # Not longer: it may be about to be written, as a device that was just enabled.
         until = time.time() + self._conf.conductor.queue_interval
@@ -266,8 +305,11 @@ class _PoolQueue:
                 # It was not room that was wanting: the device is reserved there, or gone.
                 self._refused[device_id] = until
 
-    def _tell(self, now: float) -> None:
+    def tell(self) -> None:
         """Write why claims wait, where that is news."""
+        if not len(self.scheduler.line):
+            return
+        now = time.time()
         shares = self.shares()
         with self._parts.views.lock:
             waits = self.scheduler.waits(self._parts.views.of(self._pool.id), shares, now)

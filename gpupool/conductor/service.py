@@ -30,6 +30,9 @@ from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.agent import AgentClient
 
 LOG = logging.getLogger(__name__)
+# Seconds at least between two messages to the leader that the queue has changed: each has all conductors
+# read it, and the leader decides about all that waits, not about one claim.
+_BELL_PAUSE = 0.2
 
 
 class Conductor:
@@ -47,7 +50,7 @@ class Conductor:
         self._others = rpc.ConductorClient(transport)
         self._queue_changed = threading.Event()
         self._queue = Periodic("queue", self.tick, settings.queue_interval)
-        self._bell = Periodic("bell", self._tell_leader, settings.queue_interval)
+        self._bell = Periodic("bell", self._tell_leader, settings.queue_interval, _BELL_PAUSE)
         self._clock = Periodic("clock", self.watch, settings.queue_interval)
         self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
         self._transport = transport
@@ -68,7 +71,7 @@ class Conductor:
             notifier=ClaimNotifier(conf),
             views=Views(database, inventory, conf),
             wake_queue=self._wake,
-            wake_here=self._queue.wake,
+            wake_here=self._wake_here,
         )
         self._served = queue.Queue(self.parts)
 
@@ -93,7 +96,9 @@ class Conductor:
             self._server.wait()
         self._bell.stop()
         self._clock.stop()
+        self._served.nudge()
         self._queue.stop()
+        self._served.close()
         self._reconciler.stop()
         self._leader.stop()
 
@@ -119,8 +124,12 @@ class Conductor:
     def _wake(self) -> None:
         """Have the queue looked at by the conductor that serves it."""
         self._queue_changed.set()
-        self._queue.wake()
+        self._wake_here()
         self._bell.wake()
+
+    def _wake_here(self) -> None:
+        self._queue.wake()
+        self._served.nudge()
 
     def _tell_leader(self) -> None:
         """Pass on that the queue has changed, once for all changes since the last time.

@@ -10,12 +10,13 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
-from gpupool.conductor import releasing, reports, room
+from gpupool.conductor import binding, releasing, reports, room
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.pools import create_default
 from gpupool.conductor.service import Conductor
 from gpupool.db import claims, devices, hosts, pools, vgpus
 from gpupool.db.api import Database
+from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimRequest
 from gpupool.model.device import Device
 from gpupool.model.host import Host
@@ -83,6 +84,12 @@ class Lab:
         self.look(agent)
         return self.claim(claim)
 
+    def bind(self, claims: Sequence[Claim], device_id: str) -> dict[str, errors.GpupoolError]:
+        """Bind claims for one vGPU to a device, whatever the queue decides; return by id why not."""
+        choices = [binding.Choice(claim_id=claim.id, device_ids=(device_id,)) for claim in claims]
+        made = binding.reserve(self.parts, choices)
+        return {**made.lost, **binding.allocate(self.parts, made.planned)}
+
     def release(self, claim: Claim) -> Claim:
         return self.client.release_claim(self.ctxt, claim.id)
 
@@ -93,6 +100,9 @@ class Lab:
     def serve(self) -> None:
         self.conductor.watch()
         self.conductor.tick()
+        # What happens meanwhile, in another thread, has it return before all is bound.
+        while len(self.conductor._served._batches):
+            self.conductor.tick()
 
     def reconcile(self) -> None:
         self.conductor.reconcile()

@@ -5,7 +5,6 @@ from threading import Barrier, Thread
 
 import pytest
 
-from gpupool.conductor import binding
 from gpupool.model import errors
 from gpupool.model.claim import Qos
 from gpupool.model.pool import PoolChange
@@ -146,12 +145,8 @@ def test_two_conductors_at_once_never_promise_the_same_twice(lab, placement, wis
     other = Lab(lab.conf, lab.database, placement.client())
     other.close()
     claims = [lab.create(memory_mib=1, **wish) for _ in range(2)]
-    choices = [binding.Choice(claim_id=claim.id, device_ids=(device.id,)) for claim in claims]
     lost = at_once(
-        *(
-            lambda p=p, c=c: binding.bind(p, [c])
-            for p, c in zip((lab.parts, other.parts), choices, strict=True)
-        )
+        *(lambda by=by, c=c: by.bind([c], device.id) for by, c in zip((lab, other), claims, strict=True))
     )
     assert sorted(map(len, lost)) == [0, 1]
     (error,) = (each for found in lost for each in found.values())
@@ -189,7 +184,7 @@ def test_what_became_of_a_device_since_the_plan_counts(lab, trouble):
     elif trouble == "silent":
         agent.devices.clear()
         agent.send()
-    lost = binding.bind(lab.parts, [binding.Choice(claim_id=claim.id, device_ids=(chosen,))])
+    lost = lab.bind([claim], chosen)
     assert "not to be had any more" in str(lost[claim.id])
     assert lab.claim(claim).state == WAITING
     assert not lab.vgpus()

@@ -70,18 +70,18 @@ def test_a_pass_that_ends_between_two_batches_is_done_again(lab, unreachable, mo
     small_batches(monkeypatch)
     agents = [lab.agent() for _ in range(4)]
     claims = on_each(lab, agents)
-    bind, answers = binding.bind, ["lost", "unavailable"]
+    reserve, answers = binding.reserve, ["unavailable", "lost"]
 
     def fail(parts, choices):
         if not answers:
-            return bind(parts, choices)
+            return reserve(parts, choices)
         if answers.pop() == "unavailable":
             raise errors.Unavailable("the database can't be reached")
         # Something of it changed, but not its generation: it is not told by that that it waits again.
         lost = {choices[0].claim_id: errors.Conflict("not to be had any more")}
-        return {**bind(parts, choices[1:]), **lost}
+        return replace(reserve(parts, choices[1:]), lost=lost)
 
-    monkeypatch.setattr(binding, "bind", fail)
+    monkeypatch.setattr(binding, "reserve", fail)
     lab.serve()
     lab.settle(*agents)
     assert states(lab, *claims) == [ClaimState.BOUND] * 8
@@ -94,8 +94,8 @@ def test_without_placement_the_first_batches_are_tried_and_the_others_wait(lab, 
     placement.go("503 Service Unavailable")
     lab.serve()
     after = [lab.claim(claim).generation for claim in claims]
-    # Two batches of two are begun at once.
-    assert sum(now > then for now, then in zip(after, before, strict=True)) == 4
+    # Three batches of two are begun at once.
+    assert sum(now > then for now, then in zip(after, before, strict=True)) == 6
 
 
 def test_a_refusal_is_told_to_the_claim_that_was_refused_and_not_asked_for_at_once(lab):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gpupool.conductor import binding, health, reconciler
+from gpupool.conductor import binding, health, reconciler, settling
 from gpupool.db import hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -82,7 +82,7 @@ def test_released_and_gone_meanwhile(lab, meanwhile, after):
     def happening():
         lab.release(claim)
         agent.look()
-        lab.serve()
+        settling.settle(lab.parts)
         assert lab.claim(claim).state == ClaimState.RELEASED
 
     meanwhile(happening, after=after)
@@ -117,20 +117,22 @@ def test_a_change_that_matters_not(lab, meanwhile):
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_taken_for_dead_and_undone_meanwhile(lab, meanwhile, after):
+def test_taken_for_dead_and_undone_meanwhile(lab, placement, meanwhile, after):
     """The other conductor is faster in everything; this one must not disturb what it made."""
+    other = Lab(lab.conf, lab.database, placement.client())
     agent = lab.agent()
     claim = lab.create(count=2)
 
     def happening():
         make_old(lab, claim)
-        lab.reconcile()
-        lab.serve()
+        other.reconcile()
+        other.serve()
         agent.look()
         assert lab.claim(claim).state == ClaimState.BOUND
 
     meanwhile(happening, after=after)
     lab.serve()
+    other.close()
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.settle(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
@@ -157,9 +159,8 @@ def test_one_that_can_not_be_given_back_does_not_keep_the_others_of_its_batch(la
         return {refused.id: NoCapacity("no room")}
 
     monkeypatch.setattr(allocations, "allocate_all", slow)
-    device_ids = tuple(device.id for device in lab.devices(agent))
-    choices = [binding.Choice(claim_id=each.id, device_ids=device_ids[:1]) for each in (gone, refused)]
-    assert binding.bind(lab.parts, choices).keys() == {refused.id}
+    device, _ = lab.devices(agent)
+    assert lab.bind([gone, refused], device.id).keys() == {refused.id}
     assert lab.claim(gone).state == ClaimState.RELEASED
     assert lab.claim(refused).state == ClaimState.QUEUED
     monkeypatch.setattr(allocations, "deallocate", deallocate)
@@ -190,7 +191,7 @@ def test_a_claim_that_went_on_while_it_was_to_be_undone_keeps_what_it_has(lab, m
     claim = lab.create(count=2)
     device_ids = tuple(device.id for device in lab.devices(agent))
     choice = binding.Choice(claim_id=claim.id, device_ids=device_ids)
-    (planned,) = lab.parts.commit(binding._reserve, [choice], lab.parts.inventory).planned
+    (planned,) = binding.reserve(lab.parts, [choice]).planned
     make_old(lab, claim)
     asked = reconciler._agreed
 

@@ -26,7 +26,7 @@ def test_every_start_is_in_one_batch_and_every_host_too(hosts):
 
 def test_few_are_one_batch_and_many_are_several():
     assert len(batches.split([start(number, number) for number in range(9)])) == 1
-    assert [len(batch) for batch in batches.split([start(n, n) for n in range(30)])] == [15, 15]
+    assert [len(batch) for batch in batches.split([start(n, n) for n in range(30)])] == [10, 10, 10]
     assert len(batches.split([start(number, number) for number in range(200)])) == 7
 
 
