@@ -1,13 +1,14 @@
 """Many claims are bound by few requests: in batches, each of hosts of its own, a few at a time.
 
 Placement works on one request with one processor, and takes most of the time that binding takes. So
-whoever begins a batch does not wait for its end: the queue goes on deciding.
+whoever begins a batch does not wait for its end, and goes on deciding; only when as many are under way
+as may be does it wait, for one of them.
 """
 
 import math
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _AT_ONCE = 3
 _LEAST, _MOST = 10, 32
 # Seconds in which claims gather for the next batch while others are under way: a pass has its price too.
 _GATHER = 0.1
+Said = dict[str, errors.GpupoolError]
 
 
 @dataclass(frozen=True)
@@ -42,63 +44,68 @@ class _Batch:
     pool_id: str
     starts: Sequence[Start]
 
-    @property
-    def hosts(self) -> set[str]:
-        return {_host(start) for start in self.starts}
-
 
 class Batches:
-    """The batches that are under way. Used by one thread, but for ``nudge``."""
+    """The batches that are under way. Used by one thread, but for ``nudge`` and ``close``."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="binding")
-        self._begun: dict[Future[dict[str, errors.GpupoolError]], _Batch] = {}
+        self._begun: dict[Future[Said], _Batch] = {}
         self._refused: list[Refused] = []
         # Set when one has ended, and by a nudge.
         self._news = threading.Event()
-        self._nudged = False
+        self.nudged = False
 
     def __len__(self) -> int:
         """Return how many are under way."""
         return len(self._begun)
 
-    def split(self, starts: Sequence[Start]) -> list[Sequence[Start]]:
-        """Return what to ``begin`` one after the other, last what has to wait for a host."""
-        busy = self._busy()
-        waiting = [start for start in starts if _host(start) in busy]
-        return split([start for start in starts if _host(start) not in busy]) + split(waiting)
+    def claim_ids(self) -> set[str]:
+        """Return the claims about which Placement has not answered yet."""
+        going = [batch for future, batch in self._begun.items() if not future.done()]
+        return {start.claim_id for batch in going for start in batch.starts}
+
+    def split(self, starts: Iterable[Start]) -> list[Sequence[Start]]:
+        """Return what to ``begin``, without what is on hosts of a batch that is under way."""
+        busy = {host for batch in self._begun.values() for host in map(_host, batch.starts)}
+        return split([start for start in starts if _host(start) not in busy])
 
     def begin(self, pool_id: str, starts: Sequence[Start]) -> set[str]:
         """Begin to bind claims of one pool; return those that stay queued: something of them changed.
 
-        Waits until it is their turn. Raises Unavailable when nothing can be bound now; all others of
-        the batch are ``allocating`` otherwise, whatever becomes of them.
+        Waits while too many are under way. Raises Unavailable when nothing can be bound now; all others
+        of the batch are ``allocating`` otherwise, whatever becomes of them.
         """
-        batch = _Batch(pool_id, starts)
-        while len(self._begun) >= _AT_ONCE or batch.hosts & self._busy():
+        while len(self._begun) >= _AT_ONCE:
             self._await(None)
         choices = [Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in starts]
         made = binding.reserve(self._parts, choices)
         if made.planned:
             future = self._threads.submit(binding.allocate, self._parts, made.planned)
-            self._begun[future] = batch
+            self._begun[future] = _Batch(pool_id, starts)
             future.add_done_callback(lambda _: self._news.set())
         return set(made.lost)
 
-    def wait(self) -> list[Refused]:
+    def wait(self, for_one: bool) -> list[Refused]:
         """Return what was refused, as soon as something was, all have ended, or there was a nudge.
 
-        Raises Unavailable when nothing can be bound now.
+        ``for_one``: as soon as one has ended, too. Raises Unavailable when nothing can be bound now.
         """
-        due = time.monotonic() + _GATHER
-        while self._begun and not self._refused:
+        due, before = time.monotonic() + _GATHER, len(self._begun)
+        while self._begun and not self._refused and not (for_one and len(self._begun) < before):
             left = max(due - time.monotonic(), 0)
-            if self._nudged and not left:
+            if self.nudged and not left:
                 break
-            self._await(left if self._nudged else None)
-        refused, self._refused = self._refused, []
-        return refused
+            self._await(left if self.nudged else None)
+        return self._take_refused()
+
+    def ended(self) -> list[Refused]:
+        """Return what was refused meanwhile; that nothing could be bound then is no news any more."""
+        while any(future.done() for future in self._begun):
+            with suppress(errors.Unavailable):
+                self._collect()
+        return self._take_refused()
 
     def drain(self) -> None:
         """Wait until all have ended, whatever they say: nothing can be bound now."""
@@ -109,19 +116,16 @@ class Batches:
 
     def nudge(self) -> None:
         """Have ``wait`` not wait any more, as there may be something to decide."""
-        self._nudged = True
+        self.nudged = True
         self._news.set()
 
     def hush(self) -> None:
-        """Forget nudges: what they were about is being looked at."""
-        self._nudged = False
+        """Forget nudges: what they were about is about to be looked at."""
+        self.nudged = False
 
     def close(self) -> None:
         """Let those end that are under way."""
         self._threads.shutdown()
-
-    def _busy(self) -> set[str]:
-        return {host for batch in self._begun.values() for host in batch.hosts}
 
     def _await(self, seconds: float | None) -> None:
         """Wait for news, and note what those say that have ended."""
@@ -129,10 +133,13 @@ class Batches:
         if not any(future.done() for future in self._begun):
             self._news.wait(seconds)
         self._news.clear()
+        self._collect()
+
+    def _collect(self) -> None:
         for future in [each for each in self._begun if each.done()]:
             self._end(future, self._begun.pop(future))
 
-    def _end(self, future: Future[dict[str, errors.GpupoolError]], batch: _Batch) -> None:
+    def _end(self, future: Future[Said], batch: _Batch) -> None:
         with isolated(f"a batch of {len(batch.starts)} claims is not bound now"):
             said = future.result()
             for start in batch.starts:
@@ -142,9 +149,13 @@ class Batches:
                 if isinstance(error, errors.Unavailable):
                     raise error
 
+    def _take_refused(self) -> list[Refused]:
+        refused, self._refused = self._refused, []
+        return refused
+
 
 def split(starts: Collection[Start]) -> list[Sequence[Start]]:
-    """Return batches that share no host, for Placement refuses two changes of a device at once."""
+    """Return batches that share no host: of two changes of a device at once Placement does one again."""
     size = min(max(math.ceil(len(starts) / _AT_ONCE), _LEAST), _MOST)
     batches: list[list[Start]] = [[]]
     for _, of_host in groupby(sorted(starts, key=_host), key=_host):

@@ -50,14 +50,14 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Reserved:
     """What came of a batch: claims with rows, and by id why others have none."""
 
     planned: list[Planned] = field(default_factory=list)
     lost: dict[str, errors.GpupoolError] = field(default_factory=dict)
 
 
-def reserve(parts: Parts, choices: Sequence[Choice]) -> Batch:
+def reserve(parts: Parts, choices: Sequence[Choice]) -> Reserved:
     """Bring queued claims to ``allocating``, with the rows of their vGPUs.
 
     Those of ``lost`` stay queued: something of them, or of what was chosen for them, has changed.
@@ -76,7 +76,7 @@ def allocate(parts: Parts, planned: Sequence[Planned]) -> dict[str, errors.Gpupo
     return said
 
 
-def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inventory) -> Batch:
+def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inventory) -> Reserved:
     """Do what ``reserve`` does.
 
     Whatever the plans were made on, here is what the hosts have, and nobody else adds to it: guaranteed
@@ -87,7 +87,7 @@ def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inv
     owned = {device.id: device for device in devices.list_(session, {"id": named})}
     held = transaction.hold({device.host_id for device in owned.values()})
     known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
-    batch, shelves = Batch(), Shelves(transaction, inventory, held)
+    batch, shelves = Reserved(), Shelves(transaction, inventory, held)
     for choice in choices:
         claim = known.get(choice.claim_id)
         if claim is None or claim.state != ClaimState.QUEUED:
@@ -106,7 +106,7 @@ def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inv
     after = transaction.move_all(moving, ClaimState.ALLOCATING, state_reason="")
     moved = {claim.id: claim for claim in after}
     going = [Planned(claim=moved[each.claim.id], vgpus=each.vgpus) for each in batch.planned]
-    return Batch(going, batch.lost)
+    return Reserved(going, batch.lost)
 
 
 def _planned(claim: Claim, index: int, device: Device) -> Vgpu:

@@ -1,4 +1,4 @@
-"""A thread that does one job again and again: every so many seconds, and at once when woken."""
+"""A thread that does one job again and again: every so many seconds, and when woken."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ class Periodic:
         self._thread.start()
 
     def wake(self) -> None:
-        """Run the job again as soon as the present run is over."""
+        """Run the job again as soon as the present run, and the pause after it, are over."""
         self._wake.set()
 
     def stop(self) -> None:

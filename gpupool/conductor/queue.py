@@ -54,23 +54,42 @@ class Queue:
     def serve(self) -> None:
         """Start what can start, in every pool; return when all of that has ended, or after a nudge.
 
-        Stops early when Placement is not there.
+        Stops early when Placement or the database is not there.
         """
-        self._batches.hush()
-        with self._parts.database.reader() as session:
-            known = pools.list_(session)
-        self._pools = {pool.id: self._pools[pool.id] for pool in known if pool.id in self._pools}
         try:
-            for _ in range(_ROUNDS):
-                again = [self._begin(pool) for pool in known]
-                refused = self._batches.wait()
-                self._learn(refused)
-                if not refused and not any(again):
-                    break
+            self._learn(self._batches.ended())
+            with self._parts.database.reader() as session:
+                known = pools.list_(session)
+            self._pools = {pool.id: self._pools[pool.id] for pool in known if pool.id in self._pools}
+            self._serve(known)
             self._tell()
         except errors.Unavailable as exc:
             LOG.warning("the queue waits: %s", exc)
             self._batches.drain()
+
+    def _serve(self, known: Sequence[Pool]) -> None:
+        todo = known
+        for _ in range(_ROUNDS):
+            # Before the claims: the room of one that ends in between is seen later, and not twice.
+            self._parts.views.refresh()
+            left = {pool.id for pool in todo if self._begin(pool)}
+            refused = self._batches.wait(for_one=bool(left))
+            self._learn(refused)
+            again = left | {each.pool_id for each in refused}
+            todo = [pool for pool in known if pool.id in again]
+            if not todo or self._batches.nudged:
+                return
+        if len(self._batches):
+            # Somebody has to see their end.
+            self._parts.wake_here()
+
+    def hush(self) -> None:
+        """Forget nudges, before whatever they were about is looked at."""
+        self._batches.hush()
+
+    def under_way(self) -> set[str]:
+        """Return the claims about which Placement has not answered yet."""
+        return self._batches.claim_ids()
 
     def nudge(self) -> None:
         """Have ``serve`` return soon: there may be something to decide."""
@@ -81,19 +100,20 @@ class Queue:
         self._batches.close()
 
     def _begin(self, pool: Pool) -> bool:
-        """Return whether something that was decided for a pool could not be begun."""
+        """Return whether something that was decided for a pool could not be begun now."""
         with isolated(f"the queue of pool {pool.name} is not served now"):
             if pool.id not in self._pools:
-                self._pools[pool.id] = _PoolQueue(self._parts, pool, self._batches)
-            return self._pools[pool.id].begin(pool)
+                self._pools[pool.id] = _PoolQueue(self._parts, pool)
+            return self._pools[pool.id].begin(pool, self._batches)
         return False
 
     def _learn(self, refused: Sequence[Refused]) -> None:
+        learnt: set[str] = set()
         for each in refused:
             pool = self._pools.get(each.pool_id)
             with isolated(f"what Placement refused claim {each.start.claim_id} is not known now"):
                 if pool and isinstance(each.error, NoCapacity):
-                    pool.learn(each.start, str(each.error))
+                    pool.learn(each.start, str(each.error), learnt)
 
     def _tell(self) -> None:
         """Have all who wait know why, unless they were told a moment ago and there is more to decide."""
@@ -111,7 +131,7 @@ def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
     with parts.database.reader() as session:
         pool = pools.get(session, pool_id)
     now = time.time()
-    queue = _PoolQueue(parts, pool, Batches(parts))
+    queue = _PoolQueue(parts, pool)
     queue.look(now)
     # This conductor may not be the one that serves the queue, and reads views again when it does.
     parts.views.refresh()
@@ -135,9 +155,9 @@ def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
 class _PoolQueue:
     """The queue of one pool: what waits and runs in it, and what was decided about that."""
 
-    def __init__(self, parts: Parts, pool: Pool, batches: Batches) -> None:
+    def __init__(self, parts: Parts, pool: Pool) -> None:
         self._parts, self._conf = parts, parts.conf
-        self._pool, self._batches = pool, batches
+        self._pool = pool
         self.scheduler = self._new_scheduler()
         self._mix, self._mixed = self._first_mix()
         self.policy: Policy = make(pool.policy, self._mix)
@@ -160,8 +180,8 @@ class _PoolQueue:
             )
         )
 
-    def begin(self, pool: Pool) -> bool:
-        """Decide, and begin to do it; return whether something could not be begun."""
+    def begin(self, pool: Pool, batches: Batches) -> bool:
+        """Decide, and begin to do it; return whether something could not be begun now."""
         if pool.policy != self._pool.policy:
             self.policy = make(pool.policy, self._mix)
         self._pool = pool
@@ -171,7 +191,7 @@ class _PoolQueue:
         if not len(self.scheduler.line):
             return False
         view, decided = self._decide(now)
-        return self._do(view, decided)
+        return self._do(view, decided, batches)
 
     def _forgive(self, now: float) -> None:
         """Have devices be asked for again whose time is over."""
@@ -181,7 +201,6 @@ class _PoolQueue:
     def _decide(self, now: float) -> tuple[PoolView, list[Start | Preempt]]:
         """Return the view, out of which is taken what starts, and what was decided."""
         shares = self.shares()
-        self._parts.views.refresh()
         with self._parts.views.lock:
             view = self._parts.views.of(self._pool.id)
             held = self._refused.keys() & view.device_index.keys()
@@ -246,9 +265,10 @@ class _PoolQueue:
             self._mixed.add(claim.id)
             self._mix.add(Demand.of(claim))
 
-    def _do(self, view: PoolView, decided: Iterable[Start | Preempt]) -> bool:
-        """Begin to do what was decided; return whether something of it could not be begun.
+    def _do(self, view: PoolView, decided: Iterable[Start | Preempt], batches: Batches) -> bool:
+        """Begin to do what was decided; return whether something of it could not be begun now.
 
+        What is on hosts of a batch that is under way is decided about again when that has ended.
         Whatever ends this, the scheduler does not go on believing in what was not begun. What becomes of
         the rest stands in the database.
         """
@@ -262,8 +282,8 @@ class _PoolQueue:
         open_ = {each.claim_id for each in starts}
         try:
             self._make_room(victims)
-            for batch in self._batches.split(starts):
-                lost = self._batches.begin(self._pool.id, batch)
+            for batch in batches.split(starts):
+                lost = batches.begin(self._pool.id, batch)
                 open_ -= {each.claim_id for each in batch} - lost
         finally:
             self._take_back(view, [each for each in starts if each.claim_id in open_])
@@ -291,12 +311,13 @@ class _PoolQueue:
                 places = [view.device_index[device_id] for device_id in each.plan.device_ids]
                 self._parts.views.doubt({view.hosts[host] for host, _ in places})
 
-    def learn(self, refused: Start, said: str) -> None:
-        """Learn from Placement what others hold of the devices that it refused."""
+    def learn(self, refused: Start, said: str, learnt: set[str]) -> None:
+        """Learn from Placement what others hold of the devices that it refused; add to ``learnt``."""
         # Not longer: it may be about to be written, as a device that was just enabled.
         until = time.time() + self._conf.conductor.queue_interval
         self._refusals[refused.claim_id] = until, f"; Placement refused: {said}"
-        for device_id in set(refused.plan.device_ids):
+        for device_id in set(refused.plan.device_ids) - learnt:
+            learnt.add(device_id)
             held = self._parts.allocations.allocations_of(device_id)
             with self._parts.database.reader() as session:
                 own = {vgpu.id for vgpu in vgpus.list_(session, {"device_id": device_id})}

@@ -1,4 +1,4 @@
-"""A running conductor: its RPC server and its four threads."""
+"""A running conductor: its RPC server and its threads."""
 
 import logging
 import socket
@@ -95,6 +95,8 @@ class Conductor:
             self._server.stop()
             self._server.wait()
         self._bell.stop()
+        # What it was about to tell.
+        self._tell_leader()
         self._clock.stop()
         self._served.nudge()
         self._queue.stop()
@@ -105,10 +107,14 @@ class Conductor:
     def tick(self) -> None:
         """Do once what the queue's thread does: Placement's news, and the queue, if it leads."""
         leads = self._leader.leads()
+        self._served.hush()
+        wait = False
         with isolated("what reports left is not settled now"):
-            settling.settle(self.parts)
+            wait = settling.settle(self.parts, self._served.under_way())
         if leads:
             self._served.serve()
+            if wait:
+                self._wake_here()
 
     def watch(self) -> None:
         """Do once what is due by the clock, in a thread that waits for nobody: Placement may hang."""
@@ -128,8 +134,9 @@ class Conductor:
         self._bell.wake()
 
     def _wake_here(self) -> None:
-        self._queue.wake()
+        # In this order: a run that begins in between forgets the nudge only to look itself.
         self._served.nudge()
+        self._queue.wake()
 
     def _tell_leader(self) -> None:
         """Pass on that the queue has changed, once for all changes since the last time.

@@ -5,6 +5,7 @@ What is lost with a conductor the reconciler finds.
 """
 
 import logging
+from collections.abc import Collection
 
 from gpupool.conductor import releasing
 from gpupool.conductor.isolation import isolated
@@ -15,9 +16,16 @@ from gpupool.model import errors
 LOG = logging.getLogger(__name__)
 
 
-def settle(parts: Parts) -> None:
-    """Do what was noted, giving back first; what Placement does not take now stays noted."""
-    host_ids, gone = parts.left.take()
+def settle(parts: Parts, under_way: Collection[str] = ()) -> bool:
+    """Do what was noted, giving back first; what Placement does not take now stays noted.
+
+    So does what is of claims that are ``under_way`` to Placement, as it would be written there after it
+    was given back. Return whether there is such.
+    """
+    host_ids, noted = parts.left.take()
+    gone = [vgpu for vgpu in noted if vgpu.claim_id not in under_way]
+    later = [vgpu for vgpu in noted if vgpu.claim_id in under_way]
+    parts.left.add([], later)
     try:
         # What was refused for good comes again with the host's next report.
         with isolated("what left its host is given back later"):
@@ -30,6 +38,7 @@ def settle(parts: Parts) -> None:
     except errors.Unavailable as exc:
         parts.left.add(host_ids, gone)
         LOG.warning("Placement follows later: %s", exc)
+    return bool(later)
 
 
 def _follow(parts: Parts, host_id: str) -> None:

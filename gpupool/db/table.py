@@ -71,11 +71,12 @@ class Table(Generic[Item]):
 
     def find(self, session: Session, name_or_id: str, /) -> Item:
         """Return the item of that id, else of that name, or raise NotFound."""
-        either = (self.columns["id"] == name_or_id) | (self.columns["name"] == name_or_id)
-        found = self.items(session, self.query.where(either))
+        by_id, by_name = self.columns["id"] == name_or_id, self.columns["name"] == name_or_id
+        query = self.query.where(by_id | by_name).order_by(sa.desc(by_id)).limit(1)
+        found = self.items(session, query)
         if not found:
             raise errors.NotFound(f"{self.noun} {name_or_id} not found")
-        return max(found, key=lambda item: item.id == name_or_id)
+        return found[0]
 
     def list_(
         self,

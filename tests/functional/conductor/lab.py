@@ -100,8 +100,11 @@ class Lab:
     def serve(self) -> None:
         self.conductor.watch()
         self.conductor.tick()
-        # What happens meanwhile, in another thread, has it return before all is bound.
-        while len(self.conductor._served._batches):
+
+    def serve_all(self) -> None:
+        """Serve until nothing is under way: what happens meanwhile has one run return before that."""
+        self.serve()
+        while self.conductor._served.under_way():
             self.conductor.tick()
 
     def reconcile(self) -> None:

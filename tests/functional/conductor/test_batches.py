@@ -1,12 +1,16 @@
 """Several batches under way: the queue goes on deciding, and no device is changed from two sides."""
 
 import threading
+from concurrent.futures import wait
 from dataclasses import replace
 
 import pytest
 
+from gpupool.conductor import binding, queue
+from gpupool.model import errors
 from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState
+from tests.functional.conductor.test_crash import make_old
 
 PATIENCE = 30
 
@@ -54,13 +58,28 @@ def on(lab, agent, **wishes):
     return lab.create(compute=5, memory_mib=16, tier=Tier.LOCAL, host=agent.host, **wishes)
 
 
+def serve(lab):
+    """Have a pass begin in a thread; return that."""
+    serving = threading.Thread(target=lab.conductor.tick)
+    serving.start()
+    return serving
+
+
+def ended(serving):
+    serving.join(PATIENCE)
+    return not serving.is_alive()
+
+
 def begin(lab, gate, claim):
     """Have a pass begin that waits for Placement's word about a claim; return what ends with it."""
     gate.hold(claim)
-    serving = threading.Thread(target=lab.conductor.tick)
-    serving.start()
+    serving = serve(lab)
     gate.await_begun(claim)
     return serving
+
+
+def states(lab, *claims):
+    return [lab.claim(claim).state for claim in claims]
 
 
 def test_the_queue_decides_while_placement_is_asked(lab, gate):
@@ -69,15 +88,13 @@ def test_the_queue_decides_while_placement_is_asked(lab, gate):
     serving = begin(lab, gate, slow)
     other = on(lab, other_host)
     # The new claim woke the queue.
-    serving.join(PATIENCE)
-    assert not serving.is_alive()
-    serving = threading.Thread(target=lab.conductor.tick)
-    serving.start()
+    assert ended(serving)
+    serving = serve(lab)
     gate.await_begun(other)
     assert lab.claim(slow).state == ClaimState.ALLOCATING
     gate.open(slow)
-    serving.join(PATIENCE)
-    assert [lab.claim(each).state for each in (slow, other)] == [ClaimState.BINDING] * 2
+    assert ended(serving)
+    assert states(lab, slow, other) == [ClaimState.BINDING] * 2
     lab.settle(slow_host, other_host)
     lab.check_books([slow_host, other_host])
 
@@ -87,33 +104,62 @@ def test_what_is_on_its_way_is_not_given_away_again(lab, gate):
     first = lab.create(compute=60)
     serving = begin(lab, gate, first)
     second = lab.create(compute=60)
-    serving.join(PATIENCE)
-    serving = threading.Thread(target=lab.conductor.tick)
-    serving.start()
+    assert ended(serving)
+    serving = serve(lab)
     gate.open(first)
-    serving.join(PATIENCE)
-    assert [lab.claim(each).state for each in (first, second)] == [ClaimState.BINDING, ClaimState.QUEUED]
+    assert ended(serving)
+    assert states(lab, first, second) == [ClaimState.BINDING, ClaimState.QUEUED]
     assert gate.begun == [{first.id}]
     lab.settle(agent)
     lab.check_books([agent])
 
 
-def test_a_host_is_in_one_batch_at_a_time(lab, gate):
-    agent = lab.agent()
+def test_a_host_is_in_one_batch_at_a_time_and_keeps_no_other_from_starting(lab, gate):
+    agent, other_host = lab.agent(), lab.agent()
     first = on(lab, agent)
     serving = begin(lab, gate, first)
-    second = on(lab, agent)
-    serving.join(PATIENCE)
-    serving = threading.Thread(target=lab.conductor.tick)
-    serving.start()
-    serving.join(0.2)
-    assert gate.begun == [{first.id}]
+    second, third = on(lab, agent), on(lab, other_host)
+    assert ended(serving)
+    serving = serve(lab)
+    gate.await_begun(third)
     assert lab.claim(second).state == ClaimState.QUEUED
     gate.open(first)
-    serving.join(PATIENCE)
-    lab.settle(agent)
-    assert gate.begun == [{first.id}, {second.id}]
-    assert [lab.claim(each).state for each in (first, second)] == [ClaimState.BOUND] * 2
+    assert ended(serving)
+    assert gate.begun == [{first.id}, {third.id}, {second.id}]
+    assert states(lab, first, second, third) == [ClaimState.BINDING] * 3
+    lab.settle(agent, other_host)
+    lab.check_books([agent, other_host])
+
+
+def test_what_is_released_on_its_way_is_not_given_back_before_placement_has_agreed(
+    lab, gate, monkeypatch
+):
+    deallocate_all, serve_pools = lab.parts.allocations.deallocate_all, queue.Queue.serve
+
+    def and_agree(orders):
+        said = deallocate_all(orders)
+        gate.open(claim)
+        wait(lab.conductor._served._batches._begun, PATIENCE)
+        return said
+
+    def and_open(self):
+        gate.open(claim)
+        serve_pools(self)
+
+    agent = lab.agent()
+    claim = on(lab, agent)
+    serving = begin(lab, gate, claim)
+    lab.release(claim)
+    # The host says that it has nothing of it, which wakes the queue.
+    agent.look()
+    assert ended(serving)
+    monkeypatch.setattr(lab.parts.allocations, "deallocate_all", and_agree)
+    monkeypatch.setattr(queue.Queue, "serve", and_open)
+    lab.serve_all()
+    lab.serve()
+    assert lab.claim(claim).state == ClaimState.RELEASED
+    assert not lab.allocated()
+    lab.check_books([agent])
 
 
 def reserve(lab, agent):
@@ -124,23 +170,67 @@ def reserve(lab, agent):
         lab.parts.placement.set_inventories(device.id, held, generation)
 
 
-def test_what_is_refused_late_waits_again(lab, gate):
-    slow_host, other_host = lab.agent(), lab.agent()
+def test_what_is_refused_late_waits_again_and_is_not_asked_for_twice(lab, gate):
+    slow_host, other_host = lab.agent(devices=1), lab.agent()
     slow = on(lab, slow_host)
     serving = begin(lab, gate, slow)
     other = on(lab, other_host)
-    serving.join(PATIENCE)
+    assert ended(serving)
     reserve(lab, slow_host)
     gate.open(slow)
     lab.serve()
-    assert [lab.claim(each).state for each in (slow, other)] == [ClaimState.QUEUED, ClaimState.BINDING]
+    assert states(lab, slow, other) == [ClaimState.QUEUED, ClaimState.BINDING]
     assert "Placement refused" in lab.claim(slow).state_reason
-    # The reconciler writes what the devices are to be.
-    lab.reconcile()
-    lab.conductor._served._pools[slow.pool_id]._refused.clear()
-    lab.settle(slow_host, other_host)
-    assert [lab.claim(each).state for each in (slow, other)] == [ClaimState.BOUND] * 2
-    lab.check_books([slow_host, other_host])
+    assert sorted(gate.begun, key=list) == sorted([{slow.id}, {other.id}], key=list)
+
+
+def test_what_another_holds_is_known_before_a_late_refusal_is_decided_about_again(lab, gate):
+    agent = lab.agent(devices=1)
+    (device,) = lab.devices(agent)
+    large = lab.create(compute=60)
+    serving = begin(lab, gate, large)
+    small = lab.create(compute=30)
+    assert ended(serving)
+    lab.instance_on(device.id, 50)
+    gate.open(large)
+    lab.serve_all()
+    lab.serve()
+    assert states(lab, large, small) == [ClaimState.QUEUED, ClaimState.BINDING]
+    assert "no room for 1 x 60 %" in lab.claim(large).state_reason
+    assert gate.begun.count({large.id}) == 1
+
+
+def test_that_placement_was_away_keeps_no_later_pass(lab, gate, placement):
+    agent, other_host = lab.agent(), lab.agent()
+    first = on(lab, agent)
+    serving = begin(lab, gate, first)
+    second = on(lab, other_host)
+    assert ended(serving)
+    placement.go("503 Service Unavailable")
+    gate.open(first)
+    (future,) = lab.conductor._served._batches._begun
+    assert isinstance(future.result(PATIENCE)[first.id], errors.Unavailable)
+    placement.come_back()
+    lab.serve()
+    assert states(lab, first, second) == [ClaimState.BINDING] * 2
+
+
+def test_a_batch_that_fails_by_a_mistake_keeps_nobody_and_is_ended_by_the_reconciler(lab, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a mistake")
+
+    agent, other_host = lab.agent(), lab.agent()
+    first = on(lab, agent)
+    with monkeypatch.context() as patch:
+        patch.setattr(binding, "hand_over", fail)
+        lab.serve()
+    second = on(lab, other_host)
+    lab.serve()
+    assert states(lab, first, second) == [ClaimState.ALLOCATING, ClaimState.BINDING]
+    make_old(lab, first)
+    lab.settle(agent, other_host)
+    assert states(lab, first, second) == [ClaimState.BOUND] * 2
+    lab.check_books([agent, other_host])
 
 
 def test_a_conductor_that_stops_ends_what_is_under_way(lab, gate):
@@ -148,11 +238,9 @@ def test_a_conductor_that_stops_ends_what_is_under_way(lab, gate):
     claim = on(lab, agent)
     serving = begin(lab, gate, claim)
     lab.conductor._served.nudge()
-    serving.join(PATIENCE)
+    assert ended(serving)
     stopping = threading.Thread(target=lab.conductor.stop)
     stopping.start()
-    stopping.join(0.2)
-    assert stopping.is_alive()
     gate.open(claim)
-    stopping.join(PATIENCE)
+    assert ended(stopping)
     assert lab.claim(claim).state == ClaimState.BINDING

@@ -86,7 +86,7 @@ def test_released_and_gone_meanwhile(lab, meanwhile, after):
         assert lab.claim(claim).state == ClaimState.RELEASED
 
     meanwhile(happening, after=after)
-    lab.serve()
+    lab.serve_all()
     assert lab.claim(claim).state == ClaimState.RELEASED
     assert not lab.allocated()
     lab.check_books([agent])
@@ -97,7 +97,7 @@ def test_released_meanwhile_and_gone_later(lab, meanwhile, after):
     agent = lab.agent()
     claim = lab.create(count=2)
     meanwhile(lambda: lab.release(claim), after=after)
-    lab.serve()
+    lab.serve_all()
     assert lab.claim(claim).state == ClaimState.RELEASING
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.RELEASED
@@ -131,7 +131,7 @@ def test_taken_for_dead_and_undone_meanwhile(lab, placement, meanwhile, after):
         assert lab.claim(claim).state == ClaimState.BOUND
 
     meanwhile(happening, after=after)
-    lab.serve()
+    lab.serve_all()
     other.close()
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.settle(agent)
