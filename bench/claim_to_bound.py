@@ -1,13 +1,14 @@
 """From a request for a claim to a bound claim: how many a second, how long each, where the time goes.
 
-``python bench/claim_to_bound.py [--hosts 8x617,4x54,2x518,1x24] [--claims N] [--rate PER_SECOND]``.
+``python bench/claim_to_bound.py [--hosts 8x617,4x54,2x518,1x24] [--claims N] [--rate PER_SECOND,...]``.
 RabbitMQ, MariaDB, Placement (on MariaDB, several processes) and the conductors are real and started
 here, in a temporary folder; the agents are simulated, but every message they send and get is real. The
 default hosts are as many and as large as those of Alibaba's openb cluster: 6,212 devices.
 
 Claims are due at random times, ``--rate`` a second, and counted from when they were due until whoever
 reads the database sees them bound. ``--rest`` makes them through the REST API instead of by message.
-``--rate 0`` makes them as fast as ``--clients`` can. All of it shares this machine's processors.
+``--rate 0`` makes them as fast as ``--clients`` can. Each of several rates has ``--claims``; they stay.
+All of it shares this machine's processors.
 """
 
 import argparse
@@ -40,6 +41,11 @@ def hosts(form: str) -> dict[str, int]:
     return {f"host-{number:04}": devices for number, devices in enumerate(sizes)}
 
 
+def rates(text: str) -> list[float]:
+    """Return the rates of ``RATE,...``."""
+    return [float(part) for part in text.split(",")]
+
+
 def setting(text: str) -> tuple[tuple[str, str], str]:
     """Return group, name and value of GROUP.NAME=VALUE."""
     key, _, value = text.partition("=")
@@ -54,8 +60,8 @@ def arguments() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--hosts", type=hosts, default=hosts(OPENB), metavar="DEVICESxHOSTS,...")
-    add("--claims", type=int, default=3000)
-    add("--rate", type=float, default=100, help="claims a second; 0: as fast as the clients can")
+    add("--claims", type=int, default=1500, help="of each rate")
+    add("--rate", type=rates, default=[100.0], help="claims a second; 0: as fast as the clients can")
     add("--clients", type=int, default=32, help="claims asked for at once, at most")
     add("--hold", type=float, help="seconds after which a bound claim is released; default: never")
     add("--rest", action="store_true", help="through the REST API")
@@ -137,7 +143,7 @@ def idle(stack: Stack, seconds: float) -> Figures:
 
 def load(stack: Stack, given: argparse.Namespace, **changes: Any) -> Process:
     """Return a load that is ready to make claims."""
-    asked = ("claims", "rate", "clients", "seed", "patience", "hold")
+    asked = ("claims", "clients", "patience", "hold")
     return stack.load({key: getattr(given, key) for key in asked} | changes)
 
 
@@ -152,19 +158,29 @@ def measure(stack: Stack, given: argparse.Namespace) -> Figures:
     say(f"registered: {setup}")
     quiet = idle(stack, given.idle)
     if given.warm_up:
-        load(stack, given, claims=given.warm_up, rate=max(given.rate / 10, 10), seed=-1).ask()
-    main_load = load(stack, given)
-    say(f"{given.claims} claims, {given.rate:g} a second")
+        load(stack, given, claims=given.warm_up, rate=max(given.rate[0] / 10, 10), seed=-1).ask()
     average = os.getloadavg()[0]
-    begin = meters.read(stack)
-    records = [Record(**each) for each in main_load.ask()]
-    end = meters.read(stack, end=True)
-    stack.check()
-    found = summary.claims(records, given.rate)
     return {
         "setting": _setting(given) | {"load average before": round(average, 2)},
         "setup": setup,
         "idle": quiet,
+        "runs": [
+            measure_rate(stack, given, rate, given.seed + number)
+            for number, rate in enumerate(given.rate)
+        ],
+    }
+
+
+def measure_rate(stack: Stack, given: argparse.Namespace, rate: float, seed: int) -> Figures:
+    """Return the figures of claims that come at one rate."""
+    main_load = load(stack, given, rate=rate, seed=seed)
+    say(f"{given.claims} claims, {rate:g} a second")
+    begin = meters.read(stack)
+    records = [Record(**each) for each in main_load.ask()]
+    end = meters.read(stack, end=True)
+    stack.check()
+    found = summary.claims(records, rate)
+    return {
         "claims": found,
         "stages": {"due to seen bound": found["claim_to_bound"]} | summary.stages(records, stack.logs()),
         "costs": summary.costs(begin, end, found["bound"]),

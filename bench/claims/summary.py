@@ -139,10 +139,32 @@ def text(figures: Figures) -> str:
     lines += ["", "SET-UP"]
     lines += [f"{name:<28} {value}" for name, value in figures["setup"].items()]
     lines += ["", "NOTHING BUT REPORTS, EACH REPORT", *_costs(figures["idle"])]
-    lines += ["", "CLAIMS", *_claims(figures["claims"]), *_stages(figures["stages"])]
-    lines += ["", "WHERE THE TIME GOES, EACH BOUND CLAIM", *_costs(figures["costs"])]
-    lines += ["", "PLACEMENT'S REQUESTS", *_requests(figures["requests"])]
+    for run in figures["runs"]:
+        lines += ["", f"CLAIMS, {_offered(run)}", *_claims(run["claims"]), *_stages(run["stages"])]
+        lines += ["", "WHERE THE TIME GOES, EACH BOUND CLAIM", *_costs(run["costs"])]
+        lines += ["", "PLACEMENT'S REQUESTS", *_requests(run["requests"])]
+    lines += ["", "IN SHORT", *_short(figures["runs"])]
     return "\n".join(lines)
+
+
+def _offered(run: Figures) -> str:
+    rate = run["claims"]["offered_per_s"]
+    return f"{rate:g} a second" if rate else "as fast as the clients can"
+
+
+def _short(runs: Sequence[Figures]) -> list[str]:
+    lines = [f"{'claims':<28} {'bound/s':>9} {'p50 ms':>9} {'p99 ms':>9} {'cores':>9} {'ms each':>9}"]
+    for run in runs:
+        used = run["costs"]["cpu"].values()
+        columns = (
+            run["claims"].get("claims_per_s", 0.0),
+            run["claims"]["claim_to_bound"].get("p50_ms", float("nan")),
+            run["claims"]["claim_to_bound"].get("p99_ms", float("nan")),
+            sum(each["cores"] for each in used),
+            sum(each["ms_each"] for each in used),
+        )
+        lines.append(f"{_offered(run):<28} " + " ".join(f"{column:>9.1f}" for column in columns))
+    return lines
 
 
 def _claims(figures: Figures) -> list[str]:
