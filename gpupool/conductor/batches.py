@@ -56,6 +56,7 @@ class Batches:
         # Set when one has ended, and by a nudge.
         self._news = threading.Event()
         self.nudged = False
+        self._thread = 0
 
     def __len__(self) -> int:
         """Return how many are under way."""
@@ -115,12 +116,17 @@ class Batches:
         self._refused = []
 
     def nudge(self) -> None:
-        """Have ``wait`` not wait any more, as there may be something to decide."""
-        self.nudged = True
-        self._news.set()
+        """Have ``wait`` not wait any more, as there may be something to decide.
+
+        What the thread that waits has done itself it looks at anyway.
+        """
+        if threading.get_ident() != self._thread:
+            self.nudged = True
+            self._news.set()
 
     def hush(self) -> None:
-        """Forget nudges: what they were about is about to be looked at."""
+        """Forget nudges: what they were about is about to be looked at, by this thread."""
+        self._thread = threading.get_ident()
         self.nudged = False
 
     def close(self) -> None:

@@ -358,6 +358,7 @@ def test_a_trait_that_an_operator_has_just_taken_away_is_not_in_the_way(lab):
     traits, _ = placement.provider_traits(device.id)
     add_trait(lab, device, "CUSTOM_NOISY")
     lab.reconcile()
+    lab.serve()
     with pytest.raises(errors.Invalid, match="could never hold it"):
         lab.create(forbidden_traits=("CUSTOM_NOISY",))
     placement.set_provider_traits(device.id, traits, placement.provider_traits(device.id)[1])
