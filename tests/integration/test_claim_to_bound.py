@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--hosts", "8x2,4x2", "--claims", "20", "--rate", "20,0", "--warm-up", "0", "--idle", "0")
+SMALL = ("--hosts", "8x4,4x2", "--claims", "12", "--rate", "20,0", "--warm-up", "0", "--idle", "0")
 QUICK = ("--placement-processes", "1", "--not-durable")
 
 
@@ -23,10 +23,10 @@ def figures():
 
 
 def test_every_claim_is_bound(figures):
-    assert (figures["setting"]["hosts"], figures["setup"]["devices"]) == (4, 24)
+    assert (figures["setting"]["hosts"], figures["setup"]["devices"]) == (6, 40)
     assert [run["claims"]["offered_per_s"] for run in figures["runs"]] == [20, 0]
     for claims in (run["claims"] for run in figures["runs"]):
-        assert (claims["claims"], claims["bound"], claims["refused"]) == (20, 20, {})
+        assert (claims["claims"], claims["bound"], claims["refused"]) == (12, 12, {})
         assert claims["claim_to_bound"]["p50_ms"] > 0
 
 
