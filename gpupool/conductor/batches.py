@@ -25,8 +25,8 @@ _AT_ONCE = 3
 # Claims in one request: fewer cost Placement more each, more cost no less and are all late. All of a
 # host are in one.
 _LEAST, _MOST = 10, 32
-# Seconds in which claims gather for the next batch while others are under way: a pass has its price too.
-_GATHER = 0.1
+# Seconds in which claims gather for the next pass while batches are under way, at least and at most.
+_GATHER, _GATHER_MOST = 0.1, 0.5
 Said = dict[str, errors.GpupoolError]
 
 
@@ -88,17 +88,20 @@ class Batches:
             future.add_done_callback(lambda _: self._news.set())
         return set(made.lost)
 
-    def wait(self, for_one: bool) -> list[Refused]:
+    def wait(self, for_one: bool, gather: float) -> list[Refused]:
         """Return what was refused, as soon as something was, all have ended, or there was a nudge.
 
-        ``for_one``: as soon as one has ended, too. Raises Unavailable when nothing can be bound now.
+        ``for_one``: when one has ended, too. Neither before claims had ``gather`` seconds to come, or as
+        many as may be. Raises Unavailable when nothing can be bound now.
         """
-        due, before = time.monotonic() + _GATHER, len(self._begun)
-        while self._begun and not self._refused and not (for_one and len(self._begun) < before):
+        due = time.monotonic() + min(max(gather, _GATHER), _GATHER_MOST)
+        before = len(self._begun)
+        while self._begun and not self._refused:
             left = max(due - time.monotonic(), 0)
-            if self.nudged and not left:
+            woken = self.nudged or (for_one and len(self._begun) < before)
+            if woken and not left:
                 break
-            self._await(left if self.nudged else None)
+            self._await(left if woken else None)
         return self._take_refused()
 
     def ended(self) -> list[Refused]:

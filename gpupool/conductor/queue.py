@@ -70,10 +70,12 @@ class Queue:
     def _serve(self, known: Sequence[Pool]) -> None:
         todo = known
         for _ in range(_ROUNDS):
+            begun = time.monotonic()
             # Before the claims: the room of one that ends in between is seen later, and not twice.
             self._parts.views.refresh()
             left = {pool.id for pool in todo if self._begin(pool)}
-            refused = self._batches.wait(for_one=bool(left))
+            # A pass has its price, the higher the more there is to do: half of the time is for others.
+            refused = self._batches.wait(for_one=bool(left), gather=time.monotonic() - begun)
             self._learn(refused)
             again = left | {each.pool_id for each in refused}
             todo = [pool for pool in known if pool.id in again]
