@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.claims.load import Record
-from bench.claims.meters import Reading, Request
+from bench.claims.meters import OTHERS, Reading, Request
 
 # What a conductor logs once a transition is committed.
 _MOVED = re.compile(r"^(\S+ \S+) .* claim (\S+) is (queued|allocating|binding|bound)\b")
@@ -155,7 +155,7 @@ def _offered(run: Figures) -> str:
 def _short(runs: Sequence[Figures]) -> list[str]:
     lines = [f"{'claims':<28} {'bound/s':>9} {'p50 ms':>9} {'p99 ms':>9} {'cores':>9} {'ms each':>9}"]
     for run in runs:
-        used = run["costs"]["cpu"].values()
+        used = [each for name, each in run["costs"]["cpu"].items() if name != OTHERS]
         columns = (
             run["claims"].get("claims_per_s", 0.0),
             run["claims"]["claim_to_bound"].get("p50_ms", float("nan")),

@@ -53,6 +53,8 @@ class Batches:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="binding")
         self._begun: dict[Future[Said], _Batch] = {}
         self._refused: list[Refused] = []
+        # How many have ended so far.
+        self.ends = 0
         # Set when one has ended, and by a nudge.
         self._news = threading.Event()
         self.nudged = False
@@ -88,17 +90,16 @@ class Batches:
             future.add_done_callback(lambda _: self._news.set())
         return set(made.lost)
 
-    def wait(self, for_one: bool, gather: float) -> list[Refused]:
+    def wait(self, since: int | None, gather: float) -> list[Refused]:
         """Return what was refused, as soon as something was, all have ended, or there was a nudge.
 
-        ``for_one``: when one has ended, too. Neither before claims had ``gather`` seconds to come, or as
-        many as may be. Raises Unavailable when nothing can be bound now.
+        ``since``: or when ``ends`` is more than that. Neither nudge nor end counts before claims had
+        ``gather`` seconds to come, within bounds. Raises Unavailable when nothing can be bound now.
         """
         due = time.monotonic() + min(max(gather, _GATHER), _GATHER_MOST)
-        before = len(self._begun)
         while self._begun and not self._refused:
             left = max(due - time.monotonic(), 0)
-            woken = self.nudged or (for_one and len(self._begun) < before)
+            woken = self.nudged or (since is not None and self.ends > since)
             if woken and not left:
                 break
             self._await(left if woken else None)
@@ -146,6 +147,7 @@ class Batches:
 
     def _collect(self) -> None:
         for future in [each for each in self._begun if each.done()]:
+            self.ends += 1
             self._end(future, self._begun.pop(future))
 
     def _end(self, future: Future[Said], batch: _Batch) -> None:

@@ -127,21 +127,26 @@ def _planned(claim: Claim, index: int, device: Device) -> Vgpu:
 def hand_over(parts: Parts, agreed: Sequence[Planned]) -> None:
     """Have hosts make vGPUs that Placement has agreed to.
 
-    If a claim was released or undone meanwhile, what nobody knows of any more is given back.
+    If a claim was released or undone meanwhile, what nobody knows of any more is given back. What
+    another conductor gave back before Placement had agreed, the reconciler's next run finds.
     """
-    if agreed:
-        releasing.give_back(parts, parts.commit(_hand_over, agreed))
+    if not agreed:
+        return
+    going, lost = parts.commit(_hand_over, agreed)
+    releasing.give_back(parts, lost)
+    stopped = [each for each in agreed if each.claim.id not in going]
+    parts.audit.hurry(vgpu.device_id for each in stopped for vgpu in each.vgpus)
 
 
-def _hand_over(transaction: Transaction, agreed: Sequence[Planned]) -> list[Vgpu]:
-    """Return the vGPUs that have no row any more; claims that have all theirs go on to ``binding``."""
+def _hand_over(transaction: Transaction, agreed: Sequence[Planned]) -> tuple[set[str], list[Vgpu]]:
+    """Return the claims that have all their vGPUs and go on, and the vGPUs that have no row any more."""
     transaction.touch_all(_hosts(agreed))
     going, lost = _still_allocating(transaction, agreed)
     ids = {claim.id for claim in going}
     rows = [vgpu.id for each in agreed if each.claim.id in ids for vgpu in each.vgpus]
     vgpus.want(transaction.session, rows)
     transaction.move_all(going, ClaimState.BINDING, state_reason="")
-    return lost
+    return ids, lost
 
 
 def _hosts(planned: Sequence[Planned]) -> set[str]:

@@ -70,20 +70,25 @@ class Queue:
     def _serve(self, known: Sequence[Pool]) -> None:
         todo = known
         for _ in range(_ROUNDS):
-            begun = time.monotonic()
+            begun, ends = time.monotonic(), self._batches.ends
             # Before the claims: the room of one that ends in between is seen later, and not twice.
-            self._parts.views.refresh()
+            with isolated("the views are not read again now"):
+                self._parts.views.refresh()
             left = {pool.id for pool in todo if self._begin(pool)}
-            # A pass has its price, the higher the more there is to do: half of the time is for others.
-            refused = self._batches.wait(for_one=bool(left), gather=time.monotonic() - begun)
+            # The more there is to do, the longer claims gather: many in one batch cost less each.
+            refused = self._batches.wait(ends if left else None, gather=time.monotonic() - begun)
             self._learn(refused)
             again = left | {each.pool_id for each in refused}
             todo = [pool for pool in known if pool.id in again]
             if not todo or self._batches.nudged:
                 return
-        if len(self._batches):
-            # Somebody has to see their end.
+        if len(self._batches) or (self._batches.ends > ends and not refused):
+            # Somebody has to see their end, or there may be room for what waited for it.
             self._parts.wake_here()
+
+    def rest(self) -> None:
+        """Forget what was refused: another conductor serves the queue."""
+        self._batches.ended()
 
     def hush(self) -> None:
         """Forget nudges, before whatever they were about is looked at."""
@@ -229,8 +234,8 @@ class _PoolQueue:
             named = hosts.names(session, {vgpu.host_id for vgpu in held})
         for claim_id in self.claims.keys() - generations.keys():
             self.scheduler.forget(claim_id)
-            self._mixed.discard(claim_id)
             del self.claims[claim_id]
+        self._mixed &= generations.keys()
         rows: dict[str, list[Vgpu]] = {}
         for vgpu in sorted(held, key=lambda each: each.index):
             if vgpu.index < BESIDE:

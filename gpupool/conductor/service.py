@@ -95,12 +95,12 @@ class Conductor:
             self._server.stop()
             self._server.wait()
         self._bell.stop()
-        # What it was about to tell.
-        self._tell_leader()
         self._clock.stop()
         self._served.nudge()
         self._queue.stop()
         self._served.close()
+        # What the bell was about to tell, and what the queue's last run left.
+        self._tell_leader()
         self._reconciler.stop()
         self._leader.stop()
 
@@ -108,13 +108,13 @@ class Conductor:
         """Do once what the queue's thread does: Placement's news, and the queue, if it leads."""
         leads = self._leader.leads()
         self._served.hush()
-        wait = False
         with isolated("what reports left is not settled now"):
-            wait = settling.settle(self.parts, self._served.under_way())
+            if settling.settle(self.parts, self._served.under_way()) and leads:
+                self._queue.wake()
         if leads:
             self._served.serve()
-            if wait:
-                self._wake_here()
+        else:
+            self._served.rest()
 
     def watch(self) -> None:
         """Do once what is due by the clock, in a thread that waits for nobody: Placement may hang."""

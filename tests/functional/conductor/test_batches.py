@@ -10,6 +10,7 @@ from gpupool.conductor import binding, queue
 from gpupool.model import errors
 from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState
+from tests.functional.conductor.lab import Lab
 from tests.functional.conductor.test_crash import make_old
 
 PATIENCE = 30
@@ -162,6 +163,36 @@ def test_what_is_released_on_its_way_is_not_given_back_before_placement_has_agre
     lab.check_books([agent])
 
 
+def test_what_another_conductor_gives_back_too_early_is_found_soon(lab, gate, placement, monkeypatch):
+    """The report goes to that one, which does not know what is under way here."""
+    agent = lab.agent()
+    claim = on(lab, agent)
+    serving = begin(lab, gate, claim)
+    lab.release(claim)
+    (row,) = lab.vgpus()
+    hurried = set()
+    monkeypatch.setattr(lab.parts.audit, "hurry", hurried.update)
+    other = Lab(lab.conf, lab.database, placement.client())
+    drop = other.parts.allocations.deallocate_all
+
+    def and_agree(orders):
+        said = drop(orders)
+        gate.open(claim)
+        wait(lab.conductor._served._batches._begun, PATIENCE)
+        return said
+
+    other.parts.allocations.deallocate_all = and_agree
+    other.parts.left.add([], [row])
+    other.serve()
+    other.close()
+    assert ended(serving)
+    assert not lab.vgpus()
+    assert lab.allocated()
+    assert row.device_id in hurried
+    lab.reconcile()
+    lab.check_books()
+
+
 def reserve(lab, agent):
     """Have an operator reserve all of a host's devices, in Placement."""
     for device in lab.devices(agent):
@@ -241,6 +272,8 @@ def test_a_conductor_that_stops_ends_what_is_under_way(lab, gate):
     assert ended(serving)
     stopping = threading.Thread(target=lab.conductor.stop)
     stopping.start()
+    stopping.join(0.5)
+    assert stopping.is_alive()
     gate.open(claim)
     assert ended(stopping)
     assert lab.claim(claim).state == ClaimState.BINDING
