@@ -4,6 +4,7 @@ import itertools
 import threading
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import oslo_messaging
@@ -153,6 +154,12 @@ class Lab:
         instance_id = str(uuid.uuid4())
         self.parts.placement.set_allocations({instance_id: entry})
         return instance_id
+
+    def reserve(self, device_id: str) -> None:
+        """Have an operator reserve all of a device in Placement."""
+        inventories, generation = self.parts.placement.inventories(device_id)
+        held = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
+        self.parts.placement.set_inventories(device_id, held, generation)
 
     def allocated(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return amounts by class by device by consumer: all that Placement holds on known devices."""

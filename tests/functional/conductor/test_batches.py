@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import wait
-from dataclasses import replace
 
 import pytest
 
@@ -132,16 +131,23 @@ def test_a_host_is_in_one_batch_at_a_time_and_keeps_no_other_from_starting(lab, 
     lab.check_books([agent, other_host])
 
 
-def test_what_is_released_on_its_way_is_not_given_back_before_placement_has_agreed(
-    lab, gate, monkeypatch
-):
-    deallocate_all, serve_pools = lab.parts.allocations.deallocate_all, queue.Queue.serve
+def agree_after_giving_back(lab, gate, claim, allocations, monkeypatch):
+    """Have Placement agree to a claim right after ``allocations`` have given back what it held."""
+    deallocate_all = allocations.deallocate_all
 
     def and_agree(orders):
         said = deallocate_all(orders)
         gate.open(claim)
         wait(lab.conductor._served._batches._begun, PATIENCE)
         return said
+
+    monkeypatch.setattr(allocations, "deallocate_all", and_agree)
+
+
+def test_what_is_released_on_its_way_is_not_given_back_before_placement_has_agreed(
+    lab, gate, monkeypatch
+):
+    serve_pools = queue.Queue.serve
 
     def and_open(self):
         gate.open(claim)
@@ -154,7 +160,7 @@ def test_what_is_released_on_its_way_is_not_given_back_before_placement_has_agre
     # The host says that it has nothing of it, which wakes the queue.
     agent.look()
     assert ended(serving)
-    monkeypatch.setattr(lab.parts.allocations, "deallocate_all", and_agree)
+    agree_after_giving_back(lab, gate, claim, lab.parts.allocations, monkeypatch)
     monkeypatch.setattr(queue.Queue, "serve", and_open)
     lab.serve_all()
     lab.serve()
@@ -173,15 +179,7 @@ def test_what_another_conductor_gives_back_too_early_is_found_soon(lab, gate, pl
     hurried = set()
     monkeypatch.setattr(lab.parts.audit, "hurry", hurried.update)
     other = Lab(lab.conf, lab.database, placement.client())
-    drop = other.parts.allocations.deallocate_all
-
-    def and_agree(orders):
-        said = drop(orders)
-        gate.open(claim)
-        wait(lab.conductor._served._batches._begun, PATIENCE)
-        return said
-
-    other.parts.allocations.deallocate_all = and_agree
+    agree_after_giving_back(lab, gate, claim, other.parts.allocations, monkeypatch)
     other.parts.left.add([], [row])
     other.serve()
     other.close()
@@ -193,21 +191,14 @@ def test_what_another_conductor_gives_back_too_early_is_found_soon(lab, gate, pl
     lab.check_books()
 
 
-def reserve(lab, agent):
-    """Have an operator reserve all of a host's devices, in Placement."""
-    for device in lab.devices(agent):
-        inventories, generation = lab.parts.placement.inventories(device.id)
-        held = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
-        lab.parts.placement.set_inventories(device.id, held, generation)
-
-
 def test_what_is_refused_late_waits_again_and_is_not_asked_for_twice(lab, gate):
     slow_host, other_host = lab.agent(devices=1), lab.agent()
+    (device,) = lab.devices(slow_host)
     slow = on(lab, slow_host)
     serving = begin(lab, gate, slow)
     other = on(lab, other_host)
     assert ended(serving)
-    reserve(lab, slow_host)
+    lab.reserve(device.id)
     gate.open(slow)
     lab.serve()
     assert states(lab, slow, other) == [ClaimState.QUEUED, ClaimState.BINDING]

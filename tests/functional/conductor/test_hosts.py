@@ -473,12 +473,10 @@ def test_a_change_beside_an_allocation_of_ours_is_found(lab, placement):
     agent = lab.agent(devices=1)
     lab.reconcile()
     (device,) = lab.devices(agent)
-    inventories, generation = lab.parts.placement.inventories(device.id)
-    wrong = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
+    inventories, _ = lab.parts.placement.inventories(device.id)
     claim = lab.bound(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
-    _, generation = lab.parts.placement.inventories(device.id)
-    lab.parts.placement.set_inventories(device.id, wrong, generation)
+    lab.reserve(device.id)
     lab.reconcile()
     assert lab.parts.placement.inventories(device.id)[0] == inventories
 

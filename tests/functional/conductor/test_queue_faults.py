@@ -102,9 +102,7 @@ def test_a_refusal_is_told_to_the_claim_that_was_refused_and_not_asked_for_at_on
     agent = lab.agent()
     reserved, full = lab.devices(agent)
     lab.bound(agent, compute=100, devices=(full.id,))
-    inventories, generation = lab.parts.placement.inventories(reserved.id)
-    held = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
-    lab.parts.placement.set_inventories(reserved.id, held, generation)
+    lab.reserve(reserved.id)
     refused = lab.create(compute=30, devices=(reserved.id,))
     other = lab.create(compute=50, devices=(full.id,))
     lab.serve()
