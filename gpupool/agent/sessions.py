@@ -26,7 +26,6 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.session import Session, SessionRecord
 from gpupool.agent.vgpus import Vgpus
 from gpupool.dataplane import handshake, worker
-from gpupool.dataplane.ledger import SLOTS
 from gpupool.drivers.base import DeviceHandle
 from gpupool.model import errors
 from gpupool.model.report import SessionReport
@@ -199,9 +198,14 @@ class Sessions:
     def _write_down(self, program: Program) -> SessionRecord:
         """Choose a slot and write the session's record."""
         taken = {one.slot for one in self._records() if one.vgpu_id == program.vgpu_id}
-        slot = next((slot for slot in range(SLOTS) if slot not in taken), None)
+        with _needed("the vGPU's ledger"):
+            allowed = self._vgpus.sessions(program.vgpu_id)
+        slot = next((slot for slot in range(allowed) if slot not in taken), None)
         if slot is None:
-            raise errors.Unavailable(f"vGPU {program.vgpu_id} has {SLOTS} sessions; allowed: {SLOTS}")
+            raise errors.Unavailable(
+                f"vGPU {program.vgpu_id} has {len(taken)} sessions, one for each process that uses it; "
+                f"allowed: {allowed}, which the claim's field sessions says"
+            )
         with _needed("the session's record"):
             made = SessionRecord(
                 id=str(uuid.uuid4()),

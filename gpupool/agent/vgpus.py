@@ -51,7 +51,8 @@ class Vgpus:
         try:
             if spec.id not in self.ids():
                 self._inventory.open(spec.device_key)
-            self.ledger(spec.id).create(Limits(compute=spec.compute, memory_mib=spec.memory_mib))
+            limits = Limits(compute=spec.compute, memory_mib=spec.memory_mib)
+            self.ledger(spec.id).create(limits, spec.sessions)
         except (errors.GpupoolError, OSError) as exc:
             LOG.error("vGPU %s can't be made: %s", spec.id, exc)
             if not self._stays(spec.id, exc):
@@ -83,6 +84,11 @@ class Vgpus:
         if spec is None or vgpu_id in self._errors:
             raise errors.Unavailable(f"vGPU {vgpu_id} is not there: {self._errors.get(vgpu_id, 'gone')}")
         return self._inventory.open(spec.device_key)
+
+    def sessions(self, vgpu_id: str) -> int:
+        """Return how many sessions the vGPU may have at a time. Raises as Ledger, or when it is gone."""
+        spec = self._specs.get(vgpu_id)
+        return min(spec.sessions, self.ledger(vgpu_id).slots()) if spec else 0
 
     def shares(self, vgpu_ids: Iterable[str]) -> list[VgpuShare]:
         """Return what a program may know of these vGPUs before it opens one."""

@@ -15,8 +15,10 @@ from pathlib import Path
 from gpupool.model import errors
 
 MAGIC = 0x52474C47
-VERSION = 2
-SLOTS = 64
+VERSION = 3
+# Version 2 is an agent's of before an upgrade, whose workers live on: 64 slots, no host memory.
+VERSIONS = (2, VERSION)
+SLOTS_MAX = 1024
 MIB = 1 << 20
 # A vGPU that was busy for 30 years without a pause; a database's BIGINT holds it.
 BUSY_MAX = 10**18
@@ -24,54 +26,82 @@ BUSY_MAX = 10**18
 # Errors of opening that say nothing about the file.
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
-# magic, version, slots, lost, memory_limit, compute
-HEADER = struct.Struct("<IIIIQI36x")
-# memory, busy_ns, pid
-SLOT = struct.Struct("<QQI44x")
+# magic, version, slots, lost, memory_limit, compute, host_limit
+HEADER = struct.Struct("<IIIIQI4xQ24x")
+# memory, busy_ns, pid, host_memory
+SLOT = struct.Struct("<QQI4xQ32x")
 # struct ledger_time: what the workers keep of this boot's device time
 TIME_SIZE = 1024
-SIZE = HEADER.size + SLOTS * SLOT.size + TIME_SIZE
 
-# lost, memory_limit, compute: what the agent alone may change
-_TERMS = struct.Struct("<IQI")
+# magic, version, slots
+_START = struct.Struct("<III")
+# lost, memory_limit, compute, host_limit: what the agent alone may change
+_TERMS = struct.Struct("<IQI4xQ")
 _LOST_OFFSET = 12
-_TIME_OFFSET = SIZE - TIME_SIZE
 _BUSY_OFFSET = 8
 _PID_OFFSET = 16
+_HOST_MEMORY_OFFSET = 24
+
+
+def size_of(slots: int) -> int:
+    """Return the bytes of a ledger with so many slots."""
+    return HEADER.size + slots * SLOT.size + TIME_SIZE
 
 
 @dataclass(frozen=True)
 class SlotUsage:
-    """What one slot uses: MiB of device memory (rounded up) and ns of device time since its making."""
+    """What one slot uses: MiB of device memory (rounded up) and ns of device time since its making.
+
+    ``host_mib`` is MiB of the host's memory that its worker is charged for (rounded up).
+    """
 
     memory_mib: int
     busy_ns: int
+    host_mib: int = 0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a vGPU may use: percent of its device's time, MiB of its memory."""
+    """What a vGPU may use: percent of its device's time, MiB of its memory, MiB of the host's memory.
+
+    Without ``host_mib`` workers take as much of the host's memory as there is.
+    """
 
     compute: int
     memory_mib: int
+    host_mib: int = 0
+
+    def terms(self) -> tuple[int, int, int, int]:
+        """Return what the file says of them, of a vGPU that is not lost."""
+        return (0, self.memory_mib * MIB, self.compute, self.host_mib * MIB)
 
 
 class Ledger:
-    """One ledger file. Every method raises Invalid when the file is not a ledger of this version."""
+    """One ledger file. Every method raises Invalid when the file is no ledger of a known version."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, limits: Limits) -> None:
-        """Make the file, with no use and these limits; if it is there, only set its limits."""
+    def create(self, limits: Limits, slots: int) -> None:
+        """Make the file, with no use, these limits and ``slots`` (1 to SLOTS_MAX) sessions.
+
+        If it is there, only set its limits: its slots are counted once and for all.
+        """
         if self.path.exists():
             self.set_limits(limits)
             return
-        header = HEADER.pack(MAGIC, VERSION, SLOTS, 0, limits.memory_mib * MIB, limits.compute)
+        if not 1 <= slots <= SLOTS_MAX:
+            raise errors.Invalid(f"a ledger of {slots} slots; allowed: 1 to {SLOTS_MAX}")
+        header = HEADER.pack(MAGIC, VERSION, slots, *limits.terms())
         partial = self.path.with_name(f".{self.path.name}")
         partial.touch(mode=0o600)
-        partial.write_bytes(header.ljust(SIZE, b"\0"))
+        partial.write_bytes(header.ljust(size_of(slots), b"\0"))
         partial.replace(self.path)
+
+    def slots(self) -> int:
+        """Return how many sessions it has room for."""
+        with self._file() as (_, slots):
+            return slots
 
     def sound(self) -> bool:
         """Tell whether the file is there and a ledger, as far as it can be looked at."""
@@ -89,58 +119,68 @@ class Ledger:
 
     def open(self) -> int:
         """Return a descriptor of the file for a worker; the caller closes it."""
-        with self._file() as descriptor:
+        with self._file() as (descriptor, _):
             return os.dup(descriptor)
 
     def set_limits(self, limits: Limits) -> None:
         """Change the limits; workers follow at once. Memory in use stays in use. Lost is found again."""
-        wanted = (0, limits.memory_mib * MIB, limits.compute)
-        with self._file() as descriptor:
+        wanted = limits.terms()
+        with self._file() as (descriptor, _):
             if _read(descriptor, _TERMS, _LOST_OFFSET) != wanted:
                 os.pwrite(descriptor, _TERMS.pack(*wanted), _LOST_OFFSET)
 
     def set_lost(self) -> None:
         """Tell every worker that the vGPU is being taken away."""
-        with self._file() as descriptor:
+        with self._file() as (descriptor, _):
             os.pwrite(descriptor, b"\1", _LOST_OFFSET)
 
     def usage(self, slot: int) -> SlotUsage:
         """Return what ``slot`` uses; never more memory than the limit."""
-        _check(slot)
-        return self.usages()[slot]
+        used = self.usages()
+        _check(slot, len(used))
+        return used[slot]
 
     def usages(self) -> list[SlotUsage]:
         """Return what each slot uses."""
-        with self._file() as descriptor:
-            _, limit, _ = _read(descriptor, _TERMS, _LOST_OFFSET)
-            content = os.pread(descriptor, SLOTS * SLOT.size, HEADER.size)
-        if len(content) < SLOTS * SLOT.size:
+        with self._file() as (descriptor, slots):
+            _, limit, _, host_limit = _read(descriptor, _TERMS, _LOST_OFFSET)
+            content = os.pread(descriptor, slots * SLOT.size, HEADER.size)
+        if len(content) < slots * SLOT.size:
             raise errors.Invalid(f"{self.path}: the ledger was cut short")
-        return [_usage(memory, busy, limit) for memory, busy, _ in SLOT.iter_unpack(content)]
+        return [
+            SlotUsage(_mib(memory, limit), min(busy_ns, BUSY_MAX), _mib(host_memory, host_limit))
+            for memory, busy_ns, _, host_memory in SLOT.iter_unpack(content)
+        ]
 
     def clear(self, slot: int) -> None:
         """Free the memory and name of a dead worker's slot; its busy time stays counted."""
-        with self._file() as descriptor:
-            os.pwrite(descriptor, bytes(8), _offset(slot))
-            os.pwrite(descriptor, bytes(4), _offset(slot) + _PID_OFFSET)
+        with self._file() as (descriptor, slots):
+            _check(slot, slots)
+            at = HEADER.size + slot * SLOT.size
+            os.pwrite(descriptor, bytes(8), at)
+            os.pwrite(descriptor, bytes(4), at + _PID_OFFSET)
+            os.pwrite(descriptor, bytes(8), at + _HOST_MEMORY_OFFSET)
 
     def restart(self) -> None:
         """Forget device time of before; for when no worker lives, as after a reboot of the host."""
-        with self._file() as descriptor:
-            os.pwrite(descriptor, bytes(TIME_SIZE), _TIME_OFFSET)
+        with self._file() as (descriptor, slots):
+            os.pwrite(descriptor, bytes(TIME_SIZE), HEADER.size + slots * SLOT.size)
 
     @contextmanager
-    def _file(self) -> Iterator[int]:
-        """Open the file, checked."""
+    def _file(self) -> Iterator[tuple[int, int]]:
+        """Open the file, checked; yield its descriptor and how many slots it has."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            start = os.pread(descriptor, 12, 0)
+            start = os.pread(descriptor, _START.size, 0)
+            magic, version, slots = _START.unpack(start.ljust(_START.size, b"\0"))
             if (
-                start != struct.pack("<III", MAGIC, VERSION, SLOTS)
-                or os.fstat(descriptor).st_size != SIZE
+                magic != MAGIC
+                or version not in VERSIONS
+                or not 1 <= slots <= SLOTS_MAX
+                or os.fstat(descriptor).st_size != size_of(slots)
             ):
                 raise errors.Invalid(f"{self.path}: not a ledger of version {VERSION}")
-            yield descriptor
+            yield descriptor, slots
         finally:
             os.close(descriptor)
 
@@ -153,15 +193,11 @@ def _read(descriptor: int, structure: struct.Struct, offset: int) -> tuple[int, 
     return structure.unpack(content)
 
 
-def _usage(memory: int, busy_ns: int, limit: int) -> SlotUsage:
-    return SlotUsage(memory_mib=-(-min(memory, limit) // MIB), busy_ns=min(busy_ns, BUSY_MAX))
+def _mib(used: int, limit: int) -> int:
+    """Return bytes in use as MiB, rounded up and no more than the limit."""
+    return -(-min(used, limit) // MIB)
 
 
-def _check(slot: int) -> None:
-    if not 0 <= slot < SLOTS:
-        raise errors.Invalid(f"slot {slot}; allowed: 0 to {SLOTS - 1}")
-
-
-def _offset(slot: int) -> int:
-    _check(slot)
-    return HEADER.size + slot * SLOT.size
+def _check(slot: int, slots: int) -> None:
+    if not 0 <= slot < slots:
+        raise errors.Invalid(f"slot {slot}; allowed: 0 to {slots - 1}")

@@ -84,7 +84,10 @@ class HostReport:
 
 @dataclass(frozen=True, kw_only=True)
 class VgpuSpec:
-    """One vGPU the host should have; ``device_key`` as in DeviceReport."""
+    """One vGPU the host should have; ``device_key`` as in DeviceReport, ``sessions`` as on Claim.
+
+    A conductor that does not say how many sessions is one of before there was a choice: 64.
+    """
 
     id: str
     claim_id: str
@@ -92,6 +95,7 @@ class VgpuSpec:
     compute: int
     memory_mib: int
     generation: int
+    sessions: int = 64
 
 
 @dataclass(frozen=True, kw_only=True)

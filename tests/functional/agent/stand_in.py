@@ -69,7 +69,9 @@ class StandInConductor:
         partial.replace(path)
 
 
-def vgpu(number: int, compute: int = 25, memory_mib: int = 512, device: str = "ref-0") -> VgpuSpec:
+def vgpu(
+    number: int, compute: int = 25, memory_mib: int = 512, device: str = "ref-0", sessions: int = 16
+) -> VgpuSpec:
     return VgpuSpec(
         id=f"{number:08d}-0000-4000-8000-000000000000",
         claim_id=f"{number:08d}-1111-4000-8000-000000000000",
@@ -77,6 +79,7 @@ def vgpu(number: int, compute: int = 25, memory_mib: int = 512, device: str = "r
         compute=compute,
         memory_mib=memory_mib,
         generation=1,
+        sessions=sessions,
     )
 
 

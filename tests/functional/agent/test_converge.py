@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from gpupool.agent.manager import AgentManager
+from gpupool.dataplane import ledger
+from gpupool.dataplane.handshake import Kind
 from gpupool.dataplane.ledger import Ledger, Limits
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind
@@ -216,11 +218,28 @@ def test_a_restart_without_a_conductor_serves_what_there_was(host):
     assert host.program(attachment(1, one)).hello(1).devices[0].memory_mib == 512
 
 
+def test_a_ledger_of_before_an_upgrade_serves_on(host):
+    """Its workers live, and have mapped it: it must not be made anew."""
+    one = vgpu(1)
+    host.folders.make()
+    path = host.folders.ledgers / one.id
+    header = struct.pack("<IIIIQI36x", ledger.MAGIC, 2, 64, 0, 512 * ledger.MIB, 25)
+    path.write_bytes(header.ljust(64 * 65 + 1024, b"\0"))
+    before = path.stat().st_ino
+    host.conductor.want(1, [one], [attachment(1, one)])
+    host.start()
+    host.wait_converged(1)
+    program = host.program(attachment(1, one))
+    assert program.hello(Kind.OPEN).error == 0
+    assert program.wait_ready() == 0
+    assert path.stat().st_ino == before
+
+
 def test_what_is_not_wanted_is_found_after_a_restart(host):
     """Left by an agent that was killed between removing a vGPU from its plan and from its host."""
     one = vgpu(1)
     host.folders.make()
-    Ledger(host.folders.ledgers / one.id).create(Limits(compute=25, memory_mib=512))
+    Ledger(host.folders.ledgers / one.id).create(Limits(compute=25, memory_mib=512), 4)
     (host.folders.attachments / "left").touch()
     host.folders.run_of("left").mkdir()
     (host.folders.cdi / "gpupool.org-vgpu_left.json").write_text("{}")

@@ -9,7 +9,7 @@ import pytest
 from gpupool.agent import process, server
 from gpupool.agent.session import SessionRecord
 from gpupool.dataplane.handshake import Error, Kind
-from gpupool.dataplane.ledger import SLOTS, Ledger
+from gpupool.dataplane.ledger import Ledger
 
 from .stand_in import TICKET, attachment, eventually, vgpu
 
@@ -98,12 +98,15 @@ def test_a_silent_client_is_hung_up(host, manager, monkeypatch):
 
 def test_a_session_too_many_is_refused(host, manager):
     # The ledger's slots are the limit; the first is left free, the rest are taken by records.
-    for number in range(SLOTS - 1):
+    for number in range(TWO.sessions - 1):
         manager._sessions._unborn[str(number)] = fake_record(number + 1)
     program = opened(host)
     refused = host.program(BOTH).hello(Kind.OPEN)
     assert refused.error == Error.DEVICE_UNAVAILABLE
-    assert refused.message == f"vGPU {TWO.id} has 64 sessions; allowed: 64"
+    assert refused.message == (
+        f"vGPU {TWO.id} has 16 sessions, one for each process that uses it; "
+        "allowed: 16, which the claim's field sessions says"
+    )
     program.close()
     eventually(lambda: not host.session_records())
     opened(host)

@@ -26,6 +26,8 @@ class Vgpu:
     compute: int = 100
     memory_mib: int = 512
     ordinal: int = 0
+    host_mib: int = 0
+    sessions: int = 64
 
 
 @dataclass
@@ -43,7 +45,7 @@ class LocalAgent:
         self.socket_path = self.folder / "session.sock"
         self.ledgers = [Ledger(self.folder / f"ledger-{index}") for index in range(len(self.vgpus))]
         for ledger, vgpu in zip(self.ledgers, self.vgpus, strict=True):
-            ledger.create(Limits(vgpu.compute, vgpu.memory_mib))
+            ledger.create(Limits(vgpu.compute, vgpu.memory_mib, vgpu.host_mib), vgpu.sessions)
         self._workers: list[subprocess.Popen[bytes]] = []
         self._opening = threading.Lock()
         self._slots = [itertools.count() for _ in self.vgpus]

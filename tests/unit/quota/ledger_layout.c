@@ -8,18 +8,20 @@
 
 int main(void)
 {
-    printf("magic %u\nversion %u\nslots %u\nsize %zu\n", LEDGER_MAGIC, LEDGER_VERSION, LEDGER_SLOTS,
-           sizeof(struct ledger_file));
+    printf("magic %u\nversion %u\nslots_max %u\n", LEDGER_MAGIC, LEDGER_VERSION, LEDGER_SLOTS_MAX);
+    printf("sizes %zu %zu %zu\n", ledger_size(1), ledger_size(64), ledger_size(LEDGER_SLOTS_MAX));
+    printf("parts %zu %zu %zu\n", sizeof(struct ledger_file), sizeof(struct ledger_slot),
+           sizeof(struct ledger_time));
     FIELD(ledger_file, magic);
     FIELD(ledger_file, version);
     FIELD(ledger_file, slots);
     FIELD(ledger_file, lost);
     FIELD(ledger_file, memory_limit);
     FIELD(ledger_file, compute);
-    FIELD(ledger_file, slot);
-    FIELD(ledger_file, time);
+    FIELD(ledger_file, host_limit);
     FIELD(ledger_slot, memory);
     FIELD(ledger_slot, busy_ns);
     FIELD(ledger_slot, pid);
+    FIELD(ledger_slot, host_memory);
     return 0;
 }

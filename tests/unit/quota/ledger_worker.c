@@ -1,5 +1,5 @@
 /* A worker's use of the ledger, commanded over standard input, one answer line each:
- * take BYTES | give BYTES | busy NS | memory | compute | lost | churn (takes and gives for ever). */
+ * take BYTES | give BYTES | take_host BYTES | give_host BYTES | busy NS | memory | compute | lost | churn (takes and gives for ever). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,6 +26,11 @@ static void answer(struct ledger *ledger, const char *command, uint64_t number)
         printf("%d\n", ledger_take(ledger, number));
     } else if (!strcmp(command, "give")) {
         ledger_give(ledger, number);
+        puts("ok");
+    } else if (!strcmp(command, "take_host")) {
+        printf("%d\n", ledger_take_host(ledger, number));
+    } else if (!strcmp(command, "give_host")) {
+        ledger_give_host(ledger, number);
         puts("ok");
     } else if (!strcmp(command, "busy")) {
         ledger_add_busy(ledger, number);

@@ -32,7 +32,7 @@ def simulate(compile_test: Compile, tmp_path: Path):
 
     def simulate(compute: int, kernel_ns: int, batch: int = 1, lost: bool = False) -> Outcome:
         book = ledger.Ledger(tmp_path / "ledger")
-        book.create(ledger.Limits(compute=compute, memory_mib=1))
+        book.create(ledger.Limits(compute=compute, memory_mib=1), 1)
         if lost:
             book.set_lost()
         command = [program, book.path, str(kernel_ns), str(batch)]

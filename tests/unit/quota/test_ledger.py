@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from gpupool.model import errors
 from .conftest import ENVIRONMENT, LEDGER, Compile
 
 MIB = ledger.MIB
-LIMITS = ledger.Limits(compute=25, memory_mib=512)
+LIMITS = ledger.Limits(compute=25, memory_mib=512, host_mib=64)
+SLOTS = 5
 
 
 class Worker:
@@ -53,7 +55,7 @@ class Worker:
 @pytest.fixture
 def book(tmp_path: Path) -> ledger.Ledger:
     made = ledger.Ledger(tmp_path / "ledger")
-    made.create(LIMITS)
+    made.create(LIMITS, SLOTS)
     return made
 
 
@@ -76,19 +78,20 @@ def test_layout_is_the_same_in_c_and_python(compile_test: Compile) -> None:
     found = {line.split()[0]: [int(n) for n in line.split()[1:]] for line in output.splitlines()}
     assert found["magic"] == [ledger.MAGIC]
     assert found["version"] == [ledger.VERSION]
-    assert found["slots"] == [ledger.SLOTS]
-    assert found["size"] == [ledger.SIZE]
+    assert found["slots_max"] == [ledger.SLOTS_MAX]
+    assert found["sizes"] == [ledger.size_of(slots) for slots in (1, 64, ledger.SLOTS_MAX)]
+    assert found["parts"] == [ledger.HEADER.size, ledger.SLOT.size, ledger.TIME_SIZE]
     assert found["ledger_file.magic"] == [0, 4]
     assert found["ledger_file.version"] == [4, 4]
     assert found["ledger_file.slots"] == [8, 4]
     assert found["ledger_file.lost"] == [ledger._LOST_OFFSET, 4]
     assert found["ledger_file.memory_limit"] == [ledger._LOST_OFFSET + 4, 8]
     assert found["ledger_file.compute"] == [ledger._LOST_OFFSET + 12, 4]
-    assert found["ledger_file.slot"] == [ledger.HEADER.size, ledger.SLOTS * ledger.SLOT.size]
-    assert found["ledger_file.time"] == [ledger._TIME_OFFSET, ledger.TIME_SIZE]
+    assert found["ledger_file.host_limit"] == [ledger._LOST_OFFSET + 20, 8]
     assert found["ledger_slot.memory"] == [0, 8]
     assert found["ledger_slot.busy_ns"] == [ledger._BUSY_OFFSET, 8]
     assert found["ledger_slot.pid"] == [ledger._PID_OFFSET, 4]
+    assert found["ledger_slot.host_memory"] == [ledger._HOST_MEMORY_OFFSET, 8]
 
 
 def test_sessions_share_the_memory_of_their_vgpu(start, book):
@@ -163,7 +166,7 @@ def test_limits_can_change_under_a_worker(start, book):
     worker = start(0)
     assert worker.ask("compute") == "25"
     worker.ask(f"take {500 * MIB}")
-    book.create(ledger.Limits(compute=50, memory_mib=100))
+    book.create(ledger.Limits(compute=50, memory_mib=100), SLOTS)
     assert worker.ask("compute") == "50"
     assert worker.ask("memory") == f"0 {100 * MIB}"
     assert worker.ask("take 1") == "0"
@@ -174,13 +177,13 @@ def test_lost_reaches_a_worker(start, book):
     assert worker.ask("lost") == "0"
     book.set_lost()
     assert worker.ask("lost") == "1"
-    book.create(LIMITS)
+    book.create(LIMITS, SLOTS)
     assert worker.ask("lost") == "0"
 
 
 def test_setting_the_same_limits_writes_nothing(book):
     before = book.path.stat().st_mtime_ns
-    book.create(LIMITS)
+    book.create(LIMITS, SLOTS)
     assert book.path.stat().st_mtime_ns == before
 
 
@@ -215,7 +218,7 @@ def test_a_ledger_cut_short_is_no_ledger(book):
         book.usage(0)
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 5000, bytes(ledger.SIZE)])
+@pytest.mark.parametrize("content", [b"", b"x" * 5000, bytes(ledger.size_of(64))])
 def test_what_is_no_ledger_is_refused(compile_test, tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
@@ -227,9 +230,67 @@ def test_what_is_no_ledger_is_refused(compile_test, tmp_path, content):
 
 
 def test_a_slot_out_of_range_is_refused(start, book):
-    assert start(ledger.SLOTS).opened == os.strerror(22)
-    with pytest.raises(errors.Invalid, match="slot 64; allowed: 0 to 63"):
-        book.usage(64)
+    assert start(SLOTS - 1).opened == "open"
+    assert start(SLOTS).opened == os.strerror(22)
+    with pytest.raises(errors.Invalid, match="slot 5; allowed: 0 to 4"):
+        book.usage(SLOTS)
+    with pytest.raises(errors.Invalid, match="slot 5; allowed: 0 to 4"):
+        book.clear(SLOTS)
+
+
+@pytest.mark.parametrize("slots", [1, ledger.SLOTS_MAX])
+def test_a_ledger_has_the_slots_it_was_made_with(compile_test, tmp_path, slots):
+    made = ledger.Ledger(tmp_path / "made")
+    made.create(LIMITS, slots)
+    made.create(LIMITS, 7)
+    assert made.slots() == len(made.usages()) == slots
+    last = Worker(compile_test("ledger_worker", *LEDGER), made.path, slots - 1)
+    assert last.ask(f"take {3 * MIB}") == "1"
+    assert made.usage(slots - 1).memory_mib == 3
+    last.kill()
+    with pytest.raises(errors.Invalid, match=f"slots; allowed: 1 to {ledger.SLOTS_MAX}"):
+        ledger.Ledger(tmp_path / "other").create(LIMITS, ledger.SLOTS_MAX + 1)
+
+
+def test_what_the_file_says_of_its_slots_is_read_once(start, book):
+    worker = start(0)
+    content = bytearray(book.path.read_bytes())
+    content[8:12] = b"\xff" * 4
+    book.path.write_bytes(content)
+    assert not book.sound()
+    assert worker.ask(f"take {512 * MIB}") == "1"
+    assert worker.ask("take 1") == "0"
+    assert start(1).opened == os.strerror(22)
+
+
+def test_sessions_share_the_host_memory_of_their_vgpu(start, book):
+    one, two = start(0), start(1)
+    assert one.ask(f"take_host {60 * MIB}") == "1"
+    assert two.ask(f"take_host {5 * MIB}") == "0"
+    assert two.ask(f"take {512 * MIB}") == "1"
+    assert book.usage(0) == ledger.SlotUsage(memory_mib=0, busy_ns=0, host_mib=60)
+    assert one.ask(f"give_host {MIB}") == "ok"
+    assert two.ask(f"take_host {5 * MIB}") == "1"
+    one.kill()
+    assert two.ask(f"take_host {59 * MIB}") == "1"
+    two.kill()
+    book.clear(1)
+    assert book.usage(1) == ledger.SlotUsage(memory_mib=0, busy_ns=0)
+
+
+def test_a_ledger_of_before_an_upgrade_goes_on(compile_test, tmp_path):
+    old = ledger.Ledger(tmp_path / "old")
+    header = struct.pack("<IIIIQI36x", ledger.MAGIC, 2, 64, 0, 512 * MIB, 25)
+    old.path.write_bytes(header.ljust(64 * 65 + 1024, b"\0"))
+    worker = Worker(compile_test("ledger_worker", *LEDGER), old.path, 63)
+    assert worker.ask(f"take {512 * MIB}") == "1"
+    assert worker.ask(f"take_host {2**40}") == "1"
+    assert old.sound()
+    assert old.slots() == 64
+    old.create(LIMITS, SLOTS)
+    assert worker.ask("take_host 1") == "0"
+    assert old.usage(63) == ledger.SlotUsage(memory_mib=512, busy_ns=0, host_mib=64)
+    worker.kill()
 
 
 def test_removing_twice_is_removing_once(book):

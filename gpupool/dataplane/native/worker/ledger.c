@@ -16,6 +16,8 @@ enum { LOCK_TAKE = 0, LOCK_SLOTS = 1 };
 struct ledger {
     struct ledger_file *file;
     struct ledger_slot *own;
+    struct ledger_time *time;
+    uint32_t slots; /* as read once: another worker may change what the file says */
     unsigned slot;
     int fd;
     pthread_mutex_t mutex; /* record locks are a process's: this one is for its threads */
@@ -50,22 +52,28 @@ static bool slot_has_worker(struct ledger *ledger, unsigned slot)
     return slot == ledger->slot || fcntl(ledger->fd, F_GETLK, &found) == -1 || found.l_type != F_UNLCK;
 }
 
+enum counter { MEMORY, HOST_MEMORY };
+
+static _Atomic uint64_t *counter_of(struct ledger_slot *slot, enum counter counter)
+{
+    return counter == MEMORY ? &slot->memory : &slot->host_memory;
+}
+
 /* Another worker may have written anything: the sum stops at the top instead of wrapping. */
-static uint64_t memory_used(struct ledger *ledger)
+static uint64_t sum_of(struct ledger *ledger, enum counter counter)
 {
     uint64_t used = 0;
 
-    for (unsigned slot = 0; slot < LEDGER_SLOTS; slot++) {
-        if (__builtin_add_overflow(used, atomic_load(&ledger->file->slot[slot].memory), &used))
+    for (unsigned slot = 0; slot < ledger->slots; slot++) {
+        if (__builtin_add_overflow(used, atomic_load(counter_of(&ledger->file->slot[slot], counter)), &used))
             return UINT64_MAX;
     }
     return used;
 }
 
-static bool fits(struct ledger *ledger, uint64_t bytes)
+static bool fits(struct ledger *ledger, enum counter counter, uint64_t limit, uint64_t bytes)
 {
-    uint64_t limit = atomic_load(&ledger->file->memory_limit);
-    uint64_t used = memory_used(ledger);
+    uint64_t used = sum_of(ledger, counter);
 
     return used <= limit && bytes <= limit - used;
 }
@@ -73,9 +81,12 @@ static bool fits(struct ledger *ledger, uint64_t bytes)
 /* The agent clears the slot of a worker that died; this is for the moment before it did. */
 static void reclaim(struct ledger *ledger)
 {
-    for (unsigned slot = 0; slot < LEDGER_SLOTS; slot++) {
-        if (atomic_load(&ledger->file->slot[slot].memory) && !slot_has_worker(ledger, slot))
-            atomic_store(&ledger->file->slot[slot].memory, 0);
+    for (unsigned slot = 0; slot < ledger->slots; slot++) {
+        struct ledger_slot *one = &ledger->file->slot[slot];
+        if ((atomic_load(&one->memory) || atomic_load(&one->host_memory)) && !slot_has_worker(ledger, slot)) {
+            atomic_store(&one->memory, 0);
+            atomic_store(&one->host_memory, 0);
+        }
     }
 }
 
@@ -88,87 +99,115 @@ static bool own_slot(struct ledger *ledger)
     owned = fcntl(ledger->fd, F_SETLK, &wanted) == 0;
     if (owned) {
         atomic_store(&ledger->own->memory, 0);
+        atomic_store(&ledger->own->host_memory, 0);
         atomic_store(&ledger->own->pid, (uint32_t)getpid());
     }
     unlock(ledger);
     return owned;
 }
 
-static struct ledger_file *map(int fd)
+static bool is_ledger(const struct ledger_file *file, uint32_t slots, off_t size)
+{
+    return file->magic == LEDGER_MAGIC && file->version >= LEDGER_VERSION_OLDEST &&
+           file->version <= LEDGER_VERSION && slots >= 1 && slots <= LEDGER_SLOTS_MAX &&
+           (uint64_t)size == ledger_size(slots);
+}
+
+static bool map(struct ledger *ledger)
 {
     struct stat status;
     struct ledger_file *file;
 
-    if (fstat(fd, &status) == -1)
-        return NULL;
-    if (status.st_size != sizeof(struct ledger_file)) {
+    if (fstat(ledger->fd, &status) == -1)
+        return false;
+    if (status.st_size < (off_t)ledger_size(1) || status.st_size > (off_t)ledger_size(LEDGER_SLOTS_MAX)) {
         errno = EINVAL;
-        return NULL;
+        return false;
     }
-    file = mmap(NULL, sizeof *file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    file = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, ledger->fd, 0);
     if (file == MAP_FAILED)
-        return NULL;
-    if (file->magic == LEDGER_MAGIC && file->version == LEDGER_VERSION && file->slots == LEDGER_SLOTS)
-        return file;
-    munmap(file, sizeof *file);
+        return false;
+    ledger->slots = file->slots;
+    if (is_ledger(file, ledger->slots, status.st_size) && ledger->slot < ledger->slots) {
+        ledger->file = file;
+        ledger->own = &file->slot[ledger->slot];
+        ledger->time = (struct ledger_time *)&file->slot[ledger->slots];
+        return true;
+    }
+    munmap(file, (size_t)status.st_size);
     errno = EINVAL;
-    return NULL;
+    return false;
 }
 
 struct ledger *ledger_open(int fd, unsigned slot)
 {
-    struct ledger *ledger;
+    struct ledger *ledger = calloc(1, sizeof *ledger);
 
-    if (slot >= LEDGER_SLOTS) {
-        errno = EINVAL;
-        return NULL;
-    }
-    ledger = calloc(1, sizeof *ledger);
     if (!ledger)
         return NULL;
-    ledger->file = map(fd);
-    if (!ledger->file) {
+    ledger->fd = fd;
+    ledger->slot = slot;
+    if (!map(ledger)) {
         free(ledger);
         return NULL;
     }
-    ledger->fd = fd;
-    ledger->slot = slot;
-    ledger->own = &ledger->file->slot[slot];
     pthread_mutex_init(&ledger->mutex, NULL);
     if (own_slot(ledger))
         return ledger;
-    munmap(ledger->file, sizeof *ledger->file);
+    munmap(ledger->file, ledger_size(ledger->slots));
     free(ledger);
     errno = EBUSY;
     return NULL;
 }
 
-bool ledger_take(struct ledger *ledger, uint64_t bytes)
+static bool take(struct ledger *ledger, enum counter counter, uint64_t limit, uint64_t bytes)
 {
     bool taken;
 
     lock(ledger);
-    if (!fits(ledger, bytes))
+    if (!fits(ledger, counter, limit, bytes))
         reclaim(ledger);
-    taken = fits(ledger, bytes);
+    taken = fits(ledger, counter, limit, bytes);
     if (taken)
-        atomic_fetch_add(&ledger->own->memory, bytes);
+        atomic_fetch_add(counter_of(ledger->own, counter), bytes);
     unlock(ledger);
     return taken;
 }
 
+static void give(_Atomic uint64_t *counter, uint64_t bytes)
+{
+    uint64_t had = atomic_load(counter);
+
+    while (!atomic_compare_exchange_weak(counter, &had, had > bytes ? had - bytes : 0))
+        ;
+}
+
+bool ledger_take(struct ledger *ledger, uint64_t bytes)
+{
+    return take(ledger, MEMORY, atomic_load(&ledger->file->memory_limit), bytes);
+}
+
 void ledger_give(struct ledger *ledger, uint64_t bytes)
 {
-    uint64_t had = atomic_load(&ledger->own->memory);
+    give(&ledger->own->memory, bytes);
+}
 
-    while (!atomic_compare_exchange_weak(&ledger->own->memory, &had, had > bytes ? had - bytes : 0))
-        ;
+bool ledger_take_host(struct ledger *ledger, uint64_t bytes)
+{
+    uint64_t limit = atomic_load(&ledger->file->host_limit);
+
+    return take(ledger, HOST_MEMORY, limit ? limit : UINT64_MAX, bytes);
+}
+
+void ledger_give_host(struct ledger *ledger, uint64_t bytes)
+{
+    give(&ledger->own->host_memory, bytes);
 }
 
 void ledger_memory(struct ledger *ledger, uint64_t *free_bytes, uint64_t *total_bytes)
 {
     uint64_t limit = atomic_load(&ledger->file->memory_limit);
-    uint64_t used = memory_used(ledger);
+    uint64_t used = sum_of(ledger, MEMORY);
 
     *total_bytes = limit;
     *free_bytes = used < limit ? limit - used : 0;
@@ -196,7 +235,7 @@ void ledger_add_busy(struct ledger *ledger, uint64_t busy_ns)
 struct ledger_time *ledger_lock_time(struct ledger *ledger)
 {
     lock(ledger);
-    return &ledger->file->time;
+    return ledger->time;
 }
 
 void ledger_unlock_time(struct ledger *ledger)

@@ -1,7 +1,7 @@
 /* The ledger of one vGPU: what it may use, and what each of its sessions uses.
  *
- * One small file, mapped by every worker of the vGPU and read by the agent
- * (gpupool/dataplane/ledger.py holds the same layout). A worker writes its own slot, whose memory
+ * One small file: a header, one slot for each session that the vGPU may have, and the arbiter's state. Every
+ * worker of the vGPU maps it and the agent reads it (gpupool/dataplane/ledger.py holds the same layout). A worker writes its own slot, whose memory
  * is the whole truth about it, so nothing has to be repaired when a worker is killed; and, under a lock, the
  * timeline, which one killed in the middle leaves inexact for a moment of charging. A worker
  * taken over by its client can spoil the file, even cut it short: that ends or misleads the sessions of
@@ -12,19 +12,23 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "worker/timeline.h"
 
 #define LEDGER_MAGIC 0x52474c47u /* "GLGR" */
-#define LEDGER_VERSION 2u
-#define LEDGER_SLOTS 64u
+#define LEDGER_VERSION 3u
+#define LEDGER_VERSION_OLDEST 2u /* differs only in having 64 slots always, and 0 where host memory is counted */
+#define LEDGER_SLOTS_MAX 1024u
 
 struct ledger_slot {
     _Atomic uint64_t memory;  /* bytes of device memory in use */
     _Atomic uint64_t busy_ns; /* device time ever used through this slot; never cleared */
     _Atomic uint32_t pid;     /* the worker, for people who look */
-    uint32_t reserved[11];
+    uint32_t reserved0;
+    _Atomic uint64_t host_memory; /* bytes of the host's memory that the session is charged for */
+    uint32_t reserved[8];
 };
 
 /* The arbiter's, of all sessions; of this boot. Changed under the ledger's lock. */
@@ -42,14 +46,19 @@ struct ledger_file {
     _Atomic uint64_t memory_limit; /* bytes */
     _Atomic uint32_t compute;      /* percent of the device, 1 to 100 */
     uint32_t reserved0;
-    uint32_t reserved[8];
-    struct ledger_slot slot[LEDGER_SLOTS];
-    struct ledger_time time;
+    _Atomic uint64_t host_limit; /* bytes of the host's memory; 0: as much as there is */
+    uint32_t reserved[6];
+    struct ledger_slot slot[]; /* `slots` of them, then struct ledger_time */
 };
+
+static inline size_t ledger_size(uint32_t slots)
+{
+    return sizeof(struct ledger_file) + slots * sizeof(struct ledger_slot) + sizeof(struct ledger_time);
+}
 
 _Static_assert(sizeof(struct ledger_slot) == 64, "one slot is one cache line");
 _Static_assert(sizeof(struct ledger_time) == 1024, "16 cache lines");
-_Static_assert(sizeof(struct ledger_file) == 64 * (1 + LEDGER_SLOTS) + 1024, "the header is one too");
+_Static_assert(sizeof(struct ledger_file) == 64, "the header is one too");
 
 struct ledger;
 
@@ -63,6 +72,10 @@ bool ledger_take(struct ledger *ledger, uint64_t bytes);
 
 /* Give back what ledger_take charged. */
 void ledger_give(struct ledger *ledger, uint64_t bytes);
+
+/* The same for memory of the host that the worker takes on the client's behalf. */
+bool ledger_take_host(struct ledger *ledger, uint64_t bytes);
+void ledger_give_host(struct ledger *ledger, uint64_t bytes);
 
 /* What cuMemGetInfo shows: the vGPU's limit, and what its sessions leave of it; in bytes. */
 void ledger_memory(struct ledger *ledger, uint64_t *free_bytes, uint64_t *total_bytes);
