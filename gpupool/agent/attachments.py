@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from gpupool.agent import cdi, record
 from gpupool.agent.folders import Folders
-from gpupool.agent.server import SessionServer
+from gpupool.agent.limited_log import LimitedLog
+from gpupool.agent.server import Acceptor, SessionServer
 from gpupool.agent.sessions import NotStarted, Program, Sessions
 from gpupool.agent.vgpus import Vgpus
 from gpupool.dataplane import handshake, paths
@@ -30,12 +31,18 @@ class _Attachment:
 class Attachments:
     """What exists has a file in ``folders.attachments``; it is made first and removed last."""
 
-    def __init__(self, folders: Folders, vgpus: Vgpus, sessions: Sessions) -> None:
+    def __init__(self, folders: Folders, vgpus: Vgpus, sessions: Sessions, limited: LimitedLog) -> None:
         self._folders = folders
         self._listing = record.Listing(folders.attachments)
         self._vgpus = vgpus
         self._sessions = sessions
+        self._limited = limited
+        self._acceptor = Acceptor(limited)
         self._made: dict[str, _Attachment] = {}
+
+    def start(self) -> None:
+        """Begin to answer programs. Raises RuntimeError when there are no more threads."""
+        self._acceptor.start()
 
     def ids(self) -> list[str]:
         """Return the attachments that exist, wanted or not."""
@@ -74,9 +81,8 @@ class Attachments:
     def remove(self, attachment_id: str) -> bool:
         """Remove the attachment and end its sessions; False while one of these does not end."""
         one = self._made.get(attachment_id)
-        if one and one.server:
-            one.server.stop()
-            one.server = None
+        if one:
+            self._stop_serving(one)
         cdi.remove(self._folders.cdi, attachment_id)
         shutil.rmtree(self._folders.run_of(attachment_id), ignore_errors=True)
         left = self._sessions.end(attachment_id)
@@ -90,10 +96,9 @@ class Attachments:
 
     def stop(self) -> None:
         """Open no more sessions; everything stays."""
+        self._acceptor.stop()
         for one in self._made.values():
-            if one.server:
-                one.server.stop()
-                one.server = None
+            self._stop_serving(one)
 
     def report(self) -> tuple[AttachmentReport, ...]:
         """Return every attachment that exists or could not be made."""
@@ -121,25 +126,33 @@ class Attachments:
 
     def _serve(self, one: _Attachment) -> None:
         """Have a server that serves."""
-        if one.server and one.server.serves():
+        if one.server and self._acceptor.serves(one.server):
             return
-        if one.server:
-            one.server.stop()
-            one.server = None
+        self._stop_serving(one)
         path = self._folders.socket(one.spec.id)
-        server = SessionServer(path, lambda connection, pid: self._answer(one, connection, pid))
-        server.start()
+        server = SessionServer(
+            path,
+            lambda connection, pid: self._answer(one, connection, pid),
+            name=f"attachment {one.spec.id}",
+            owner=one.spec.claim_id,
+        )
+        self._acceptor.add(server)
         one.server = server
+
+    def _stop_serving(self, one: _Attachment) -> None:
+        if one.server:
+            self._acceptor.remove(one.server)
+            one.server = None
 
     def _answer(self, one: _Attachment, connection: socket.socket, pid: int) -> None:
         """Speak to a program; see native/wire/handshake.h."""
         try:
             hello = handshake.receive_hello(connection)
         except handshake.HandshakeError as exc:
-            LOG.info("attachment %s: process %d sent no hello: %s", one.spec.id, pid, exc)
+            self._say(logging.INFO, one.spec, "process %d sent no hello: %s", pid, exc)
             return
         if not hmac.compare_digest(hello.ticket.encode(), one.spec.ticket.encode()):
-            LOG.warning("attachment %s: process %d has a wrong ticket", one.spec.id, pid)
+            self._say(logging.WARNING, one.spec, "process %d has a wrong ticket", pid)
             handshake.send_refusal(connection, Error.NO_DEVICE, "the ticket is not this attachment's")
         elif hello.kind is Kind.LIST:
             handshake.send_welcome(connection, self._vgpus.shares(one.spec.vgpu_ids))
@@ -156,11 +169,16 @@ class Attachments:
         try:
             self._sessions.open(program, connection)
         except NotStarted as exc:
-            LOG.error("attachment %s: process %d gets no session: %s", spec.id, pid, exc)
+            self._say(logging.ERROR, spec, "process %d gets no session: %s", pid, exc)
             handshake.send_failure(connection, Error.DEVICE_UNAVAILABLE, str(exc))
         except errors.GpupoolError as exc:
-            LOG.warning("attachment %s: process %d gets no session: %s", spec.id, pid, exc)
+            self._say(logging.WARNING, spec, "process %d gets no session: %s", pid, exc)
             handshake.send_refusal(connection, Error.DEVICE_UNAVAILABLE, str(exc))
+
+    def _say(self, level: int, spec: AttachmentSpec, message: str, *args: object) -> None:
+        """Log what a program did, which may do it again and again."""
+        subject = f"attachment {spec.id}"
+        self._limited.say(LOG, level, subject, f"%s: {message}", subject, *args)
 
 
 def _essence(spec: AttachmentSpec) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from gpupool.agent import process, record
 from gpupool.agent.attachments import Attachments
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
+from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.machine import Machine
 from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
@@ -44,8 +45,9 @@ class AgentManager:
         self._machine = Machine.of(conf)
         self._inventory = Inventory(conf)
         self._vgpus = Vgpus(self._folders, self._inventory)
-        self._sessions = Sessions(conf, self._folders, self._vgpus)
-        self._attachments = Attachments(self._folders, self._vgpus, self._sessions)
+        self._limited = LimitedLog()
+        self._sessions = Sessions(conf, self._folders, self._vgpus, self._limited)
+        self._attachments = Attachments(self._folders, self._vgpus, self._sessions, self._limited)
         self._generation = 0
         self._desired: DesiredState | None = None
         self._unheard = False
@@ -73,6 +75,7 @@ class AgentManager:
         for vgpu_id in self._vgpus.ids():
             if not self._sessions.has_any(vgpu_id) and self._vgpus.ledger(vgpu_id).sound():
                 self._vgpus.ledger(vgpu_id).restart()
+        self._attachments.start()
         desired = record.read(self._folders.desired, DesiredState)
         if desired:
             self._apply(desired)
@@ -99,6 +102,7 @@ class AgentManager:
         """Apply what was told, then report and apply the answer until there is nothing to change."""
         self._inventory.refresh()
         self._sessions.look_again()
+        self._limited.flush(LOG)
         self._follow(self._take_told())
         while self._follow(self._report()):
             pass

@@ -23,6 +23,7 @@ from oslo_utils import timeutils
 
 from gpupool.agent import process, record, session
 from gpupool.agent.folders import Folders
+from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import Session, SessionRecord
 from gpupool.agent.vgpus import Vgpus
 from gpupool.dataplane import handshake, worker
@@ -33,6 +34,8 @@ from gpupool.model.report import SessionReport
 LOG = logging.getLogger(__name__)
 # A killed process is gone in milliseconds unless the device's kernel driver holds it.
 KILL_SECONDS = 2.0
+# An opening takes a fork and some small files.
+OPEN_SECONDS = 2.0
 # A worker may still be on its way between fork and exec when the agent that started it has died.
 UNBORN = timedelta(seconds=10)
 
@@ -53,15 +56,24 @@ class NotStarted(Exception):
 class Sessions:
     """All sessions. Safe to call from several threads."""
 
-    def __init__(self, conf: cfg.ConfigOpts, folders: Folders, vgpus: Vgpus) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, folders: Folders, vgpus: Vgpus, limited: LimitedLog
+    ) -> None:
         self._options = conf.agent
         check_user(conf.agent.worker_user)
         self._folders = folders
         self._vgpus = vgpus
-        self._lock = threading.Lock()
+        self._limited = limited
+        # For looks and changes in memory only: nobody waits with it for a process or a disk. Notified
+        # when an opening ends or a session is gone.
+        self._lock = threading.Condition()
+        # Sessions whose worker is being started.
+        self._opening: dict[str, SessionRecord] = {}
         self._live: dict[str, Session] = {}
         # Records of sessions whose worker was not found yet.
         self._unborn: dict[str, SessionRecord] = {}
+        # Those that ended, until their slots are free again.
+        self._leaving: dict[str, SessionRecord] = {}
         # Records of sessions that ended, but could not be deleted yet.
         self._ended: dict[str, SessionRecord] = {}
         # Attachments and vGPUs that may have sessions.
@@ -93,23 +105,22 @@ class Sessions:
     def look_again(self) -> None:
         """Find the workers of records that have none, or cross the records out."""
         with self._lock:
-            for left in list(self._unborn.values()):
-                try:
-                    self._find(left)
-                except OSError as exc:
-                    LOG.error("session %s: no look at its worker: %s", left.id, exc)
-            for ended in list(self._ended.values()):
-                self._unlink(ended)
+            unborn, ended = list(self._unborn.values()), list(self._ended.values())
+        for left in unborn:
+            try:
+                self._find(left)
+            except OSError as exc:
+                LOG.error("session %s: no look at its worker: %s", left.id, exc)
+        for one in ended:
+            self._unlink(one)
 
     def _find(self, left: SessionRecord) -> None:
         """Go on with the worker of a record, or cross the record out if there is none any more."""
         found = session.find(left)
         if found:
             self._add(found)
-            del self._unborn[left.id]
             LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)
         elif left.worker_start or timeutils.utcnow() - left.started_at > UNBORN:
-            del self._unborn[left.id]
             self._cross_out(left)
 
     def allow(self, owner_id: str) -> None:
@@ -125,21 +136,21 @@ class Sessions:
         ``connection``.
         """
         device = self._vgpus.open(program.vgpu_id)
-        with self._lock:
-            if not self._allowed >= {program.attachment_id, program.vgpu_id}:
-                raise errors.Unavailable(f"vGPU {program.vgpu_id} is being taken away")
-            made = self._write_down(program)
-            try:
-                with ExitStack() as copies:
-                    spec = self._prepare(made, connection, device, copies)
-                    handshake.send_welcome(connection, self._vgpus.shares([made.vgpu_id]), spec.ring_fd)
-                    # Our timeout made the connection non-blocking, and the worker shares that with us.
-                    connection.setblocking(True)
-                    child = self._start(made, spec)
-            except BaseException:
-                self._cross_out(made)
-                raise
-        LOG.info("session %s of vGPU %s: worker %d", made.id, made.vgpu_id, child.pid)
+        made = self._begin(program)
+        try:
+            self._write_down(made)
+            with ExitStack() as copies:
+                spec = self._prepare(made, connection, device, copies)
+                handshake.send_welcome(connection, self._vgpus.shares([made.vgpu_id]), spec.ring_fd)
+                # Our timeout made the connection non-blocking, and the worker shares that with us.
+                connection.setblocking(True)
+                child = self._start(made, spec)
+        except BaseException:
+            self._cross_out(made)
+            raise
+        self._say(
+            made, logging.INFO, "session %s of vGPU %s: worker %d", made.id, made.vgpu_id, child.pid
+        )
 
     def end(self, owner_id: str) -> int:
         """End every session of an attachment or vGPU, and let it have no more.
@@ -148,15 +159,25 @@ class Sessions:
         """
         with self._lock:
             self._allowed.discard(owner_id)
+            self._wait_opened(owner_id)
+            opening = sum(one.belongs_to(owner_id) for one in self._opening.values())
             ending = [one for one in self._live.values() if one.record.belongs_to(owner_id)]
             unborn = sum(one.belongs_to(owner_id) for one in self._unborn.values())
             for one in ending:
                 process.kill(one.pidfd)
-        return unborn + self._wait_for(ending)
+        return opening + unborn + self._wait_for(ending)
+
+    def _wait_opened(self, owner_id: str | None = None) -> None:
+        """Wait until no session is being opened, of one owner or at all; the lock is held."""
+        self._lock.wait_for(
+            lambda: not any(not owner_id or one.belongs_to(owner_id) for one in self._opening.values()),
+            OPEN_SECONDS,
+        )
 
     def end_all(self) -> None:
         """End every session; new ones stay allowed."""
         with self._lock:
+            self._wait_opened()
             ending = list(self._live.values())
             for one in ending:
                 process.kill(one.pidfd)
@@ -191,39 +212,48 @@ class Sessions:
         )
 
     def _records(self) -> Iterator[SessionRecord]:
+        yield from self._opening.values()
         yield from (one.record for one in self._live.values())
         yield from self._unborn.values()
+        yield from self._leaving.values()
         yield from self._ended.values()
 
-    def _write_down(self, program: Program) -> SessionRecord:
-        """Choose a slot and write the session's record."""
-        taken = {one.slot for one in self._records() if one.vgpu_id == program.vgpu_id}
-        with _needed("the vGPU's ledger"):
+    def _begin(self, program: Program) -> SessionRecord:
+        """Choose a slot, which is the session's from then on."""
+        with self._needed(program, "the vGPU's ledger"):
             allowed = self._vgpus.sessions(program.vgpu_id)
-        slot = next((slot for slot in range(allowed) if slot not in taken), None)
-        if slot is None:
-            raise errors.Unavailable(
-                f"vGPU {program.vgpu_id} has {len(taken)} sessions, one for each process that uses it; "
-                f"allowed: {allowed}, which the claim's field sessions says"
-            )
-        with _needed("the session's record"):
+            usages = self._vgpus.ledger(program.vgpu_id).usages()
+        with self._lock:
+            if not self._allowed >= {program.attachment_id, program.vgpu_id}:
+                raise errors.Unavailable(f"vGPU {program.vgpu_id} is being taken away")
+            taken = {one.slot for one in self._records() if one.vgpu_id == program.vgpu_id}
+            slot = next((slot for slot in range(allowed) if slot not in taken), None)
+            if slot is None:
+                raise errors.Unavailable(
+                    f"vGPU {program.vgpu_id} has {len(taken)} sessions, one for each process that uses "
+                    f"it; allowed: {allowed}, which the claim's field sessions says"
+                )
             made = SessionRecord(
                 id=str(uuid.uuid4()),
                 attachment_id=program.attachment_id,
                 vgpu_id=program.vgpu_id,
                 slot=slot,
-                busy_before_ns=self._vgpus.ledger(program.vgpu_id).usage(slot).busy_ns,
+                busy_before_ns=usages[slot].busy_ns,
                 program_pid=program.pid,
                 started_at=timeutils.utcnow(),
             )
-            record.write(self._path(made), made)
+            self._opening[made.id] = made
         return made
+
+    def _write_down(self, made: SessionRecord) -> None:
+        with self._needed(made, "the session's record"):
+            record.write(self._path(made), made)
 
     def _prepare(
         self, made: SessionRecord, connection: socket.socket, device: DeviceHandle, copies: ExitStack
     ) -> worker.WorkerSpec:
         """Return what a worker starts with; ``copies`` closes our copies of its descriptors."""
-        with _needed("the session's memory"):
+        with self._needed(made, "the session's memory"):
             ring_fd = handshake.make_ring(self._options.ring_mib)
             copies.callback(os.close, ring_fd)
             ledger_fd = self._vgpus.ledger(made.vgpu_id).open()
@@ -256,15 +286,24 @@ class Sessions:
     def _add(self, one: Session) -> None:
         """Watch the session's worker. Raises OSError, and lets go of it, when that is not possible."""
         try:
-            self._epoll.register(one.pidfd, select.EPOLLIN)
-        except OSError:
-            os.close(one.pidfd)
-            raise
-        self._live[one.record.id] = one
-        try:
             record.write(self._path(one.record), one.record)
         except OSError as exc:  # the record without a pid is there, and tells a restarted agent enough
-            LOG.error("session %s: its worker can't be written down: %s", one.record.id, exc)
+            message = "session %s: its worker can't be written down: %s"
+            self._say(one.record, logging.ERROR, message, one.record.id, exc)
+        with self._lock:
+            try:
+                self._epoll.register(one.pidfd, select.EPOLLIN)
+            except OSError:
+                os.close(one.pidfd)
+                raise
+            self._live[one.record.id] = one
+            self._leave(one.record)
+
+    def _leave(self, one: SessionRecord) -> None:
+        """Forget that a session is being opened, looked for or crossed out; the lock is held."""
+        for records in (self._opening, self._unborn, self._leaving):
+            records.pop(one.id, None)
+        self._lock.notify_all()
 
     def _wait_for(self, ending: list[Session]) -> int:
         """Wait for killed workers and cross their sessions out; return how many are left."""
@@ -276,14 +315,15 @@ class Sessions:
         with self._lock:
             one = self._live.get(session_id)
             if one is None:
-                return True
+                return self._lock.wait_for(lambda: session_id not in self._leaving, OPEN_SECONDS)
             if not process.ended(one.pidfd):
                 return False
             del self._live[session_id]
+            self._leaving[session_id] = one.record
             self._epoll.unregister(one.pidfd)
-            one.close()
-            self._cross_out(one.record)
-        LOG.info("session %s ended", session_id)
+        one.close()
+        self._cross_out(one.record)
+        self._say(one.record, logging.INFO, "session %s ended", session_id)
         return True
 
     def _cross_out(self, ended: SessionRecord) -> None:
@@ -298,13 +338,33 @@ class Sessions:
         """Delete the record, now or at a later look; until then its slot stays taken."""
         try:
             self._path(ended).unlink(missing_ok=True)
-            self._ended.pop(ended.id, None)
+            gone = True
         except OSError as exc:
-            LOG.error("session %s: its record can't be deleted yet: %s", ended.id, exc)
-            self._ended[ended.id] = ended
+            message = "session %s: its record can't be deleted yet: %s"
+            self._say(ended, logging.ERROR, message, ended.id, exc)
+            gone = False
+        with self._lock:
+            if gone:
+                self._ended.pop(ended.id, None)
+            else:
+                self._ended[ended.id] = ended
+            self._leave(ended)
 
     def _path(self, one: SessionRecord) -> Path:
         return self._folders.sessions / one.id
+
+    def _say(self, one: SessionRecord | Program, level: int, message: str, *args: object) -> None:
+        """Log what programs cause, which may do so again and again."""
+        self._limited.say(LOG, level, f"attachment {one.attachment_id}", message, *args)
+
+    @contextmanager
+    def _needed(self, one: SessionRecord | Program, what: str) -> Iterator[None]:
+        """Turn this host's own trouble into Unavailable: it is not the program that hung up."""
+        try:
+            yield
+        except OSError as exc:
+            self._say(one, logging.ERROR, "no session can be opened: %s: %s", what, exc)
+            raise errors.Unavailable(f"{what} can't be made: {exc}") from exc
 
     def _watch(self) -> None:
         while True:
@@ -318,16 +378,6 @@ class Sessions:
                     self._finish(session_id)
                 except Exception:
                     LOG.exception("session %s did not end in order", session_id)
-
-
-@contextmanager
-def _needed(what: str) -> Iterator[None]:
-    """Turn this host's own trouble into Unavailable: it is not the program that hung up."""
-    try:
-        yield
-    except OSError as exc:
-        LOG.error("no session can be opened: %s: %s", what, exc)
-        raise errors.Unavailable(f"{what} can't be made: {exc}") from exc
 
 
 def check_user(name: str | None) -> None:

@@ -54,7 +54,8 @@ class Vgpus:
             limits = Limits(compute=spec.compute, memory_mib=spec.memory_mib)
             self.ledger(spec.id).create(limits, spec.sessions)
         except (errors.GpupoolError, OSError) as exc:
-            LOG.error("vGPU %s can't be made: %s", spec.id, exc)
+            if before[1] != str(exc):
+                LOG.error("vGPU %s can't be made: %s", spec.id, exc)
             if not self._stays(spec.id, exc):
                 self._errors[spec.id] = str(exc)
         return before != (spec, self._errors.get(spec.id))

@@ -50,7 +50,7 @@ OPTS = (
         "max_attachments_per_claim",
         default=64,
         min=1,
-        help="How many attachments a claim may have. Each costs its host a socket and a thread.",
+        help="How many attachments a claim may have. Each costs its host a socket.",
     ),
 )
 

@@ -4,17 +4,16 @@ import errno
 import os
 import resource
 import socket
-import threading
 from pathlib import Path
 
 import pytest
 
-from gpupool.agent import process, record, server
+from gpupool.agent import process, record
 from gpupool.dataplane import handshake, worker
 from gpupool.dataplane.handshake import Error, Kind
 from gpupool.model.report import DesiredState
 
-from .stand_in import HOST, TIMEOUT, attachment, eventually, vgpu
+from .stand_in import HOST, attachment, eventually, vgpu
 
 ONE, TWO = vgpu(1), vgpu(2)
 FIRST, SECOND = attachment(1, ONE), attachment(2, TWO)
@@ -196,42 +195,23 @@ def test_a_session_goes_on_though_its_worker_cannot_be_written_down(quiet, monke
     eventually(lambda: not quiet.session_records())
 
 
-def test_no_thread_for_a_program_hangs_up_on_this_one_only(quiet, monkeypatch, caplog):
-    quiet.conductor.want(1, [ONE], [FIRST])
+def test_a_socket_at_which_accepting_fails_is_tried_again(quiet, monkeypatch, caplog):
+    quiet.conductor.want(1, [ONE, TWO], [FIRST, SECOND])
     quiet.start()
     quiet.wait_converged(1)
-    start = threading.Thread.start
+    failed = []
 
-    def refuse(self):
-        if "_serve" in self.name:
-            raise RuntimeError("can't start new thread")
-        start(self)
+    def fail(self):
+        failed.append(self)
+        raise MemoryError if len(failed) % 2 else OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    for _ in range(server.HANDSHAKES + 1):
-        quiet.program(FIRST).wait_hung_up()
-    assert "can't start new thread" in caplog.text
+    monkeypatch.setattr(socket.socket, "accept", fail)
+    program = quiet.program(FIRST)
+    eventually(lambda: len(failed) >= 4)
     monkeypatch.undo()
-    opened(quiet)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_attachment_that_went_deaf_is_made_again(quiet, monkeypatch):
-    quiet.conductor.want(1, [ONE], [FIRST])
-    manager = quiet.start()
-    quiet.wait_converged(1)
-    died = threading.Event()
-
-    def die(self):
-        died.set()
-        raise MemoryError
-
-    monkeypatch.setattr(socket.socket, "accept", die)
-    opened(quiet)
-    assert died.wait(TIMEOUT)
-    monkeypatch.undo()
-    manager.converge()
-    opened(quiet)
+    assert program.hello(Kind.OPEN).error == 0
+    opened(quiet, SECOND)
+    assert "accept failed: [Errno 24] Too many open files" in caplog.text
 
 
 @pytest.fixture
