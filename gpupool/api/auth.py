@@ -8,6 +8,8 @@ from keystonemiddleware import auth_token
 from oslo_config import cfg
 from webob.dec import wsgify
 
+from gpupool.api.local import Local
+
 # What anyone may read: a client needs the versions before it has a token.
 PUBLIC = frozenset({"", "/", "/v1", "/v1/"})
 # Who calls with no header, when nobody is asked who they are.
@@ -49,4 +51,6 @@ class NoAuth:
 
 def wrap(application: Any, conf: cfg.ConfigOpts) -> Any:
     """Return ``application`` behind the ``[api] auth_strategy``."""
-    return NoAuth(application) if conf.api.auth_strategy == "noauth" else Keystone(application, conf)
+    if conf.api.auth_strategy == "noauth":
+        return Local(NoAuth(application), conf.api.public_endpoint)
+    return Keystone(application, conf)

@@ -8,12 +8,14 @@ from typing import Any, ClassVar, Protocol
 from oslo_config import cfg
 from oslo_policy import policy
 
+from gpupool.api import bounds
 from gpupool.api import errors as http_errors
 from gpupool.api.request import Request
 from gpupool.api.schema import canonical_id
 from gpupool.api.v1.schemas import common
 from gpupool.db.api import Database
 from gpupool.model import errors
+from gpupool.model import text as texts
 from gpupool.policies import base
 from gpupool.rpc.conductor import ConductorClient
 
@@ -99,7 +101,7 @@ class Controller:
         else:
             level = "action" if path[1:] == ["action"] else ""
         # Nothing names nothing; nor does what no terminal prints, and some databases refuse it.
-        if path and not (path[0] and path[0].isprintable()):
+        if path and not (0 < len(path[0]) <= bounds.NAME_MAX and texts.is_visible(path[0])):
             level = ""
         found = {
             method: getattr(self, name)
@@ -115,7 +117,7 @@ class Controller:
 def choose(request: Request, handlers: Mapping[str, Handler]) -> Handler:
     """Return the handler of the request's method, or raise NotFound or a 405 with ``Allow``."""
     if not handlers:
-        raise errors.NotFound(f"there is nothing at {request.path_info}")
+        raise errors.NotFound(f"there is nothing at {texts.shown(request.path_info)}")
     method = "GET" if request.method == "HEAD" else request.method
     if method not in handlers:
         names = ", ".join(handlers)

@@ -13,6 +13,7 @@ import webob
 from oslo_middleware import request_id
 from webob.dec import wsgify
 
+from gpupool.api import bounds
 from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _CODES = {
     406: "not_acceptable",
     409: "conflict",
     413: "too_large",
+    414: "address_too_long",
     415: "unsupported_media_type",
     500: "internal",
     503: "unavailable",
@@ -36,6 +38,7 @@ _CODES = {
 _DETAILS = {
     401: "a valid token is needed in the header X-Auth-Token",
     413: "the body is larger than this service takes",
+    414: f"the address is too long; allowed: {bounds.ADDRESS_MAX} bytes",
     500: "the service failed; its log has the reason under this request id",
     503: "a service that is needed did not answer; try again",
 }
@@ -72,6 +75,10 @@ class ErrorBodies:
     @wsgify
     def __call__(self, request: webob.Request) -> webob.Response:
         """Answer ``request`` with what is beneath, or with why not; never with a traceback."""
+        if not bounds.address_fits(request.environ):
+            return _response(
+                request, 414, f"the address is too long; allowed: {bounds.ADDRESS_MAX} bytes"
+            )
         if not _is_utf8(request):
             return _response(request, 400, "the address is not UTF-8")
         try:

@@ -1,6 +1,6 @@
 """Listings: which items are asked for, page by page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
@@ -76,25 +76,28 @@ class Listing:
         elif not everything:
             self.filters["project_id"] = [caller]
 
-    def resolve(self, session: Session, key: str, find: Callable[[Session, str], Named]) -> None:
-        """Replace the filter ``key``, names or ids, by ``key``_id; raises Invalid for an unknown one."""
-        if key in self.filters:
-            ids = [found(session, key, name, find).id for name in self.filters.pop(key)]
-            self.narrow(f"{key}_id", ids)
+    def resolve(self, session: Session, key: str, lister: Lister[Any], hidden: bool = False) -> None:
+        """Replace the filter ``key``, names or ids, by ``key``_id, in two statements.
+
+        Raises Invalid for an unknown one; one that is ``hidden`` from the caller just matches nothing.
+        """
+        if key not in self.filters:
+            return
+        names = self.filters.pop(key)
+        known = {item.name: item.id for item in lister(session, {"name": names}, (), None, None)}
+        known |= {item.id: item.id for item in lister(session, {"id": names}, (), None, None)}
+        if not hidden and (unknown := [name for name in names if name not in known]):
+            raise errors.Invalid(f"{key} is '{unknown[0]}'; there is no such {key}")
+        self._narrow(f"{key}_id", {known[name] for name in names if name in known})
 
     def resolve_host(self, session: Session) -> None:
         """As ``resolve`` the filter ``host``; who may not see hosts is not told which there are."""
-        if "host" not in self.filters or self.services.may(self.request, "hosts:get"):
-            self.resolve(session, "host", hosts.find)
-        else:
-            names = self.filters.pop("host")
-            known = [hosts.list_(session, {key: names}) for key in ("id", "name")]
-            self.narrow("host_id", [host.id for some in known for host in some])
+        hidden = not self.services.may(self.request, "hosts:get")
+        self.resolve(session, "host", hosts.list_, hidden)
 
-    def narrow(self, key: str, ids: Sequence[str]) -> None:
+    def _narrow(self, key: str, ids: Set[str]) -> None:
         """Let the filter ``key`` pass ``ids`` only, and of those only what it passes already."""
-        before = self.filters.get(key, ids)
-        self.filters[key] = [one for one in ids if one in before]
+        self.filters[key] = sorted(ids & set(self.filters.get(key, ids)))
 
     def read(self, session: Session, lister: Lister[Item]) -> tuple[list[Item], bool]:
         """Return the items of this page, and whether more follow."""

@@ -7,6 +7,7 @@ import webob
 from webob.dec import wsgify
 
 from gpupool.api import errors
+from gpupool.model import text as texts
 
 SERVICE_TYPE = "gpu-pool"
 VERSIONS = (
@@ -42,6 +43,8 @@ class Microversion:
 
 def _refusal(request: webob.Request) -> webob.Response:
     asked = microversion_parse.get_version(request.headers, SERVICE_TYPE)
-    detail = f"version is '{asked}'; allowed: {MIN_VERSION} to {MAX_VERSION}, or latest"
+    detail = (
+        f"version is '{texts.shown(str(asked))}'; allowed: {MIN_VERSION} to {MAX_VERSION}, or latest"
+    )
     content = errors.body(406, detail, request.environ, min_version=MIN_VERSION, max_version=MAX_VERSION)
     return webob.Response(status=406, json_body=content)

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -9,10 +10,12 @@ import pecan
 from oslo_context.context import RequestContext
 from webob.multidict import MultiDict
 
+from gpupool.api import bounds
 from gpupool.api import errors as http_errors
 from gpupool.api import schema as schemas
 from gpupool.api.schema import Schema
 from gpupool.model import errors
+from gpupool.model import text as texts
 
 JSON = "application/json"
 
@@ -37,7 +40,7 @@ class Request(pecan.Request):
     def checked_body(self, schema: Schema) -> dict[str, Any]:
         """Return the JSON body, or raise Invalid; 415 when it does not claim to be JSON."""
         if self.content_type != JSON:
-            given = f"'{self.content_type}'" if self.content_type else "missing"
+            given = f"'{texts.shown(self.content_type)}'" if self.content_type else "missing"
             raise http_errors.HttpError(415, f"Content-Type is {given}; allowed: {JSON}")
         checked: dict[str, Any] = schemas.check(_load(self.body), schema, "body")
         return checked
@@ -54,9 +57,9 @@ class Request(pecan.Request):
 
 def _load(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_unique)
-    except RecursionError as exc:
-        raise errors.Invalid("the body is nested too deeply") from exc
+        text = body.decode("utf-8-sig")
+        bounds.check_json(text)
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
     except ValueError as exc:
         raise errors.Invalid(f"the body is not JSON: {exc}") from exc
 
@@ -68,7 +71,6 @@ def _no_constant(name: str) -> NoReturn:
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"{', '.join(twice)} is given twice")
+        twice = sorted(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"{texts.shown(', '.join(twice))} is given twice")
     return found

@@ -22,6 +22,7 @@ from gpupool.api.v1 import (
     vgpus,
 )
 from gpupool.model import errors
+from gpupool.model import text as texts
 
 
 class Root:
@@ -55,7 +56,7 @@ class Root:
         if path == ["v1"]:
             return choose(request, {"GET": self._versions.get_one}), []
         if path[0] != "v1" or path[1] not in self._nouns:
-            raise errors.NotFound(f"there is nothing at {request.path_info}")
+            raise errors.NotFound(f"there is nothing at {texts.shown(request.path_info)}")
         return self._nouns[path[1]].route(path[2:], request)
 
     @pecan.expose("json")

@@ -3,21 +3,24 @@
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jsonschema
 from oslo_utils import timeutils
 
+from gpupool.api import bounds
 from gpupool.model import errors
+from gpupool.model import text as texts
 
 Schema = Mapping[str, Any]
 
 # The format of what names an item by its name or its id; any text fits it.
 NAME_OR_ID = "name-or-uuid"
+# The format of text that people read: see gpupool.model.text.
+VISIBLE = "visible-text"
 # Enough to tell what is wrong; a body of a thousand mistakes gets no thousand answers.
 _MESSAGES_MAX = 5
-_VALUE_MAX = 80
 _formats = jsonschema.FormatChecker(formats=())
 
 
@@ -33,13 +36,32 @@ def _is_time(value: object) -> bool:
     return True
 
 
+@_formats.checks(VISIBLE)
+def _is_visible(value: object) -> bool:
+    return not isinstance(value, str) or texts.is_visible(value)
+
+
+def _unique_items(_validator: Any, wanted: bool, items: Any, _schema: Any) -> Iterator[Any]:
+    """Report an item that comes twice, in linear time; jsonschema's own compares every pair."""
+    if not (wanted and isinstance(items, list)):
+        return
+    if len({json.dumps(item, sort_keys=True) for item in items}) < len(items):
+        yield jsonschema.ValidationError("an item comes twice")
+
+
+_extend: Any = jsonschema.validators.extend
+_Validator = _extend(jsonschema.Draft202012Validator, {"uniqueItems": _unique_items})
+
+
 def check(value: Any, schema: Schema, what: str) -> Any:
     """Return ``value`` with its ids in lower case, or raise Invalid unless it fits.
 
-    ``what`` names it: ``body`` or ``query``.
+    ``what`` names it: ``body`` or ``query``. Lengths come first: nothing else is evaluated of what is
+    too long.
     """
+    _check_lengths(value, schema, what, ())
     value = _with_ids(value, schema)
-    validator = jsonschema.Draft202012Validator(schema, format_checker=_formats)
+    validator = _Validator(schema, format_checker=_formats)
     found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.path])
     messages = list(dict.fromkeys(_message(error, what) for error in found))
     if len(messages) > _MESSAGES_MAX:
@@ -47,6 +69,20 @@ def check(value: Any, schema: Schema, what: str) -> Any:
     if messages:
         raise errors.Invalid("; ".join(messages))
     return value
+
+
+def _check_lengths(value: Any, schema: Schema, what: str, path: tuple[str | int, ...]) -> None:
+    """Raise Invalid when text or a list in ``value`` is longer than its schema says."""
+    longest = schema.get("maxLength" if isinstance(value, str) else "maxItems")
+    if isinstance(value, str | list) and longest is not None and len(value) > longest:
+        raise errors.Invalid(f"{_field(path) or what} is {_shown(value)}; allowed: {allowed(schema)}")
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        for name in value.keys() & known.keys():
+            _check_lengths(value[name], known[name], what, (*path, name))
+    elif isinstance(value, list) and "items" in schema:
+        for number, item in enumerate(value):
+            _check_lengths(item, schema["items"], what, (*path, number))
 
 
 def canonical_id(text: str) -> str:
@@ -138,6 +174,10 @@ def parse_query(items: Sequence[tuple[str, str]], schema: Schema) -> dict[str, A
 
     A key may come several times only where the schema says array.
     """
+    if len(items) > bounds.QUERY_ITEMS_MAX:
+        raise errors.Invalid(
+            f"the query has {len(items)} parameters; allowed: at most {bounds.QUERY_ITEMS_MAX}"
+        )
     given: dict[str, list[str]] = {}
     for key, value in items:
         given.setdefault(key, []).append(value)
@@ -178,7 +218,6 @@ def _join(field: str, name: str) -> str:
 
 def _shown(value: object) -> str:
     """Return ``value`` as the caller wrote it, cut to a readable length."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    printable = text.encode("unicode_escape").decode() if not text.isprintable() else text
-    short = printable if len(printable) <= _VALUE_MAX else printable[:_VALUE_MAX] + "..."
-    return f"'{short}'" if isinstance(value, str) else short
+    if isinstance(value, str):
+        return f"'{texts.shown(value)}'"
+    return texts.shown(json.dumps(value, default=str))

@@ -9,6 +9,8 @@ import requests
 from keystoneauth1 import adapter as ksa
 from keystoneauth1 import exceptions as ksa_errors
 
+from gpupool.client import printable
+
 SERVICE_TYPE = "gpu-pool"
 MICROVERSION = "1.0"
 # Seconds to connect, and then without a byte; the API itself waits half of it for its conductor.
@@ -172,7 +174,7 @@ def _body(response: requests.Response) -> Item:
         raise ApiError(f"{response.url} answered with something that is not JSON") from exc
     if not isinstance(body, dict):
         raise ApiError(f"{response.url} answered with something that is no JSON object")
-    return body
+    return {printable.text(key): printable.item(value) for key, value in body.items()}
 
 
 def _error(response: requests.Response) -> ApiError:
@@ -183,6 +185,7 @@ def _error(response: requests.Response) -> ApiError:
         message, code = str(first["detail"]), str(first.get("code", ""))
     except (requests.JSONDecodeError, LookupError, TypeError):
         message, code = f"{response.request.method} {response.url}: {response.reason}", ""
-    request_id = response.headers.get("x-openstack-request-id", "")
+    request_id = printable.text(response.headers.get("x-openstack-request-id", ""))
     where = f", request {request_id}" if status >= 500 and request_id else ""
+    message = printable.text(message)
     return _BY_STATUS.get(status, ApiError)(f"{message} (HTTP {status}{where})", status, code)

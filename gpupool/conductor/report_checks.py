@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 from gpupool.model import errors
+from gpupool.model import text as texts
 from gpupool.model.report import DeviceReport, HostReport
 
 _NAME_MAX = 255
@@ -31,13 +32,14 @@ def check(report: HostReport) -> None:
         _check_device(device)
     for attachment in report.attachments:
         for name, value in attachment.environment.items():
-            if not (name + value).isprintable():
-                raise errors.Invalid(f"environment {name!r} is {value!r}; allowed: printable characters")
+            if not texts.is_visible(name + value):
+                shown = f"environment {texts.shown(name)!r} is {texts.shown(value)!r}"
+                raise errors.Invalid(f"{shown}; allowed: text, {texts.ALLOWED}")
 
 
 def _check_device(device: DeviceReport) -> None:
     for name in ("key", "vendor", "product", "link_group"):
-        _check_name(f"device {device.key!r}: {name}", getattr(device, name))
+        _check_name(f"device '{texts.shown(device.key)}': {name}", getattr(device, name))
     for name in ("memory_mib", "reserved_mib"):
         _check_number(f"device {device.key}: {name}", getattr(device, name), _MIB_MAX)
     for trait in device.traits:
@@ -48,8 +50,10 @@ def _check_device(device: DeviceReport) -> None:
 
 
 def _check_name(name: str, value: str) -> None:
-    if len(value) > _NAME_MAX or not value.isprintable():
-        raise errors.Invalid(f"{name} is {value!r}; allowed: up to {_NAME_MAX} printable characters")
+    if len(value) > _NAME_MAX or not texts.is_visible(value):
+        raise errors.Invalid(
+            f"{name} is '{texts.shown(value)}'; allowed: up to {_NAME_MAX} characters, {texts.ALLOWED}"
+        )
 
 
 def _check_number(name: str, value: int, largest: int) -> None:
@@ -58,8 +62,8 @@ def _check_number(name: str, value: int, largest: int) -> None:
 
 
 def storable(error: str) -> str:
-    """Return the text of an error as it can be kept: not too long, and all of it Unicode text.
+    """Return the text of an error as it can be kept: not too long, hidden characters escaped.
 
     Such a report is taken, not refused: a file name may be no text, and what failed has to be known.
     """
-    return error[:_ERROR_MAX].encode(errors="replace").decode().replace("\0", "?")
+    return texts.shown(error, _ERROR_MAX)

@@ -9,7 +9,12 @@ OPTS = (
         default="keystone",
         choices=[
             ("keystone", "tokens, checked by keystonemiddleware"),
-            ("noauth", "none: whoever reaches the port is administrator; for tests and trying"),
+            (
+                "noauth",
+                "none: whoever reaches the port is administrator; for tests and trying. Answers only "
+                "requests to localhost, a loopback address or the host of public_endpoint, and none "
+                "that a web page of another site makes",
+            ),
         ],
         help="Who is believed to be calling.",
     ),

@@ -1,6 +1,6 @@
 """Devices in the database."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -9,7 +9,13 @@ from gpupool.db import models
 from gpupool.db.table import Table
 from gpupool.model.device import Device
 
-_table = Table(models.Device, Device)
+
+def _of_pools(pool_ids: Sequence[object]) -> sa.ColumnElement[bool]:
+    members = sa.select(models.Host.id).where(models.Host.pool_id.in_(pool_ids))
+    return models.Device.host_id.in_(members)
+
+
+_table = Table(models.Device, Device, related={"pool_id": _of_pools})
 get, list_, create = _table.get, _table.list_, _table.create
 update, delete = _table.update, _table.delete
 

@@ -15,16 +15,18 @@ _Key = tuple[sa.ColumnElement[Any], Any, bool]
 def parse(sort: Sort, columns: Mapping[str, sa.Column[Any]]) -> list[tuple[sa.Column[Any], bool]]:
     """Return (column, descending) per key of ``sort``, ended by id, which makes the order total.
 
-    Raises Invalid for a key that is not in ``columns`` or a direction that is none.
+    Raises Invalid for a key that is not in ``columns`` or comes twice, or a direction that is none.
     """
-    keys = []
+    keys: dict[str, tuple[sa.Column[Any], bool]] = {}
     for key, direction in sort:
         if key not in columns:
             raise errors.Invalid(f"sort key is {key!r}; allowed: {', '.join(sorted(columns))}")
         if direction not in DIRECTIONS:
             raise errors.Invalid(f"sort direction is {direction!r}; allowed: {', '.join(DIRECTIONS)}")
-        keys.append((columns[key], direction == "desc"))
-    return [*keys, (columns["id"], False)]
+        if key in keys:
+            raise errors.Invalid(f"sort key {key!r} is given twice; allowed: each once")
+        keys[key] = (columns[key], direction == "desc")
+    return [*keys.values(), (columns["id"], False)]
 
 
 def page(
@@ -47,13 +49,15 @@ def page(
 
 
 def _after(keys: Sequence[_Key]) -> sa.ColumnElement[bool]:
-    """Return the condition that a row comes after the values of ``keys``, in lexicographic order."""
-    cases: list[sa.ColumnElement[bool]] = []
-    same: list[sa.ColumnElement[bool]] = [sa.true()]
-    for key, value, descending in keys:
+    """Return the condition that a row comes after the values of ``keys``, in lexicographic order.
+
+    Each key is compared twice, however many there are: a > x OR (a = x AND (b > y OR ...)).
+    """
+    condition: sa.ColumnElement[bool] = sa.false()
+    for key, value, descending in reversed(keys):
         if value is None:  # All rows with the same `present` have no value: no order among them.
             continue
         bound = sa.literal(value, key.type)
-        cases.append(sa.and_(*same, key < bound if descending else key > bound))
-        same.append(key == bound)
-    return sa.or_(*cases)
+        beyond = key < bound if descending else key > bound
+        condition = sa.or_(beyond, sa.and_(key == bound, condition))
+    return condition

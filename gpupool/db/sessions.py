@@ -1,6 +1,6 @@
 """Sessions in the database, as the hosts last reported them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session as Transaction
@@ -9,7 +9,13 @@ from gpupool.db import models
 from gpupool.db.table import Table
 from gpupool.model.session import Session
 
-_table = Table(models.Session, Session, order="started_at")
+
+def _of_projects(project_ids: Sequence[object]) -> sa.ColumnElement[bool]:
+    owned = sa.select(models.Attachment.id).where(models.Attachment.project_id.in_(project_ids))
+    return models.Session.attachment_id.in_(owned)
+
+
+_table = Table(models.Session, Session, order="started_at", related={"project_id": _of_projects})
 list_ = _table.list_
 
 

@@ -1,7 +1,7 @@
 """What every noun has: get, find, list, create, update and delete, between rows and dataclasses."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -33,14 +33,26 @@ class Record(Protocol):
 
 
 Item = TypeVar("Item", bound=Record)
+# Takes the values of which one has to match; returns the condition.
+Related = Callable[[Sequence[object]], sa.ColumnElement[bool]]
 
 
 class Table(Generic[Item]):
     """The queries of one table, whose rows are items of one dataclass with the same field names."""
 
-    def __init__(self, row: type[Base], item: type[Item], order: str = "created_at") -> None:
-        """List by ``order``, then id, unless a caller sorts."""
+    def __init__(
+        self,
+        row: type[Base],
+        item: type[Item],
+        order: str = "created_at",
+        related: Mapping[str, Related] | None = None,
+    ) -> None:
+        """List by ``order``, then id, unless a caller sorts.
+
+        ``related`` are filters by what other tables say of an item, by their name.
+        """
         self._item = item
+        self._related = dict(related or {})
         self._order = ((order, "asc"),)
         self._table = row.metadata.tables[row.__tablename__]
         self.noun = row.__name__.lower()
@@ -92,9 +104,9 @@ class Table(Generic[Item]):
         to match. ``marker`` is the id of the last item of the page before. Raises Invalid for keys,
         directions, values and markers that are not allowed, saying which are.
         """
+        order = pages.parse(sort or self._order, self._keys)
         after = None if marker is None else self._marked(session, marker, filters or {})
-        query = self.query.where(*self.conditions(filters or {}))
-        query = pages.page(query, pages.parse(sort or self._order, self._keys), after)
+        query = pages.page(self.query.where(*self.conditions(filters or {})), order, after)
         return self.items(session, query.limit(limit))
 
     def create(self, session: Session, item: Item) -> Item:
@@ -175,6 +187,9 @@ class Table(Generic[Item]):
         return found
 
     def _condition(self, key: str, value: object) -> sa.ColumnElement[bool]:
+        if key in self._related:
+            many = isinstance(value, list | tuple | set | frozenset)
+            return self._related[key](list(value) if many else [value])  # type: ignore[call-overload]
         if key not in self._keys:
             raise errors.Invalid(f"filter is {key!r}; allowed: {', '.join(sorted(self._keys))}")
         column = self._keys[key]

@@ -21,7 +21,7 @@ class Claims(Controller):
         listing = Listing.of(self.services, request, schemas.LIST)
         listing.own("claims")
         with self.services.database.reader() as session:
-            listing.resolve(session, "pool", pools.find)
+            listing.resolve(session, "pool", pools.list_)
             page, more = listing.read(session, claims.list_)
             return listing.body("claims", views.with_pool(session, page), more)
 

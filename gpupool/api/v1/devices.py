@@ -21,8 +21,8 @@ class Devices(Controller):
         self.services.authorize(request, "devices:get")
         listing = Listing.of(self.services, request, schemas.LIST)
         with self.services.database.reader() as session:
-            listing.resolve(session, "host", hosts.find)
-            _keep_to_pools(session, listing)
+            listing.resolve(session, "host", hosts.list_)
+            listing.resolve(session, "pool", pools.list_)
             page, more = listing.read(session, devices.list_)
             return listing.body("devices", _views(session, page), more)
 
@@ -43,14 +43,6 @@ class Devices(Controller):
         )
         with self.services.database.reader() as session:
             return _views(session, [changed])[0]
-
-
-def _keep_to_pools(session: Session, listing: Listing) -> None:
-    """Replace the filter ``pool`` by the hosts of those pools."""
-    if "pool" in listing.filters:
-        listing.resolve(session, "pool", pools.find)
-        members = hosts.list_(session, {"pool_id": listing.filters.pop("pool_id")})
-        listing.narrow("host_id", [host.id for host in members])
 
 
 def _views(session: Session, found: Sequence[Device]) -> list[Json]:

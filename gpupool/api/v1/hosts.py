@@ -21,7 +21,7 @@ class Hosts(Controller):
         self.services.authorize(request, "hosts:get")
         listing = Listing.of(self.services, request, schemas.LIST)
         with self.services.database.reader() as session:
-            listing.resolve(session, "pool", pools.find)
+            listing.resolve(session, "pool", pools.list_)
             page, more = listing.read(session, hosts.list_)
             return listing.body("hosts", _views(session, page), more)
 

@@ -5,7 +5,7 @@ from gpupool.api.controller import Controller, Json
 from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import session as schemas
-from gpupool.db import attachments, sessions
+from gpupool.db import sessions
 
 
 class Sessions(Controller):
@@ -15,11 +15,7 @@ class Sessions(Controller):
         """List sessions."""
         listing = Listing.of(self.services, request, schemas.LIST)
         listing.own("sessions")
-        owner = listing.filters.pop("project_id", None)
         with self.services.database.reader() as session:
-            if owner is not None:
-                owned = attachments.list_(session, {"project_id": owner})
-                listing.narrow("attachment_id", [attachment.id for attachment in owned])
             listing.resolve_host(session)
             page, more = listing.read(session, sessions.list_)
             return listing.body("sessions", views.with_host(session, page), more)

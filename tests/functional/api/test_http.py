@@ -3,12 +3,15 @@
 import http.client
 import json
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
 
 import openstack
 import pytest
+import sqlalchemy as sa
+import webob
 from cheroot import wsgi
 from keystoneauth1 import adapter, discover, noauth, session
 
@@ -87,27 +90,29 @@ def test_openstacksdk_reads_a_listing(port):
 
 def test_addresses_that_are_not_utf8(port):
     for path in (b"/v1/pools/%ff", b"/v1/pools?name=%ff", b"/%c3%28"):
-        status, body = raw(port, b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
+        status, body = raw(
+            port, b"GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % (path, port)
+        )
         assert status == 400
         assert body["errors"][0]["detail"] == "the address is not UTF-8"
 
 
-def chunked(data):
+def chunked(port, data):
     head = (
-        b"POST /v1/claims HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"POST /v1/claims HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
+    return head % port + b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
 
 
 def test_a_chunked_body(port):
-    status, body = raw(port, chunked(b'{"compute": 10, "memory_mib": 100}'))
+    status, body = raw(port, chunked(port, b'{"compute": 10, "memory_mib": 100}'))
     assert status == 201
     assert body["compute"] == 10
 
 
 def test_a_chunked_body_that_is_too_large(port):
-    status, body = raw(port, chunked(b'"' + b"x" * 200_000 + b'"'))
+    status, body = raw(port, chunked(port, b'"' + b"x" * 200_000 + b'"'))
     assert status == 413
     assert body["errors"][0]["code"] == "gpu-pool.too_large"
 
@@ -117,7 +122,7 @@ def test_a_body_nested_without_end(port):
     connection.request("POST", "/v1/claims", "[" * 100_000, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     assert answer.status == 400
-    assert json.load(answer)["errors"][0]["detail"] == "the body is nested too deeply"
+    assert json.load(answer)["errors"][0]["detail"] == "the body is nested too deeply; allowed: 8 levels"
 
 
 def test_many_requests_at_once(port):
@@ -212,3 +217,57 @@ def test_what_a_slow_conductor_may_have_made_is_named(shared, monkeypatch, noun,
         )
         again = client.post(f"/{noun}s", json={**body, "id": made[0].upper()})
         assert (again.status_code, again.json()["id"]) == (201, made[0])
+
+
+def test_a_page_of_another_site_reaches_nothing(port):
+    """DNS rebinding: its name leads to this machine. Simple requests need no reading of answers."""
+    body = b'{"compute": 1, "memory_mib": 1, "name": "by-a-web-page"}'
+    head = (
+        b"%s /v1/claims HTTP/1.1\r\nConnection: close\r\n%s\r\n"
+        b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
+    )
+    here = b"Host: 127.0.0.1:%d" % port
+    json_type, plain = b"application/json", b"text/plain"
+    assert raw(port, head % (b"GET", b"Host: evil.example", json_type, 0, b""))[0] == 403
+    for named, kind, status in (
+        (b"Host: evil.example:%d" % port, json_type, 403),
+        (here + b"\r\nOrigin: http://evil.example", json_type, 403),
+        (here + b"\r\nSec-Fetch-Site: cross-site", json_type, 403),
+        (here, plain, 415),
+        (here, json_type, 201),
+    ):
+        assert raw(port, head % (b"POST", named, kind, len(body), body))[0] == status
+
+
+def test_names_of_a_filter_are_found_in_two_statements(shared):
+    """Not one for each name, and no list of all members of a pool."""
+    counted = []
+    for names in (1, 90):
+        for number in range(names):
+            create = webob.Request.blank("/v1/pools", method="POST", content_type="application/json")
+            create.body = json.dumps({"name": f"counted-{number}"}).encode()
+            create.get_response(shared.app)
+        query = "&".join(f"pool=counted-{number}" for number in range(names))
+        with statements(shared.database) as seen:
+            answered = webob.Request.blank(f"/v1/devices?{query}").get_response(shared.app)
+        assert answered.status_int == 200
+        counted.append(len(seen))
+    assert counted[0] == counted[1] < 12
+
+
+@contextmanager
+def statements(database):
+    """Collect the statements that ``database`` is sent by this thread."""
+    seen, own = [], threading.get_ident()
+    with database.reader() as opened:
+        engine = opened.get_bind()
+
+    def note(_connection, _cursor, statement, *_):
+        if threading.get_ident() == own:
+            seen.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)

@@ -1,10 +1,13 @@
 """Pages by marker: together they are the listing, whatever the order and whatever is inserted."""
 
 import itertools
+import re
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 
-from gpupool.db import claims, pools, sessions
+from gpupool.db import claims, pages, pools, sessions
 from gpupool.db.api import Database
 from gpupool.db.pages import Sort
 from gpupool.model import errors
@@ -100,3 +103,21 @@ def test_times_are_told_apart_by_the_microsecond(database: Database) -> None:
         for time in times:
             claims.create(session, make.claim(pool, created_at=time))
         assert [claim.created_at for claim in claims.list_(session)] == sorted(times)
+
+
+def test_a_sort_key_comes_once(database: Database) -> None:
+    with database.reader() as session, pytest.raises(errors.Invalid, match="'name' is given twice"):
+        claims.list_(session, sort=[("name", "asc"), ("state", "asc"), ("name", "desc")], marker="x")
+
+
+def test_the_condition_of_a_page_grows_as_the_keys_do() -> None:
+    """Each key is compared twice, not once more for every key after it."""
+    columns = {name: sa.Column(name, sa.Integer(), nullable=False) for name in ("id", *"abcdefghijklm")}
+    marker = SimpleNamespace(**dict.fromkeys(columns, 1))
+    compared = []
+    for count in (1, 6, 12):
+        order = pages.parse([(name, "asc") for name in list(columns)[1 : 1 + count]], columns)
+        query = pages.page(sa.select(*columns.values()), order, marker)
+        compared.append(len(re.findall(" [=>] ", str(query))))
+    # Of the id, which is last, nothing comes after an equal one.
+    assert compared == [2 * count + 1 for count in (1, 6, 12)]

@@ -99,7 +99,8 @@ def test_a_long_value_is_cut():
 
 def test_fields_within_fields_have_their_path():
     assert refusal({"disable": {"reason": 5}}, device.ACTION) == (
-        "disable.reason is 5; allowed: at most 4096 characters, none of them a control character"
+        "disable.reason is 5; allowed: at most 4096 characters, none of them a control, format or other "
+        "invisible character"
     )
 
 
@@ -116,6 +117,42 @@ def test_names(name):
 )
 def test_names_that_cannot_be(name):
     assert "allowed: 1 to 255 letters" in refusal({"name": name}, pool.CREATE)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\x85", "\\x85"),
+        ("a\u202eb", "a\\u202eb"),
+        ("\u2066", "\\u2066"),
+        ("a\u200bb", "a\\u200bb"),
+        ("\ufeff", "\\ufeff"),
+        ("\u2028", "\\u2028"),
+        ("\u2029", "\\u2029"),
+        ("\u00ad", "\\xad"),
+        ("\u3164", "\\u3164"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\u0378", "\\u0378"),
+        ("größe\n", "größe\\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("field", "wanted"), [("name", claim.CREATE), ("description", pool.CREATE), ("key", device.LIST)]
+)
+def test_text_that_hides_something_is_refused_and_shown_escaped(text, shown, field, wanted):
+    value = [text] if wanted is device.LIST else text
+    where = "key[0]" if wanted is device.LIST else field
+    message = refusal({"name": "a", field: value} if wanted is pool.CREATE else {field: value}, wanted)
+    assert message.startswith(f"{where} is '{shown}'; allowed: at most ")
+    assert message.endswith("none of them a control, format or other invisible character")
+
+
+@pytest.mark.parametrize("text", ["größe 1", "機械 学習", "نموذج", "💩", "❤️", "=x", "é", ""])
+def test_text_of_any_language(text):
+    schema.check({"name": text}, claim.UPDATE, "body")
 
 
 @pytest.mark.parametrize(

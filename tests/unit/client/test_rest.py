@@ -156,3 +156,24 @@ def test_no_endpoint_is_known() -> None:
     )
     with pytest.raises(rest.ApiError, match=r"where is the API\? give its URL by --os-endpoint"):
         nowhere.get("pools", "x")
+
+
+def test_what_others_wrote_can_not_steer_the_terminal(server) -> None:
+    """Of what a server of before stored, and of what stands between here and the server."""
+    claim = {
+        "id": "1",
+        "name": "\x9b31m\u202eb",
+        "traits": ["\x1b]0;x\x07"],
+        "environment": {"\u200b": "\n"},
+    }
+    answer(server, "GET /v1/claims/1", claim)
+    assert client(server).get("claims", "1") == {
+        "id": "1",
+        "name": "\\x9b31m\\u202eb",
+        "traits": ["\\x1b]0;x\\x07"],
+        "environment": {"\\u200b": "\\n"},
+    }
+    answer(server, "GET /v1/claims/2", {"errors": [{"detail": "a\x1b[2Jb", "code": "c"}]}, 400)
+    with pytest.raises(rest.ApiError) as caught:
+        client(server).get("claims", "2")
+    assert str(caught.value) == "a\\x1b[2Jb (HTTP 400)"

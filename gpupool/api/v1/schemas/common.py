@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from gpupool.api import schema as schemas
+from gpupool.model import text as texts
 from gpupool.model.claim import (
     AMOUNT_MAX,
     COMPUTE_MAX,
@@ -18,22 +19,21 @@ from gpupool.model.claim import (
 
 Schema = dict[str, Any]
 
-# Text that every database stores and every terminal shows: no control characters, no half pairs.
-_TEXT = "^[^\\x00-\\x1f\\x7f\\ud800-\\udfff]*\\Z"
 _FILTER_VALUES_MAX = 100
 
-ID: Schema = {"type": "string", "format": "uuid", "description": "a UUID"}
+# Every string has a greatest length, and every list: they are checked before patterns and formats are.
+ID: Schema = {"type": "string", "maxLength": 36, "format": "uuid", "description": "a UUID"}
 TEXT: Schema = {
     "type": "string",
     "maxLength": 255,
-    "pattern": _TEXT,
-    "description": "at most 255 characters, none of them a control character",
+    "format": schemas.VISIBLE,
+    "description": f"at most 255 characters, {texts.ALLOWED}",
 }
 LONG_TEXT: Schema = {
     "type": "string",
     "maxLength": 4096,
-    "pattern": _TEXT,
-    "description": "at most 4096 characters, none of them a control character",
+    "format": schemas.VISIBLE,
+    "description": f"at most 4096 characters, {texts.ALLOWED}",
 }
 # Names are parts of addresses, so no slash; and an id is never taken for a name.
 NAME: Schema = {
@@ -51,6 +51,7 @@ NAME_OR_ID: Schema = {
 HOST_NAME_OR_ID: Schema = {**NAME_OR_ID, "description": "a host's name or UUID"}
 TIME: Schema = {
     "type": "string",
+    "maxLength": 64,
     "format": "date-time",
     "description": "a time in ISO 8601, in UTC where it names no zone, such as 2030-01-31T12:00:00Z",
 }
@@ -65,6 +66,7 @@ TRAITS: Schema = {
     "uniqueItems": True,
     "items": {
         "type": "string",
+        "maxLength": 255,
         "pattern": "^[A-Z0-9_]{1,255}\\Z",
         "description": "a trait of Placement: 1 to 255 capital letters, digits and '_'",
     },
@@ -73,7 +75,8 @@ TRAITS: Schema = {
 
 def one_of(values: type[StrEnum]) -> Schema:
     """Return the schema of a member's value."""
-    return {"type": "string", "enum": [member.value for member in values]}
+    members = [member.value for member in values]
+    return {"type": "string", "maxLength": 64, "enum": members}
 
 
 TIER = one_of(Tier)
@@ -142,8 +145,12 @@ def listing(
         "marker": ID,
         "sort": {
             "type": "string",
+            # Each key once: enough for all of them, with their directions.
+            "maxLength": sum(len(f"{key}:desc,") for key in sort),
             "pattern": f"^({keys})(:(asc|desc))?(,({keys})(:(asc|desc))?)*\\Z",
-            "description": f"KEY, KEY:asc or KEY:desc, several with commas; KEY is {', '.join(sort)}",
+            "description": (
+                f"KEY, KEY:asc or KEY:desc, several with commas, no KEY twice; KEY is {', '.join(sort)}"
+            ),
         },
     }
     repeated = {
