@@ -11,11 +11,11 @@ import select
 import socket
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from oslo_config import cfg
@@ -36,8 +36,8 @@ LOG = logging.getLogger(__name__)
 KILL_SECONDS = 2.0
 # An opening takes a fork and some small files.
 OPEN_SECONDS = 2.0
-# A worker may still be on its way between fork and exec when the agent that started it has died.
-UNBORN = timedelta(seconds=10)
+# Seconds that a worker may be on its way between fork and exec when the agent that started it died.
+UNBORN = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class Sessions:
         # Sessions whose worker is being started.
         self._opening: dict[str, SessionRecord] = {}
         self._live: dict[str, Session] = {}
+        # When this agent took over what an earlier one left; that one may be gone for hardly longer.
+        self._began = time.monotonic()
         # Records of sessions whose worker was not found yet.
         self._unborn: dict[str, SessionRecord] = {}
         # Those that ended, until their slots are free again.
@@ -120,7 +122,7 @@ class Sessions:
         if found:
             self._add(found)
             LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)
-        elif left.worker_start or timeutils.utcnow() - left.started_at > UNBORN:
+        elif left.worker_start or time.monotonic() - self._began > UNBORN:
             self._cross_out(left)
 
     def allow(self, owner_id: str) -> None:

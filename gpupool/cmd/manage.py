@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from oslo_config import cfg
-from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
@@ -91,14 +90,16 @@ def _check(database: Database, _conf: cfg.ConfigOpts) -> None:
 
 def _purge(database: Database, conf: cfg.ConfigOpts) -> None:
     database.check()
-    older_than = timeutils.utcnow() - timedelta(days=conf.command.older_than)
+    database.follow_clock()
+    older_than = database.clock.now() - timedelta(days=conf.command.older_than)
     with database.writer() as session:
         print(f"{claims.purge(session, older_than)} claims deleted")
 
 
 def _record(database: Database, conf: cfg.ConfigOpts) -> None:
     database.check()
-    now = timeutils.utcnow()
+    database.follow_clock()
+    now = database.clock.now()
     since = now - timedelta(days=conf.command.days)
     with database.reader() as session:
         for line in recording.lines(records(session, conf, conf.command.pool, now, since)):

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,6 @@ from typing import Any
 from cheroot import wsgi
 from oslo_config import cfg
 from oslo_log import log
-from oslo_utils import timeutils
 
 from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
@@ -123,14 +122,14 @@ class Standalone:
         # The port first: it is what is most likely to be in use.
         self._server = self._bind()
         placement = self._stops.enter_context(EmbeddedPlacement(self._options.state_dir / "placement"))
-        started_at = timeutils.utcnow()
+        before = _last_reports(self._database)
         conductor = Conductor(self._conf, self._database, placement.client(), self._messages)
         conductor.start()
         self._stops.callback(conductor.stop)
         for name in self._options.host_names():
             self._start_agent(name, run_dir)
         self._serve()
-        _wait_for_hosts(self._database, set(self._options.host_names()), started_at)
+        _wait_for_hosts(self._database, set(self._options.host_names()), before)
         if not self._options.simulated:
             self._check_devices()
         self._write_endpoints(placement.url)
@@ -181,20 +180,27 @@ class Standalone:
         self._stops.callback(path.unlink, missing_ok=True)
 
 
-def _wait_for_hosts(database: Database, wanted: Set[str], since: datetime) -> None:
-    """Wait until every host has reported ``since`` then, not in an earlier run, with its devices."""
+def _wait_for_hosts(database: Database, wanted: Set[str], before: Mapping[str, datetime | None]) -> None:
+    """Wait until every host has reported with its devices, since it did so last ``before``."""
     end = time.monotonic() + READY_TIMEOUT
-    while missing := wanted - _reported(database, since):
+    while missing := wanted - _reported(database, before):
         if time.monotonic() > end:
             names = ", ".join(sorted(missing))
             raise CannotStart(f"no report in {READY_TIMEOUT} s from: {names}; see the log")
         time.sleep(0.05)
 
 
-def _reported(database: Database, since: datetime) -> set[str]:
+def _last_reports(database: Database) -> dict[str, datetime | None]:
+    """Return by name when each host has reported last."""
+    with database.reader() as session:
+        return {host.name: host.last_seen_at for host in hosts.list_(session)}
+
+
+def _reported(database: Database, before: Mapping[str, datetime | None]) -> set[str]:
+    """Return the hosts that have reported since; the clock may have been set between two runs."""
     with database.reader() as session:
         up = hosts.list_(session, {"state": HostState.UP})
-    return {host.name for host in up if host.last_seen_at and host.last_seen_at >= since}
+    return {host.name for host in up if host.last_seen_at != before.get(host.name)}
 
 
 def _conf(path: Path, ours: dict[str, dict[str, Any]], options: Options) -> cfg.ConfigOpts:
@@ -217,6 +223,8 @@ def _service_conf(options: Options) -> cfg.ConfigOpts:
             "DEFAULT": {"transport_url": MESSAGES, "log_file": options.log_file},
             "database": {"connection": f"sqlite:///{database}"},
             "api": {"auth_strategy": "noauth"},
+            # Nobody waits a minute for the first lease to end.
+            "conductor": {"clock_settle": 10},
         },
         options,
     )

@@ -9,13 +9,11 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from oslo_utils import timeutils
-
 from gpupool.conductor import leases, releasing
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.shelves import Shelves
-from gpupool.db import claims, devices, vgpus
+from gpupool.db import claims, devices, times, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.device import Device
@@ -205,7 +203,7 @@ def bind_active(transaction: Transaction, claim_ids: Collection[str]) -> None:
         for claim in claims.hold(transaction.session, claim_ids)
         if claim.state == ClaimState.BINDING and active.get(claim.id) == claim.count
     ]
-    now = timeutils.utcnow()
+    now = times.now(transaction.session)
     fresh = {"bound_at": now, "attempts": 0, "refused_by": (), "state_reason": ""}
     endless = [claim for claim in ready if claim.time_limit is None]
     transaction.move_all(endless, ClaimState.BOUND, **fresh)

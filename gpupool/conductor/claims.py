@@ -1,15 +1,15 @@
 """Claims: made, changed, released, expired. How they bind: ``binding``; how they end: ``releasing``."""
 
 from dataclasses import asdict
+from datetime import datetime
 
 from oslo_context.context import RequestContext
-from oslo_utils import timeutils
 
 from gpupool.conductor import leases, quota, releasing, requests
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.limits import OfProject
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import claims
+from gpupool.db import claims, times
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
 from gpupool.model.pool import Pool
@@ -47,7 +47,7 @@ def _claim(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
         requests.check_sizes(request)
         pool = requests.find_pool(session, request.pool)
         host = requests.check_place(session, request, pool)
-    requests.check_lease(request.lease_end)
+    requests.check_lease(request.lease_end, parts.clock.now())
     requests.check_traits(parts.placement, request.required_traits, request.forbidden_traits)
     claim = requests.claim_of(
         request,
@@ -95,7 +95,7 @@ def update(transaction: Transaction, claim_id: str, change: ClaimChange) -> Clai
     if change.priority is not None:
         requests.check_priority(change.priority)
         transaction.wake_queue()
-    requests.check_lease(change.lease_end)
+    requests.check_lease(change.lease_end, times.now(transaction.session))
     if not changes:
         return claim
     return claims.update(transaction.session, claim_id, expected_generation=claim.generation, **changes)
@@ -121,19 +121,33 @@ def release(transaction: Transaction, claim_id: str) -> Claim:
 
 
 def expire(parts: Parts) -> None:
-    """End every claim whose lease has ended."""
-    now = timeutils.utcnow()
+    """End every claim whose lease has ended, or that was bound for as long as its time limit.
+
+    No lease ends before the clock is known to be right.
+    """
     with parts.database.reader() as session:
-        overdue = claims.overdue(session, now)
+        overdue = claims.overdue(session, parts.clock.now()) if parts.clock.steady else []
+        bound = claims.bound(session)
+    parts.tenure.look({claim_id: at for claim_id, (at, _) in bound.items()})
     for claim in overdue:
         with isolated(f"claim {claim.id} does not expire now"):
-            parts.commit(_expire, claim.id)
+            parts.commit(_end_lease, claim)
+    for claim_id, (at, limit) in bound.items():
+        if limit is not None and parts.tenure.seconds(claim_id, at) >= limit:
+            with isolated(f"claim {claim_id} does not expire now"):
+                parts.commit(_end_time, claim_id, at)
 
 
-def _expire(transaction: Transaction, claim_id: str) -> None:
+def _end_lease(transaction: Transaction, overdue: Claim) -> None:
+    claim = claims.get(transaction.session, overdue.id)
+    # Otherwise another conductor was faster, or the next look sees what has changed.
+    if claim.generation == overdue.generation:
+        reason = f"its lease ended at {claim.lease_end}"
+        releasing.start(transaction, claim, ClaimState.EXPIRED, reason)
+
+
+def _end_time(transaction: Transaction, claim_id: str, bound_at: datetime) -> None:
     claim = claims.get(transaction.session, claim_id)
-    # Another conductor may have been faster.
-    if claim.state not in claims.EXPIRING or claim.lease_end is None:
-        return
-    if claim.lease_end <= timeutils.utcnow():
-        releasing.start(transaction, claim, ClaimState.EXPIRED, f"its lease ended at {claim.lease_end}")
+    if claim.state == ClaimState.BOUND and claim.bound_at == bound_at:
+        reason = f"it was bound for its time limit of {claim.time_limit} s"
+        releasing.start(transaction, claim, ClaimState.EXPIRED, reason)

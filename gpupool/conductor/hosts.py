@@ -1,13 +1,11 @@
 """Hosts: when they fall silent, and what the operator wants of them. Their reports: ``reports``."""
 
 import logging
-from datetime import datetime, timedelta
-
-from oslo_utils import timeutils
 
 from gpupool.conductor import health
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
+from gpupool.conductor.silence import Silence
 from gpupool.db import attachments, devices, hosts, pools, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device
@@ -17,29 +15,23 @@ from gpupool.model.states import HostState
 LOG = logging.getLogger(__name__)
 
 
-def mark_silent(parts: Parts, listening_since: datetime) -> None:
-    """Mark down every host that has not reported for ``[conductor] host_timeout`` seconds.
-
-    Time before ``listening_since``, when this conductor started, does not count: nobody listened.
-    """
-    since = timeutils.utcnow() - timedelta(seconds=parts.conf.conductor.host_timeout)
-    if since < listening_since:
-        return
+def mark_silent(parts: Parts, silence: Silence) -> None:
+    """Mark down every host that has not reported for ``[conductor] host_timeout`` seconds."""
     with parts.database.reader() as session:
-        silent = hosts.silent(session, since)
-    for host in silent:
+        up = hosts.up(session)
+    for host in silence.look(up):
         with isolated(f"host {host.name} is not marked down now"):
-            parts.commit(_mark_down, host.id, since)
+            parts.commit(_mark_down, host)
 
 
-def _mark_down(transaction: Transaction, host_id: str, since: datetime) -> None:
+def _mark_down(transaction: Transaction, judged: Host) -> None:
     session = transaction.session
     # Writing locks the row: a report that comes now waits, and marks it up again.
-    host = hosts.update(session, host_id)
-    if host.last_seen_at is None or host.last_seen_at < since:
+    host = hosts.update(session, judged.id)
+    if host.state == HostState.UP and host.last_seen_at == judged.last_seen_at:
         LOG.warning("host %s is down: no report since %s", host.name, host.last_seen_at)
-        hosts.revise(session, host_id, state=HostState.DOWN)
-        health.write(transaction, host_id)
+        hosts.revise(session, host.id, state=HostState.DOWN)
+        health.write(transaction, host.id)
 
 
 def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:

@@ -16,12 +16,14 @@ from gpupool.conductor.left import Left
 from gpupool.conductor.limits import Limits
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.reported import Reported
+from gpupool.conductor.tenure import Tenure
 from gpupool.conductor.turns import Turns
 from gpupool.conductor.views import Views
 from gpupool.db import claims, hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.claim import Claim
+from gpupool.model.clock import Clock
 from gpupool.model.host import Host
 from gpupool.model.report import DesiredState
 from gpupool.model.states import ClaimState
@@ -39,9 +41,10 @@ _ATTEMPTS = 4
 class Transaction:
     """One database transaction, and what has to follow its commit."""
 
-    def __init__(self, session: Session, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, session: Session, conf: cfg.ConfigOpts, tenure: Tenure) -> None:
         self.session = session
         self.conf = conf
+        self.tenure = tenure
         self.moved: list[Claim] = []
         self.touched: dict[str, int] = {}
         self.revised: set[str] = set()
@@ -120,6 +123,7 @@ class Parts:
     limits: Limits
     left: Left
     reported: Reported
+    tenure: Tenure
     audit: Turns
     agents: AgentClient
     notifier: ClaimNotifier
@@ -127,6 +131,11 @@ class Parts:
     wake_queue: Callable[[], None]
     wake_here: Callable[[], None]
     moved: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def clock(self) -> Clock:
+        """The time, which all conductors of one database share."""
+        return self.database.clock
 
     def commit(
         self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
@@ -140,7 +149,7 @@ class Parts:
         @self.database.retry
         def attempt() -> tuple[R, Transaction, list[DesiredState]]:
             with self.database.writer() as session:
-                transaction = Transaction(session, self.conf)
+                transaction = Transaction(session, self.conf, self.tenure)
                 return work(transaction, *args, **kwargs), transaction, transaction.desired()
 
         result, transaction, desired = _despite_races(attempt)

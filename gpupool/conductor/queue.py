@@ -8,7 +8,7 @@ round of the pass, which knows more.
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from gpupool.allocator.claims import Running, Waiting
 from gpupool.allocator.demand import Demand
@@ -137,9 +137,9 @@ def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
     """Return the claims that wait for a pool, in order; NotFound for a pool that does not exist."""
     with parts.database.reader() as session:
         pool = pools.get(session, pool_id)
-    now = time.time()
+    now = parts.clock.monotonic()
     queue = _PoolQueue(parts, pool)
-    queue.look(now)
+    queue.look()
     # This conductor may not be the one that serves the queue, and reads views again when it does.
     parts.views.refresh()
     with parts.views.lock:
@@ -153,7 +153,7 @@ def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
             project_id=queue.claims[each.claim_id].project_id,
             position=each.position,
             reason=queue.claims[each.claim_id].state_reason or each.reason,
-            starts_at=None if each.starts_at is None else _time(each.starts_at),
+            starts_at=None if each.starts_at is None else parts.clock.moment(each.starts_at),
         )
         for each in scheduler.waits(view, shares, now)
     ]
@@ -172,6 +172,7 @@ class _PoolQueue:
         # those of claims that are to be read again.
         self.claims: dict[str, Claim] = {}
         self._generations: dict[str, int] = {}
+        self._steps = parts.clock.steps
         # Devices that Placement refused though there is room, reserved or gone there, and until when
         # they are not asked for again; and by claim what it said.
         self._refused: dict[str, float] = {}
@@ -192,9 +193,9 @@ class _PoolQueue:
         if pool.policy != self._pool.policy:
             self.policy = make(pool.policy, self._mix)
         self._pool = pool
-        now = time.time()
+        now = self._parts.clock.monotonic()
         self._forgive(now)
-        self.look(now)
+        self.look()
         if not len(self.scheduler.line):
             return False
         view, decided = self._decide(now)
@@ -223,8 +224,11 @@ class _PoolQueue:
             finally:
                 view.hold(held, held=False)
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Read what waits and what holds something, as far as it has changed."""
+        if self._steps != self._parts.clock.steps:
+            # Leases end sooner or later than was thought.
+            self._generations, self._steps = {}, self._parts.clock.steps
         states = [ClaimState.QUEUED, *HOLDING]
         with self._parts.database.reader() as session:
             generations = claims.generations(session, self._pool.id, states)
@@ -246,7 +250,7 @@ class _PoolQueue:
             if claim.state == ClaimState.QUEUED:
                 self.scheduler.wait(_waiting(claim))
             else:
-                self.scheduler.run(_running(claim, _plan(rows.get(claim.id, []), named), now))
+                self.scheduler.run(_running(self._parts, claim, _plan(rows.get(claim.id, []), named)))
         self._generations = generations
 
     def shares(self) -> FairShare:
@@ -254,7 +258,11 @@ class _PoolQueue:
         settings = self._conf.queue
         with self._parts.database.reader() as session:
             return consumption.shares(
-                session, self._pool.id, settings.half_life, settings.project_weights
+                session,
+                self._pool.id,
+                self._parts.clock,
+                settings.half_life,
+                settings.project_weights,
             )
 
     def _first_mix(self) -> tuple[Mix, set[str]]:
@@ -321,7 +329,7 @@ class _PoolQueue:
     def learn(self, refused: Start, said: str, learnt: set[str]) -> None:
         """Learn from Placement what others hold of the devices that it refused; add to ``learnt``."""
         # Not longer: it may be about to be written, as a device that was just enabled.
-        until = time.time() + self._conf.conductor.queue_interval
+        until = self._parts.clock.monotonic() + self._conf.conductor.queue_interval
         self._refusals[refused.claim_id] = until, f"; Placement refused: {said}"
         for device_id in set(refused.plan.device_ids) - learnt:
             learnt.add(device_id)
@@ -337,7 +345,7 @@ class _PoolQueue:
         """Write why claims wait, where that is news."""
         if not len(self.scheduler.line):
             return
-        now = time.time()
+        now = self._parts.clock.monotonic()
         shares = self.shares()
         with self._parts.views.lock:
             waits = self.scheduler.waits(self._parts.views.of(self._pool.id), shares, now)
@@ -380,9 +388,11 @@ def _plan(rows: Sequence[Vgpu], named: Mapping[str, str]) -> Plan:
     return Plan(host=host, device_ids=tuple(vgpu.device_id for vgpu in rows))
 
 
-def _running(claim: Claim, plan: Plan, now: float) -> Running:
-    bound_at = now if claim.bound_at is None else consumption.seconds(claim.bound_at)
-    ends = [consumption.seconds(claim.lease_end)] if claim.lease_end else []
+def _running(parts: Parts, claim: Claim, plan: Plan) -> Running:
+    bound_at = parts.clock.monotonic()
+    if claim.bound_at is not None:
+        bound_at -= parts.tenure.seconds(claim.id, claim.bound_at)
+    ends = [parts.clock.at(claim.lease_end)] if claim.lease_end else []
     ends += [bound_at + claim.time_limit] if claim.time_limit is not None else []
     return Running(
         claim_id=claim.id,
@@ -395,10 +405,6 @@ def _running(claim: Claim, plan: Plan, now: float) -> Running:
         preemptible=claim.preemptible and claim.state == ClaimState.BOUND,
         leaving=claim.state == ClaimState.RELEASING,
     )
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def _preempt(transaction: Transaction, victim: Claim, waiting: Claim) -> None:

@@ -7,13 +7,12 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool.conductor import binding, defragmenting, health, ledger, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, devices, differences, hosts, pools, vgpus
+from gpupool.db import attachments, claims, devices, differences, hosts, pools, times, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.claim import Claim
@@ -58,7 +57,7 @@ def end_allocating(parts: Parts) -> None:
     """Complete or undo claims that a conductor left between their rows and Placement."""
     limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
     with parts.database.reader() as session:
-        left = claims.stale(session, ClaimState.ALLOCATING, timeutils.utcnow() - limit)
+        left = claims.stale(session, ClaimState.ALLOCATING, times.now(session) - limit)
     for claim in left:
         with isolated(f"claim {claim.id} stays allocating"):
             _end_allocating(parts, claim)
@@ -112,7 +111,7 @@ def end_moving(parts: Parts) -> None:
     """Undo moves that a conductor left prepared."""
     limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
     with parts.database.reader() as session:
-        left = vgpus.left_beside(session, timeutils.utcnow() - limit)
+        left = vgpus.left_beside(session, times.now(session) - limit)
     for beside in left:
         with isolated(f"the move of claim {beside.claim_id} is not undone now"):
             defragmenting.drop(parts, beside)

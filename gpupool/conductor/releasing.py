@@ -6,13 +6,12 @@ leaves an allocation that nobody knows of.
 
 import logging
 from collections.abc import Iterable, Sequence
-
-from oslo_utils import timeutils
+from datetime import datetime
 
 from gpupool.conductor import consumption
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, vgpus
+from gpupool.db import attachments, claims, times, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim, ClaimHealth
@@ -42,7 +41,8 @@ def start(transaction: Transaction, claim: Claim, release_to: ClaimState, reason
     A claim that has nothing ends at once.
     """
     if claim.state in {ClaimState.QUEUED, ClaimState.SUSPENDED}:
-        return transaction.move(claim, release_to, state_reason=reason, ended_at=timeutils.utcnow())
+        now = times.now(transaction.session)
+        return transaction.move(claim, release_to, state_reason=reason, ended_at=now)
     held = vgpus.list_(transaction.session, {"claim_id": claim.id})
     # First, because it locks the host: no attachment can be made between here and the commit.
     remove_vgpus(transaction, held)
@@ -76,7 +76,7 @@ def finish(transaction: Transaction, claim_ids: Iterable[str]) -> list[Claim]:
     held = [claim for claim in claims.hold(session, claim_ids) if claim.state == ClaimState.RELEASING]
     left = {vgpu.claim_id for vgpu in vgpus.list_(session, {"claim_id": [one.id for one in held]})}
     over = [claim for claim in held if claim.id not in left]
-    consumption.charge(session, over, transaction.conf.queue.half_life)
+    consumption.charge(session, over, transaction.tenure, transaction.conf.queue.half_life)
     ways: dict[tuple[ClaimState, str, bool], list[Claim]] = {}
     for claim in over:
         limited = claim.time_limit is not None and claim.bound_at is not None
@@ -84,17 +84,18 @@ def finish(transaction: Transaction, claim_ids: Iterable[str]) -> list[Claim]:
         ways.setdefault((claim.release_to or ClaimState.RELEASED, reason, limited), []).append(claim)
     done: list[Claim] = []
     for (state, reason, limited), same in ways.items():
-        done += transaction.move_all(same, state, state_reason=reason, **_end(state, limited))
+        changes = _end(state, limited, times.now(session))
+        done += transaction.move_all(same, state, state_reason=reason, **changes)
     if done:
         transaction.wake_queue()
     return done
 
 
-def _end(state: ClaimState, limited: bool) -> dict[str, object]:
+def _end(state: ClaimState, limited: bool, now: datetime) -> dict[str, object]:
     """Return what changes on a claim that comes to ``state``; ``limited``: its time was running."""
     changes: dict[str, object] = {"release_to": None, "health": ClaimHealth.OK}
     if state in ENDED:
-        return {**changes, "ended_at": timeutils.utcnow()}
+        return {**changes, "ended_at": now}
     return {**changes, "bound_at": None, **(claims.ASKED_LEASE if limited else {})}
 
 

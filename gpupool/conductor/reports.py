@@ -8,13 +8,11 @@ import logging
 import uuid
 from dataclasses import dataclass
 
-from oslo_utils import timeutils
-
 from gpupool.conductor import binding, health, report_checks, requests
 from gpupool.conductor.desired import desired_of, desired_states
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.reported import Reported
-from gpupool.db import attachments, devices, hosts, sessions, vgpus
+from gpupool.db import attachments, devices, hosts, sessions, times, vgpus
 from gpupool.model.attachment import Attachment
 from gpupool.model.device import Device, device_id
 from gpupool.model.host import Host
@@ -113,7 +111,9 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
         transaction.wake_queue()
     if changes.keys() & room:
         transaction.revise(host.id)
-    return hosts.update(transaction.session, host.id, last_seen_at=timeutils.utcnow(), **changes)
+    now = times.now(transaction.session)
+    reported.saw(host.name, now)
+    return hosts.update(transaction.session, host.id, last_seen_at=now, **changes)
 
 
 def _create(transaction: Transaction, report: HostReport) -> Host:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 
-from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool.allocator import filters, plan
@@ -69,9 +68,8 @@ def _within(name: str, value: int | None, low: int, high: int) -> None:
         raise errors.Invalid(f"{name} is {value}; allowed: {low} to {high}")
 
 
-def check_lease(lease_end: datetime | None) -> None:
+def check_lease(lease_end: datetime | None, now: datetime) -> None:
     """Raise Invalid unless ``lease_end`` is None or to come."""
-    now = timeutils.utcnow()
     if lease_end is not None and lease_end <= now:
         raise errors.Invalid(f"lease_end {lease_end} is past; it is {now:%Y-%m-%d %H:%M:%S} UTC")
 

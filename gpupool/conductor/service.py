@@ -7,7 +7,6 @@ import threading
 import oslo_messaging
 from oslo_config import cfg
 from oslo_context.context import RequestContext
-from oslo_utils import timeutils
 
 from gpupool.conductor import claims, hosts, limits, pools, queue, reconciler, settling
 from gpupool.conductor.inventory import Inventory
@@ -19,6 +18,8 @@ from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.parts import Parts
 from gpupool.conductor.periodic import Periodic
 from gpupool.conductor.reported import Reported
+from gpupool.conductor.silence import Silence
+from gpupool.conductor.tenure import Tenure
 from gpupool.conductor.turns import Turns
 from gpupool.conductor.views import Views
 from gpupool.db.api import Database
@@ -33,6 +34,8 @@ LOG = logging.getLogger(__name__)
 # Seconds at least between two messages to the leader that the queue has changed: each has all conductors
 # read it, and the leader decides about all that waits, not about one claim.
 _BELL_PAUSE = 0.2
+# So many times the seconds between two looks at hosts count at most as their silence.
+_LOOKS = 2
 
 
 class Conductor:
@@ -55,7 +58,8 @@ class Conductor:
         self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
         self._transport = transport
         self._server: oslo_messaging.MessageHandlingServer | None = None
-        self._since = timeutils.utcnow()
+        database.clock.settle = settings.clock_settle
+        self._silence = Silence(database.clock, settings.host_timeout, _LOOKS * settings.queue_interval)
         inventory = Inventory(ProviderTree(placement), settings.reconcile_devices)
         self.parts = Parts(
             conf=conf,
@@ -66,6 +70,7 @@ class Conductor:
             limits=limits.from_conf(conf),
             left=Left(),
             reported=Reported(database, settings.host_timeout),
+            tenure=Tenure(database.clock),
             audit=Turns(settings.reconcile_devices),
             agents=AgentClient(transport),
             notifier=ClaimNotifier(conf),
@@ -82,7 +87,6 @@ class Conductor:
         self.parts.commit(pools.create_default)
         target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=socket.gethostname())
         self._server = rpc_transport.get_server(self._transport, target, [ConductorManager(self.parts)])
-        self._since = timeutils.utcnow()
         self._server.start()
         self._bell.start()
         self._clock.start()
@@ -118,9 +122,10 @@ class Conductor:
 
     def watch(self) -> None:
         """Do once what is due by the clock, in a thread that waits for nobody: Placement may hang."""
+        self.parts.database.follow_clock()
         with isolated("leases are not ended now"):
             claims.expire(self.parts)
-        hosts.mark_silent(self.parts, self._since)
+        hosts.mark_silent(self.parts, self._silence)
 
     def reconcile(self) -> None:
         """Do once what the reconciler's thread does, if this conductor leads."""

@@ -32,6 +32,16 @@ OPTS = (
         help="Seconds without a report after which a host is marked down.",
     ),
     cfg.IntOpt(
+        "clock_settle",
+        default=60,
+        min=0,
+        help=(
+            "Seconds for which the database's clock has to agree with the conductor's monotonic clock, "
+            "from the conductor's start and after each step, before leases end by it. A step that is "
+            "set right sooner ends nothing."
+        ),
+    ),
+    cfg.IntOpt(
         "allocating_timeout",
         default=600,
         min=1,

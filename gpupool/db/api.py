@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from gpupool.conf import database as conf_database
 from gpupool.conf.database import GROUP
-from gpupool.db import migrations
+from gpupool.db import migrations, times
 from gpupool.model import errors
+from gpupool.model.clock import Clock
 
 LOG = logging.getLogger(__name__)
 # How long a SQLite connection waits for another one's transaction to end, milliseconds.
@@ -51,6 +52,8 @@ class Database:
             given.pop("pool_timeout", None)
         # Where it is, without credentials: the same for all who use this one, and for nobody else.
         self.place = f"{url.host or ''}:{url.port or ''}/{url.database}"
+        # What the time is for all who use it: the conductor has it follow the server's clock.
+        self.clock = Clock()
         self._open = threading.local()
         self._manager = enginefacade.transaction_context()
         self._manager.configure(**given, sqlite_fk=True)
@@ -75,6 +78,7 @@ class Database:
     def reader(self) -> Iterator[Session]:
         """Open a transaction that only reads; Unavailable when the database can't be reached."""
         with self._alone(), _unavailable(), self._manager.reader.using(_Context()) as session:
+            times.follow(session, self.clock)
             yield session
 
     @contextmanager
@@ -85,6 +89,7 @@ class Database:
         """
         with self._alone(), _unavailable(), self._manager.writer.using(_Context()) as session:
             session.connection(execution_options={"gpupool_writer": True})
+            times.follow(session, self.clock)
             yield session
 
     @contextmanager
@@ -97,6 +102,11 @@ class Database:
             yield
         finally:
             self._open.one = False
+
+    def follow_clock(self) -> None:
+        """Have ``clock`` take what the server's clock shows now; Unavailable as ``reader``."""
+        with self.reader() as session:
+            times.observe(session)
 
     def upgrade(self) -> None:
         """Bring the schema to what this code needs; doing so again changes nothing."""

@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
-from gpupool.db import models, pools
+from gpupool.db import models, pools, times
 from gpupool.db.table import Table
 from gpupool.model import errors, states
 from gpupool.model.claim import Claim
@@ -73,7 +72,7 @@ def transition_all(
     for claim in held:
         states.check(states.CLAIM, claim.state, state)
     ids = [claim.id for claim in held]
-    now = timeutils.utcnow()
+    now = times.now(session)
     written = {**changes, "state": state, "updated_at": now}
     _table.write(session, models.Claim.id.in_(ids), _next(written))
     if any(isinstance(value, sa.ColumnElement) for value in changes.values()):
@@ -124,10 +123,30 @@ def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Cla
 
 
 def overdue(session: Session, now: datetime) -> list[Claim]:
-    """Return the claims whose lease ended by ``now`` and that may expire, oldest lease end first."""
-    lease_end = models.Claim.lease_end
-    query = _table.query.where(lease_end <= now, models.Claim.state.in_(EXPIRING))
-    return _table.items(session, query.order_by(lease_end, models.Claim.id))
+    """Return the claims whose lease ended by ``now`` and that may expire, oldest lease end first.
+
+    What a time limit ends is not among them: see ``bound``.
+    """
+    row = models.Claim
+    limited = row.time_limit.is_not(None) & row.bound_at.is_not(None)
+    ended = (~limited & (row.lease_end <= now)) | (limited & (row.asked_lease_end <= now))
+    query = _table.query.where(ended, row.state.in_(EXPIRING))
+    return _table.items(session, query.order_by(row.lease_end, row.id))
+
+
+def bound(session: Session) -> dict[str, tuple[datetime, int | None]]:
+    """Return when each claim that is bound, or on its way from there, was bound, by id.
+
+    Beside it is the time limit in seconds of those that are still to be ended by it.
+    """
+    row = _table.columns
+    query = sa.select(row["id"], row["bound_at"], row["time_limit"], row["state"])
+    states_ = [ClaimState.BOUND, ClaimState.RELEASING]
+    query = query.where(row["state"].in_(states_), row["bound_at"].is_not(None))
+    return {
+        claim_id: (at, limit if state == ClaimState.BOUND else None)
+        for claim_id, at, limit, state in session.execute(query).tuples()
+    }
 
 
 def count_by_state(session: Session, **filters: object) -> dict[ClaimState, int]:

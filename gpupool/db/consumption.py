@@ -4,9 +4,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from oslo_db import exception
-from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
+from gpupool.db import times
 from gpupool.db.models import DecayedUsage
 
 Used = tuple[int, datetime]
@@ -23,7 +23,7 @@ def hold(session: Session, pool_id: str, project_id: str) -> Used:
     """Return the same for one project, 0 at first; its row stays locked for the transaction."""
     found = _locked(session, pool_id, project_id)
     if found is None:
-        now = timeutils.utcnow()
+        now = times.now(session)
         row = DecayedUsage(pool_id=pool_id, project_id=project_id, used=0, at=now)
         try:
             with session.begin_nested():

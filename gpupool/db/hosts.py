@@ -1,7 +1,6 @@
 """Hosts in the database. Deleting one deletes its devices and sessions too."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -76,8 +75,7 @@ def revisions_by_pool(session: Session) -> dict[str, tuple[int, str]]:
     return {host_id: (revision, pool) for host_id, revision, pool in session.execute(query).tuples()}
 
 
-def silent(session: Session, since: datetime) -> list[Host]:
-    """Return the hosts that are up by name, but have not reported since ``since``."""
-    seen = models.Host.last_seen_at
-    query = _table.query.where(models.Host.state == HostState.UP, sa.or_(seen.is_(None), seen < since))
+def up(session: Session) -> list[Host]:
+    """Return the hosts that are up, by id."""
+    query = _table.query.where(models.Host.state == HostState.UP)
     return _table.items(session, query.order_by(models.Host.id))

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 from oslo_db import exception
-from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
-from gpupool.db import pages, values
+from gpupool.db import pages, times, values
 from gpupool.db.models import Base
 from gpupool.model import errors
 
@@ -115,7 +114,7 @@ class Table(Generic[Item]):
         Raises Conflict when a name (or what else is unique) is taken, Invalid when ``item`` does not
         fit or refers to what does not exist.
         """
-        row = self._new(item)
+        row = self._new(session, item)
         try:
             with _one_statement(session):
                 session.execute(sa.insert(self._table), [row])
@@ -133,7 +132,7 @@ class Table(Generic[Item]):
         """Insert items that are not there; an error is the database's own."""
         if not items:
             return
-        session.execute(sa.insert(self._table), [self._new(item) for item in items])
+        session.execute(sa.insert(self._table), [self._new(session, item) for item in items])
 
     def update(self, session: Session, item_id: str, /, **changes: Any) -> Item:
         """Write ``changes`` and return the item; raises NotFound, and Conflict and Invalid as create."""
@@ -158,7 +157,7 @@ class Table(Generic[Item]):
         """Update the rows that meet ``condition`` in one statement; return how many there were."""
         stored = self._checked(changes)
         if "updated_at" in self.columns:
-            stored = {"updated_at": timeutils.utcnow(), **stored}
+            stored = {"updated_at": times.now(session), **stored}
         statement = sa.update(self._table).where(condition).values(stored)
         try:
             return self.count_of(session.execute(statement))
@@ -210,10 +209,10 @@ class Table(Generic[Item]):
             for key, value in stored.items()
         }
 
-    def _new(self, item: Item) -> dict[str, Any]:
+    def _new(self, session: Session, item: Item) -> dict[str, Any]:
         stored = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
         if "created_at" in self.columns:
-            stored["created_at"] = stored["created_at"] or timeutils.utcnow()
+            stored["created_at"] = stored["created_at"] or times.now(session)
             stored["updated_at"] = stored["updated_at"] or stored["created_at"]
         return self._checked(stored)
 

@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
-from gpupool.db import models
+from gpupool.db import models, times
 from gpupool.db.table import Table
 from gpupool.model import states
 from gpupool.model.claim import COUNT_MAX, Qos
@@ -111,7 +110,7 @@ def write_usage(session: Session, used: Mapping[str, tuple[int, int]]) -> None:
     """Write what vGPUs use, by id: MiB of memory in use, nanoseconds busy so far."""
     if not used:
         return
-    now = timeutils.utcnow()
+    now = times.now(session)
     rows = [
         {"id": vgpu, "memory_used_mib": memory, "busy_ns": busy, "updated_at": now}
         for vgpu, (memory, busy) in used.items()

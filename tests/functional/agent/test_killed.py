@@ -2,7 +2,6 @@
 
 import os
 import signal
-from datetime import timedelta
 
 import pytest
 
@@ -85,7 +84,7 @@ def test_a_stranger_with_a_dead_workers_pid_is_left_alone(host, wanted):
 )
 def test_killed_while_it_creates_a_session(host, wanted, monkeypatch, moment, lives):
     """The worker that was born goes on and is taken over; a record without one is crossed out."""
-    monkeypatch.setattr(sessions, "UNBORN", timedelta(0))
+    monkeypatch.setattr(sessions, "UNBORN", 0.0)
     killed = host.start_process(moment)
     host.wait_converged(1)
     program = host.program(ATTACHMENT)

@@ -15,7 +15,7 @@ from gpupool.model.host import Host
 from gpupool.model.pool import Pool
 from gpupool.model.states import HostState
 
-STARTED = timeutils.utcnow()
+BEFORE = timeutils.utcnow()
 
 
 @pytest.fixture
@@ -28,13 +28,14 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.mark.parametrize(
     ("reported", "ready"),
-    [(timedelta(seconds=-1), False), (None, False), (timedelta(seconds=1), True)],
-    ids=["before", "never", "since"],
+    [(timedelta(), False), (None, False), (timedelta(seconds=1), True), (timedelta(hours=-1), True)],
+    ids=["before", "never", "since", "since, on a clock that was set back"],
 )
 def test_a_host_counts_when_it_has_reported_since_the_start(
     database: Database, monkeypatch: pytest.MonkeyPatch, reported: timedelta | None, ready: bool
 ) -> None:
-    seen = None if reported is None else STARTED + reported
+    seen = None if reported is None else BEFORE + reported
+    before = {"sim-a": None if reported is None else BEFORE}
     with database.writer() as session:
         pool = pools.create(session, Pool(id=str(uuid.uuid4()), name="default"))
         host = Host(id=str(uuid.uuid4()), name="sim-a", pool_id=pool.id, state=HostState.UP)
@@ -43,6 +44,6 @@ def test_a_host_counts_when_it_has_reported_since_the_start(
     monkeypatch.setattr(standalone, "READY_TIMEOUT", -1)
     if not ready:
         with pytest.raises(standalone.CannotStart, match=r"no report in .* from: sim-a;"):
-            standalone._wait_for_hosts(database, {"sim-a"}, STARTED)
+            standalone._wait_for_hosts(database, {"sim-a"}, before)
     else:
-        standalone._wait_for_hosts(database, {"sim-a"}, STARTED)
+        standalone._wait_for_hosts(database, {"sim-a"}, before)

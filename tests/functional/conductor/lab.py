@@ -28,6 +28,7 @@ from gpupool.placement.client import PlacementClient
 from gpupool.rpc import conductor as rpc
 from gpupool.rpc import transport as rpc_transport
 from tests.functional.conductor.agents import SimulatedAgent
+from tests.functional.conductor.clocks import SetClock
 
 PROJECT = "project-1"
 
@@ -35,6 +36,7 @@ PROJECT = "project-1"
 def new_conf(**conductor: int) -> Any:
     """Return a configuration whose in-process exchange no other test shares."""
     conf = gpupool_conf.new(files=[])
+    conf.set_override("clock_settle", 0, group="conductor")
     for name, value in conductor.items():
         conf.set_override(name, value, group="conductor")
     oslo_messaging.set_transport_defaults(f"test-{uuid.uuid4()}")
@@ -49,6 +51,9 @@ class Lab:
     def __init__(self, conf: Any, database: Database, placement: PlacementClient) -> None:
         self.conf = conf
         self.database = database
+        if not isinstance(database.clock, SetClock):
+            database.clock = SetClock()
+        self.clock = database.clock
         self.transport = rpc_transport.get_transport(conf)
         self.conductor = Conductor(conf, database, placement, self.transport)
         self.parts = self.conductor.parts
@@ -107,6 +112,12 @@ class Lab:
         self.serve()
         while self.conductor._served.under_way():
             self.conductor.tick()
+
+    def silence(self, agent: SimulatedAgent) -> None:
+        """Have this conductor have counted ``host_timeout`` seconds of a host's silence."""
+        host = self.host(agent)
+        counted = host.last_seen_at, float(self.conf.conductor.host_timeout)
+        self.conductor._silence._counted[host.id] = counted
 
     def reconcile(self) -> None:
         self.conductor.reconcile()

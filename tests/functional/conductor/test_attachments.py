@@ -8,7 +8,6 @@ from gpupool.db import attachments
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.states import AttachmentState, ClaimState
-from tests.functional.conductor.test_hosts import silence
 
 
 def attach(lab, claim, host=None, attachment_id=None):
@@ -117,7 +116,7 @@ def test_an_attachment_is_on_the_host_of_the_vgpus(lab):
 def test_a_host_that_is_down_takes_none(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
-    silence(lab, agent)
+    lab.silence(agent)
     lab.serve()
     with pytest.raises(errors.Conflict, match=f"host {agent.host} is down"):
         attach(lab, claim)

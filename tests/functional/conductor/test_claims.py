@@ -296,11 +296,10 @@ def expired(lab, claim):
 def test_a_lease_that_another_conductor_ended_is_not_ended_again(lab):
     agent = lab.agent()
     bound = lab.bound(agent, lease_end=timeutils.utcnow() + timedelta(hours=1))
-    expired(lab, bound)
-    lab.parts.commit(claims_of_conductor._expire, bound.id)
+    lab.parts.commit(claims_of_conductor._end_lease, bound)
     ending = lab.claim(bound)
     assert ending.release_to == ClaimState.EXPIRED
-    lab.parts.commit(claims_of_conductor._expire, bound.id)
+    lab.parts.commit(claims_of_conductor._end_lease, bound)
     assert lab.claim(bound) == ending
 
 

@@ -2,7 +2,6 @@
 
 import uuid
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from oslo_utils import timeutils
@@ -15,16 +14,6 @@ from gpupool.model.report import SessionReport
 from gpupool.model.states import ClaimState, DeviceHealth, HostState, VgpuState
 from tests.functional.conductor.agents import SimulatedAgent
 from tests.functional.conductor.lab import Lab
-
-LONG_AGO = timedelta(hours=1)
-
-
-def silence(lab, agent):
-    """Have the conductor have listened for long, and the host of ``agent`` not have reported since."""
-    lab.conductor._since = timeutils.utcnow() - 2 * LONG_AGO
-    with lab.database.writer() as session:
-        host = hosts.get_by_name(session, agent.host)
-        hosts.update(session, host.id, last_seen_at=timeutils.utcnow() - LONG_AGO)
 
 
 def inventory(lab, device):
@@ -161,7 +150,7 @@ def test_a_device_that_fails_shows_on_its_claims(lab):
     gone = agent.devices.pop(key)
     agent.send()
     assert lab.claim(claim).health == ClaimHealth.DEVICE_FAILED
-    silence(lab, agent)
+    lab.silence(agent)
     lab.serve()
     assert lab.claim(claim).health == ClaimHealth.HOST_DOWN
     agent.send()
@@ -296,7 +285,7 @@ def test_usage_and_sessions_are_shown(lab):
 def test_a_silent_host_is_down_and_its_claims_show_it(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
-    silence(lab, agent)
+    lab.silence(agent)
     lab.serve()
     assert lab.host(agent).state == HostState.DOWN
     shown = lab.claim(claim)
@@ -313,8 +302,7 @@ def test_a_silent_host_is_down_and_its_claims_show_it(lab):
 
 def test_a_conductor_that_just_started_calls_nobody_silent(lab):
     agent = lab.agent()
-    silence(lab, agent)
-    lab.conductor._since = timeutils.utcnow()
+    lab.clock.wait(3600)
     lab.serve()
     assert lab.host(agent).state == HostState.UP
 
@@ -323,7 +311,7 @@ def test_a_claim_binding_on_a_host_that_goes_down_is_queued_again(lab):
     agent = lab.agent()
     claim = lab.create()
     lab.serve()
-    silence(lab, agent)
+    lab.silence(agent)
     lab.serve()
     lab.reconcile()
     lab.reconcile()
@@ -336,7 +324,7 @@ def test_a_claim_binding_on_a_host_that_goes_down_is_queued_again(lab):
 def test_a_claim_released_on_a_host_that_is_down_ends(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
-    silence(lab, agent)
+    lab.silence(agent)
     lab.serve()
     lab.release(claim)
     lab.reconcile()
@@ -411,7 +399,7 @@ def test_a_host_is_deleted_when_it_is_down_and_empty(lab):
     host, (device,) = lab.host(agent), lab.devices(agent)
     with pytest.raises(errors.Conflict, match="is up; stop its agent"):
         lab.client.delete_host(lab.ctxt, host.id)
-    silence(lab, agent)
+    lab.silence(agent)
     lab.serve()
     with pytest.raises(errors.Conflict, match="still has 1 vGPUs"):
         lab.client.delete_host(lab.ctxt, host.id)
@@ -435,7 +423,7 @@ def test_nothing_is_kept_in_memory_of_a_host_that_was_deleted(lab):
     inventory, reported = lab.parts.inventory, lab.parts.reported
     for device in lab.devices(agent):
         inventory.saw_foreign(device.id, {"instance": {"CUSTOM_GPUPOOL_COMPUTE": 5}})
-    silence(lab, agent)
+    lab.silence(agent)
     lab.serve()
     lab.client.delete_host(lab.ctxt, host.id)
     assert host.id not in inventory._hypervisors

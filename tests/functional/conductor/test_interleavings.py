@@ -18,7 +18,6 @@ from gpupool.model.claim import Qos
 from gpupool.model.pool import PoolChange
 from gpupool.model.states import ENDED, ClaimState
 from tests.functional.conductor.lab import Lab, new_conf
-from tests.functional.conductor.test_hosts import silence
 
 STEPS = 14
 LIMIT = 120  # Percent of a device that may be granted in all.
@@ -122,7 +121,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 1))
     def fall_silent(self, number):
-        silence(self.lab, self.agents[number])
+        self.lab.silence(self.agents[number])
 
     @rule(number=st.integers(0, 1), error=st.sampled_from(["", "refused"]))
     def refuse(self, number, error):

@@ -10,7 +10,6 @@ from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.pool import Pool
 from gpupool.model.states import DeviceHealth
-from tests.functional.conductor.test_hosts import silence
 
 
 @contextmanager
@@ -91,7 +90,7 @@ def test_what_the_operator_does(lab):
 
 def test_hosts_that_fall_silent_and_come_back(lab):
     agent = lab.agent()
-    silence(lab, agent)
+    lab.silence(agent)
     with revising(lab, agent):
         lab.serve()
     with revising(lab, agent):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from oslo_utils import timeutils
 
-from gpupool.db import claims, consumption
+from gpupool.db import consumption
 from gpupool.model import errors
 from gpupool.model.claim import ClaimChange
 from gpupool.model.states import ClaimState
@@ -23,12 +23,6 @@ def later(hours):
     return timeutils.utcnow() + timedelta(hours=hours)
 
 
-def pretend_bound_before(lab, claim, seconds):
-    with lab.database.writer() as session:
-        bound_at = timeutils.utcnow() - timedelta(seconds=seconds)
-        claims.update(session, claim.id, bound_at=bound_at)
-
-
 def test_the_time_runs_from_when_the_claim_is_bound(lab):
     claim = lab.create(time_limit=LIMIT)
     lab.serve()
@@ -37,8 +31,7 @@ def test_the_time_runs_from_when_the_claim_is_bound(lab):
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
     assert left(lab, claim) == LIMIT
-    with lab.database.writer() as session:
-        claims.update(session, claim.id, lease_end=timeutils.utcnow())
+    lab.clock.wait(LIMIT)
     lab.serve()
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.EXPIRED
@@ -58,7 +51,7 @@ def test_queued_again_it_gets_its_time_anew_and_keeps_the_lease_it_asked_for(lab
     agent = lab.agent()
     lease_end = later(asked) if asked else None
     claim = lab.bound(agent, time_limit=LIMIT, lease_end=lease_end)
-    pretend_bound_before(lab, claim, 1000)
+    lab.clock.wait(1000)
     agent.error = "lost"
     agent.send()
     agent.error = ""
@@ -93,8 +86,8 @@ def used(lab, claim):
 def test_what_was_had_is_charged_once_when_it_ends(lab):
     agent = lab.agent()
     held = [lab.bound(agent, compute=10, count=2) for _ in range(2)]
+    lab.clock.wait(1000)
     for claim in held:
-        pretend_bound_before(lab, claim, 1000)
         lab.release(claim)
     assert used(lab, held[0]) == 0
     lab.look(agent)
@@ -119,7 +112,7 @@ def test_what_was_never_bound_is_not_charged(lab):
 def test_what_is_queued_again_is_charged_too(lab):
     agent = lab.agent()
     claim = lab.bound(agent, compute=100)
-    pretend_bound_before(lab, claim, 500)
+    lab.clock.wait(500)
     agent.error = "lost"
     agent.send()
     agent.error = ""

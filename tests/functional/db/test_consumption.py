@@ -6,6 +6,7 @@ import pytest
 from oslo_utils import timeutils
 
 from gpupool.conductor import consumption as charging
+from gpupool.conductor.tenure import Tenure
 from gpupool.db import consumption, pools
 from gpupool.db.api import Database
 from tests.functional.db import make
@@ -41,9 +42,10 @@ def test_a_claim_is_charged_for_what_it_has_had(database: Database) -> None:
         pool = pools.create(session, make.pool())
         bound_at = timeutils.utcnow() - timedelta(seconds=1000)
         claim = make.claim(pool, count=2, compute=50, bound_at=bound_at)
-        charging.charge(session, [claim, make.claim(pool)], half_life=1e9)
-        shares = charging.shares(session, pool.id, 1e9, {"project": 2.0})
-    now = charging.seconds(timeutils.utcnow())
+        clock = database.clock
+        charging.charge(session, [claim, make.claim(pool)], Tenure(clock), half_life=1e9)
+        shares = charging.shares(session, pool.id, clock, 1e9, {"project": 2.0})
+    now = clock.monotonic()
     # 100 % for the time between: a thousand seconds and what the test took.
     assert shares.used("project", now) == pytest.approx(100_000, rel=0.1)
     assert shares.weight("project") == 2.0

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from gpupool import conf as configuration
 from gpupool.db import pools
 from gpupool.db.api import SQLITE_BUSY_MS, Database
 from gpupool.model import errors
+from gpupool.model.clock import Clock
 from tests.functional.db import make
 from tests.functional.db.conftest import Backend
 
@@ -65,6 +67,13 @@ def test_two_databases_know_nothing_of_each_other(backend: Backend) -> None:
         with second.writer() as other:
             assert pools.list_(other) == []
         assert pools.list_(session) == [pool]
+
+
+def test_its_clock_is_the_servers(database: Database) -> None:
+    database.clock = Clock()
+    database.follow_clock()
+    assert database.clock.steady
+    assert abs(database.clock.now() - database.clock.wall()) < timedelta(seconds=2)
 
 
 def test_a_writer_sees_what_was_committed_since_it_began(database: Database) -> None:

@@ -352,18 +352,8 @@ def test_hosts_find_in(database: Database) -> None:
             hosts.find_in(session, pool.id, "\0")
 
 
-def test_hosts_silent(database: Database) -> None:
+def test_hosts_up(database: Database) -> None:
     with database.writer() as session:
         pool = pools.create(session, make.pool())
-        never, old, new, down = (
-            hosts.create(session, make.host(pool, **fields))
-            for fields in (
-                {"last_seen_at": None},
-                {"last_seen_at": make.later(-1)},
-                {"last_seen_at": make.NOW},
-                {"last_seen_at": make.later(-1), "state": "down"},
-            )
-        )
-        found = {host.id for host in hosts.silent(session, make.NOW)}
-    assert found == {never.id, old.id}
-    assert found.isdisjoint({new.id, down.id})
+        up, _ = (hosts.create(session, make.host(pool, state=state)) for state in ("up", "down"))
+        assert [host.id for host in hosts.up(session)] == [up.id]
