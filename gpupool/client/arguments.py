@@ -17,6 +17,7 @@ WISHES = (
     "on_preempt",
     "cpu_milli",
     "host_memory_mib",
+    "sessions",
     "layout",
     "same_host",
     "same_type",
@@ -152,6 +153,12 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         "--on-preempt",
         choices=("requeue", "release"),
         help="When another took its place: wait again (default), or end",
+    )
+    parser.add_argument(
+        "--sessions",
+        metavar="<number>",
+        type=positive,
+        help="Processes that may use each vGPU at a time; more than the cloud's default for many ranks",
     )
     _add_host_share(parser)
     _add_layout(parser)

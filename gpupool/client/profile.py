@@ -31,6 +31,7 @@ class ListProfiles(base.ListCommand):
         Column("time_limit", "Time limit"),
         Column("cpu_milli", "CPU"),
         Column("host_memory_mib", "Host memory"),
+        Column("sessions", "Sessions"),
         Column("layout", "Layout"),
     )
 

@@ -1,6 +1,6 @@
 """Claims: made, changed, released, expired. How they bind: ``binding``; how they end: ``releasing``."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from oslo_context.context import RequestContext
@@ -44,7 +44,10 @@ def _claim(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     with parts.database.reader() as session:
         profile = requests.find_profile(session, request.profile) if request.profile else None
         request = requests.from_profile(request, profile)
-        requests.check_sizes(request)
+        options = parts.conf.conductor
+        if request.sessions is None:
+            request = replace(request, sessions=options.sessions_per_vgpu)
+        requests.check_sizes(request, options.max_sessions_per_vgpu)
         pool = requests.find_pool(session, request.pool)
         host = requests.check_place(session, request, pool)
     requests.check_lease(request.lease_end, parts.clock.now())

@@ -38,30 +38,33 @@ def desired_of(
     ``keys`` are those of the devices of the vGPUs, by id.
     """
     wanted, bound_to = defaultdict(list), defaultdict(list)
-    for vgpu in _wanted_vgpus(session, held):
-        wanted[vgpu.host_id].append(vgpu)
+    for vgpu, sessions in _wanted_vgpus(session, held):
+        wanted[vgpu.host_id].append((vgpu, sessions))
     for attachment in attached:
         bound_to[attachment.host_id].append(attachment)
     return [
         DesiredState(
             host=host.name,
             generation=host.generation,
-            vgpus=tuple(_vgpu_spec(vgpu, keys[vgpu.device_id]) for vgpu in wanted[host.id]),
-            attachments=_attachment_specs(bound_to[host.id], wanted[host.id]),
+            vgpus=tuple(
+                _vgpu_spec(vgpu, keys[vgpu.device_id], sessions) for vgpu, sessions in wanted[host.id]
+            ),
+            attachments=_attachment_specs(bound_to[host.id], [vgpu for vgpu, _ in wanted[host.id]]),
         )
         for host in of
     ]
 
 
-def _wanted_vgpus(session: Session, held: Iterable[Vgpu]) -> list[Vgpu]:
+def _wanted_vgpus(session: Session, held: Iterable[Vgpu]) -> list[tuple[Vgpu, int]]:
+    """Return the vGPUs that hosts should have, each with how many sessions it may have."""
     # One without generation is prepared for a move only.
     staying = [vgpu for vgpu in held if vgpu.state != VgpuState.REMOVING and vgpu.generation]
-    states = claims.states_of(session, {vgpu.claim_id for vgpu in staying})
+    sessions = claims.sessions_in(session, {vgpu.claim_id for vgpu in staying}, WANTED)
     staying.sort(key=lambda vgpu: (vgpu.claim_id, vgpu.index))
-    return [vgpu for vgpu in staying if states.get(vgpu.claim_id) in WANTED]
+    return [(vgpu, sessions[vgpu.claim_id]) for vgpu in staying if vgpu.claim_id in sessions]
 
 
-def _vgpu_spec(vgpu: Vgpu, device_key: str) -> VgpuSpec:
+def _vgpu_spec(vgpu: Vgpu, device_key: str, sessions: int) -> VgpuSpec:
     return VgpuSpec(
         id=vgpu.id,
         claim_id=vgpu.claim_id,
@@ -69,6 +72,7 @@ def _vgpu_spec(vgpu: Vgpu, device_key: str) -> VgpuSpec:
         compute=vgpu.compute,
         memory_mib=vgpu.memory_mib,
         generation=vgpu.generation,
+        sessions=sessions,
     )
 
 

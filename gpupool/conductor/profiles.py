@@ -16,7 +16,7 @@ def create(parts: Parts, profile: Profile) -> Profile:
     """
     if not profile.name.strip():
         raise errors.Invalid("name is empty; allowed: 1 to 255 characters, not all blank")
-    requests.check_sizes(profile)
+    requests.check_sizes(profile, parts.conf.conductor.max_sessions_per_vgpu)
     requests.check_traits(parts.placement, profile.required_traits, profile.forbidden_traits)
     return parts.commit(_create, replace(profile, created_at=None, updated_at=None))
 

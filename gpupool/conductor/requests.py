@@ -46,13 +46,18 @@ def from_profile(request: ClaimRequest, profile: Profile | None) -> ClaimRequest
     )
 
 
-def check_sizes(request: ClaimRequest | Profile) -> None:
-    """Raise Invalid unless every number is one that a claim may have."""
+def check_sizes(request: ClaimRequest | Profile, sessions_max: int) -> None:
+    """Raise Invalid unless every number is one that a claim may have; ``sessions_max`` is an option."""
     _within("count", request.count, 1, COUNT_MAX)
     _within("compute", request.compute, 1, COMPUTE_MAX)
     _within("memory_mib", request.memory_mib, 1, AMOUNT_MAX)
     _within("cpu_milli", request.cpu_milli, 0, AMOUNT_MAX)
     _within("host_memory_mib", request.host_memory_mib, 0, AMOUNT_MAX)
+    if request.sessions is not None and not 1 <= request.sessions <= sessions_max:
+        raise errors.Invalid(
+            f"sessions is {request.sessions}; allowed: 1 to {sessions_max}, the operator's [conductor] "
+            "max_sessions_per_vgpu"
+        )
     if request.time_limit is not None:
         _within("time_limit", request.time_limit, 1, AMOUNT_MAX)
     check_priority(request.priority)

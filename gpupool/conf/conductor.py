@@ -57,6 +57,26 @@ OPTS = (
         help="How many hosts may refuse a claim before it fails.",
     ),
     cfg.IntOpt(
+        "sessions_per_vgpu",
+        default=16,
+        min=1,
+        max=1024,
+        help=(
+            "How many sessions each vGPU of a claim may have that does not say. Each process that uses "
+            "a vGPU has one, which is a worker process of the host."
+        ),
+    ),
+    cfg.IntOpt(
+        "max_sessions_per_vgpu",
+        default=64,
+        min=1,
+        max=1024,
+        help=(
+            "How many sessions claims and profiles may ask for. Raise it for programs with hundreds of "
+            "processes, and the limits of hosts (TasksMax= and MemoryMax= of a systemd unit) with it."
+        ),
+    ),
+    cfg.IntOpt(
         "max_attachments_per_claim",
         default=64,
         min=1,

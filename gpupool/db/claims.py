@@ -101,11 +101,14 @@ def generations(session: Session, pool_id: str, states_: Iterable[ClaimState]) -
     return dict(session.execute(query).tuples().all())
 
 
-def states_of(session: Session, claim_ids: Collection[str]) -> dict[str, ClaimState]:
-    """Return the states of claims, by id."""
+def sessions_in(
+    session: Session, claim_ids: Collection[str], states_: Collection[ClaimState]
+) -> dict[str, int]:
+    """Return how many sessions the vGPUs of claims may have, by id, of those in some states."""
     if not claim_ids:
         return {}
-    query = sa.select(models.Claim.id, models.Claim.state).where(models.Claim.id.in_(list(claim_ids)))
+    query = sa.select(models.Claim.id, models.Claim.sessions).where(models.Claim.id.in_(list(claim_ids)))
+    query = query.where(models.Claim.state.in_(list(states_)))
     return dict(session.execute(query).tuples().all())
 
 

@@ -171,6 +171,7 @@ class Profile(Wishes, Stamps, Base):
     priority: Mapped[int]
     required_traits: Mapped[tuple[str, ...]]
     forbidden_traits: Mapped[tuple[str, ...]]
+    sessions: Mapped[int | None]
 
 
 class Claim(Wishes, Stamps, Base):
@@ -203,6 +204,7 @@ class Claim(Wishes, Stamps, Base):
     profile_id: Mapped[Id | None]
     required_traits: Mapped[tuple[str, ...]]
     forbidden_traits: Mapped[tuple[str, ...]]
+    sessions: Mapped[int]
     host: Mapped[str | None] = mapped_column(sa.String(255))
     devices: Mapped[tuple[str, ...]]
     lease_end: Mapped[datetime | None]

@@ -10,6 +10,11 @@ COMPUTE_MAX = 100
 COUNT_MAX = 1024
 PRIORITY_MAX = 100
 PRIORITY_DEFAULT = 50
+# Of one vGPU: one for each process that uses it. Sixteen are enough for a program with some workers, as
+# a test run in parallel or a server's processes; one with a rank for each core says how many it needs.
+SESSIONS_DEFAULT = 16
+# What a ledger has room for; see dataplane.ledger.
+SESSIONS_MAX = 1024
 # Of seconds, MiB and thousandths of a core: 68 years, 2 PiB, two million cores; no sum overflows.
 AMOUNT_MAX = 2**31 - 1
 
@@ -66,8 +71,9 @@ class ClaimRequest:
     ``preemptible``: a more important claim may take its place; ``on_preempt`` says what it becomes.
     ``qos`` best_effort takes what guaranteed claims leave, also beyond a device's capacity where the
     pool allows. ``cpu_milli`` (thousandths of a core) and ``host_memory_mib`` are what the program
-    itself takes of its host. ``same_host``, ``same_type`` and ``linked`` (by a fast link the driver
-    reports) ask that of the devices of one claim.
+    itself takes of its host. ``sessions`` is how many processes may use each vGPU at a time.
+    ``same_host``, ``same_type`` and ``linked`` (by a fast link the driver reports) ask that of the
+    devices of one claim.
     """
 
     name: str = ""
@@ -89,6 +95,7 @@ class ClaimRequest:
     on_preempt: OnPreempt | None = None
     cpu_milli: int | None = None
     host_memory_mib: int | None = None
+    sessions: int | None = None
     layout: Layout | None = None
     same_host: bool | None = None
     same_type: bool | None = None
@@ -140,6 +147,7 @@ class Claim:
     on_preempt: OnPreempt = OnPreempt.REQUEUE
     cpu_milli: int = 0
     host_memory_mib: int = 0
+    sessions: int = SESSIONS_DEFAULT
     layout: Layout = Layout.ANY
     same_host: bool = False
     same_type: bool = False

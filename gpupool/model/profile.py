@@ -8,7 +8,10 @@ from gpupool.model.claim import Layout, OnPreempt, Qos, Tier
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One profile; the fields mean what they mean on a claim. ``name`` is unique."""
+    """One profile; the fields mean what they mean on a claim. ``name`` is unique.
+
+    Without ``sessions`` a claim gets the conductor's default.
+    """
 
     id: str
     name: str
@@ -26,6 +29,7 @@ class Profile:
     on_preempt: OnPreempt = OnPreempt.REQUEUE
     cpu_milli: int = 0
     host_memory_mib: int = 0
+    sessions: int | None = None
     layout: Layout = Layout.ANY
     same_host: bool = False
     same_type: bool = False

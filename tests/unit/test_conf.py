@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from gpupool import conf as gpupool_conf
+from gpupool.dataplane import ledger
 from gpupool.db.api import Database
+from gpupool.model import claim
 
 SAMPLE = Path(__file__).parents[2] / "etc/gpupool/gpupool.conf.sample"
 
@@ -24,3 +26,12 @@ def test_the_sample_shows_how_many_connections_there_are(tmp_path):
     lines = SAMPLE.read_text().splitlines()
     for name in ("max_pool_size", "max_overflow", "pool_timeout"):
         assert f"#{name} = {conf.database[name]}" in lines
+
+
+def test_sessions_are_bounded_by_what_a_ledger_holds():
+    """Options can't import the model, nor the model the data plane; they say the same."""
+    options = {opt.name: opt for opt in dict(gpupool_conf.list_opts())["conductor"]}
+    assert options["sessions_per_vgpu"].default == claim.SESSIONS_DEFAULT
+    assert claim.SESSIONS_MAX == ledger.SLOTS_MAX
+    for name in ("sessions_per_vgpu", "max_sessions_per_vgpu"):
+        assert options[name].type.max == claim.SESSIONS_MAX

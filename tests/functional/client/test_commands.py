@@ -142,7 +142,8 @@ def test_profiles(openstack) -> None:
 
 def test_a_profile_of_wishes_that_a_claim_overrides(openstack) -> None:
     wishes = "--best-effort --preemptible --on-preempt release --time-limit 7200 --cpu 0.5 --same-host"
-    openstack(f"gpu profile create batch --compute 5 --memory-mib 64 {wishes} --host-memory-mib 256")
+    sizes = "--compute 5 --memory-mib 64 --host-memory-mib 256 --sessions 9"
+    openstack(f"gpu profile create batch {sizes} {wishes}")
     row = openstack.json("gpu profile list --long")[0]
     assert (row["Class"], row["Preemptible"], row["Time limit"]) == ("best_effort", True, 7200)
     people = openstack("gpu profile show batch").out
@@ -153,6 +154,7 @@ def test_a_profile_of_wishes_that_a_claim_overrides(openstack) -> None:
     assert (made["qos"], made["preemptible"], made["layout"]) == ("guaranteed", False, "spread")
     found = (made["on_preempt"], made["time_limit"], made["cpu_milli"], made["host_memory_mib"])
     assert found == ("release", 7200, 500, 256)
+    assert made["sessions"] == 9
     assert (made["same_host"], made["same_type"], made["linked"]) == (True, False, False)
     assert openstack.json("gpu claim list --qos best_effort") == []
     assert [row["Class"] for row in openstack.json("gpu claim list --long")] == ["guaranteed"]

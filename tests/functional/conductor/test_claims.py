@@ -67,6 +67,35 @@ def test_a_profile_gives_what_the_request_leaves_open(lab):
     assert found == (profile.id, 10, 128, Tier.LOCAL, 70, 1)
 
 
+def test_sessions_are_the_claims_the_profiles_or_the_default(lab):
+    lab.conf.set_override("sessions_per_vgpu", 7, "conductor")
+    lab.conf.set_override("max_sessions_per_vgpu", 512, "conductor")
+    agent = lab.agent()
+    for name, sessions in (("open", None), ("wide", 512)):
+        profile = Profile(
+            id=str(uuid.uuid4()),
+            name=name,
+            compute=1,
+            memory_mib=1,
+            tier=Tier.POOL,
+            priority=50,
+            sessions=sessions,
+        )
+        lab.client.create_profile(lab.ctxt, profile)
+    made = [
+        lab.create(),
+        lab.create(sessions=2),
+        lab.create(profile="open"),
+        lab.create(profile="wide"),
+        lab.create(profile="wide", sessions=100),
+    ]
+    assert [claim.sessions for claim in made] == [7, 2, 7, 512, 100]
+    lab.serve()
+    lab.look(agent)
+    wanted = {spec.claim_id: spec.sessions for spec in agent.vgpus.values()}
+    assert wanted == {claim.id: claim.sessions for claim in made}
+
+
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
@@ -76,6 +105,8 @@ def test_a_profile_gives_what_the_request_leaves_open(lab):
         ({"memory_mib": 0}, "memory_mib is 0; allowed: 1 to"),
         ({"memory_mib": -5}, "memory_mib is -5; allowed: 1 to"),
         ({"memory_mib": 4097}, "memory_mib is 4097; the largest device of pool default has 4096"),
+        ({"sessions": 0}, "sessions is 0; allowed: 1 to 64, the operator's"),
+        ({"sessions": 65}, "sessions is 65; allowed: 1 to 64, the operator's"),
         ({"count": 0}, "count is 0; allowed: 1 to 1024"),
         ({"count": 1025}, "count is 1025; allowed: 1 to 1024"),
         ({"count": 3, "compute": 100}, "could never hold"),

@@ -97,6 +97,7 @@ def test_a_change_of_nothing_is_refused() -> None:
         ("", {}),
         ("--best-effort --preemptible", {"qos": "best_effort", "preemptible": True}),
         ("--guaranteed --no-preemptible", {"qos": "guaranteed", "preemptible": False}),
+        ("--sessions 40", {"sessions": 40}),
         ("--time-limit 60 --on-preempt release", {"time_limit": 60, "on_preempt": "release"}),
         ("--cpu 0.5 --host-memory-mib 100", {"cpu_milli": 500, "host_memory_mib": 100}),
         ("--pack --same-host", {"layout": "pack", "same_host": True}),
