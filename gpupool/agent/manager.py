@@ -17,6 +17,7 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.machine import Machine
+from gpupool.agent.resources import Resources
 from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
 from gpupool.model import errors
@@ -43,6 +44,7 @@ class AgentManager:
         self._conductor = conductor
         self._folders = Folders.from_conf(conf)
         self._machine = Machine.of(conf)
+        self._resources = Resources(conf, self._folders)
         self._inventory = Inventory(conf)
         self._vgpus = Vgpus(self._folders, self._inventory)
         self._limited = LimitedLog()
@@ -157,6 +159,7 @@ class AgentManager:
             generation=self._generation,
             cpu_milli=self._machine.cpu_milli,
             memory_mib=self._machine.memory_mib,
+            unable_reason=self._resources.unable_reason(),
             devices=self._inventory.devices(),
             vgpus=self._vgpus.report(),
             attachments=self._attachments.report(),

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpupool.dataplane import whole_file
 from gpupool.model import errors, wire
 
 LOG = logging.getLogger(__name__)
@@ -12,11 +13,9 @@ T = TypeVar("T")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content``, readable by the owner only; a reader sees the old file or the new one."""
-    partial = _partial(path)
-    partial.touch(mode=0o600)
-    partial.write_text(json.dumps(content, indent=1, sort_keys=True))
-    partial.replace(path)
+    """Write ``content`` as JSON; see whole_file.write."""
+    text = json.dumps(content, indent=1, sort_keys=True)
+    whole_file.write(path, text.encode(), _partial(path))
 
 
 def remove(path: Path) -> None:

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +52,16 @@ class SessionServer:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         new = self.path.with_name(f".{self.path.name}")
         new.unlink(missing_ok=True)
-        self._bind(new)
-        new.chmod(0o666)
-        self.listener.setblocking(False)
-        self.listener.listen(BACKLOG)
-        new.replace(self.path)
+        try:
+            self._bind(new)
+            new.chmod(0o666)
+            self.listener.setblocking(False)
+            self.listener.listen(BACKLOG)
+            new.replace(self.path)
+        except OSError:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise
 
     def _bind(self, path: Path) -> None:
         """Bind by the folder's descriptor: /proc/net/unix shows everybody what path was given."""

@@ -111,6 +111,8 @@ class Vgpus:
             id=vgpu_id,
             generation=spec.generation if spec else 0,
             error=self._errors.get(vgpu_id, ""),
+            # A vGPU is a ledger, whatever its size: what keeps it from being made is this host's.
+            host_fault=vgpu_id in self._errors,
             memory_used_mib=min(sum(slot.memory_mib for slot in slots), limit),
             busy_ns=sum(slot.busy_ns for slot in slots),
         )

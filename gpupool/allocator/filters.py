@@ -41,7 +41,7 @@ def programs(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = Fa
     """Return which of ``hosts`` can take the program of ``demand``; ``empty`` as for ``slots``."""
     cpu = view.cpu_total if empty else view.cpu_free
     memory = view.host_memory_total if empty else view.host_memory_free
-    left = np.ones_like(view.up)[hosts] if empty else view.up[hosts]
+    left = np.ones_like(view.up)[hosts] if empty else view.open[hosts]
     if demand.host is not None:
         left = left & view.is_host(demand.host)[hosts]
     if demand.cpu_milli:
@@ -93,7 +93,7 @@ def counts(view: PoolView, demand: Demand, empty: bool) -> Counts:
 
 def _open(view: PoolView, demand: Demand) -> Flags:
     """Return which devices ``demand`` may have as far as what is granted does not decide."""
-    return _all(_of_kind(view, demand), view.usable & view.up[:, None])
+    return _all(_of_kind(view, demand), view.usable & view.open[:, None])
 
 
 def _all(steps: Iterator[tuple[str, Flags]], left: Flags) -> Flags:
@@ -128,6 +128,8 @@ def _of_devices(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[s
     if not empty:
         yield "enabled and healthy", view.usable
         yield "host up", np.broadcast_to(view.up[:, None], shape)
+        if view.closed:
+            yield _closed(view), np.broadcast_to(view.open[:, None], shape)
         if view.holding:
             yield "not kept for claims before it", ~view.held
     if demand.sharing_mode == SharingMode.SHARED:
@@ -168,7 +170,16 @@ def _of_hosts(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[str
         yield f"host {demand.host}", view.is_host(demand.host)
     if not empty:
         yield "host up", view.up
+        if view.closed:
+            yield _closed(view), view.open
     yield "host CPU and memory", programs(view, demand, empty=empty)
+
+
+def _closed(view: PoolView) -> str:
+    """Return the name of the filter of hosts that take no new vGPUs, with the first one's reason."""
+    host = min(view.closed)
+    more = f", and {len(view.closed) - 1} more" if len(view.closed) > 1 else ""
+    return f"host open (host {view.hosts[host]} takes no new vGPUs: {view.closed[host]}{more})"
 
 
 def _amounts(view: PoolView, demand: Demand, empty: bool) -> tuple[Amounts, Amounts]:

@@ -159,7 +159,7 @@ class Preemption:
         found = np.zeros_like(self._legal)
         same = self._legal & (self._claims["priority"] == claim.priority)
         rates, view, demand = self._occupancy.rates, self._occupancy.view, claim.demand
-        size = float((view.compute.total * (view.usable & view.up[:, None])).sum())
+        size = float((view.compute.total * (view.usable & view.open[:, None])).sum())
         wanted = self._reserved[claim.project_id] + demand.count * demand.compute
         if not same.any() or wanted + rates.get(claim.project_id, 0) > size * self._part(
             claim.project_id

@@ -160,7 +160,7 @@ def fits(view: PoolView, demand: Demand, planned: Plan) -> bool:
         else:
             free = int(compute[host, slot]), int(memory[host, slot])
         usable = slot < 0 or (view.usable[host, slot] and not view.held[host, slot])
-        in_order = view.up[host] and usable
+        in_order = view.open[host] and usable
         # What is not asked for may be short.
         if not in_order or any(want and want > left for want, left in zip(wanted, free, strict=True)):
             return False

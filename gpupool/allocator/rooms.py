@@ -38,12 +38,15 @@ class DeviceRoom:
 class HostRoom:
     """One host and its devices; ``up`` while it reports.
 
+    ``closed`` says why the host takes no new vGPUs although it is up; empty when it takes them.
+
     CPU (thousandths of a core) and memory (MiB) are what programs may take of the host: what is kept
     for the workers of its devices is off already.
     """
 
     name: str
     up: bool = True
+    closed: str = ""
     cpu_total: int = 0
     cpu_free: int = 0
     memory_total: int = 0

@@ -115,7 +115,10 @@ class PoolView:
         self.host_index = {name: number for number, name in enumerate(self.hosts)}
         self.slots = max((len(room.devices) for room in ordered), default=0)
         shape = (len(ordered), self.slots)
+        # Hosts that report; of these, those that take new vGPUs; and why the others don't.
         self.up = np.zeros(len(ordered), dtype=np.bool_)
+        self.open = np.zeros(len(ordered), dtype=np.bool_)
+        self.closed: dict[int, str] = {}
         self.cpu_total = np.zeros(len(ordered), dtype=np.int64)
         self.cpu_free = np.zeros(len(ordered), dtype=np.int64)
         self.host_memory_total = np.zeros(len(ordered), dtype=np.int64)
@@ -293,6 +296,7 @@ class PoolView:
             yield HostRoom(
                 name=name,
                 up=bool(self.up[host]),
+                closed=self.closed.get(host, ""),
                 cpu_total=int(self.cpu_total[host]),
                 cpu_free=int(self.cpu_free[host]),
                 memory_total=int(self.host_memory_total[host]),
@@ -325,7 +329,10 @@ class PoolView:
 
     def _write(self, host: int, room: HostRoom) -> None:
         before = self._lasting(host)
-        self.up[host] = room.up
+        self.up[host], self.open[host] = room.up, room.up and not room.closed
+        self.closed.pop(host, None)
+        if room.up and room.closed:
+            self.closed[host] = room.closed
         self.cpu_total[host], self.cpu_free[host] = room.cpu_total, room.cpu_free
         self.host_memory_total[host] = room.memory_total
         self.host_memory_free[host] = room.memory_free
@@ -348,7 +355,7 @@ class PoolView:
 
     def _all_lasting(self) -> Iterator[NDArray[Any]]:
         """Yield all that a host has and grants do not change."""
-        yield from (self.up, self.cpu_total, self.host_memory_total)
+        yield from (self.up, self.open, self.cpu_total, self.host_memory_total)
         yield from (self.exists, self.usable, self.link, self.device_class)
         for shares in (self.compute, self.memory):
             yield from (shares.total, shares.limit)

@@ -35,6 +35,7 @@ class ListDevices(base.ListCommand):
         Column("extends_memory", "Extends memory"),
         Column("simulated", "Simulated"),
         Column("traits", "Traits"),
+        Column("health_reason", "Unhealthy because"),
         Column("disabled_reason", "Disabled because"),
     )
     filters = (

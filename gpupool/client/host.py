@@ -16,11 +16,14 @@ class ListHosts(base.ListCommand):
         Column("state", "State"),
         Column("pool", "Pool"),
         Column("simulated", "Simulated"),
+        Column("unable_reason", "Takes no vGPUs because"),
     )
     long_columns = (
         Column("cpu_milli", "CPU"),
         Column("memory_mib", "Memory"),
         Column("last_seen_at", "Last seen"),
+        Column("held_until", "Held until"),
+        Column("held_reason", "Held because"),
         Column("agent_version", "Agent version"),
         Column("generation", "Generation"),
         Column("applied_generation", "Applied generation"),

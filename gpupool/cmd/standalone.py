@@ -35,7 +35,7 @@ from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
 from gpupool.conductor.service import Conductor
-from gpupool.dataplane import paths
+from gpupool.dataplane import paths, whole_file
 from gpupool.db import devices, hosts
 from gpupool.db.api import Database
 from gpupool.model.states import DeviceHealth, HostState
@@ -174,9 +174,8 @@ class Standalone:
     def _write_endpoints(self, placement_url: str) -> None:
         """Write down where to reach what; the file is there while this is ready."""
         path = self._options.state_dir / "endpoints.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"api": self.api_url, "placement": placement_url}))
-        partial.replace(path)
+        content = json.dumps({"api": self.api_url, "placement": placement_url})
+        whole_file.write(path, content.encode(), path.with_suffix(".partial"))
         self._stops.callback(path.unlink, missing_ok=True)
 
 

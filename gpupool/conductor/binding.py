@@ -212,20 +212,31 @@ def bind_active(transaction: Transaction, claim_ids: Collection[str]) -> None:
             transaction.move_all([claim], ClaimState.BOUND, **fresh, **leases.at_bound(claim, now))
 
 
-def refused(transaction: Transaction, claim_id: str, host: str, error: str, attempts: int) -> None:
-    """Take apart a claim that ``host`` could not make, or lost; queue it again unless too often.
+@dataclass(frozen=True)
+class Refusal:
+    """Why a host did not make a vGPU, or lost it; ``host_fault`` as in VgpuReport."""
 
-    ``attempts`` is how many refusals a claim may meet before it fails.
+    error: str
+    host_fault: bool
+    device_id: str
+
+
+def refused(transaction: Transaction, claim_id: str, host: str, refusal: Refusal, attempts: int) -> None:
+    """Take apart a claim that ``host`` could not make, or lost; queue it again unless too many can't.
+
+    ``attempts`` is how many hosts may refuse what the claim asks for before it fails. What is a host's
+    own fault never fails a claim, however often it happens, nor does one host by refusing repeatedly.
     """
     claim = claims.get(transaction.session, claim_id)
     if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
         return
+    counts = not refusal.host_fault and host not in claim.refused_by
     claim = claims.update(
         transaction.session,
         claim_id,
         expected_generation=claim.generation,
-        attempts=claim.attempts + 1,
+        attempts=claim.attempts + counts,
         refused_by=tuple(sorted({*claim.refused_by, host})),
     )
     release_to = ClaimState.QUEUED if claim.attempts < attempts else ClaimState.FAILED
-    releasing.start(transaction, claim, release_to, f"host {host}: {error}")
+    releasing.start(transaction, claim, release_to, f"host {host}: {refusal.error}")

@@ -66,4 +66,4 @@ def storable(error: str) -> str:
 
     Such a report is taken, not refused: a file name may be no text, and what failed has to be known.
     """
-    return texts.shown(error, _ERROR_MAX)
+    return texts.shown(error, _ERROR_MAX - len("..."))

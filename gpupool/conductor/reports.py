@@ -8,7 +8,8 @@ import logging
 import uuid
 from dataclasses import dataclass
 
-from gpupool.conductor import binding, health, report_checks, requests
+from gpupool.conductor import binding, health, holds, report_checks, requests
+from gpupool.conductor.binding import Refusal
 from gpupool.conductor.desired import desired_of, desired_states
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.reported import Reported
@@ -65,9 +66,7 @@ def _write(transaction: Transaction, report: HostReport, parts: Parts) -> _Taken
     if held and (changed or any(device.health != DeviceHealth.OK for device in owned)):
         health.write(transaction, host.id)
     refused = _write_vgpus(transaction, report, held)
-    for claim_id, error in refused.items():
-        attempts = parts.conf.conductor.binding_attempts
-        binding.refused(transaction, claim_id, host.name, error, attempts)
+    _take_refusals(transaction, host, refused, owned)
     attached = _write_attachments(transaction, host, report)
     _write_sessions(transaction, host, report)
     if refused or host.id in transaction.revised:
@@ -94,7 +93,12 @@ def _gone(report: HostReport, held: list[Vgpu]) -> list[Vgpu]:
 
 
 def _write_host(transaction: Transaction, host: Host, report: HostReport, reported: Reported) -> Host:
-    room = {"state": HostState.UP, "cpu_milli": report.cpu_milli, "memory_mib": report.memory_mib}
+    room = {
+        "state": HostState.UP,
+        "cpu_milli": report.cpu_milli,
+        "memory_mib": report.memory_mib,
+        "unable_reason": report_checks.storable(report.unable_reason),
+    }
     said = {
         **room,
         "agent_version": report.agent_version,
@@ -109,11 +113,21 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
     if host.state == HostState.DOWN:
         LOG.info("host %s is up again", host.name)
         transaction.wake_queue()
+    if "unable_reason" in changes:
+        _log_unable(host.name, report.unable_reason)
+        transaction.wake_queue()
     if changes.keys() & room:
         transaction.revise(host.id)
     now = times.now(transaction.session)
     reported.saw(host.name, now)
     return hosts.update(transaction.session, host.id, last_seen_at=now, **changes)
+
+
+def _log_unable(name: str, why: str) -> None:
+    if why:
+        LOG.warning("host %s takes no new vGPUs: %s", name, report_checks.storable(why))
+    else:
+        LOG.info("host %s takes new vGPUs again", name)
 
 
 def _create(transaction: Transaction, report: HostReport) -> Host:
@@ -142,7 +156,12 @@ def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> 
         gone = device
         if device.health != DeviceHealth.MISSING:
             LOG.warning("host %s reports device %s no longer", host.name, device.key)
-            gone = devices.update(session, device.id, health=DeviceHealth.MISSING)
+            gone = devices.update(
+                session,
+                device.id,
+                health=DeviceHealth.MISSING,
+                health_reason="its host lists it no more",
+            )
             transaction.revise(host.id)
         owned.append(gone)
     return owned
@@ -150,19 +169,20 @@ def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> 
 
 def _device(host: Host, report: DeviceReport) -> Device:
     # A Device has every field of its report by the same name.
-    return Device(id=device_id(host.name, report.key), host_id=host.id, **vars(report))
+    said = {**vars(report), "health_reason": report_checks.storable(report.health_reason)}
+    return Device(id=device_id(host.name, report.key), host_id=host.id, **said)
 
 
-def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu]) -> dict[str, str]:
+def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu]) -> dict[str, Refusal]:
     """Return by claim why a vGPU of it could not be made, or was lost."""
     seen = {each.id: each for each in report.vgpus}
-    refused: dict[str, str] = {}
+    refused: dict[str, Refusal] = {}
     made: list[Vgpu] = []
     used: dict[str, tuple[int, int]] = {}
     for vgpu in held:
         each = seen.get(vgpu.id)
-        if error := _why_not(vgpu, each, report.generation):
-            refused.setdefault(vgpu.claim_id, error)
+        if refusal := _why_not(vgpu, each, report.generation):
+            refused.setdefault(vgpu.claim_id, refusal)
         elif each is not None and _is_news(vgpu, each):
             if vgpu.state == VgpuState.PLANNED:
                 made.append(vgpu)
@@ -179,13 +199,32 @@ def _is_news(vgpu: Vgpu, report: VgpuReport) -> bool:
     return report.generation >= vgpu.generation and vgpu.state != VgpuState.REMOVING
 
 
-def _why_not(vgpu: Vgpu, report: VgpuReport | None, generation: int) -> str:
+def _why_not(vgpu: Vgpu, report: VgpuReport | None, generation: int) -> Refusal | None:
     """Return why a host that converged to ``generation`` does not have a vGPU it should have."""
     if report is not None:
-        return report_checks.storable(report.error) if _is_news(vgpu, report) else ""
+        if not report.error or not _is_news(vgpu, report):
+            return None
+        error = report_checks.storable(report.error)
+        return Refusal(error, report.host_fault, vgpu.device_id)
     # Without a generation the host was not told of it yet.
     told = vgpu.state == VgpuState.PLANNED and 0 < vgpu.generation <= generation
-    return f"it did not make vGPU {vgpu.id}" if told else ""
+    return Refusal(f"it did not make vGPU {vgpu.id}", True, vgpu.device_id) if told else None
+
+
+def _take_refusals(
+    transaction: Transaction, host: Host, refused: dict[str, Refusal], owned: list[Device]
+) -> None:
+    """Queue the claims of refused vGPUs again, and hold the host unless only failed devices refused."""
+    attempts = transaction.conf.conductor.binding_attempts
+    for claim_id, refusal in refused.items():
+        binding.refused(transaction, claim_id, host.name, refusal, attempts)
+    working = {device.id for device in owned if device.health == DeviceHealth.OK}
+    why = next((each.error for each in refused.values() if each.device_id in working), "")
+    if why:
+        changes = holds.hold(host, why, times.now(transaction.session))
+        LOG.warning("host %s gets no new vGPUs until %s: %s", host.name, changes["held_until"], why)
+        hosts.update(transaction.session, host.id, **changes)
+        transaction.revise(host.id)
 
 
 def _write_attachments(transaction: Transaction, host: Host, report: HostReport) -> list[Attachment]:

@@ -6,8 +6,9 @@ from oslo_config import cfg
 from sqlalchemy.orm import Session
 
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
+from gpupool.conductor import holds
 from gpupool.conductor.inventory import Inventory
-from gpupool.db import devices, hosts, pools, vgpus
+from gpupool.db import devices, hosts, pools, times, vgpus
 from gpupool.db.vgpus import Granted, Program
 from gpupool.model.claim import COMPUTE_MAX
 from gpupool.model.device import Device
@@ -38,7 +39,8 @@ def rooms(
     found = []
     for host in of_pool:
         rows = tuple(_device(each, pool, inventory, granted) for each in owned.get(host.id, []))
-        found.append(_host(host, rows, programs.get(host.id, Program()), conf))
+        closed = holds.closed(host, times.now(session))
+        found.append(_host(host, closed, rows, programs.get(host.id, Program()), conf))
     return found
 
 
@@ -49,11 +51,14 @@ def for_programs(host: Host, has_devices: bool, conf: cfg.ConfigOpts) -> tuple[i
     return max(host.cpu_milli - kept_cpu, 0), max(host.memory_mib - kept_memory, 0)
 
 
-def _host(host: Host, owned: tuple[DeviceRoom, ...], taken: Program, conf: cfg.ConfigOpts) -> HostRoom:
+def _host(
+    host: Host, closed: str, owned: tuple[DeviceRoom, ...], taken: Program, conf: cfg.ConfigOpts
+) -> HostRoom:
     cpu, memory = for_programs(host, bool(owned), conf)
     return HostRoom(
         name=host.name,
         up=host.state == HostState.UP,
+        closed=closed,
         cpu_total=cpu,
         cpu_free=max(cpu - taken.cpu_milli, 0),
         memory_total=memory,

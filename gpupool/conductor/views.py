@@ -8,14 +8,15 @@ from sqlalchemy.orm import Session
 
 from gpupool.allocator.rooms import HostRoom
 from gpupool.allocator.view import PoolView
-from gpupool.conductor import room
+from gpupool.conductor import holds, room
 from gpupool.conductor.inventory import Inventory
-from gpupool.db import devices, hosts, pools
+from gpupool.db import devices, hosts, pools, times
 from gpupool.db.api import Database
 
 # What a pool may grant beyond its devices, percent of compute and memory: with others another view is
 # needed.
 _PoolKey = tuple[int, int]
+_HostKey = tuple[int, str, bool]
 
 
 class Views:
@@ -26,8 +27,8 @@ class Views:
         self.lock = threading.RLock()
         self._views: dict[str, PoolView] = {}
         self._keys: dict[str, _PoolKey] = {}
-        # By host: its revision and pool when it was read.
-        self._known: dict[str, tuple[int, str]] = {}
+        # By host: its revision and pool when it was read, and whether it was held.
+        self._known: dict[str, _HostKey] = {}
         # Hosts of views whose rows may be wrong: plans were taken that were not committed.
         self._doubtful: set[str] = set()
 
@@ -55,20 +56,22 @@ class Views:
                 pool.id: (pool.compute_overcommit, pool.memory_overcommit)
                 for pool in pools.list_(session)
             }
-            now = hosts.revisions_by_pool(session)
+            time = times.now(session)
+            now = {
+                host_id: (revision, pool, holds.is_held(until, time))
+                for host_id, (revision, pool, until) in hosts.revisions_by_pool(session).items()
+            }
             for pool_id in [each for each in self._views if each not in keys]:
                 del self._views[pool_id]
             stale = self._stale(session, now, news)
             for pool_id, key in keys.items():
-                ids = {host_id for host_id, (_, pool) in now.items() if pool == pool_id}
+                ids = {host_id for host_id, (_, pool, _) in now.items() if pool == pool_id}
                 if self._keys.get(pool_id) != key or not self._renew(session, pool_id, ids & stale, ids):
                     found = room.rooms(session, pool_id, self._inventory, self._conf)
                     self._views[pool_id] = PoolView(found)
             self._keys, self._known, self._doubtful = keys, now, set()
 
-    def _stale(
-        self, session: Session, now: dict[str, tuple[int, str]], news: AbstractSet[str]
-    ) -> set[str]:
+    def _stale(self, session: Session, now: dict[str, _HostKey], news: AbstractSet[str]) -> set[str]:
         """Return the hosts to read again; ``news`` are devices."""
         stale = {host_id for host_id, key in now.items() if self._known.get(host_id) != key}
         if news:

@@ -49,6 +49,24 @@ OPTS = (
         default="/var/lib/gpupool",
         help="Folder of what must outlive the agent: ledgers of vGPUs, records of sessions.",
     ),
+    cfg.IntOpt(
+        "reserved_disk_mib",
+        default=32,
+        min=0,
+        help=(
+            "A host with less than this free (MiB, but at most a twentieth) on the disk of state_path, "
+            "run_path or cdi_path takes no new vGPUs."
+        ),
+    ),
+    cfg.IntOpt(
+        "reserved_memory_mib",
+        default=256,
+        min=0,
+        help=(
+            "A host with less memory available than this (MiB, but at most a twentieth), or whose agent "
+            "is as near to the limit of its control group, takes no new vGPUs."
+        ),
+    ),
     cfg.StrOpt(
         "run_path",
         default="/run/gpupool",

@@ -54,7 +54,10 @@ OPTS = (
         "binding_attempts",
         default=3,
         min=1,
-        help="How many hosts may refuse a claim before it fails.",
+        help=(
+            "How many hosts may refuse what a claim asks for before it fails. Refusals due to the host "
+            "(a full disk, a failed device) do not count; the claim waits for another host."
+        ),
     ),
     cfg.IntOpt(
         "sessions_per_vgpu",

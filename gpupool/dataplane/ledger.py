@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpupool.dataplane import whole_file
 from gpupool.model import errors
 
 MAGIC = 0x52474C47
@@ -94,9 +95,7 @@ class Ledger:
             raise errors.Invalid(f"a ledger of {slots} slots; allowed: 1 to {SLOTS_MAX}")
         header = HEADER.pack(MAGIC, VERSION, slots, *limits.terms())
         partial = self.path.with_name(f".{self.path.name}")
-        partial.touch(mode=0o600)
-        partial.write_bytes(header.ljust(size_of(slots), b"\0"))
-        partial.replace(self.path)
+        whole_file.write(self.path, header.ljust(size_of(slots), b"\0"), partial)
 
     def slots(self) -> int:
         """Return how many sessions it has room for."""

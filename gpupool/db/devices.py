@@ -29,6 +29,7 @@ REPORTED = frozenset(
         "reserved_mib",
         "traits",
         "health",
+        "health_reason",
         "simulated",
         "link_group",
         "extends_memory",

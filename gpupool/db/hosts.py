@@ -1,6 +1,7 @@
 """Hosts in the database. Deleting one deletes its devices and sessions too."""
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,11 +69,11 @@ def names(session: Session, host_ids: Collection[str]) -> dict[str, str]:
     return dict(session.execute(query).tuples().all())
 
 
-def revisions_by_pool(session: Session) -> dict[str, tuple[int, str]]:
-    """Return the revision and the pool's id of every host, by its id."""
+def revisions_by_pool(session: Session) -> dict[str, tuple[int, str, datetime | None]]:
+    """Return the revision, the pool's id and ``held_until`` of every host, by its id."""
     row = _table.columns
-    query = sa.select(row["id"], row["revision"], row["pool_id"])
-    return {host_id: (revision, pool) for host_id, revision, pool in session.execute(query).tuples()}
+    query = sa.select(row["id"], row["revision"], row["pool_id"], row["held_until"])
+    return {host_id: (*rest,) for host_id, *rest in session.execute(query).tuples()}
 
 
 def up(session: Session) -> list[Host]:

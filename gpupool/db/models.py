@@ -114,6 +114,10 @@ class Host(Stamps, Base):
     memory_mib: Mapped[int]
     agent_version: Mapped[str] = mapped_column(sa.String(64))
     simulated: Mapped[bool]
+    unable_reason: Mapped[str] = mapped_column(sa.String(1000))
+    refusals: Mapped[int]
+    held_until: Mapped[datetime | None]
+    held_reason: Mapped[str] = mapped_column(sa.String(1000))
     last_seen_at: Mapped[datetime | None]
 
 
@@ -133,6 +137,7 @@ class Device(Stamps, Base):
     reserved_mib: Mapped[int]
     traits: Mapped[tuple[str, ...]]
     health: Mapped[DeviceHealth]
+    health_reason: Mapped[str] = mapped_column(sa.String(1000))
     simulated: Mapped[bool]
     link_group: Mapped[str] = mapped_column(sa.String(255))
     extends_memory: Mapped[bool]

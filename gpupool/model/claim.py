@@ -120,9 +120,9 @@ class Claim:
     """One claim, complete.
 
     ``release_to`` is set while ``releasing``: the state that follows when every vGPU is gone.
-    ``attempts`` counts bindings that a host refused since the claim was bound last, ``refused_by`` names
-    those hosts: others are tried first. ``generation`` grows with every change, so that two writers
-    notice each other.
+    ``refused_by`` names the hosts that refused the claim since it was bound last: others are tried
+    first. ``attempts`` counts those of them that refused what it asks for and were not in trouble.
+    ``generation`` grows with every change, so that two writers notice each other.
     """
 
     id: str

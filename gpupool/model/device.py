@@ -34,7 +34,8 @@ class Device:
     ``memory_mib`` is what may be granted: the device's memory less ``reserved_mib``.
     ``link_group`` names the devices of its host that a fast link (NVLink, for instance) connects
     with it, "" without one. ``extends_memory``: its driver can extend its memory into the host's.
-    ``enabled`` is the operator's wish: a disabled device takes no new vGPU.
+    ``health_reason`` says why its health is not ok. ``enabled`` is the operator's wish: a disabled
+    device takes no new vGPU.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Device:
     reserved_mib: int = 0
     traits: tuple[str, ...] = ()
     health: DeviceHealth = DeviceHealth.OK
+    health_reason: str = ""
     simulated: bool = False
     link_group: str = ""
     extends_memory: bool = False

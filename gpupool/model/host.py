@@ -14,6 +14,10 @@ class Host:
     the one its agent last converged to. ``revision`` grows with every change of what its devices are
     or have granted, so that views kept in memory know what to read again. ``cpu_milli`` (thousandths
     of a core) and ``memory_mib`` are what programs on it may claim; 0 when it does not say.
+
+    A host that is up takes no new vGPUs while its agent says that it is unable to (``unable_reason``,
+    a full disk for instance), and until ``held_until`` after it refused vGPUs: ``refusals`` counts the
+    reports in a row that did, ``held_reason`` is what the last one said.
     """
 
     id: str
@@ -27,6 +31,10 @@ class Host:
     memory_mib: int = 0
     agent_version: str = ""
     simulated: bool = False
+    unable_reason: str = ""
+    refusals: int = 0
+    held_until: datetime | None = None
+    held_reason: str = ""
     last_seen_at: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

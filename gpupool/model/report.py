@@ -21,6 +21,7 @@ class DeviceReport:
     reserved_mib: int = 0
     traits: tuple[str, ...] = ()
     health: DeviceHealth = DeviceHealth.OK
+    health_reason: str = ""
     simulated: bool = False
     link_group: str = ""
     extends_memory: bool = False
@@ -28,11 +29,15 @@ class DeviceReport:
 
 @dataclass(frozen=True, kw_only=True)
 class VgpuReport:
-    """One vGPU that exists on the host; ``error`` says why it could not be made as wanted."""
+    """One vGPU that exists on the host; ``error`` says why it could not be made as wanted.
+
+    ``host_fault``: the cause is the host's (a full disk, a failed device), not what the claim asks for.
+    """
 
     id: str
     generation: int
     error: str = ""
+    host_fault: bool = False
     memory_used_mib: int = 0
     busy_ns: int = 0
 
@@ -66,7 +71,8 @@ class SessionReport:
 class HostReport:
     """Everything a host has. ``generation`` is the desired state it last converged to, or 0.
 
-    ``cpu_milli`` and ``memory_mib`` as on Host.
+    ``cpu_milli`` and ``memory_mib`` as on Host. ``unable_reason`` says which resource of the host ran
+    out, so that it can take no new vGPUs for now; empty when it can.
     """
 
     host: str
@@ -76,6 +82,7 @@ class HostReport:
     generation: int
     cpu_milli: int = 0
     memory_mib: int = 0
+    unable_reason: str = ""
     devices: tuple[DeviceReport, ...] = ()
     vgpus: tuple[VgpuReport, ...] = ()
     attachments: tuple[AttachmentReport, ...] = ()

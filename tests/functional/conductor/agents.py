@@ -24,7 +24,10 @@ from gpupool.rpc.conductor import ConductorClient
 
 
 class SimulatedAgent:
-    """Reports and converges when the test says so; with ``error`` it refuses everything."""
+    """Reports and converges when the test says so; with ``error`` it refuses everything.
+
+    ``host_fault``: as its own fault, not the claim's.
+    """
 
     def __init__(
         self, conductor: ConductorClient, host: str, *, devices: int = 2, memory_mib: int = 4096
@@ -35,7 +38,9 @@ class SimulatedAgent:
         self.hypervisor = host
         self.cpu_milli = 0
         self.memory_mib = 0
+        self.unable_reason = ""
         self.error = ""
+        self.host_fault = False
         self.generation = 0
         self.answered = False
         self.vgpus: dict[str, VgpuSpec] = {}
@@ -66,9 +71,15 @@ class SimulatedAgent:
             generation=self.generation,
             cpu_milli=self.cpu_milli,
             memory_mib=self.memory_mib,
+            unable_reason=self.unable_reason,
             devices=tuple(self.devices.values()),
             vgpus=tuple(
-                VgpuReport(id=spec.id, generation=spec.generation, error=self.error)
+                VgpuReport(
+                    id=spec.id,
+                    generation=spec.generation,
+                    error=self.error,
+                    host_fault=self.host_fault and bool(self.error),
+                )
                 for spec in self.vgpus.values()
             ),
             attachments=tuple(

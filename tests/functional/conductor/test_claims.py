@@ -13,7 +13,7 @@ from gpupool.model import errors
 from gpupool.model.claim import ClaimChange, ClaimHealth, ClaimRequest, Tier
 from gpupool.model.pool import Pool
 from gpupool.model.profile import Profile
-from gpupool.model.states import ClaimState, VgpuState
+from gpupool.model.states import ClaimState, DeviceHealth, VgpuState
 
 
 def test_a_claim_binds_and_is_released(lab):
@@ -245,18 +245,20 @@ def test_a_claim_released_while_it_binds(lab):
     lab.check_books([agent])
 
 
-def test_a_host_that_refuses_makes_the_claim_try_again_and_then_fail(lab):
-    agent = lab.agent()
-    agent.error = "no space for its ledger"
+def test_a_claim_that_three_hosts_refuse_fails(lab):
+    agents = [lab.agent(), lab.agent(), lab.agent()]
+    for agent in agents:
+        agent.error = "no such partition"
     claim = lab.create()
     for attempt in (1, 2, 3):
         lab.serve()
-        lab.look(agent)
+        lab.look(*agents)
         assert lab.claim(claim).attempts == attempt
         lab.check_books()
     failed = lab.claim(claim)
     assert failed.state == ClaimState.FAILED
-    assert failed.state_reason == f"host {agent.host}: no space for its ledger"
+    assert failed.refused_by == tuple(sorted(agent.host for agent in agents))
+    assert failed.state_reason.endswith(": no such partition")
     assert failed.ended_at is not None
     assert not lab.vgpus()
 
@@ -296,10 +298,14 @@ def test_a_claim_that_its_host_loses_is_bound_again(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
     agent.error = "device ref-0 failed"
+    for key in agent.devices:
+        agent.set_health(key, DeviceHealth.FAILED)
     agent.send()
     releasing = lab.claim(claim)
     assert (releasing.state, releasing.release_to) == (ClaimState.RELEASING, ClaimState.QUEUED)
     agent.error = ""
+    for key in agent.devices:
+        agent.set_health(key, DeviceHealth.OK)
     lab.look(agent)
     lab.look(agent)
     claim = lab.claim(claim)
