@@ -76,6 +76,8 @@ class Attachments:
         changed = before != (True, self._report(one))
         if changed and one.error:
             LOG.error("attachment %s: %s", spec.id, one.error)
+        elif not known:
+            LOG.info("attachment %s of claim %s is served", spec.id, spec.claim_id)
         return changed
 
     def remove(self, attachment_id: str) -> bool:
@@ -92,6 +94,7 @@ class Attachments:
         (self._folders.attachments / attachment_id).unlink(missing_ok=True)
         self._listing.forget(attachment_id)
         self._made.pop(attachment_id, None)
+        LOG.info("attachment %s removed", attachment_id)
         return True
 
     def stop(self) -> None:

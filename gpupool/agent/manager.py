@@ -22,6 +22,7 @@ from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
 from gpupool.model import errors
 from gpupool.model.report import AttachmentSpec, DesiredState, HostReport, VgpuSpec
+from gpupool.rpc import context
 
 LOG = logging.getLogger(__name__)
 VERSION = importlib.metadata.version("gpupool")
@@ -61,6 +62,12 @@ class AgentManager:
         self._applying = threading.Lock()
         self._only = -1
         self._thread = threading.Thread(target=self._run, name="converge", daemon=True)
+
+    @property
+    def host(self) -> str:
+        """Name of the host."""
+        name: str = self._options.host
+        return name
 
     def start(self) -> None:
         """Take over what an earlier agent left, make it usable, then follow the conductor.
@@ -135,7 +142,7 @@ class AgentManager:
     def _report(self) -> DesiredState | None:
         """Return the conductor's answer, or None when there is none to act on."""
         try:
-            desired = self._conductor.report_host(RequestContext(), self.host_report())
+            desired = self._conductor.report_host(context.detached(), self.host_report())
         except errors.Unavailable as exc:
             if not self._unheard:
                 LOG.warning("keeping everything as it is: %s", exc)

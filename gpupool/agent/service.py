@@ -1,5 +1,6 @@
 """A running agent: its manager, and its end of the messages."""
 
+import logging
 import os
 
 import oslo_messaging
@@ -8,7 +9,7 @@ from oslo_context.context import RequestContext
 
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
-from gpupool.agent.manager import AgentManager
+from gpupool.agent.manager import VERSION, AgentManager
 from gpupool.agent.sessions import check_user
 from gpupool.model import wire
 from gpupool.model.report import DesiredState
@@ -17,6 +18,7 @@ from gpupool.rpc import agent as rpc
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
 
+LOG = logging.getLogger(__name__)
 # Seconds; well below [conductor] host_timeout, so that one lost report does not mark a host down.
 REPORT_TIMEOUT = 10
 
@@ -60,6 +62,7 @@ class Agent:
         """Begin to serve; see AgentManager.start for what it raises."""
         self.manager.start()
         self._server.start()
+        LOG.info("agent of host %s serves, version %s", self.manager.host, VERSION)
 
     def stop(self, end_sessions: bool = False) -> None:
         """Serve no more. Sessions go on without an agent, unless told otherwise."""

@@ -49,10 +49,15 @@ class Vgpus:
         self._specs[spec.id] = spec
         self._errors.pop(spec.id, None)
         try:
-            if spec.id not in self.ids():
+            new = spec.id not in self.ids()
+            if new:
                 self._inventory.open(spec.device_key)
             limits = Limits(compute=spec.compute, memory_mib=spec.memory_mib)
             self.ledger(spec.id).create(limits, spec.sessions)
+            if new:
+                LOG.info(
+                    "vGPU %s of claim %s made on device %s", spec.id, spec.claim_id, spec.device_key
+                )
         except (errors.GpupoolError, OSError) as exc:
             if before[1] != str(exc):
                 LOG.error("vGPU %s can't be made: %s", spec.id, exc)

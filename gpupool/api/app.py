@@ -4,6 +4,8 @@ from typing import Any
 
 import oslo_middleware
 from oslo_config import cfg
+from oslo_context.context import RequestContext
+from oslo_middleware import request_id
 from pecan.core import ExplicitPecan
 from pecan.hooks import PecanHook
 
@@ -12,6 +14,7 @@ from gpupool.api import auth, errors, health, microversion, root
 from gpupool.api.controller import Services
 from gpupool.api.request import JSON, Request
 from gpupool.db.api import Database
+from gpupool.rpc import context
 from gpupool.rpc.conductor import ConductorClient
 
 
@@ -21,6 +24,21 @@ class _AlwaysJson(PecanHook):
     def on_route(self, state: Any) -> None:
         """Set the content type before Pecan would look for one."""
         state.request.pecan["content_type"] = JSON
+
+
+class _OwnContext:
+    """Middleware: each request has a context of its own, and its thread none when it is done."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer as what is beneath."""
+        RequestContext(request_id=environ.get(request_id.ENV_REQUEST_ID))
+        try:
+            return self._application(environ, start_response)
+        finally:
+            context.clear()
 
 
 def make_app(conf: cfg.ConfigOpts, database: Database, conductor: ConductorClient) -> Any:
@@ -37,16 +55,18 @@ def make_app(conf: cfg.ConfigOpts, database: Database, conductor: ConductorClien
         guess_content_type_from_ext=False,
     )
     # Read from the last line up: that is the order in which a request passes.
-    # 6. Who calls, before any controller asks what they may.
+    # 7. Who calls, before any controller asks what they may.
     application = auth.wrap(application, conf)
-    # 5. Bodies too large are refused before anyone reads them.
+    # 6. Bodies too large are refused before anyone reads them.
     application = oslo_middleware.RequestBodySizeLimiter(application, conf)
-    # 4. Whatever fails beneath gets this API's error body, also what 5 and 6 refuse.
+    # 5. Whatever fails beneath gets this API's error body, also what 6 and 7 refuse.
     application = errors.ErrorBodies(application)
-    # 3. Errors, too, name the version they are written in.
+    # 4. Errors, too, name the version they are written in.
     application = microversion.Microversion(application)
-    # 2. Load balancers have no token; their answer is plain text.
+    # 3. Load balancers have no token; their answer is plain text.
     application = health.Health(application, conf, database)
+    # 2. Lines of the log name the request from here on, before anyone knows whose it is.
+    application = _OwnContext(application)
     # 1. A proxy's headers are applied first, so that every link is as the caller sees it; the
     #    request id comes before all, so that every answer has one.
     application = oslo_middleware.HTTPProxyToWSGI(application, conf)

@@ -10,6 +10,7 @@ from oslo_config import cfg
 from webob.dec import wsgify
 
 from gpupool.db.api import Database
+from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
 PATH = "/healthcheck"
@@ -42,6 +43,8 @@ class Health:
         try:
             with self._database.reader() as session:
                 session.execute(sqlalchemy.text("SELECT 1"))
+        except errors.Unavailable:
+            return False  # Which was logged.
         except Exception:
             LOG.exception("the database does not answer")
             return False

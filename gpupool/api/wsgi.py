@@ -3,6 +3,8 @@
 Only such a server imports this: doing so reads the configuration and opens the database.
 """
 
+import importlib.metadata
+import logging
 from typing import Any
 
 from oslo_service import backend
@@ -10,21 +12,23 @@ from oslo_service import backend
 # Before oslo.messaging loads oslo.service, which would choose eventlet.
 backend.init_backend(backend.BackendType.THREADING)
 
-from oslo_log import log  # noqa: E402
-
 from gpupool import conf as gpupool_conf  # noqa: E402
 from gpupool.api import app  # noqa: E402
+from gpupool.conf import logs  # noqa: E402
 from gpupool.db.api import Database  # noqa: E402
 from gpupool.rpc import transport  # noqa: E402
 from gpupool.rpc.conductor import ConductorClient  # noqa: E402
+
+LOG = logging.getLogger(__name__)
 
 
 def _make_application() -> Any:
     """Return the application that /etc/gpupool describes."""
     conf = gpupool_conf.new()
-    log.setup(conf, "gpupool")
+    logs.setup(conf, "gpupool")
     database = Database.from_conf(conf)
     database.check()
+    LOG.info("API of %s serves, version %s", database.place, importlib.metadata.version("gpupool"))
     return app.make_app(conf, database, ConductorClient(transport.get_transport(conf)))
 
 

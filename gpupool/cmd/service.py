@@ -1,6 +1,8 @@
 """What the services have in common: their configuration, their log, and oslo.service on threads."""
 
+import importlib.metadata
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from oslo_log import log
 from oslo_service import service
 
 from gpupool import conf as gpupool_conf
+from gpupool.conf import logs
 from gpupool.model import errors
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ class Service(service.ServiceBase):
         try:
             self._part = self._make()
             self._part.start()
+            LOG.info("process %d serves", os.getpid())
         except errors.GpupoolError as exc:
             LOG.critical("cannot start: %s", exc)
             sys.exit(1)
@@ -67,7 +71,8 @@ def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check) -> in
     """
     try:
         conf = gpupool_conf.new(sys.argv[1:])
-        log.setup(conf, name)
+        logs.setup(conf, name)
+        LOG.info("%s starts, version %s", name, importlib.metadata.version("gpupool"))
         check(conf)
     except (errors.GpupoolError, OSError, cfg.Error, log.LogConfigError) as exc:
         print(f"{name}: {' '.join(str(exc).split())}", file=sys.stderr)

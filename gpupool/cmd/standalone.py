@@ -29,12 +29,12 @@ from typing import Any
 
 from cheroot import wsgi
 from oslo_config import cfg
-from oslo_log import log
 
 from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
 from gpupool.conductor.service import Conductor
+from gpupool.conf import logs
 from gpupool.dataplane import paths, whole_file
 from gpupool.db import devices, hosts
 from gpupool.db.api import Database
@@ -104,7 +104,7 @@ class Standalone:
         self._options = options
         self._stops = ExitStack()
         self._conf = _service_conf(options)
-        log.setup(self._conf, "gpupool")
+        logs.setup(self._conf, "gpupool")
 
     @property
     def api_url(self) -> str:

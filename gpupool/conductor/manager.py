@@ -1,6 +1,11 @@
 # ruff: noqa: ARG002 - every method takes the context, few need it
 """The conductor's RPC end: messages in, the nouns' functions, messages out."""
 
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import oslo_messaging
 from oslo_context.context import RequestContext
 
@@ -26,8 +31,33 @@ from gpupool.model.report import HostReport
 from gpupool.model.wire import Payload
 from gpupool.rpc import conductor as rpc
 
-# Such an error is an answer, and not logged as a failure.
-_answering = oslo_messaging.expected_exceptions(errors.GpupoolError)
+LOG = logging.getLogger(__name__)
+R = TypeVar("R")
+# Methods that change nothing, and reports, which come all the time.
+_QUIET = ("show_", "report_")
+
+
+def _answering(method: Callable[..., R]) -> Callable[..., R]:
+    """Make a method one of the interface: what it was asked to change is logged when that is done.
+
+    A GpupoolError is an answer, and not logged as a failure.
+    """
+    words = method.__name__.replace("_", " ")
+
+    @wraps(method)
+    def answer(self: "ConductorManager", ctxt: RequestContext, *args: Any, **named: Any) -> R:
+        result = method(self, ctxt, *args, **named)
+        if not method.__name__.startswith(_QUIET):
+            LOG.info("%s %s: done", words, _subject(*args, *named.values()))
+        return result
+
+    answering: Callable[..., R] = oslo_messaging.expected_exceptions(errors.GpupoolError)(answer)
+    return answering
+
+
+def _subject(first: Any, *_: Any) -> str:
+    """Return the id of what a method is about: its first argument, or in that."""
+    return str(first.get("id", "")) if isinstance(first, dict) else str(first)
 
 
 class ConductorManager:

@@ -7,11 +7,10 @@ import socket
 
 import oslo_messaging
 from oslo_config import cfg
-from oslo_context.context import RequestContext
 
 from gpupool.model import wire
 from gpupool.model.claim import Claim
-from gpupool.rpc import transport
+from gpupool.rpc import context, transport
 
 
 class ClaimNotifier:
@@ -26,5 +25,5 @@ class ClaimNotifier:
 
     def moved(self, claim: Claim) -> None:
         """Tell that ``claim`` has come to its present state."""
-        ctxt = RequestContext(project_id=claim.project_id, user_id=claim.user_id)
+        ctxt = context.detached(project_id=claim.project_id, user_id=claim.user_id)
         self._notifier.info(ctxt, f"gpupool.claim.{claim.state}", wire.dump(claim))

@@ -7,7 +7,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import oslo_messaging
 from oslo_config import cfg
-from oslo_context.context import RequestContext
 from sqlalchemy.orm import Session
 
 from gpupool.conductor.desired import desired_states
@@ -29,6 +28,7 @@ from gpupool.model.report import DesiredState
 from gpupool.model.states import ClaimState
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
+from gpupool.rpc import context
 from gpupool.rpc.agent import AgentClient
 
 LOG = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class Parts:
 
     def _look(self, desired: DesiredState) -> None:
         try:
-            self.agents.look(RequestContext(), desired)
+            self.agents.look(context.detached(), desired)
         except oslo_messaging.MessagingException as exc:
             # The agent looks by itself every report_interval.
             LOG.warning("host %s could not be told to look: %s", desired.host, exc)

@@ -1,12 +1,12 @@
 """A running conductor: its RPC server and its threads."""
 
+import importlib.metadata
 import logging
 import socket
 import threading
 
 import oslo_messaging
 from oslo_config import cfg
-from oslo_context.context import RequestContext
 
 from gpupool.conductor import claims, hosts, limits, pools, queue, reconciler, settling
 from gpupool.conductor.inventory import Inventory
@@ -27,10 +27,12 @@ from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
 from gpupool.placement.provider_tree import ProviderTree
 from gpupool.rpc import conductor as rpc
+from gpupool.rpc import context
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.agent import AgentClient
 
 LOG = logging.getLogger(__name__)
+VERSION = importlib.metadata.version("gpupool")
 # Seconds at least between two messages to the leader that the queue has changed: each has all conductors
 # read it, and the leader decides about all that waits, not about one claim.
 _BELL_PAUSE = 0.2
@@ -92,6 +94,7 @@ class Conductor:
         self._clock.start()
         self._queue.start()
         self._reconciler.start()
+        LOG.info("conductor of %s serves, version %s", self.parts.database.place, VERSION)
 
     def stop(self) -> None:
         """Finish what is being done and serve no more; what waits stays in queue and database."""
@@ -154,6 +157,6 @@ class Conductor:
         if self._leader.led:
             return
         try:
-            self._others.wake_queue(RequestContext())
+            self._others.wake_queue(context.detached())
         except oslo_messaging.MessagingException as exc:
             LOG.warning("the leader is not told that the queue has changed: %s", exc)

@@ -166,6 +166,8 @@ def _unavailable() -> Iterator[None]:
 
 def _prepare(engine: sa.Engine) -> None:
     """Have every connection of ``engine`` behave alike on all databases."""
+    # Errors with a statement go into logs; its values, tickets for instance, do not.
+    engine.hide_parameters = True
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _connect_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)

@@ -40,9 +40,9 @@ class Attachment:
     kind: AttachmentKind
     state: AttachmentState
     state_reason: str = ""
-    ticket: str
+    ticket: str = field(repr=False)
     generation: int
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     cdi_device: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -48,6 +48,10 @@ class Conflict(GpupoolError):
     status = 409
 
 
+class Failed(GpupoolError):
+    """Another service met a bug of its own; its log says more."""
+
+
 class Unavailable(GpupoolError):
     """A service that is needed did not answer; the same request may succeed later."""
 

@@ -49,7 +49,7 @@ class AttachmentReport:
     id: str
     generation: int
     error: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     cdi_device: str | None = None
 
 
@@ -112,7 +112,7 @@ class AttachmentSpec:
     id: str
     claim_id: str
     kind: AttachmentKind
-    ticket: str
+    ticket: str = field(repr=False)
     vgpu_ids: tuple[str, ...]
     generation: int
 

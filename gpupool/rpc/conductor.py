@@ -102,7 +102,8 @@ class ConductorClient:
 
     def _call(self, ctxt: RequestContext, method: str, **arguments: Any) -> Any:
         try:
-            return self._client.call(ctxt, method, **arguments)
+            with transport.answering():
+                return self._client.call(ctxt, method, **arguments)
         except oslo_messaging.MessagingTimeout as exc:
             raise errors.Unavailable("no conductor answered in time; try again") from exc
         except oslo_messaging.MessageDeliveryFailure as exc:

@@ -1,7 +1,8 @@
 """The oslo.messaging transport, serializer, clients and servers that both interfaces share."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import oslo_messaging
@@ -9,6 +10,7 @@ from oslo_config import cfg
 from oslo_context.context import RequestContext
 
 from gpupool.model import errors
+from gpupool.rpc import context
 
 # Errors of these modules are rebuilt on the caller's side as what they are.
 ERRORS = ["gpupool.model.errors", "gpupool.placement.errors"]
@@ -63,6 +65,44 @@ def get_client(
     )
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise errors of the far side of a call without its traceback, which its own log has.
+
+    Raises Failed for errors that are none of ours: bugs there.
+    """
+    try:
+        yield
+    except errors.GpupoolError as exc:
+        kind = next(each for each in type(exc).__mro__ if not each.__name__.endswith("_Remote"))
+        if kind is type(exc):
+            raise
+        raise kind(exc.message) from None
+    except oslo_messaging.RemoteError as exc:
+        raise errors.Failed(f"a conductor failed: {exc.exc_type}; its log says more") from None
+    except Exception as exc:
+        # Of Python's own errors oslo.messaging makes what looks like one of this side.
+        if _is_near(exc) and "Traceback (most recent call last)" not in str(exc):
+            raise
+        raise errors.Failed(f"a conductor failed: {type(exc).__name__}; its log says more") from None
+
+
+def _is_near(error: Exception) -> bool:
+    """Return whether it may be this side that met the error, on its way to the broker."""
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or library in {"amqp", "kombu", "oslo_messaging"}
+
+
+class _Server(oslo_messaging.rpc.server.RPCServer):
+    """Forgets the context of each message when it is done, before its thread does something else."""
+
+    def _process_incoming(self, incoming: Any) -> None:
+        try:
+            super()._process_incoming(incoming)
+        finally:
+            context.clear()
+
+
 def get_server(
     transport: oslo_messaging.Transport, target: oslo_messaging.Target, endpoints: Sequence[object]
 ) -> oslo_messaging.MessageHandlingServer:
@@ -74,4 +114,5 @@ def get_server(
         executor="threading",
         serializer=ContextSerializer(),
         access_policy=oslo_messaging.DefaultRPCAccessPolicy,
+        server_cls=_Server,
     )

@@ -1,0 +1,141 @@
+"""The log of every service: oslo.log, made to keep the rules of the contributor's page on logging.
+
+A fault is one line, tracebacks are for bugs, the same fault is not told again and again, and nothing
+secret is written, whichever library logs it.
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterable
+
+from oslo_config import cfg
+from oslo_log import log
+
+# Seconds in which a warning or error that says the same again is only counted.
+REPEAT_SECONDS = 60.0
+# Each of its requests has an id that its caller knows, and finds again here.
+_NEVER_COUNTED = "gpupool.api"
+# So many different warnings are remembered at most.
+_MOST = 1000
+# Errors that say what is wrong around a service, not within it: by module, or by module and name.
+_FAULTS = (
+    "amqp",
+    "gpupool.model.errors",
+    "gpupool.placement.errors",
+    "keystoneauth1.exceptions",
+    "kombu",
+    "oslo_db.exception.DBConnectionError",
+    "oslo_db.exception.DBDeadlock",
+    "oslo_db.exception.DBNonExistentDatabase",
+    "oslo_messaging",
+    "pymysql.err.OperationalError",
+    "pymysql.err.InterfaceError",
+    "psycopg2.OperationalError",
+    "psycopg2.InterfaceError",
+    "requests.exceptions",
+    "sqlalchemy.exc.InterfaceError",
+    "sqlalchemy.exc.OperationalError",
+    "sqlalchemy.exc.ResourceClosedError",
+    "sqlalchemy.exc.TimeoutError",
+    "tooz",
+    "urllib3.exceptions",
+)
+_SECRETS = (
+    # Credentials in URLs, and tickets under any of their names.
+    (re.compile(r"(://[^\s:/@]*):[^\s/]*@"), r"\1:***@"),
+    (re.compile(r"(?i)(ticket\W{1,8})[\w.-]{16,}"), r"\1***"),
+)
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+def setup(conf: cfg.ConfigOpts, name: str) -> None:
+    """Set up the log of this process as ``conf`` says; raises log.LogConfigError."""
+    log.setup(conf, name)
+    keep_rules(logging.getLogger().handlers)
+
+
+def keep_rules(handlers: Iterable[logging.Handler]) -> None:
+    """Have what ``handlers`` write keep the rules; they have their formatters already."""
+    told = _Told()
+    for handler in handlers:
+        handler.addFilter(_one_line)
+        handler.addFilter(told)
+        handler.setFormatter(_Masked(handler.formatter or logging.Formatter()))
+
+
+def masked(text: str) -> str:
+    """Return ``text`` without what is secret in it."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """Bring a record on one line, with its traceback only if that shows a bug."""
+    if record.levelno < logging.INFO:
+        return True
+    message = record.getMessage()
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, BaseException) and is_fault(error):
+        message = f"{message.rstrip(' :')}: {type(error).__name__.removesuffix('_Remote')}: {error}"
+        record.exc_info = record.exc_text = None
+    first, _, more = message.strip().partition("\n")
+    record.msg, record.args = (f"{first} ..." if more else first), None
+    return True
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether an error is none of the program's own."""
+    if isinstance(error, OSError):
+        return True
+    names = [f"{each.__module__}.{each.__name__}." for each in type(error).__mro__]
+    return any(name.startswith(f"{fault}.") for name in names for fault in _FAULTS)
+
+
+class _Told(logging.Filter):
+    """Drops warnings and errors that were told a moment ago; the next one says how many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        # When each was told, and how often it came since.
+        self._known: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write the record."""
+        if record.levelno < logging.WARNING or record.exc_info or record.name.startswith(_NEVER_COUNTED):
+            return True
+        # A record passes here once for each handler.
+        decided: bool | None = getattr(record, "gpupool_told", None)
+        if decided is None:
+            decided = record.gpupool_told = self._decide(record)
+        return decided
+
+    def _decide(self, record: logging.LogRecord) -> bool:
+        key, now = (record.name, _ADDRESS.sub("", record.getMessage())), time.monotonic()
+        with self._lock:
+            told, times = self._known.get(key, (-REPEAT_SECONDS, 0))
+            if now < told + REPEAT_SECONDS:
+                self._known[key] = told, times + 1
+                return False
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[key] = now, 0
+        if times:
+            record.msg = f"{record.getMessage()} ({times} times more in {now - told:.0f} s)"
+            record.args = None
+        return True
+
+
+class _Masked(logging.Formatter):
+    """Formats as another one does, and leaves out what is secret."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text to write."""
+        return masked(self._inner.format(record))

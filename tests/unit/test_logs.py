@@ -1,0 +1,130 @@
+"""What every service's log looks like, whichever library writes a line."""
+
+import io
+import logging
+
+import oslo_messaging
+import pytest
+import sqlalchemy as sa
+from oslo_log import formatters
+from oslo_messaging._drivers import common
+
+from gpupool import conf as gpupool_conf
+from gpupool.conf import logs
+from gpupool.model import errors
+from gpupool.rpc.transport import ERRORS
+
+TICKET = "Qm9_dGhlcmUtaXMtbm90aGluZy1oZXJlLXRvLXNlZQ"
+
+
+@pytest.fixture
+def written():
+    """Return a stream, and the logger that writes to it as a service's does."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatters.ContextFormatter(config=gpupool_conf.new(files=[])))
+    logs.keep_rules([handler])
+    logger = logging.getLogger("gpupool.test_logs")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    yield stream, logger
+    logger.removeHandler(handler)
+
+
+def raised(make):
+    try:
+        make()
+    except Exception as exc:
+        return exc
+    raise AssertionError
+
+
+def from_afar(error):
+    """Return an error as the far side of a call sees it, with the near side's traceback."""
+    try:
+        raise error
+    except Exception as exc:
+        plain = common.serialize_remote_exception((type(exc), exc, exc.__traceback__))
+    return common.deserialize_remote_exception(plain, ERRORS)
+
+
+def no_such_table():
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT :ticket FROM nothing"), {"ticket": TICKET})
+
+
+FAULTS = [
+    errors.Unavailable("the database can't be reached"),
+    from_afar(errors.Invalid("no such pool")),
+    oslo_messaging.MessagingTimeout("no reply"),
+    OSError(28, "No space left on device"),
+    raised(no_such_table),
+]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda each: type(each).__name__)
+def test_a_fault_is_one_line(written, error):
+    stream, logger = written
+    try:
+        raise error
+    except Exception as exc:
+        logger.exception("converging failed")
+        logger.warning("again: %s", exc)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert type(error).__name__.removesuffix("_Remote") in lines[0]
+    assert "converging failed: " in lines[0]
+    assert TICKET not in stream.getvalue()
+
+
+def test_a_bug_has_its_traceback(written):
+    stream, logger = written
+    try:
+        raise KeyError("a bug")
+    except KeyError:
+        logger.exception("converging failed")
+    assert "Traceback" in stream.getvalue()
+    assert "raise KeyError" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f"mysql://gpupool:{TICKET}@db/gpupool",
+        f"amqp://gpupool:p@ss{TICKET}@mq:5672/",
+        f"{{'ticket': '{TICKET}'}}",
+        f"GPUPOOL_TICKET={TICKET}",
+        f'"GPUPOOL_TICKET": "{TICKET}"',
+    ],
+)
+def test_nothing_secret_is_written(written, secret):
+    stream, logger = written
+    logger.info("it is %s", secret)
+    try:
+        raise KeyError(secret)
+    except KeyError:
+        logger.exception("a bug")
+    assert TICKET not in stream.getvalue()
+    assert "***" in stream.getvalue()
+
+
+def test_what_is_said_again_is_counted(written, monkeypatch):
+    stream, logger = written
+    for number in range(100):
+        logger.warning("Placement can't be reached: <connection at 0x%x>", number)
+        logger.info("claim 1 is bound")
+    lines = stream.getvalue().splitlines()
+    assert sum("Placement" in line for line in lines) == 1
+    assert sum("bound" in line for line in lines) == 100
+    monkeypatch.setattr(logs, "REPEAT_SECONDS", 0.0)
+    logger.warning("Placement can't be reached: <connection at 0x0>")
+    assert "(99 times more in 0 s)" in stream.getvalue()
+
+
+def test_different_warnings_are_all_written(written):
+    stream, logger = written
+    for number in range(3 * logs._MOST):
+        logger.warning("host %d is down", number)
+    assert len(stream.getvalue().splitlines()) == 3 * logs._MOST
