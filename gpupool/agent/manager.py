@@ -47,7 +47,7 @@ class AgentManager:
         self._machine = Machine.of(conf)
         self._resources = Resources(conf, self._folders)
         self._inventory = Inventory(conf)
-        self._vgpus = Vgpus(self._folders, self._inventory)
+        self._vgpus = Vgpus(self._folders, self._inventory, conf.agent.vgpu_host_memory_mib)
         self._limited = LimitedLog()
         self._sessions = Sessions(conf, self._folders, self._vgpus, self._limited)
         self._attachments = Attachments(self._folders, self._vgpus, self._sessions, self._limited)

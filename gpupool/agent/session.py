@@ -13,7 +13,8 @@ class SessionRecord:
     """What a restarted agent needs to know.
 
     ``slot`` is the session's in its vGPU's ledger, ``busy_before_ns`` the slot's busy time when it
-    began. ``worker_start`` (see process.start_of) is None until the worker was started.
+    began. ``worker_start`` (see process.start_of) is None until the worker was started. ``ring_mib`` and
+    ``context_mib`` are charged to the vGPU, of the host's memory and of the device's.
     """
 
     id: str
@@ -25,6 +26,8 @@ class SessionRecord:
     started_at: datetime
     worker_pid: int = 0
     worker_start: str | None = None
+    ring_mib: int = 0
+    context_mib: int = 0
 
     def belongs_to(self, owner_id: str) -> bool:
         """Tell whether ``owner_id`` is the session's vGPU or attachment."""

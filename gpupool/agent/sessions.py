@@ -21,7 +21,7 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from gpupool.agent import process, record, session
+from gpupool.agent import host_memory, process, record, session
 from gpupool.agent.folders import Folders
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import Session, SessionRecord
@@ -138,7 +138,7 @@ class Sessions:
         ``connection``.
         """
         device = self._vgpus.open(program.vgpu_id)
-        made = self._begin(program)
+        made = self._begin(program, device)
         try:
             self._write_down(made)
             with ExitStack() as copies:
@@ -220,15 +220,16 @@ class Sessions:
         yield from self._leaving.values()
         yield from self._ended.values()
 
-    def _begin(self, program: Program) -> SessionRecord:
-        """Choose a slot, which is the session's from then on."""
+    def _begin(self, program: Program, device: DeviceHandle) -> SessionRecord:
+        """Choose a slot and what the session is charged for; both are the session's from then on."""
         with self._needed(program, "the vGPU's ledger"):
             allowed = self._vgpus.sessions(program.vgpu_id)
             usages = self._vgpus.ledger(program.vgpu_id).usages()
         with self._lock:
             if not self._allowed >= {program.attachment_id, program.vgpu_id}:
                 raise errors.Unavailable(f"vGPU {program.vgpu_id} is being taken away")
-            taken = {one.slot for one in self._records() if one.vgpu_id == program.vgpu_id}
+            others = [one for one in self._records() if one.vgpu_id == program.vgpu_id]
+            taken = {one.slot for one in others}
             slot = next((slot for slot in range(allowed) if slot not in taken), None)
             if slot is None:
                 raise errors.Unavailable(
@@ -243,9 +244,24 @@ class Sessions:
                 busy_before_ns=usages[slot].busy_ns,
                 program_pid=program.pid,
                 started_at=timeutils.utcnow(),
+                ring_mib=host_memory.ring_mib(
+                    (one.ring_mib for one in others),
+                    self._vgpus.shared_mib(program.vgpu_id),
+                    self._options.ring_mib,
+                ),
+                context_mib=0 if self._in_reserve(program, device) else device.context_mib,
             )
             self._opening[made.id] = made
         return made
+
+    def _in_reserve(self, program: Program, device: DeviceHandle) -> bool:
+        """Return whether the device's reserve holds a new session's context; the lock is held.
+
+        It holds one of each vGPU, while there is room: nobody's many sessions take it from others.
+        """
+        neighbours = self._vgpus.neighbours(program.vgpu_id)
+        free = [one for one in self._records() if one.vgpu_id in neighbours and not one.context_mib]
+        return len(free) < device.contexts and program.vgpu_id not in {one.vgpu_id for one in free}
 
     def _write_down(self, made: SessionRecord) -> None:
         with self._needed(made, "the session's record"):
@@ -256,7 +272,7 @@ class Sessions:
     ) -> worker.WorkerSpec:
         """Return what a worker starts with; ``copies`` closes our copies of its descriptors."""
         with self._needed(made, "the session's memory"):
-            ring_fd = handshake.make_ring(self._options.ring_mib)
+            ring_fd = handshake.make_ring(made.ring_mib)
             copies.callback(os.close, ring_fd)
             ledger_fd = self._vgpus.ledger(made.vgpu_id).open()
             copies.callback(os.close, ledger_fd)
@@ -269,6 +285,7 @@ class Sessions:
             slot=made.slot,
             connection_fd=connection.fileno(),
             ring_fd=ring_fd,
+            context_mib=made.context_mib,
             user=self._options.worker_user,
         )
 

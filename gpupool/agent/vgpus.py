@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from gpupool.agent import record
+from gpupool.agent import host_memory, record
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.dataplane.handshake import VgpuShare
@@ -18,10 +18,12 @@ LOG = logging.getLogger(__name__)
 class Vgpus:
     """What exists is what has a ledger; what each is for comes from the desired state."""
 
-    def __init__(self, folders: Folders, inventory: Inventory) -> None:
+    def __init__(self, folders: Folders, inventory: Inventory, host_memory_mib: int) -> None:
         self._folders = folders
         self._listing = record.Listing(folders.ledgers)
         self._inventory = inventory
+        # The most that the sessions of one share of this host's memory.
+        self._host_memory_mib = host_memory_mib
         self._specs: dict[str, VgpuSpec] = {}
         self._errors: dict[str, str] = {}
 
@@ -52,8 +54,7 @@ class Vgpus:
             new = spec.id not in self.ids()
             if new:
                 self._inventory.open(spec.device_key)
-            limits = Limits(compute=spec.compute, memory_mib=spec.memory_mib)
-            self.ledger(spec.id).create(limits, spec.sessions)
+            self.ledger(spec.id).create(self._limits(spec), spec.sessions)
             if new:
                 LOG.info(
                     "vGPU %s of claim %s made on device %s", spec.id, spec.claim_id, spec.device_key
@@ -64,6 +65,10 @@ class Vgpus:
             if not self._stays(spec.id, exc):
                 self._errors[spec.id] = str(exc)
         return before != (spec, self._errors.get(spec.id))
+
+    def _limits(self, spec: VgpuSpec) -> Limits:
+        host_mib = host_memory.limit_mib(spec.sessions, spec.memory_mib, self._host_memory_mib)
+        return Limits(compute=spec.compute, memory_mib=spec.memory_mib, host_mib=host_mib)
 
     def _stays(self, vgpu_id: str, exc: Exception) -> bool:
         """Tell whether a vGPU is sound although it could not be looked at just now."""
@@ -95,6 +100,16 @@ class Vgpus:
         """Return how many sessions the vGPU may have at a time. Raises as Ledger, or when it is gone."""
         spec = self._specs.get(vgpu_id)
         return min(spec.sessions, self.ledger(vgpu_id).slots()) if spec else 0
+
+    def shared_mib(self, vgpu_id: str) -> int:
+        """Return how much of this host's memory the vGPU's sessions share."""
+        spec = self._specs.get(vgpu_id)
+        return host_memory.shared_mib(spec.memory_mib if spec else 0, self._host_memory_mib)
+
+    def neighbours(self, vgpu_id: str) -> set[str]:
+        """Return the vGPUs on the same device, this one included."""
+        keys = {other: spec.device_key for other, spec in list(self._specs.items())}
+        return {other for other, key in keys.items() if key == keys.get(vgpu_id)}
 
     def shares(self, vgpu_ids: Iterable[str]) -> list[VgpuShare]:
         """Return what a program may know of these vGPUs before it opens one."""

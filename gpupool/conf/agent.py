@@ -81,7 +81,20 @@ OPTS = (
         "ring_mib",
         default=256,
         min=8,
-        help="MiB of shared memory per session for calls, data and pinned memory; taken as used.",
+        help=(
+            "MiB of shared memory a session has at most for calls, data and pinned memory; taken as "
+            "used. Later sessions of a vGPU have less, see vgpu_host_memory_mib."
+        ),
+    ),
+    cfg.IntOpt(
+        "vgpu_host_memory_mib",
+        default=2048,
+        min=64,
+        help=(
+            "MiB of this host's memory that the sessions of one vGPU share at most, beyond 16 for each "
+            "that it may have: larger rings, modules, streams. A vGPU has twice its device memory, at "
+            "least 64 and at most this. What does not fit is CUDA_ERROR_OUT_OF_MEMORY."
+        ),
     ),
 )
 

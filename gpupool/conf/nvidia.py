@@ -13,7 +13,21 @@ OPTS = (
         "reserved_mib",
         default=512,
         min=0,
-        help="MiB of each device that are never granted: driver contexts take device memory too.",
+        help=(
+            "MiB of each device that are never granted: they hold the contexts of first sessions. For N "
+            "vGPUs on a device that are each to have one session at no cost, N times context_mib."
+        ),
+    ),
+    cfg.IntOpt(
+        "context_mib",
+        default=512,
+        min=0,
+        max=1 << 20,
+        help=(
+            "MiB of device memory that the driver takes for each session's context; nvidia-smi shows it "
+            "of a program that has only made a context. Each vGPU's first session has its context in "
+            "reserved_mib while there is room; any other context is charged to its vGPU's memory."
+        ),
     ),
 )
 

@@ -14,6 +14,18 @@ OPTS = (
         ),
         default=[],
     ),
+    cfg.IntOpt(
+        "reserved_mib",
+        default=0,
+        min=0,
+        help="MiB of each that are never granted, as [nvidia] reserved_mib.",
+    ),
+    cfg.IntOpt(
+        "context_mib",
+        default=0,
+        min=0,
+        help="MiB that a session's context is said to take, as [nvidia] context_mib; it takes none.",
+    ),
     cfg.IntOpt("compute_units", default=2, min=1, help="Compute units (threads) of each."),
 )
 

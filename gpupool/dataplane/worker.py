@@ -17,7 +17,8 @@ class WorkerSpec:
     ``library`` is the device's own libcuda, ``ordinal`` the device's number in it, ``environment``
     all of the worker's environment. ``ledger_fd`` is the vGPU's ledger, ``slot`` the session's place
     in it. ``connection_fd`` is the agent's end of the runtime's connection, ``ring_fd`` the ring;
-    the caller closes its own copies after spawn. ``user`` is whom to run as; only root may name one.
+    the caller closes its own copies after spawn. ``context_mib`` is charged to the vGPU's device memory
+    for the session's context. ``user`` is whom to run as; only root may name one.
     """
 
     session_id: str
@@ -28,6 +29,7 @@ class WorkerSpec:
     slot: int
     connection_fd: int
     ring_fd: int
+    context_mib: int = 0
     user: str | None = None
 
     def arguments(self, executable: Path) -> list[str]:
@@ -40,6 +42,7 @@ class WorkerSpec:
             "slot": self.slot,
             "connection": self.connection_fd,
             "ring": self.ring_fd,
+            "context-mib": self.context_mib,
         }
         return [
             str(executable),

@@ -10,11 +10,22 @@ from gpupool.model.report import DeviceReport
 
 @dataclass(frozen=True)
 class DeviceHandle:
-    """How a worker opens a device: the vendor's library, the ordinal in it, what it needs set."""
+    """How a worker opens a device: the vendor's library, the ordinal in it, what it needs set.
+
+    ``context_mib`` is the device memory that each worker's context takes; ``contexts`` how many of them
+    what the device reserves has room for.
+    """
 
     library: Path
     ordinal: int
     environment: Mapping[str, str] = field(default_factory=dict)
+    context_mib: int = 0
+    contexts: int = 0
+
+
+def contexts(reserved_mib: int, context_mib: int) -> int:
+    """Return how many contexts a device's reserve has room for; 0 when they take nothing."""
+    return reserved_mib // context_mib if context_mib else 0
 
 
 class Driver(ABC):

@@ -56,7 +56,9 @@ class NvidiaDriver(base.Driver):
         }
         if library.is_absolute():
             environment["LD_LIBRARY_PATH"] = str(library.parent)
-        return base.DeviceHandle(library, 0, environment)
+        context_mib = self._options.context_mib
+        reserved = base.contexts(self._options.reserved_mib, context_mib)
+        return base.DeviceHandle(library, 0, environment, context_mib, reserved)
 
     def _start(self) -> bool:
         if self._started:

@@ -24,7 +24,7 @@ class ReferenceDriver(base.Driver):
         """See Driver."""
         groups = self._options.link_groups
         return [
-            _report(key, self._options.memory_mib, link_group)
+            _report(key, self._options, link_group)
             for key, link_group in zip_longest(self._keys(), groups[: len(self._keys())], fillvalue="")
         ]
 
@@ -37,19 +37,22 @@ class ReferenceDriver(base.Driver):
             "REFCUDA_MEMORY_MIB": str(self._options.memory_mib),
             "REFCUDA_COMPUTE_UNITS": str(self._options.compute_units),
         }
-        return base.DeviceHandle(paths.REFERENCE, self._keys().index(device_key), environment)
+        ordinal, context_mib = self._keys().index(device_key), self._options.context_mib
+        reserved = base.contexts(self._options.reserved_mib, context_mib)
+        return base.DeviceHandle(paths.REFERENCE, ordinal, environment, context_mib, reserved)
 
     def _keys(self) -> list[str]:
         return [f"ref-{number}" for number in range(self._options.devices)]
 
 
-def _report(key: str, memory_mib: int, link_group: str) -> DeviceReport:
+def _report(key: str, options: cfg.ConfigOpts.GroupAttr, link_group: str) -> DeviceReport:
     return DeviceReport(
         key=key,
         vendor=VENDOR,
         product=PRODUCT,
         sharing_mode=SharingMode.SHARED,
-        memory_mib=memory_mib,
+        memory_mib=max(options.memory_mib - options.reserved_mib, 0),
+        reserved_mib=options.reserved_mib,
         traits=traits.common(VENDOR, PRODUCT, SharingMode.SHARED),
         simulated=True,
         link_group=link_group,

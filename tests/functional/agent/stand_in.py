@@ -111,7 +111,12 @@ class Program:
 
     def wait_ready(self) -> int:
         """Return the error of the worker's ready packet."""
-        return handshake.READY.unpack(self.connection.recv(handshake.READY.size))[2]
+        return self.ready()[0]
+
+    def ready(self) -> tuple[int, str]:
+        """Return error and message of the worker's ready packet."""
+        packet = handshake.READY.unpack(self.connection.recv(handshake.READY.size))
+        return packet[2], packet[4].rstrip(b"\0").decode()
 
     def wait_hung_up(self) -> None:
         """Return when the other side is gone."""

@@ -113,6 +113,52 @@ def test_a_session_too_many_is_refused(host, manager):
     manager._sessions._unborn.clear()
 
 
+def test_rings_of_later_sessions_are_smaller(host, manager):
+    """TWO has 100 MiB, so its sessions share 200 MiB of the host's, of which rings take half."""
+    host.stop()
+    host.conf.set_override("ring_mib", 256, "agent")
+    host.start()
+    for _ in range(5):
+        opened(host)
+    assert sorted(record["ring_mib"] for record in host.session_records()) == [11, 14, 20, 33, 58]
+    ledger = Ledger(host.folders.ledgers / TWO.id)
+    charged = sorted(usage.host_mib for usage in ledger.usages() if usage.host_mib)
+    assert charged == [15, 18, 24, 37, 62]
+    assert Ledger(host.folders.ledgers / ONE.id).slots() == ONE.sessions
+
+
+def test_a_context_beyond_the_reserve_is_charged_to_its_vgpu(host):
+    """The device's reserve holds two contexts; one vGPU's many sessions take one of them."""
+    host.conf.set_override("reserved_mib", 80, "reference")
+    host.conf.set_override("context_mib", 40, "reference")
+    small, large, third = (vgpu(number, memory_mib=100) for number in (4, 5, 6))
+    of = {one.id: attachment(int(one.id[:8]), one) for one in (small, large, third)}
+    host.conductor.want(1, [small, large, third], list(of.values()))
+    manager = host.start()
+    host.wait_converged(1)
+
+    def used(one):
+        return [usage.memory_mib for usage in Ledger(host.folders.ledgers / one.id).usages()][:3]
+
+    first, *_ = [opened(host, of[small.id]) for _ in range(3)]
+    assert used(small) == [0, 40, 40]
+    refused = host.program(of[small.id])
+    assert refused.hello(Kind.OPEN).error == 0
+    error, message = refused.ready()
+    assert error == Error.OUT_OF_MEMORY
+    assert message == (
+        "device memory: a session's context takes 40 MiB of the vGPU; 20 of its 100 MiB are free"
+    )
+    opened(host, of[large.id])
+    opened(host, of[third.id])
+    assert used(large) == [0, 0, 0]
+    assert used(third) == [40, 0, 0]
+    first.close()
+    eventually(lambda: len(manager.host_report().sessions) == 4)
+    opened(host, of[small.id])
+    assert used(small) == [0, 40, 40]
+
+
 def fake_record(slot):
     return SessionRecord(
         id="x",

@@ -15,6 +15,7 @@
 
 #include "wire/futex.h"
 #include "wire/handshake.h"
+#include "worker/cost.h"
 #include "worker/driver.h"
 #include "worker/sandbox.h"
 #include "worker/session.h"
@@ -26,7 +27,7 @@
 
 struct options {
     const char *session, *library;
-    int ordinal, ledger, slot, connection, ring;
+    int ordinal, ledger, slot, connection, ring, context_mib;
 };
 
 void worker_log(const struct session *session, const char *format, ...)
@@ -56,14 +57,15 @@ static bool read_options(int count, char **arguments, struct options *options)
         {"session", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'L'},
         {"ordinal", required_argument, NULL, 'o'}, {"ledger", required_argument, NULL, 'l'},
         {"slot", required_argument, NULL, 'n'}, {"connection", required_argument, NULL, 'c'},
-        {"ring", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0},
+        {"ring", required_argument, NULL, 'r'}, {"context-mib", required_argument, NULL, 'm'},
+        {NULL, 0, NULL, 0},
     };
     int letter, given = 0;
-    *options = (struct options){.ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1};
+    *options = (struct options){.ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .context_mib = -1};
     while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1) {
         int *number = letter == 'o' ? &options->ordinal : letter == 'l' ? &options->ledger
                     : letter == 'n' ? &options->slot : letter == 'c' ? &options->connection
-                    : letter == 'r' ? &options->ring : NULL;
+                    : letter == 'r' ? &options->ring : letter == 'm' ? &options->context_mib : NULL;
         if (letter == 's')
             options->session = optarg;
         else if (letter == 'L')
@@ -72,7 +74,7 @@ static bool read_options(int count, char **arguments, struct options *options)
             return false;
         given++;
     }
-    return given == 7 && optind == count && options->session && options->library && options->ring >= 0;
+    return given == 8 && optind == count && options->session && options->library && options->ring >= 0;
 }
 
 /* Tell the runtime how starting went. */
@@ -117,6 +119,26 @@ static bool open_shared(struct session *session, const struct options *options)
     if (!session->ledger)
         return fail(session, CUDA_ERROR_UNKNOWN, "ledger", strerror(errno));
     return true;
+}
+
+/* Charge what opening the session takes: of the host's memory always, of the device's for a context that is
+ * not in the device's reserve. */
+static bool charge_opening(const struct session *session, const struct options *options)
+{
+    uint64_t host = session->ring.bytes + COST_SESSION, context = (uint64_t)options->context_mib << 20;
+    uint64_t free_bytes, total_bytes;
+    char why[128];
+    if (!ledger_take_host(session->ledger, host)) {
+        snprintf(why, sizeof why, "the vGPU's sessions hold all that they may; %llu MiB more are needed",
+                 (unsigned long long)(host >> 20));
+        return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "host memory", why);
+    }
+    if (ledger_take(session->ledger, context))
+        return true;
+    ledger_memory(session->ledger, &free_bytes, &total_bytes);
+    snprintf(why, sizeof why, "a session's context takes %d MiB of the vGPU; %llu of its %llu MiB are free",
+             options->context_mib, (unsigned long long)(free_bytes >> 20), (unsigned long long)(total_bytes >> 20));
+    return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "device memory", why);
 }
 
 static bool open_device(struct session *session, const struct options *options)
@@ -204,12 +226,12 @@ int main(int count, char **arguments)
     signal(SIGPIPE, SIG_IGN);
     if (!read_options(count, arguments, &options)) {
         fputs("usage: gpupool-worker --session ID --library PATH --ordinal N --ledger FD --slot N "
-              "--connection FD --ring FD\n", stderr);
+              "--connection FD --ring FD --context-mib N\n", stderr);
         return 2;
     }
     session.id = options.session;
     session.connection = options.connection;
-    if (!open_shared(&session, &options) || !open_device(&session, &options) || !make_parts(&session) ||
+    if (!open_shared(&session, &options) || !charge_opening(&session, &options) || !open_device(&session, &options) || !make_parts(&session) ||
         !start_watch(&session))
         return 1;
     send_ready(&session, CUDA_SUCCESS, "");

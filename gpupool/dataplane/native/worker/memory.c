@@ -1,6 +1,7 @@
 /* Device memory: every byte is charged to the ledger before the device is asked for it. */
 #include <stdlib.h>
 
+#include "worker/cost.h"
 #include "worker/session.h"
 #include "worker/span.h"
 
@@ -9,10 +10,20 @@ bool session_owns(struct session *session, uint64_t address, uint64_t bytes)
     return bytes && ranges_find(&session->memory, address, bytes);
 }
 
+bool keep_range(struct session *session, struct range range)
+{
+    if (!ledger_take_host(session->ledger, COST_RANGE))
+        return false;
+    if (ranges_add(&session->memory, range))
+        return true;
+    ledger_give_host(session->ledger, COST_RANGE);
+    return false;
+}
+
 /* Keep the books on what the device gave, which is charged; gives it back when that fails. */
 static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes)
 {
-    if (ranges_add(&session->memory, (struct range){.start = address, .bytes = bytes}))
+    if (keep_range(session, (struct range){.start = address, .bytes = bytes}))
         return CUDA_SUCCESS;
     session->driver.cuMemFree_v2(address);
     ledger_give(session->ledger, memory_charge(bytes));
@@ -90,6 +101,7 @@ CUresult serve_memory_free(SERVE_ARGUMENTS)
         return CUDA_ERROR_INVALID_VALUE;
     CUresult result = session->driver.cuMemFree_v2(range.start);
     ledger_give(session->ledger, memory_charge(range.bytes));
+    ledger_give_host(session->ledger, COST_RANGE);
     return result;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "wire/image.h"
+#include "worker/cost.h"
 #include "worker/image_memory.h"
 #include "worker/span.h"
 #include "worker/staging.h"
@@ -16,7 +17,8 @@
 
 struct module {
     CUmodule handle;
-    uint64_t charged; /* bytes of device memory */
+    uint64_t charged; /* bytes of device memory ... */
+    uint64_t host_charged; /* ... and of the host's, where the device library keeps a copy */
 };
 
 bool object_module(struct session *session, uint64_t handle, CUmodule *module)
@@ -35,16 +37,22 @@ bool object_function(struct session *session, uint64_t handle, CUfunction *funct
     return found;
 }
 
-static bool grow(struct image *image, uint64_t size)
+static bool grow(struct session *session, uint64_t size)
 {
+    struct image *image = &session->image;
     /* One byte more: PTX is a text that needs its end. */
     if (size > IMAGE_LIMIT)
         return false;
     if (size + 1 <= image->room)
         return true;
-    unsigned char *bytes = realloc(image->bytes, size + 1);
-    if (!bytes)
+    uint64_t more = size + 1 - image->room;
+    if (!ledger_take_host(session->ledger, more))
         return false;
+    unsigned char *bytes = realloc(image->bytes, size + 1);
+    if (!bytes) {
+        ledger_give_host(session->ledger, more);
+        return false;
+    }
     image->bytes = bytes;
     image->room = size + 1;
     return true;
@@ -58,7 +66,7 @@ CUresult serve_image_part(SERVE_ARGUMENTS)
     struct image *image = &session->image;
     if (!source)
         return CUDA_ERROR_INVALID_VALUE;
-    bool taken = grow(image, image->size + request->bytes);
+    bool taken = grow(session, image->size + request->bytes);
     if (taken) {
         memcpy(image->bytes + image->size, source, request->bytes);
         image->size += request->bytes;
@@ -177,6 +185,7 @@ static CUresult unload(struct session *session, struct module *module)
 {
     CUresult result = session->driver.cuModuleUnload(module->handle);
     ledger_give(session->ledger, module->charged);
+    ledger_give_host(session->ledger, module->host_charged);
     free(module);
     return result;
 }
@@ -186,8 +195,14 @@ static CUresult load(struct session *session, uint64_t handle, struct options *o
     struct module *module = calloc(1, sizeof *module);
     if (!module)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    module->host_charged = session->image.size + COST_MODULE;
+    if (!ledger_take_host(session->ledger, module->host_charged)) {
+        free(module);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     CUresult result = load_charged(session, module, options);
     if (result != CUDA_SUCCESS) {
+        ledger_give_host(session->ledger, module->host_charged);
         free(module);
         return result;
     }
@@ -200,6 +215,7 @@ static CUresult load(struct session *session, uint64_t handle, struct options *o
 void image_drop(struct session *session)
 {
     free(session->image.bytes);
+    ledger_give_host(session->ledger, session->image.room);
     memset(&session->image, 0, sizeof session->image);
 }
 
@@ -229,8 +245,10 @@ static void drop_functions(struct session *session, uint64_t module)
     for (uint32_t index = 1; index < session->handles.count; index++) {
         struct handle_entry *entry = &session->handles.entries[index];
         struct function *function = entry->object;
-        if (entry->kind == HANDLE_FUNCTION && function->module == module)
+        if (entry->kind == HANDLE_FUNCTION && function->module == module) {
             free(handle_drop(&session->handles, handle_at(&session->handles, index), HANDLE_FUNCTION));
+            ledger_give_host(session->ledger, COST_FUNCTION);
+        }
     }
 }
 
@@ -238,8 +256,10 @@ static void drop_globals(struct session *session, uint64_t module)
 {
     struct range removed;
     for (size_t index = session->memory.count; index-- > 0;)
-        if (session->memory.items[index].owner == module)
+        if (session->memory.items[index].owner == module) {
             ranges_remove(&session->memory, session->memory.items[index].start, &removed);
+            ledger_give_host(session->ledger, COST_RANGE);
+        }
 }
 
 CUresult serve_module_unload(SERVE_ARGUMENTS)
@@ -298,6 +318,18 @@ static void put_layout(struct reply *reply, const struct function *function)
     reply_put(reply, function->parameters, answer.parameter_count * (uint32_t)sizeof *function->parameters);
 }
 
+/* A charged function; NULL when the vGPU may not have it. */
+static struct function *new_function(struct session *session)
+{
+    struct function *function = NULL;
+    if (!ledger_take_host(session->ledger, COST_FUNCTION))
+        return NULL;
+    function = calloc(1, sizeof *function);
+    if (!function)
+        ledger_give_host(session->ledger, COST_FUNCTION);
+    return function;
+}
+
 CUresult serve_module_function(SERVE_ARGUMENTS)
 {
     const struct module_function_request *request = (const void *)(record + 1);
@@ -307,7 +339,7 @@ CUresult serve_module_function(SERVE_ARGUMENTS)
         return CUDA_ERROR_INVALID_HANDLE;
     if (!read_name(record, sizeof *request, name))
         return CUDA_ERROR_INVALID_VALUE;
-    struct function *function = calloc(1, sizeof *function);
+    struct function *function = new_function(session);
     if (!function)
         return CUDA_ERROR_OUT_OF_MEMORY;
     function->module = request->module;
@@ -315,6 +347,7 @@ CUresult serve_module_function(SERVE_ARGUMENTS)
     if (result == CUDA_SUCCESS && !handle_set(&session->handles, request->function, HANDLE_FUNCTION, function))
         result = CUDA_ERROR_INVALID_HANDLE;
     if (result != CUDA_SUCCESS) {
+        ledger_give_host(session->ledger, COST_FUNCTION);
         free(function);
         return result;
     }
@@ -338,7 +371,7 @@ CUresult serve_module_global(SERVE_ARGUMENTS)
     if (result != CUDA_SUCCESS)
         return result;
     struct range range = {.start = address, .bytes = bytes, .owner = request->module};
-    if (!session_owns(session, address, bytes) && !ranges_add(&session->memory, range))
+    if (!session_owns(session, address, bytes) && !keep_range(session, range))
         return CUDA_ERROR_OUT_OF_MEMORY;
     struct module_global_reply answer = {.address = address, .bytes = bytes};
     reply_put(reply, &answer, sizeof answer);

@@ -1,18 +1,52 @@
 /* Streams and events. */
 #include <stdlib.h>
 
+#include "worker/cost.h"
 #include "worker/session.h"
 #include "worker/span.h"
 #include "worker/waiter.h"
 
-static struct object *new_object(enum handle_kind kind)
+static uint64_t cost(enum handle_kind kind)
 {
-    struct object *object = calloc(1, sizeof *object);
+    return kind == HANDLE_STREAM ? COST_STREAM : COST_EVENT;
+}
+
+/* Whether the session may have one more; waiting threads release streams, too. */
+static bool count_stream(struct session *session)
+{
+    if (atomic_fetch_add(&session->streams, 1) < STREAMS_MAX)
+        return true;
+    atomic_fetch_sub(&session->streams, 1);
+    return false;
+}
+
+static void forget(struct session *session, struct object *object)
+{
+    if (object->kind == HANDLE_STREAM)
+        atomic_fetch_sub(&session->streams, 1);
+    ledger_give_host(session->ledger, cost(object->kind));
+    free(object);
+}
+
+/* A charged object; NULL when the vGPU may not have it. */
+static struct object *new_object(struct session *session, enum handle_kind kind)
+{
+    if (kind == HANDLE_STREAM && !count_stream(session))
+        return NULL;
+    struct object *object = NULL;
+    bool taken = ledger_take_host(session->ledger, cost(kind));
+    if (taken)
+        object = calloc(1, sizeof *object);
     if (object) {
         object->references = 1;
         object->kind = kind;
+        return object;
     }
-    return object;
+    if (taken)
+        ledger_give_host(session->ledger, cost(kind));
+    if (kind == HANDLE_STREAM)
+        atomic_fetch_sub(&session->streams, 1);
+    return NULL;
 }
 
 struct object *stream_object(struct session *session, uint64_t handle)
@@ -49,7 +83,7 @@ void object_release(struct session *session, struct object *object)
         session->driver.cuStreamDestroy_v2(object->stream);
     else
         session->driver.cuEventDestroy_v2(object->event);
-    free(object);
+    forget(session, object);
 }
 
 static CUresult keep(struct session *session, struct object *object, uint64_t handle)
@@ -64,13 +98,13 @@ CUresult serve_stream_create(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct stream_create_request *request = (const void *)(record + 1);
-    struct object *object = new_object(HANDLE_STREAM);
+    struct object *object = new_object(session, HANDLE_STREAM);
     if (!object)
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult result =
         session->driver.cuStreamCreateWithPriority(&object->stream, request->flags, request->priority);
     if (result != CUDA_SUCCESS) {
-        free(object);
+        forget(session, object);
         return result;
     }
     return keep(session, object, request->stream);
@@ -92,12 +126,12 @@ CUresult serve_event_create(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct event_create_request *request = (const void *)(record + 1);
-    struct object *object = new_object(HANDLE_EVENT);
+    struct object *object = new_object(session, HANDLE_EVENT);
     if (!object)
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult result = session->driver.cuEventCreate(&object->event, request->flags);
     if (result != CUDA_SUCCESS) {
-        free(object);
+        forget(session, object);
         return result;
     }
     return keep(session, object, request->event);

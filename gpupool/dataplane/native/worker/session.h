@@ -40,6 +40,7 @@ static inline uint64_t memory_charge(uint64_t bytes)
 
 #define LIMITS 3 /* stack, print queue and heap: CU_LIMIT_STACK_SIZE and the two after it */
 
+/* What was sent of a module's image; its room is charged to the vGPU's host memory. */
 struct image {
     unsigned char *bytes;
     uint64_t size;
@@ -58,6 +59,7 @@ struct session {
     struct ledger *ledger;
     struct arbiter *arbiter;
     struct handle_table handles;
+    atomic_uint streams;
     struct ranges memory; /* allocations (owner 0) and module globals (owner: the module) */
     struct object default_stream;
     struct image image;
@@ -100,6 +102,9 @@ bool session_owns(struct session *session, uint64_t address, uint64_t bytes);
 
 /* One line on standard error. */
 void worker_log(const struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Note device memory that the client may use from now on, at the host's cost; false when that does not fit. */
+bool keep_range(struct session *session, struct range range);
 
 /* Take records until the runtime hangs up or breaks the protocol. */
 void loop_run(struct session *session);
