@@ -111,6 +111,7 @@ _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "gain": Gain,
     "granted_devices": ListColumn,
     "host_memory_mib": MiB,
+    "in_placement": YesNo,
     "linked": YesNo,
     "memory_mib": MiB,
     "memory_mib_granted": MiB,

@@ -22,6 +22,7 @@ class ListDevices(base.ListCommand):
         Column("product", "Product"),
         Column("health", "Health"),
         Column("enabled", "Enabled"),
+        Column("in_placement", "In Placement"),
         Column("compute_granted", "Compute granted"),
         Column("memory_mib_granted", "Memory granted"),
         Column("memory_mib", "Memory"),
@@ -67,6 +68,18 @@ class ListDevices(base.ListCommand):
 
 class ShowDevice(base.ShowCommand):
     """Show one device."""
+
+    collection = "devices"
+    metavar = "<device>"
+    help_text = NAMING
+
+    def ident(self, text: str) -> str:
+        """Return its id."""
+        return find.device(self.client, text)
+
+
+class DeleteDevice(base.DeleteCommand):
+    """Forget devices that were taken out of their hosts and hold no vGPU."""
 
     collection = "devices"
     metavar = "<device>"

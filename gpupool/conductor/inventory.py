@@ -153,7 +153,7 @@ class Inventory:
         return self._written.get(device.id) != self._wanted(host, device)
 
     def _wanted(self, host: Host, device: Device) -> Written:
-        lasting = replace(device, created_at=None, updated_at=None)
+        lasting = replace(device, in_placement=False, created_at=None, updated_at=None)
         pool = self._pools.get(host.pool_id)
         wanted = Wanted(
             host=host.name,
@@ -221,6 +221,11 @@ class Inventory:
         with self._lock:
             self._expected = dict(self._verified)
         return self._tree.devices()
+
+    def verified(self, device_ids: Iterable[str]) -> set[str]:
+        """Return those of the devices whose providers this conductor knows to be as they are to be."""
+        with self._lock:
+            return self._verified.keys() & set(device_ids)
 
     def provided(self) -> set[str]:
         """Return the ids of all devices that have a provider."""

@@ -173,3 +173,8 @@ class ConductorManager:
     ) -> Payload:
         """See ConductorApi."""
         return wire.dump(devices.set_enabled(self._parts, device_id, enabled, reason))
+
+    @_answering
+    def delete_device(self, ctxt: RequestContext, device_id: str) -> None:
+        """See ConductorApi."""
+        devices.delete(self._parts, device_id)

@@ -4,7 +4,7 @@ Each is harmless when there is no difference, and when another conductor repairs
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -196,6 +196,24 @@ def compare_providers(parts: Parts) -> None:
             LOG.warning("provider %s belonged to no device: removed", device_id)
     for name in parts.inventory.verify(known, of_all, providers):
         LOG.info("providers of host %s differed: written again", name)
+    _note_in_placement(parts, [device for each in known.values() for device in each], providers)
+
+
+def _note_in_placement(parts: Parts, known: list[Device], providers: Mapping[str, object]) -> None:
+    """Write of which devices Placement has the provider, where the database says otherwise."""
+    there = providers.keys() | parts.inventory.verified(device.id for device in known)
+    for wanted in (True, False):
+        wrong = [
+            device.id
+            for device in known
+            if device.in_placement != wanted and (device.id in there) == wanted
+        ]
+        if wrong:
+            parts.commit(_write_in_placement, wrong, wanted)
+
+
+def _write_in_placement(transaction: Transaction, device_ids: list[str], there: bool) -> None:
+    devices.note_in_placement(transaction.session, device_ids, there)
 
 
 def write_health(parts: Parts) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from gpupool.conductor import releasing
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.parts import Parts
+from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import devices, hosts, pools
 from gpupool.model import errors
 
@@ -48,3 +48,10 @@ def _follow(parts: Parts, host_id: str) -> None:
         of_pool = {host.id: pools.get(session, host.pool_id) for host in found}
     for host in found:
         parts.inventory.follow(host, of_pool[host.id], owned)
+    known = parts.inventory.verified(device.id for device in owned if not device.in_placement)
+    if known:
+        parts.commit(_note, known)
+
+
+def _note(transaction: Transaction, device_ids: Collection[str]) -> None:
+    devices.note_in_placement(transaction.session, device_ids, there=True)

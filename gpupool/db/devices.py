@@ -19,6 +19,8 @@ _table = Table(models.Device, Device, related={"pool_id": _of_pools})
 get, list_, create = _table.get, _table.list_, _table.create
 update, delete = _table.update, _table.delete
 
+# Parameters of one statement that every database takes.
+_CHUNK = 500
 # What an agent says of a device; the rest names it, or is the operator's.
 REPORTED = frozenset(
     {
@@ -43,6 +45,15 @@ def upsert(session: Session, device: Device) -> Device:
     if same(stored, device):
         return stored
     return update(session, device.id, **_reported(device))
+
+
+def note_in_placement(session: Session, device_ids: Collection[str], there: bool) -> None:
+    """Write whether the providers of devices are in Placement; one statement for all of a chunk."""
+    wanted = sorted(device_ids)
+    for start in range(0, len(wanted), _CHUNK):
+        chosen = models.Device.id.in_(wanted[start : start + _CHUNK])
+        changed = chosen & (models.Device.in_placement != there)
+        session.execute(sa.update(models.Device).where(changed).values(in_placement=there))
 
 
 def ids(session: Session) -> set[str]:

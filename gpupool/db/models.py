@@ -143,6 +143,7 @@ class Device(Stamps, Base):
     extends_memory: Mapped[bool]
     enabled: Mapped[bool]
     disabled_reason: Mapped[LongText]
+    in_placement: Mapped[bool]
 
 
 class Wishes:

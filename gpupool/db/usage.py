@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gpupool.db.models import Claim, Device, Host, Pool, Vgpu
-from gpupool.model.states import ClaimState
+from gpupool.model.states import ClaimState, DeviceHealth
 
 # Percent of compute of one device.
 DEVICE_COMPUTE = 100
@@ -84,6 +84,8 @@ def _devices() -> sa.Subquery:
             sa.func.sum(Device.memory_mib).label("memory_mib_total"),
         )
         .join(Host, Host.id == Device.host_id)
+        # What was taken out of its host is not there to be granted.
+        .where(Device.health != DeviceHealth.MISSING)
         .group_by(Host.pool_id)
         .subquery()
     )

@@ -35,7 +35,8 @@ class Device:
     ``link_group`` names the devices of its host that a fast link (NVLink, for instance) connects
     with it, "" without one. ``extends_memory``: its driver can extend its memory into the host's.
     ``health_reason`` says why its health is not ok. ``enabled`` is the operator's wish: a disabled
-    device takes no new vGPU.
+    device takes no new vGPU. ``in_placement`` once its provider was written as it is to be; before
+    that nothing of it can be granted.
     """
 
     id: str
@@ -54,5 +55,6 @@ class Device:
     extends_memory: bool = False
     enabled: bool = True
     disabled_reason: str = ""
+    in_placement: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None

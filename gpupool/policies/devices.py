@@ -15,4 +15,10 @@ RULES = (
         "Let a device take new vGPUs or not.",
         ["POST /v1/devices/{device}/action"],
     ),
+    base.rule(
+        "devices:delete",
+        base.ADMIN,
+        "Forget a device that was taken out of its host.",
+        ["DELETE /v1/devices/{device}"],
+    ),
 )

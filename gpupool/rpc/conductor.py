@@ -91,6 +91,9 @@ class ConductorApi(Protocol):
     ) -> Payload:
         """Let a device take new vGPUs or not; return the Device."""
 
+    def delete_device(self, ctxt: RequestContext, device_id: str) -> None:
+        """Forget a device; Conflict while its host reports it or it holds a vGPU."""
+
 
 class ConductorClient:
     """Calls a conductor and waits for its answer; Unavailable when there is none in time."""
@@ -195,6 +198,10 @@ class ConductorClient:
             ctxt, "set_device_enabled", device_id=device_id, enabled=enabled, reason=reason
         )
         return wire.load(Device, answer)
+
+    def delete_device(self, ctxt: RequestContext, device_id: str) -> None:
+        """See ConductorApi."""
+        self._call(ctxt, "delete_device", device_id=device_id)
 
 
 def _all(cls: type[T], payloads: Iterable[Payload]) -> list[T]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from gpupool.api import views
-from gpupool.api.controller import Controller, Json
+from gpupool.api.controller import Answer, Controller, Json
 from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import device as schemas
@@ -43,6 +43,14 @@ class Devices(Controller):
         )
         with self.services.database.reader() as session:
             return _views(session, [changed])[0]
+
+    def delete(self, request: Request, device_id: str) -> Answer:
+        """Forget a device that was taken out of its host and holds nothing."""
+        self.services.authorize(request, "devices:delete")
+        with self.services.database.reader() as session:
+            device = devices.get(session, device_id)
+        self.services.conductor.delete_device(request.caller, device.id)
+        return Answer(204)
 
 
 def _views(session: Session, found: Sequence[Device]) -> list[Json]:

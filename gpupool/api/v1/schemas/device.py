@@ -15,6 +15,7 @@ LIST = common.listing(
         "sharing_mode": common.one_of(SharingMode),
         "health": common.one_of(DeviceHealth),
         "enabled": common.BOOLEAN,
+        "in_placement": common.BOOLEAN,
         "simulated": common.BOOLEAN,
     },
     ("key", "vendor", "product", "memory_mib", "health", "enabled", "created_at", "updated_at"),
