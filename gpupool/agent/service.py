@@ -11,7 +11,9 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.manager import VERSION, AgentManager
 from gpupool.agent.sessions import check_user
-from gpupool.model import wire
+from gpupool.model import errors, wire
+from gpupool.model import text as texts
+from gpupool.model.host import NAME_ALLOWED, is_name
 from gpupool.model.report import DesiredState
 from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc
@@ -25,12 +27,18 @@ REPORT_TIMEOUT = 10
 
 def check(conf: cfg.ConfigOpts) -> None:
     """Raise Invalid, Conflict or OSError when no agent could start with ``conf``; make its folders."""
+    _check_name(conf.agent.host)
     folders = Folders.from_conf(conf)
     Inventory(conf)
     check_user(conf.agent.worker_user)
     rpc_transport.get_transport(conf)
     folders.make()
     os.close(folders.lock())
+
+
+def _check_name(name: str) -> None:
+    if not is_name(name):
+        raise errors.Invalid(f"[agent] host is '{texts.shown(name)}'; allowed: {NAME_ALLOWED}")
 
 
 class AgentEndpoint:

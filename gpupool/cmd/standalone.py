@@ -8,6 +8,7 @@ SQLite and in-process messages. All state is in one folder. Hosts and devices ar
 import argparse
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -38,6 +39,8 @@ from gpupool.conf import logs
 from gpupool.dataplane import paths, whole_file
 from gpupool.db import devices, hosts
 from gpupool.db.api import Database
+from gpupool.model import text as texts
+from gpupool.model.host import NAME_ALLOWED, is_name
 from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement.embedded import EmbeddedPlacement
 from gpupool.rpc import transport
@@ -53,6 +56,8 @@ API_THREADS = 16
 API_PATIENCE = 1
 # Seconds until every host has reported its devices; it takes one or two.
 READY_TIMEOUT = 60
+# Characters of a host's folder of sockets.
+_SHORT = 16
 
 
 class CannotStart(Exception):
@@ -85,7 +90,11 @@ class Options:
     def host_names(self) -> list[str]:
         """Return sim-a, sim-b, ..., or this machine's name."""
         if not self.simulated:
-            return [socket.gethostname()]
+            name = socket.gethostname()
+            if not is_name(name):
+                why = f"this machine is called '{texts.shown(name)}'; a host may be: {NAME_ALLOWED}"
+                raise CannotStart(why)
+            return [name]
         return [f"sim-{letter}" for letter in ascii_lowercase[: self.hosts]]
 
 
@@ -236,7 +245,7 @@ def _agent_conf(options: Options, name: str, run_dir: Path) -> cfg.ConfigOpts:
         "host": name,
         "drivers": options.driver,
         "state_path": folder,
-        "run_path": run_dir / name,
+        "run_path": run_dir / _short(name),
         "cdi_path": options.cdi_dir,
     }
     reference = {"devices": options.devices, "memory_mib": options.memory_mib}
@@ -245,6 +254,13 @@ def _agent_conf(options: Options, name: str, run_dir: Path) -> cfg.ConfigOpts:
         {"DEFAULT": {"transport_url": MESSAGES}, "agent": agent, "reference": reference},
         options,
     )
+
+
+def _short(name: str) -> str:
+    """Return a host's folder of sockets: their paths have to be short, a host's name need not be."""
+    if len(name) <= _SHORT:
+        return name
+    return hashlib.sha256(name.encode()).hexdigest()[:_SHORT]
 
 
 @contextmanager

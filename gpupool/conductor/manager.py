@@ -19,6 +19,7 @@ from gpupool.conductor import (
     profiles,
     queue,
     quota,
+    report_checks,
     reports,
 )
 from gpupool.conductor.parts import Parts
@@ -71,6 +72,7 @@ class ConductorManager:
     @_answering
     def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
         """See ConductorApi."""
+        report_checks.check_sizes(report)
         return wire.dump(reports.take(self._parts, wire.load(HostReport, report)))
 
     @_answering

@@ -1,58 +1,153 @@
-"""A report is checked before anything of it is written: a bad one is refused, and hurts nobody else."""
+"""A report is checked before anything of it is written: a bad one is refused, and hurts nobody else.
+
+A host may say what it likes of itself; no value may be more than a host can have, or than database and
+Placement can keep, and none may name what is another host's.
+"""
 
 import re
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from gpupool.model import errors
 from gpupool.model import text as texts
-from gpupool.model.report import DeviceReport, HostReport
+from gpupool.model.host import NAME_ALLOWED, is_name
+from gpupool.model.report import AttachmentReport, DeviceReport, HostReport, SessionReport, VgpuReport
+from gpupool.placement import names
 
 _NAME_MAX = 255
-# Far from what a database can count, and more than a host can ever come to.
-_GENERATION_MAX = 2**53
-# The largest amount that Placement takes.
-_MIB_MAX = 2**31 - 1
+_ID_MAX = 36
+# Placement's own limit on names of providers.
+_PROVIDER_NAME_MAX = 200
+# What a host's generation may be when it is further than the database knows, because the host was
+# forgotten or the database restored. Far below what a database can count: it goes on growing from there.
+GENERATION_MAX = 2**48
+_COUNT_MAX = 2**63 - 1
+# 16 TiB of a device, 128 TiB and 100,000 cores of a host: more than any has, and small enough that sums
+# over all hosts fit.
+_DEVICE_MIB_MAX = 2**24
+_HOST_MIB_MAX = 2**27
+_CPU_MILLI_MAX = 10**8
+_PID_MAX = 2**31 - 1
+# How many of each a report may list, far above what a host can serve.
+LISTS_MAX: Mapping[str, int] = {
+    "devices": 256,
+    "vgpus": 16_384,
+    "attachments": 16_384,
+    "sessions": 65_536,
+}
+_TRAITS_MAX = 64
+_ENVIRONMENT_MAX = 64
+_VALUE_MAX = 4096
 _TRAIT = re.compile(rf"[A-Z0-9_]{{1,{_NAME_MAX}}}")
 _ERROR_MAX = 1000
 
 
+def check_sizes(report: Mapping[str, Any]) -> None:
+    """Raise Invalid when a report, as it came, lists more than it may: before it costs more."""
+    for name, most in LISTS_MAX.items():
+        given = report.get(name, ())
+        if isinstance(given, Collection) and len(given) > most:
+            raise errors.Invalid(f"{name} are {len(given)}; allowed: at most {most}")
+
+
 def check(report: HostReport) -> None:
     """Raise Invalid, saying what is wrong and what is allowed, unless all of ``report`` can be."""
-    if not report.host.strip():
-        raise errors.Invalid("host is empty; allowed: the name of the reporting host")
-    for name in ("host", "hypervisor_hostname", "pool", "agent_version"):
-        _check_name(name, getattr(report, name))
-    _check_number("generation", report.generation, _GENERATION_MAX)
-    _check_number("cpu_milli", report.cpu_milli, _MIB_MAX)
-    _check_number("memory_mib", report.memory_mib, _MIB_MAX)
-    twice = [key for key, times in Counter(each.key for each in report.devices).items() if times > 1]
-    if twice:
-        raise errors.Invalid(f"host {report.host} reports twice: device {', '.join(twice)}")
+    if not is_name(report.host):
+        raise errors.Invalid(f"host is '{texts.shown(report.host)}'; allowed: {NAME_ALLOWED}")
+    for name in ("hypervisor_hostname", "pool", "agent_version"):
+        _check_text(name, getattr(report, name), _NAME_MAX)
+    _check_number("generation", report.generation, _COUNT_MAX)
+    _check_number("cpu_milli", report.cpu_milli, _CPU_MILLI_MAX)
+    _check_number("memory_mib", report.memory_mib, _HOST_MIB_MAX)
+    _check_once("device", (each.key for each in report.devices))
+    for name in ("vgpus", "attachments", "sessions"):
+        _check_once(name, (each.id for each in getattr(report, name)))
     for device in report.devices:
-        _check_device(device)
+        _check_device(report.host, device)
+    for vgpu in report.vgpus:
+        _check_vgpu(vgpu)
     for attachment in report.attachments:
-        for name, value in attachment.environment.items():
-            if not texts.is_visible(name + value):
-                shown = f"environment {texts.shown(name)!r} is {texts.shown(value)!r}"
-                raise errors.Invalid(f"{shown}; allowed: text, {texts.ALLOWED}")
+        _check_attachment(attachment)
+    for session in report.sessions:
+        _check_session(session)
 
 
-def _check_device(device: DeviceReport) -> None:
+def check_generation(report: HostReport, known: int) -> None:
+    """Raise Invalid when the host is at a generation that this service can never have given it.
+
+    ``known`` is what the database says the host was told last.
+    """
+    _check_number("generation", report.generation, max(known, GENERATION_MAX))
+
+
+def _check_device(host: str, device: DeviceReport) -> None:
+    key = texts.shown(device.key)
     for name in ("key", "vendor", "product", "link_group"):
-        _check_name(f"device '{texts.shown(device.key)}': {name}", getattr(device, name))
+        _check_text(f"device '{key}': {name}", getattr(device, name), _NAME_MAX)
+    # The last colon of a provider's name parts host and key: no two devices have the same name, or id.
+    if not device.key or ":" in device.key:
+        raise errors.Invalid(f"device '{key}': key; allowed: at least one character, none of them ':'")
+    if len(names.provider_name(host, device.key)) > _PROVIDER_NAME_MAX:
+        most = _PROVIDER_NAME_MAX - len(names.provider_name("", ""))
+        raise errors.Invalid(f"device '{key}': host and key are too long; allowed: {most} together")
     for name in ("memory_mib", "reserved_mib"):
-        _check_number(f"device {device.key}: {name}", getattr(device, name), _MIB_MAX)
+        _check_number(f"device {key}: {name}", getattr(device, name), _DEVICE_MIB_MAX)
+    _check_count(f"device {key}: traits", device.traits, _TRAITS_MAX)
     for trait in device.traits:
         if not _TRAIT.fullmatch(trait):
             raise errors.Invalid(
-                f"device {device.key}: trait {trait!r}; allowed: A to Z, 0 to 9 and _, up to {_NAME_MAX}"
+                f"device {key}: trait '{texts.shown(trait)}'; "
+                f"allowed: A to Z, 0 to 9 and _, up to {_NAME_MAX}"
             )
+        if names.pool_of(trait):
+            raise errors.Invalid(f"device {key}: trait {trait}; not allowed: it names a pool")
 
 
-def _check_name(name: str, value: str) -> None:
-    if len(value) > _NAME_MAX or not texts.is_visible(value):
+def _check_vgpu(vgpu: VgpuReport) -> None:
+    _check_text("vGPU", vgpu.id, _ID_MAX)
+    for name in ("generation", "memory_used_mib", "busy_ns"):
+        _check_number(f"vGPU {vgpu.id}: {name}", getattr(vgpu, name), _COUNT_MAX)
+
+
+def _check_attachment(attachment: AttachmentReport) -> None:
+    _check_text("attachment", attachment.id, _ID_MAX)
+    what = f"attachment {attachment.id}"
+    _check_number(f"{what}: generation", attachment.generation, _COUNT_MAX)
+    _check_text(f"{what}: cdi_device", attachment.cdi_device or "", _NAME_MAX)
+    _check_count(f"{what}: environment", attachment.environment, _ENVIRONMENT_MAX)
+    for name, value in attachment.environment.items():
+        _check_text(f"{what}: name in environment", name, _NAME_MAX)
+        _check_text(f"{what}: environment {name}", value, _VALUE_MAX)
+
+
+def _check_session(session: SessionReport) -> None:
+    for name in ("id", "attachment_id", "vgpu_id"):
+        _check_text(f"session: {name}", getattr(session, name), _ID_MAX)
+    for name in ("program_pid", "worker_pid"):
+        _check_number(f"session {session.id}: {name}", getattr(session, name), _PID_MAX)
+    _check_number(f"session {session.id}: memory_used_mib", session.memory_used_mib, _DEVICE_MIB_MAX)
+    _check_number(f"session {session.id}: busy_ns", session.busy_ns, _COUNT_MAX)
+    if session.started_at.tzinfo is not None:
+        raise errors.Invalid(f"session {session.id}: started_at names a zone; allowed: UTC without one")
+
+
+def _check_once(what: str, given: Iterable[str]) -> None:
+    twice = [name for name, times in Counter(given).items() if times > 1]
+    if twice:
+        raise errors.Invalid(f"the host reports twice: {what} {texts.shown(', '.join(twice))}")
+
+
+def _check_count(what: str, given: Collection[object], most: int) -> None:
+    if len(given) > most:
+        raise errors.Invalid(f"{what} are {len(given)}; allowed: at most {most}")
+
+
+def _check_text(name: str, value: str, longest: int) -> None:
+    if len(value) > longest or not texts.is_visible(value):
         raise errors.Invalid(
-            f"{name} is '{texts.shown(value)}'; allowed: up to {_NAME_MAX} characters, {texts.ALLOWED}"
+            f"{texts.escaped(name)} is '{texts.shown(value)}'; "
+            f"allowed: up to {longest} characters, {texts.ALLOWED}"
         )
 
 

@@ -6,6 +6,7 @@ newer one said of vGPUs and attachments: each carries the generation it was made
 
 import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpupool.conductor import binding, health, holds, report_checks, requests
@@ -14,6 +15,7 @@ from gpupool.conductor.desired import desired_of, desired_states
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.reported import Reported
 from gpupool.db import attachments, devices, hosts, sessions, times, vgpus
+from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.device import Device, device_id
 from gpupool.model.host import Host
@@ -58,7 +60,9 @@ def take(parts: Parts, report: HostReport) -> DesiredState:
 
 def _write(transaction: Transaction, report: HostReport, parts: Parts) -> _Taken:
     session = transaction.session
-    host = hosts.hold(session, report.host) or _create(transaction, report)
+    known = hosts.hold(session, report.host)
+    report_checks.check_generation(report, known.generation if known else 0)
+    host = known or _create(transaction, report)
     host = _write_host(transaction, host, report, parts.reported)
     owned = _write_devices(transaction, host, report)
     held = vgpus.list_(session, {"host_id": host.id})
@@ -68,7 +72,7 @@ def _write(transaction: Transaction, report: HostReport, parts: Parts) -> _Taken
     refused = _write_vgpus(transaction, report, held)
     _take_refusals(transaction, host, refused, owned)
     attached = _write_attachments(transaction, host, report)
-    _write_sessions(transaction, host, report)
+    _write_sessions(transaction, host, report, held, attached)
     if refused or host.id in transaction.revised:
         host = hosts.get(session, host.id)
     if refused:
@@ -149,6 +153,8 @@ def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> 
         known = before.pop(device.id, None)
         if known is None or not devices.same(known, device):
             known = devices.upsert(session, device)
+            if known.host_id != host.id:
+                raise errors.Conflict(f"device {host.name}/{each.key} is another host's")
             transaction.revise(host.id)
             transaction.wake_queue()
         owned.append(known)
@@ -186,8 +192,10 @@ def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu])
         elif each is not None and _is_news(vgpu, each):
             if vgpu.state == VgpuState.PLANNED:
                 made.append(vgpu)
-            if (each.memory_used_mib, each.busy_ns) != (vgpu.memory_used_mib, vgpu.busy_ns):
-                used[vgpu.id] = each.memory_used_mib, each.busy_ns
+            # No more than it has, whatever the host says.
+            said = min(each.memory_used_mib, vgpu.memory_mib), each.busy_ns
+            if said != (vgpu.memory_used_mib, vgpu.busy_ns):
+                used[vgpu.id] = said
     vgpus.write_usage(transaction.session, used)
     if made:
         vgpus.activate(transaction.session, [vgpu.id for vgpu in made])
@@ -256,8 +264,24 @@ def _write_attachment(
         attachments.update(transaction.session, attachment.id, **said)
 
 
-def _write_sessions(transaction: Transaction, host: Host, report: HostReport) -> None:
-    seen = [Session(host_id=host.id, **vars(each)) for each in report.sessions]
+def _write_sessions(
+    transaction: Transaction,
+    host: Host,
+    report: HostReport,
+    held: Sequence[Vgpu],
+    attached: Sequence[Attachment],
+) -> None:
+    """Write the sessions of the host's own attachments; others would be shown to other projects.
+
+    A host may list one whose attachment was just deleted here; it lists it no more when it has looked.
+    """
+    claim_of = {vgpu.id: vgpu.claim_id for vgpu in held}
+    own = {attachment.id: attachment.claim_id for attachment in attached}
+    seen = [
+        Session(host_id=host.id, **vars(each))
+        for each in report.sessions
+        if each.attachment_id in own and own[each.attachment_id] == claim_of.get(each.vgpu_id)
+    ]
     before = sessions.list_(transaction.session, {"host_id": host.id})
     if sorted(seen, key=lambda one: one.id) != sorted(before, key=lambda one: one.id):
         sessions.replace(transaction.session, host.id, seen)

@@ -6,7 +6,8 @@ from oslo_config import cfg
 
 GROUP = "agent"
 OPTS = (
-    cfg.HostAddressOpt(
+    # Not HostAddressOpt: where the default did not fit, no command could start. The agent checks it.
+    cfg.StrOpt(
         "host",
         default=socket.gethostname(),
         sample_default="<hostname>",

@@ -1,9 +1,20 @@
 """A host: a machine with an agent, and perhaps with devices."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from gpupool.model.states import HostState
+
+# A host's name is part of message topics, folders, addresses and names of providers. More than DNS
+# takes: machines are called gpu_node-1 or fe80::1, too.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,254}")
+NAME_ALLOWED = "1 to 255 of A to Z, a to z, 0 to 9, '_', '.', ':' and '-', no '.', ':' or '-' first"
+
+
+def is_name(text: str) -> bool:
+    """Return whether a host may be called ``text``."""
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

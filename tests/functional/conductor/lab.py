@@ -18,6 +18,7 @@ from gpupool.conductor.service import Conductor
 from gpupool.db import claims, devices, hosts, pools, vgpus
 from gpupool.db.api import Database
 from gpupool.model import errors
+from gpupool.model.attachment import Attachment, AttachmentKind, AttachmentRequest
 from gpupool.model.claim import Claim, ClaimRequest
 from gpupool.model.device import Device
 from gpupool.model.host import Host
@@ -95,6 +96,11 @@ class Lab:
         choices = [binding.Choice(claim_id=claim.id, device_ids=(device_id,)) for claim in claims]
         made = binding.reserve(self.parts, choices)
         return {**made.lost, **binding.allocate(self.parts, made.planned)}
+
+    def attach(self, claim: Claim) -> Attachment:
+        """Return a new attachment of a claim for processes."""
+        request = AttachmentRequest(claim_id=claim.id, kind=AttachmentKind.PROCESS)
+        return self.client.create_attachment(self.ctxt, str(uuid.uuid4()), request)
 
     def release(self, claim: Claim) -> Claim:
         return self.client.release_claim(self.ctxt, claim.id)

@@ -43,12 +43,12 @@ def test_a_report_without_news_is_one_read(lab):
 
 def test_sessions_that_change_are_few_statements_whatever_their_number(lab):
     agent = lab.agent()
-    lab.bound(agent)
+    attachment = lab.attach(lab.bound(agent))
     (vgpu,) = lab.vgpus()
     seen = [
         SessionReport(
             id=str(uuid.uuid4()),
-            attachment_id=str(uuid.uuid4()),
+            attachment_id=attachment.id,
             vgpu_id=vgpu.id,
             program_pid=number,
             worker_pid=number,

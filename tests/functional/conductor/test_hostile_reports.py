@@ -1,0 +1,225 @@
+"""A host that lies: what it says stays within bounds, and says nothing of other hosts and projects."""
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from oslo_context.context import RequestContext
+
+from gpupool.conductor import report_checks
+from gpupool.db import claims, sessions
+from gpupool.model import errors, wire
+from gpupool.model.report import SessionReport, VgpuReport
+from gpupool.model.states import ClaimState
+from tests.functional.conductor.agents import SimulatedAgent
+
+NOW = datetime(2030, 1, 1)
+
+
+def session(attachment, vgpu, **said):
+    fields = {"program_pid": 1, "worker_pid": 2, "started_at": NOW, **said}
+    return SessionReport(id=str(uuid.uuid4()), attachment_id=attachment, vgpu_id=vgpu, **fields)
+
+
+def attached(lab, agent):
+    """Return the ids of an attachment on the host of ``agent``, ready, and of its vGPU."""
+    claim = lab.bound(agent, host=agent.host)
+    made = lab.attach(claim)
+    lab.look(agent)
+    (vgpu,) = lab.vgpus(claim_id=claim.id)
+    return made.id, vgpu.id
+
+
+def stored(lab):
+    with lab.database.reader() as opened:
+        return {(each.attachment_id, each.vgpu_id) for each in sessions.list_(opened)}
+
+
+def test_sessions_of_others_are_not_shown(lab):
+    """Of another host's attachment; of one's own on another claim's vGPU; of what is not there."""
+    mine, other = lab.agent(), lab.agent()
+    attachment, vgpu = attached(lab, mine)
+    second, second_vgpu = attached(lab, mine)
+    foreign, foreign_vgpu = attached(lab, other)
+    said = (
+        session(attachment, vgpu),
+        session(attachment, second_vgpu),
+        session(attachment, foreign_vgpu),
+        session(foreign, foreign_vgpu),
+        session(foreign, vgpu),
+        session(str(uuid.uuid4()), vgpu),
+    )
+    mine.send(replace(mine.report(), sessions=said))
+    assert stored(lab) == {(attachment, vgpu)}
+    assert second != attachment
+
+
+def test_vgpus_and_attachments_of_others_stay_as_they_are(lab):
+    mine, other = lab.agent(), lab.agent()
+    attachment, vgpu = attached(lab, other)
+    lies = replace(
+        mine.report(),
+        vgpus=(VgpuReport(id=vgpu, generation=2**40, error="it burns", memory_used_mib=7, busy_ns=7),),
+        attachments=(replace(other.report().attachments[0], error="it burns", generation=2**40),),
+    )
+    mine.send(lies)
+    (row,) = lab.vgpus(id=vgpu)
+    assert (row.state, row.memory_used_mib, row.busy_ns) == ("active", 0, 0)
+    lab.settle(mine, other)
+    assert attachment in other.attachments
+    with lab.database.reader() as opened:
+        assert claims.get(opened, row.claim_id).state == ClaimState.BOUND
+
+
+def test_a_vgpu_uses_no_more_than_it_has(lab):
+    agent = lab.agent()
+    lab.bound(agent)
+    ((vgpu_id, spec),) = agent.vgpus.items()
+    huge = VgpuReport(id=vgpu_id, generation=spec.generation, memory_used_mib=2**40, busy_ns=2**63 - 1)
+    agent.send(replace(agent.report(), vgpus=(huge,)))
+    (row,) = lab.vgpus()
+    assert (row.memory_used_mib, row.busy_ns) == (512, 2**63 - 1)
+
+
+def test_a_generation_far_ahead_does_not_brick_the_host(lab):
+    """It may have been forgotten, so it is believed; and it goes on counting from there."""
+    agent = lab.agent()
+    agent.generation = report_checks.GENERATION_MAX
+    lab.look(agent)
+    assert lab.bound(agent).state == ClaimState.BOUND
+    assert lab.host(agent).generation > report_checks.GENERATION_MAX
+    lab.settle(agent)
+    assert agent.generation == lab.host(agent).generation
+
+
+def test_no_device_is_taken_for_another_hosts(lab):
+    """Host a's device b:c and host a:b's device c would have one id."""
+    agent = SimulatedAgent(lab.client, "a:b", devices=1)
+    key = agent.devices.pop("ref-0")
+    agent.devices["c"] = replace(key, key="c")
+    lab.look(agent)
+    liar = SimulatedAgent(lab.client, "a", devices=1)
+    liar.devices = {"b:c": replace(key, key="b:c", memory_mib=1)}
+    with pytest.raises(errors.Invalid, match=r"device 'b:c': key; allowed: .* none of them ':'"):
+        liar.send()
+    (device,) = lab.devices(agent)
+    assert device.memory_mib == 4096
+
+
+def test_host_and_key_fit_into_a_providers_name(lab):
+    agent = SimulatedAgent(lab.client, "h" * 180, devices=1)
+    agent.devices = {"k": replace(agent.devices["ref-0"], key="k" * 12)}
+    with pytest.raises(errors.Invalid, match="host and key are too long; allowed: 191 together"):
+        agent.send()
+    agent.devices = {"k": replace(agent.devices["k"], key="k" * 11)}
+    lab.look(agent)
+    assert [device.in_placement for device in lab.devices(agent)] == [True]
+
+
+@pytest.mark.parametrize("name", ["gpu_node-1", "x" * 64, "NODE-A", "node.example.", "fe80::1", "9"])
+def test_hosts_of_unusual_names_work(lab, name):
+    agent = SimulatedAgent(lab.client, name, devices=1)
+    lab.look(agent)
+    assert lab.bound(agent, host=name).state == ClaimState.BOUND
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "-a", "a b", "a/b", "größe", "a\n", "\ud800", "x" * 256, "$HOME"]
+)
+def test_hosts_of_impossible_names_are_refused(lab, name):
+    with pytest.raises(errors.Invalid, match=r"^host is '.*allowed: 1 to 255 of A to Z"):
+        SimulatedAgent(lab.client, name).send()
+
+
+def bad(agent, **changes):
+    (device,) = agent.devices.values()
+    return replace(agent.report(), devices=(replace(device, **changes),))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda a: replace(a.report(), memory_mib=2**31 - 1),
+            "memory_mib is .*; allowed: 0 to 134217728",
+        ),
+        (
+            lambda a: replace(a.report(), cpu_milli=10**9),
+            "cpu_milli is 1000000000; allowed: 0 to 100000000",
+        ),
+        (lambda a: bad(a, memory_mib=-1), "memory_mib is -1; allowed: 0 to 16777216"),
+        (lambda a: bad(a, key=""), "key; allowed: at least one character"),
+        (
+            lambda a: bad(a, traits=tuple(f"CUSTOM_{n}" for n in range(65))),
+            "traits are 65; allowed: at most 64",
+        ),
+        (
+            lambda a: bad(a, traits=(f"CUSTOM_GPUPOOL_POOL_{'0' * 8}_0000_4000_8000_{'0' * 12}",)),
+            "not allowed: it names a pool",
+        ),
+        (
+            lambda a: replace(a.report(), vgpus=(VgpuReport(id="v", generation=1, busy_ns=-1),)),
+            "busy_ns is -1",
+        ),
+        (
+            lambda a: replace(a.report(), vgpus=(VgpuReport(id="v", generation=1, memory_used_mib=-1),)),
+            "memory_used_mib is -1",
+        ),
+        (lambda a: replace(a.report(), vgpus=(VgpuReport(id="v", generation=1),) * 2), "twice: vgpus v"),
+        (
+            lambda a: replace(a.report(), sessions=(session("a", "v" * 37),)),
+            "vgpu_id is 'v+'; allowed: up to 36",
+        ),
+        (
+            lambda a: replace(a.report(), sessions=(session("a", "v", worker_pid=-1),)),
+            "worker_pid is -1",
+        ),
+        (
+            lambda a: replace(a.report(), sessions=(session("a", "v", busy_ns=2**63),)),
+            "busy_ns is 9223372036854775808",
+        ),
+        (
+            lambda a: replace(
+                a.report(), sessions=(session("a", "v", started_at=NOW.replace(tzinfo=UTC)),)
+            ),
+            "started_at names a zone",
+        ),
+    ],
+)
+def test_what_no_host_can_say_is_refused(lab, change, said):
+    agent = SimulatedAgent(lab.client, "host-bad", devices=1)
+    with pytest.raises(errors.Invalid, match=said):
+        agent.send(change(agent))
+
+
+def environment(agent, **said):
+    report = agent.report()
+    return replace(report, attachments=(replace(report.attachments[0], **said),))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"environment": {"A": "\x9b31m"}}, "environment A is '.x9b31m'; allowed: up to 4096"),
+        ({"environment": {"A\u202e": "x"}}, "name in environment is 'A.u202e'"),
+        ({"environment": {f"A{n}": "x" for n in range(65)}}, "environment are 65; allowed: at most 64"),
+        ({"environment": {"A": "x" * 4097}}, "environment A is 'x+...'; allowed: up to 4096"),
+        ({"cdi_device": "\x1b[2J"}, "cdi_device is '.x1b"),
+        ({"generation": -1}, "generation is -1"),
+    ],
+)
+def test_what_no_attachment_can_have_is_refused(lab, said, told):
+    agent = lab.agent()
+    attached(lab, agent)
+    with pytest.raises(errors.Invalid, match=told):
+        agent.send(environment(agent, **said))
+
+
+@pytest.mark.parametrize("name", list(report_checks.LISTS_MAX))
+def test_a_report_that_lists_too_much_is_not_read(lab, monkeypatch, name):
+    plain = wire.dump(SimulatedAgent(lab.client, "host-bad").report())
+    most = report_checks.LISTS_MAX[name]
+    monkeypatch.setattr(wire, "load", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(errors.Invalid, match=f"{name} are {most + 1}; allowed: at most {most}"):
+        lab.client._call(RequestContext(), "report_host", report={**plain, name: [{}] * (most + 1)})
