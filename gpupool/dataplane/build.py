@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 NATIVE = HERE / "native"
 OUTPUT = HERE / "lib"
 
-CFLAGS = (
+_CFLAGS = (
     "-std=c11",
     "-D_GNU_SOURCE",
     "-O2",
@@ -28,28 +28,51 @@ CFLAGS = (
     "-pthread",
     "-fvisibility=hidden",
     "-fstack-protector-strong",
+    # A frame larger than the guard page touches it instead of stepping over it.
+    "-fstack-clash-protection",
     "-Wall",
     "-Wextra",
+    "-Wshadow",
+    "-Wmissing-prototypes",
+    "-Wstrict-prototypes",
     "-Werror",
 )
+# Bytes of one function's stack frame.
+FRAME_LIMIT = 8192
+# The runtime runs on the program's threads, whose stacks may be as small as PTHREAD_STACK_MIN, 16 KiB.
+RUNTIME_FRAME_LIMIT = 1024
 
 
 @dataclass(frozen=True)
 class Target:
-    """One thing to link: its path under the output folder, its source folders, its linker flags."""
+    """One thing to link: its path under the output folder, its source folders, its linker flags.
+
+    ``frame_limit`` is how many bytes of stack one of its functions may take at most.
+    """
 
     path: str
     folders: tuple[str, ...]
     flags: tuple[str, ...]
+    frame_limit: int = FRAME_LIMIT
 
 
 # Threads and thread-local destructors run code of the libraries, so dlclose must not unmap them.
 _SHARED = ("-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,relro,-z,now,-z,nodelete", "-ldl", "-lm")
 TARGETS = (
     Target("refcuda/libcuda.so.1", ("refcuda",), _SHARED),
-    Target("runtime/libcuda.so.1", ("runtime", "wire"), _SHARED),
+    Target("runtime/libcuda.so.1", ("runtime", "wire"), _SHARED, RUNTIME_FRAME_LIMIT),
     Target("gpupool-worker", ("worker", "wire"), ("-pie", "-Wl,-z,relro,-z,now", "-ldl")),
 )
+
+
+def compile_flags(sanitize: str = "", frame_limit: int = FRAME_LIMIT) -> list[str]:
+    """Return what all C is compiled with. ``sanitize`` is what gcc's -fsanitize takes.
+
+    A sanitizer's frames are larger than those of the program, so only a build without one limits them.
+    """
+    if sanitize:
+        return [*_CFLAGS, f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
+    return [*_CFLAGS, f"-Wframe-larger-than={frame_limit}"]
 
 
 def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] = TARGETS) -> None:
@@ -57,15 +80,15 @@ def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] =
 
     ``sanitize`` is what gcc's -fsanitize takes. Raises CalledProcessError when gcc refuses.
     """
-    flags = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"] if sanitize else []
+    instrumented = [f"-fsanitize={sanitize}"] if sanitize else []
     with TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         work = Path(folder)
         # As a program, so that building imports nothing of the package.
         _run([sys.executable, str(HERE / "generator.py"), folder])
         for target in targets:
-            compile_one = partial(_compile, work, flags)
-            objects = list(pool.map(compile_one, _sources(target)))
-            _link(objects, output / target.path, [*flags, *target.flags])
+            flags = compile_flags(sanitize, target.frame_limit)
+            objects = list(pool.map(partial(_compile, work, flags), _sources(target)))
+            _link(objects, output / target.path, [*instrumented, *target.flags])
 
 
 def ensure(output: Path = OUTPUT) -> Path:
@@ -93,7 +116,7 @@ def _sources(target: Target) -> list[Path]:
 def _compile(work: Path, flags: Sequence[str], source: Path) -> str:
     """Return the object file made of ``source``, beside the generated files in ``work``."""
     made = str(work / f"{source.parent.name}_{source.stem}.o")
-    _run([_cc(), *CFLAGS, *flags, f"-I{NATIVE}", f"-I{work}", "-c", str(source), "-o", made])
+    _run([_cc(), *flags, f"-I{NATIVE}", f"-I{work}", "-c", str(source), "-o", made])
     return made
 
 

@@ -7,6 +7,7 @@
 | runtime_stubs.inc | those of them that are generated |
 | runtime_exports.inc | the exported symbols, and the table that cuGetProcAddress looks into |
 | worker_driver.h, worker_driver.inc | the device library's functions, and how to find them |
+| worker_serve.h | prototypes of the worker's functions that serve a message and are written by hand |
 | worker_dispatch.inc | one function per message that needs no thought, and the dispatch table |
 | protocol.rst | the same as documentation |
 """
@@ -50,6 +51,7 @@ def write(folder: Path) -> None:
         "runtime_exports.inc": _exports(),
         "worker_driver.h": worker_code.driver_header(CALLS),
         "worker_driver.inc": worker_code.driver_table(CALLS),
+        "worker_serve.h": worker_code.serving_header(CALLS, everything),
         "worker_dispatch.inc": worker_code.dispatch(CALLS, everything),
     }
     for name, text in files.items():

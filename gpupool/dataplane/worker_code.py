@@ -27,12 +27,22 @@ def driver_table(calls: Iterable[Call]) -> str:
     return f"static const struct entry_point entry_points[] = {{\n{rows}}};\n"
 
 
+def serving_header(calls: Iterable[Call], messages: Iterable[Message]) -> str:
+    """Return the prototypes of the serving functions that are written by hand."""
+    generated = {call.key for call in calls if call.worker == GENERATED}
+    lines = [
+        f"CUresult serve_{message.name}(SERVE_ARGUMENTS);\n"
+        for message in messages
+        if message.name not in generated
+    ]
+    guard = "#ifndef GPUPOOL_WORKER_SERVE_H\n#define GPUPOOL_WORKER_SERVE_H\n\n"
+    return "".join([guard, *lines, "\n#endif\n"])
+
+
 def dispatch(calls: Iterable[Call], messages: Iterable[Message]) -> str:
     """Return one serving function per generated call, then the table of all messages."""
     generated = [call for call in calls if call.worker == GENERATED]
-    by_hand = [message for message in messages if message.name not in {call.key for call in generated}]
-    parts = [f"CUresult serve_{message.name}(SERVE_ARGUMENTS);\n" for message in by_hand]
-    parts += ["\n", *map(_serve, generated), "static const struct service services[CALL_COUNT] = {\n"]
+    parts = [*map(_serve, generated), "static const struct service services[CALL_COUNT] = {\n"]
     for message in messages:
         size = f"sizeof(struct {message.name}_request)" if message.request else "0"
         answered = "true" if message.kind is Class.SYNCHRONOUS else "false"

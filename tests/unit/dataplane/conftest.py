@@ -19,7 +19,7 @@ def compile_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, st
     def compile_probe(source: str, sanitize: str = "address,undefined") -> Path:
         made = folder / f"{source}-{sanitize}"
         sources = [HERE / source, *sorted((build.NATIVE / "wire").glob("*.c"))]
-        command = ["gcc", *build.CFLAGS, f"-fsanitize={sanitize}", "-fno-sanitize-recover=all"]
+        command = ["gcc", *build.compile_flags(sanitize), "-fno-sanitize-recover=all"]
         subprocess.run([*command, f"-I{build.NATIVE}", *sources, "-o", made], check=True)
         return made
 

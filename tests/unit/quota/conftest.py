@@ -27,7 +27,8 @@ def compile_test(tmp_path_factory: pytest.TempPathFactory) -> Compile:
         program = output / name
         if not program.exists():
             files = [HERE / f"{name}.c", *(build.NATIVE / "worker" / source for source in sources)]
-            command = ["gcc", *build.CFLAGS, *flags, f"-I{build.NATIVE}", *files, "-o", program]
+            flags = (*build.compile_flags("undefined"), *flags, f"-I{build.NATIVE}")
+            command = ["gcc", *flags, *files, "-o", program]
             subprocess.run(command, check=True)
         return program
 

@@ -22,6 +22,12 @@ struct compute {
     bool ending;
 };
 
+/* One thread's own, on the heap: no stack has to hold it. */
+struct unit {
+    struct compute *compute;
+    _Alignas(64) char shared[SHARED_LARGEST];
+};
+
 struct compute *compute_new(unsigned units)
 {
     struct compute *compute = calloc(1, sizeof *compute);
@@ -86,18 +92,34 @@ static void run_turn(struct compute *compute, void *shared)
 
 static void *unit_main(void *argument)
 {
-    struct compute *compute = argument;
-    _Alignas(64) char shared[SHARED_LARGEST];
+    struct unit *unit = argument;
+    struct compute *compute = unit->compute;
     pthread_mutex_lock(&compute->lock);
     while (!compute->ending)
         if (compute->first)
-            run_turn(compute, shared);
+            run_turn(compute, unit->shared);
         else
             pthread_cond_wait(&compute->work, &compute->lock);
+    free(unit);
     compute->threads--;
     pthread_cond_broadcast(&compute->done);
     pthread_mutex_unlock(&compute->lock);
     return NULL;
+}
+
+/* The lock is held. */
+static bool start_unit(struct compute *compute)
+{
+    struct unit *unit = aligned_alloc(_Alignof(struct unit), sizeof *unit);
+    if (!unit)
+        return false;
+    unit->compute = compute;
+    if (driver_start_thread("a compute unit", unit_main, unit)) {
+        compute->threads++;
+        return true;
+    }
+    free(unit);
+    return false;
 }
 
 bool compute_run(struct compute *compute, const struct grid *grid)
@@ -106,8 +128,8 @@ bool compute_run(struct compute *compute, const struct grid *grid)
     bool started;
     running.blocks = running.left = (uint64_t)grid->gridDim.x * grid->gridDim.y * grid->gridDim.z;
     pthread_mutex_lock(&compute->lock);
-    while (compute->threads < compute->units && driver_start_thread("a compute unit", unit_main, compute))
-        compute->threads++;
+    while (compute->threads < compute->units && start_unit(compute))
+        continue;
     if ((started = compute->threads)) {
         append(compute, &running);
         pthread_cond_broadcast(&compute->work);

@@ -17,7 +17,8 @@ static CUresult alive(struct session *session)
     return CUDA_SUCCESS;
 }
 
-CUresult call_handle(struct call *call, enum handle_kind kind, const void *handle, uint64_t *number)
+/* Which number in which session a handle is, live or not. */
+static CUresult resolve(struct call *call, enum handle_kind kind, const void *handle, uint64_t *number)
 {
     uint64_t value = (uintptr_t)handle;
     struct session *session = runtime_opened((int)(value >> HANDLE_ORDINAL_SHIFT & ORDINAL_MASK));
@@ -25,18 +26,36 @@ CUresult call_handle(struct call *call, enum handle_kind kind, const void *handl
         return CUDA_ERROR_INVALID_HANDLE;
     call->session = session;
     *number = value & NUMBER_MASK;
-    CUresult result = alive(session);
-    if (result != CUDA_SUCCESS)
-        return result;
-    return call_object(call, kind, *number) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    return alive(session);
 }
 
-void *call_object(struct call *call, enum handle_kind kind, uint64_t number)
+CUresult call_handle(struct call *call, enum handle_kind kind, const void *handle, uint64_t *number)
+{
+    CUresult result = resolve(call, kind, handle, number);
+    if (result != CUDA_SUCCESS)
+        return result;
+    return call_live(call, kind, *number) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult call_function(struct call *call, const void *handle, uint64_t *number, struct function **function)
+{
+    CUresult result = resolve(call, HANDLE_FUNCTION, handle, number);
+    if (result != CUDA_SUCCESS)
+        return result;
+    pthread_mutex_lock(&call->session->table_lock);
+    *function = handle_get(&call->session->handles, *number, HANDLE_FUNCTION);
+    if (*function)
+        atomic_fetch_add_explicit(&(*function)->references, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&call->session->table_lock);
+    return *function ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+bool call_live(struct call *call, enum handle_kind kind, uint64_t number)
 {
     pthread_mutex_lock(&call->session->table_lock);
-    void *object = handle_get(&call->session->handles, number, kind);
+    bool live = handle_get(&call->session->handles, number, kind);
     pthread_mutex_unlock(&call->session->table_lock);
-    return object;
+    return live;
 }
 
 CUresult call_session(struct call *call)
@@ -60,21 +79,42 @@ CUresult call_stream(struct call *call, CUstream stream, bool per_thread, uint64
     return result;
 }
 
-CUresult call_register(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number)
+uint64_t call_reserve(struct call *call)
 {
-    CUresult result = alive(call->session);
+    pthread_mutex_lock(&call->session->table_lock);
+    uint64_t number = handle_new(&call->session->handles, HANDLE_MAKING, NULL);
+    pthread_mutex_unlock(&call->session->table_lock);
+    return number;
+}
+
+/* The table lock is held: the worker must learn of a handle before it learns of its end, which another thread may bring
+ * about with the context. */
+static CUresult create(struct session *session, enum handle_kind kind, struct item *item, uint16_t message,
+                       void *request, size_t bytes)
+{
+    struct bytes head = {request, bytes}, none = {NULL, 0};
+    if (!context_live(session, item->context))
+        return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    uint64_t number = handle_new(&session->handles, kind, item);
+    if (!number)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(request, &number, sizeof number);
+    CUresult result = session_send(session, message, head, none);
+    if (result != CUDA_SUCCESS)
+        handle_drop(&session->handles, number, kind);
+    return result;
+}
+
+CUresult call_create(struct call *call, enum handle_kind kind, struct item *item, uint16_t message, void *request,
+                     size_t bytes)
+{
+    CUresult result = context_current(&call->session, &item->context);
     if (result != CUDA_SUCCESS)
         return result;
     pthread_mutex_lock(&call->session->table_lock);
-    *number = handle_new(&call->session->handles, kind, item);
+    result = create(call->session, kind, item, message, request, bytes);
     pthread_mutex_unlock(&call->session->table_lock);
-    return *number ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-}
-
-CUresult call_new(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number)
-{
-    CUresult result = context_current(&call->session, &item->context);
-    return result == CUDA_SUCCESS ? call_register(call, kind, item, number) : result;
+    return result;
 }
 
 CUresult call_send(struct call *call, uint16_t number, const void *request, size_t request_bytes,

@@ -66,13 +66,14 @@ static void end_item(struct session *session, enum handle_kind kind, uint64_t ha
     module_item_free(kind, item);
 }
 
+/* What is in the making ends when it is made: its maker then finds the context gone. */
 static void clear_items(struct session *session, uint64_t context)
 {
     for (uint32_t index = 1; index < session->handles.count; index++) {
         struct handle_entry *entry = &session->handles.entries[index];
         enum handle_kind kind = entry->kind;
         struct item *item = entry->object;
-        if (kind == HANDLE_NONE || kind == HANDLE_CONTEXT || item->context != context)
+        if (kind == HANDLE_NONE || kind == HANDLE_CONTEXT || kind == HANDLE_MAKING || item->context != context)
             continue;
         uint64_t handle = handle_at(&session->handles, index);
         handle_drop(&session->handles, handle, kind);
@@ -93,12 +94,17 @@ static void clear_memory(struct session *session, uint64_t context)
     }
 }
 
-void context_clear(struct session *session, uint64_t context)
+/* Free what belongs to a context; the table lock is held. */
+static void clear(struct session *session, uint64_t context)
 {
-    pthread_mutex_lock(&session->table_lock);
     clear_memory(session, context);
     clear_items(session, context);
-    pthread_mutex_unlock(&session->table_lock);
+}
+
+bool context_live(const struct session *session, uint64_t context)
+{
+    return handle_get(&session->handles, context, HANDLE_CONTEXT) &&
+           (context != session->primary || session->primary_retained);
 }
 
 /* --- primary contexts --- */
@@ -131,10 +137,12 @@ CUresult runtime_cuDevicePrimaryCtxRelease(CUdevice dev)
         return result;
     pthread_mutex_lock(&session->table_lock);
     unsigned before = session->primary_retained;
-    session->primary_retained -= before > 0;
-    pthread_mutex_unlock(&session->table_lock);
+    if (before)
+        session->primary_retained--;
+    /* Under the same lock: another thread may retain it anew, and what it makes must stay. */
     if (before == 1)
-        context_clear(session, session->primary);
+        clear(session, session->primary);
+    pthread_mutex_unlock(&session->table_lock);
     return before ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
@@ -142,9 +150,12 @@ CUresult runtime_cuDevicePrimaryCtxReset(CUdevice dev)
 {
     struct session *session;
     CUresult result = runtime_session(dev, &session);
-    if (result == CUDA_SUCCESS)
-        context_clear(session, session->primary);
-    return result;
+    if (result != CUDA_SUCCESS)
+        return result;
+    pthread_mutex_lock(&session->table_lock);
+    clear(session, session->primary);
+    pthread_mutex_unlock(&session->table_lock);
+    return CUDA_SUCCESS;
 }
 
 static bool flags_ok(unsigned flags)
@@ -242,13 +253,16 @@ CUresult runtime_cuCtxDestroy_v2(CUcontext ctx)
         return result;
     if (handle == session->primary)
         return CUDA_ERROR_INVALID_CONTEXT;
-    context_clear(session, handle);
+    /* The handle first, in one go with the rest: nothing new may come to belong to it. */
     pthread_mutex_lock(&session->table_lock);
-    free(handle_drop(&session->handles, handle, HANDLE_CONTEXT));
+    struct context *context = handle_drop(&session->handles, handle, HANDLE_CONTEXT);
+    if (context)
+        clear(session, handle);
     pthread_mutex_unlock(&session->table_lock);
+    free(context);
     if (top() == ctx)
         stack.depth--;
-    return CUDA_SUCCESS;
+    return context ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
 CUresult runtime_cuCtxGetCurrent(CUcontext *pctx)
@@ -323,10 +337,11 @@ CUresult runtime_cuCtxGetFlags(unsigned int *flags)
     CUresult result = context_current(&session, &handle);
     if (result != CUDA_SUCCESS)
         return result;
-    struct call call = {.session = session};
-    struct context *context = call_object(&call, HANDLE_CONTEXT, handle);
+    pthread_mutex_lock(&session->table_lock);
+    const struct context *context = handle_get(&session->handles, handle, HANDLE_CONTEXT);
     *flags = !context || context->primary ? session->primary_flags : context->flags;
-    return CUDA_SUCCESS;
+    pthread_mutex_unlock(&session->table_lock);
+    return context ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
 CUresult runtime_cuCtxSetFlags(unsigned int flags)
@@ -338,13 +353,14 @@ CUresult runtime_cuCtxSetFlags(unsigned int flags)
     CUresult result = context_current(&session, &handle);
     if (result != CUDA_SUCCESS)
         return result;
-    struct call call = {.session = session};
-    struct context *context = call_object(&call, HANDLE_CONTEXT, handle);
-    if (context && !context->primary)
-        context->flags = flags;
-    else
+    pthread_mutex_lock(&session->table_lock);
+    struct context *context = handle_get(&session->handles, handle, HANDLE_CONTEXT);
+    if (context && context->primary)
         session->primary_flags = flags;
-    return CUDA_SUCCESS;
+    else if (context)
+        context->flags = flags;
+    pthread_mutex_unlock(&session->table_lock);
+    return context ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
 CUresult runtime_cuCtxGetId(CUcontext ctx, unsigned long long *ctxId)

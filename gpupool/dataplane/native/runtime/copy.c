@@ -140,9 +140,15 @@ static CUresult out_piece(struct session *session, void *to, uint64_t source, si
     return result;
 }
 
+/* Bytes of one thread's part of the bounce memory. */
+static size_t bounce_piece(const struct session *session)
+{
+    return session->ring.bounce_bytes / BOUNCES / RING_PAGE * RING_PAGE;
+}
+
 CUresult copy_out(struct session *session, void *destination, uint64_t source, size_t bytes, uint64_t stream)
 {
-    uint64_t most = session->ring.bounce_bytes / BOUNCES / RING_PAGE * RING_PAGE;
+    size_t most = bounce_piece(session);
     unsigned char *to = destination;
     CUresult result = CUDA_SUCCESS;
     if (bytes <= RING_REPLY_LIMIT)
@@ -173,30 +179,48 @@ struct order {
     bool waits; /* the blocking form */
 };
 
+static CUresult through_host_piece(const struct order *order, struct end to, struct end from, size_t bytes,
+                                   uint64_t offset)
+{
+    uint64_t from_stream = from.session == order->session ? order->stream : 0;
+    uint64_t to_stream = to.session == order->session ? order->stream : 0;
+    CUresult result = copy_arena(from.session, from.address, offset, bytes, from_stream, false);
+    if (result == CUDA_SUCCESS)
+        result = stream_wait(from.session, from_stream);
+    if (result == CUDA_SUCCESS)
+        result = copy_in(to.session, to.address, from.session->ring.arena + offset, bytes, to_stream);
+    return result;
+}
+
+/* Between two vGPUs: through this process, by way of the bounce memory of the one that is read. */
+static CUresult through_host(const struct order *order, struct end to, struct end from, size_t bytes)
+{
+    struct session *source = from.session;
+    size_t most = bounce_piece(source);
+    unsigned place = places_take(&source->bounces);
+    uint64_t offset = source->ring.bounce_at + place * most;
+    CUresult result = CUDA_SUCCESS;
+    while (bytes && result == CUDA_SUCCESS) {
+        size_t piece = bytes < most ? bytes : most;
+        result = through_host_piece(order, to, from, piece, offset);
+        from.address += piece;
+        to.address += piece;
+        bytes -= piece;
+    }
+    places_give(&source->bounces, place);
+    if (result != CUDA_SUCCESS || to.session == order->session)
+        return result;
+    return stream_wait(to.session, 0);
+}
+
 static CUresult device_to_device(const struct order *order, struct end to, struct end from, size_t bytes)
 {
     struct copy_device_request message = {.destination = to.address, .source = from.address,
                                           .bytes = bytes, .stream = order->stream};
     struct bytes request = {&message, sizeof message};
-    if (to.session == from.session)
-        return session_send(to.session, CALL_copy_device, request, NONE);
-    /* Between two vGPUs: through this process, piece by piece. */
-    static const size_t PIECE = 64 << 10;
-    unsigned char buffer[64 << 10];
-    while (bytes) {
-        size_t piece = bytes < PIECE ? bytes : PIECE;
-        uint64_t from_stream = from.session == order->session ? order->stream : 0;
-        uint64_t to_stream = to.session == order->session ? order->stream : 0;
-        CUresult result = copy_out(from.session, buffer, from.address, piece, from_stream);
-        if (result == CUDA_SUCCESS)
-            result = copy_in(to.session, to.address, buffer, piece, to_stream);
-        if (result != CUDA_SUCCESS)
-            return result;
-        from.address += piece;
-        to.address += piece;
-        bytes -= piece;
-    }
-    return to.session == order->session ? CUDA_SUCCESS : stream_wait(to.session, 0);
+    if (to.session != from.session)
+        return through_host(order, to, from, bytes);
+    return session_send(to.session, CALL_copy_device, request, NONE);
 }
 
 static CUresult host_with_device(const struct order *order, struct end to, struct end from, size_t bytes)

@@ -6,56 +6,52 @@
 
 #define ATTRIBUTES 16u
 
-/* The packed parameters of one launch, behind its attributes. */
-struct packed {
-    unsigned char bytes[RING_RECORD_LIMIT - sizeof(struct record) - sizeof(struct launch_request)];
-    size_t attributes, parameters; /* sizes */
+/* One launch, checked before anything of it is put into the ring. */
+struct launch {
+    struct call call;
+    struct function *function; /* counted */
+    const CUlaunchConfig *config;
+    void **parameters;  /* one pointer each, or ... */
+    const void *buffer; /* ... packed by the caller */
+    struct launch_request request;
 };
 
-static CUresult pack_pointers(struct packed *packed, const struct function *function, void **parameters)
+static CUresult check_pointers(struct launch *launch)
 {
-    unsigned char *to = packed->bytes + packed->attributes;
+    const struct function *function = launch->function;
     if (!function->layout_known)
         return CUDA_ERROR_NOT_SUPPORTED;
-    if (function->parameter_count && !parameters)
+    if (function->parameter_count && !launch->parameters)
         return CUDA_ERROR_INVALID_VALUE;
-    if (packed->attributes + function->parameter_bytes > sizeof packed->bytes)
-        return CUDA_ERROR_INVALID_VALUE;
-    for (uint32_t index = 0; index < function->parameter_count; index++) {
-        if (!parameters[index])
+    for (uint32_t index = 0; index < function->parameter_count; index++)
+        if (!launch->parameters[index])
             return CUDA_ERROR_INVALID_VALUE;
-        memcpy(to + function->parameters[index].offset, parameters[index], function->parameters[index].bytes);
-    }
-    packed->parameters = function->parameter_bytes;
+    launch->request.parameter_bytes = function->parameter_bytes;
     return CUDA_SUCCESS;
 }
 
 /* The caller's own packed buffer: pairs of a key and its value, up to END. */
-static CUresult pack_buffer(struct packed *packed, const struct function *function, void **extra)
+static CUresult check_buffer(struct launch *launch, void **extra)
 {
-    const void *buffer = NULL;
     size_t size = 0;
     for (; *extra != CU_LAUNCH_PARAM_END; extra += 2) {
         if (*extra == CU_LAUNCH_PARAM_BUFFER_POINTER)
-            buffer = extra[1];
+            launch->buffer = extra[1];
         else if (*extra == CU_LAUNCH_PARAM_BUFFER_SIZE && extra[1])
             size = *(const size_t *)extra[1];
         else
             return CUDA_ERROR_INVALID_VALUE;
     }
-    if ((size && !buffer) || packed->attributes + size > sizeof packed->bytes)
+    if ((size && !launch->buffer) || size > RING_RECORD_LIMIT)
         return CUDA_ERROR_INVALID_VALUE;
-    if (function->layout_known && size < function->parameter_bytes)
+    if (launch->function->layout_known && size < launch->function->parameter_bytes)
         return CUDA_ERROR_INVALID_VALUE;
-    if (size)
-        memcpy(packed->bytes + packed->attributes, buffer, size);
-    packed->parameters = size;
+    launch->request.parameter_bytes = (uint32_t)size;
     return CUDA_SUCCESS;
 }
 
-static CUresult pack_attributes(struct packed *packed, const CUlaunchAttribute *attributes, unsigned count)
+static CUresult check_attributes(const CUlaunchAttribute *attributes, unsigned count)
 {
-    packed->attributes = 0;
     if (count > ATTRIBUTES || (count && !attributes))
         return CUDA_ERROR_INVALID_VALUE;
     for (unsigned index = 0; index < count; index++) {
@@ -64,9 +60,6 @@ static CUresult pack_attributes(struct packed *packed, const CUlaunchAttribute *
         runtime_log("launch attribute %d is not supported", attributes[index].id);
         return CUDA_ERROR_NOT_SUPPORTED;
     }
-    if (count)
-        memcpy(packed->bytes, attributes, count * sizeof *attributes);
-    packed->attributes = count * sizeof *attributes;
     return CUDA_SUCCESS;
 }
 
@@ -88,40 +81,69 @@ static bool fits(const struct session *session, const CUlaunchConfig *config)
            within(session, threads * config->blockDimZ, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
 }
 
-static CUresult send(struct call *call, const CUlaunchConfig *config, uint64_t function, uint64_t stream,
-                     bool cooperative, const struct packed *packed)
+static void put_parameters(const struct launch *launch, unsigned char *to)
 {
-    struct launch_request request = {
-        .function = function, .stream = stream,
-        .grid = {config->gridDimX, config->gridDimY, config->gridDimZ},
-        .block = {config->blockDimX, config->blockDimY, config->blockDimZ},
-        .shared_bytes = config->sharedMemBytes, .attribute_count = config->numAttrs,
-        .parameter_bytes = (uint32_t)packed->parameters, .cooperative = cooperative,
-    };
-    return call_send(call, CALL_launch, &request, sizeof request, packed->bytes,
-                     packed->attributes + packed->parameters);
+    const struct function *function = launch->function;
+    if (launch->buffer) {
+        memcpy(to, launch->buffer, launch->request.parameter_bytes);
+        return;
+    }
+    for (uint32_t index = 0; launch->parameters && index < function->parameter_count; index++)
+        memcpy(to + function->parameters[index].offset, launch->parameters[index], function->parameters[index].bytes);
+}
+
+/* Write the record where the worker reads it: the stack of the calling thread may be small. */
+static CUresult send(const struct launch *launch)
+{
+    const struct launch_request *request = &launch->request;
+    size_t attributes = request->attribute_count * sizeof *launch->config->attrs;
+    size_t bytes = sizeof *request + attributes + request->parameter_bytes;
+    unsigned char *to;
+    CUresult result = session_begin(launch->call.session, CALL_launch, bytes, &to);
+    if (result != CUDA_SUCCESS)
+        return result;
+    memcpy(to, request, sizeof *request);
+    if (attributes)
+        memcpy(to + sizeof *request, launch->config->attrs, attributes);
+    put_parameters(launch, to + sizeof *request + attributes);
+    session_commit(launch->call.session, bytes);
+    return CUDA_SUCCESS;
+}
+
+static CUresult check(struct launch *launch, void **extra, bool per_thread)
+{
+    const CUlaunchConfig *config = launch->config;
+    CUresult result = call_stream(&launch->call, config->hStream, per_thread, &launch->request.stream);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (!fits(launch->call.session, config) || (launch->parameters && extra))
+        return CUDA_ERROR_INVALID_VALUE;
+    result = check_attributes(config->attrs, config->numAttrs);
+    if (result != CUDA_SUCCESS)
+        return result;
+    return extra ? check_buffer(launch, extra) : check_pointers(launch);
 }
 
 static CUresult launch(const CUlaunchConfig *config, CUfunction f, void **parameters, void **extra,
                        bool cooperative, bool per_thread)
 {
-    struct call call = {0};
-    struct packed packed;
-    uint64_t number, stream;
-    CUresult result = call_handle(&call, HANDLE_FUNCTION, f, &number);
-    if (result == CUDA_SUCCESS)
-        result = call_stream(&call, config->hStream, per_thread, &stream);
+    struct launch launch = {
+        .config = config, .parameters = parameters,
+        .request = {
+            .grid = {config->gridDimX, config->gridDimY, config->gridDimZ},
+            .block = {config->blockDimX, config->blockDimY, config->blockDimZ},
+            .shared_bytes = config->sharedMemBytes, .attribute_count = config->numAttrs,
+            .cooperative = cooperative,
+        },
+    };
+    CUresult result = call_function(&launch.call, f, &launch.request.function, &launch.function);
     if (result != CUDA_SUCCESS)
         return result;
-    const struct function *function = call_object(&call, HANDLE_FUNCTION, number);
-    if (!function)
-        return CUDA_ERROR_INVALID_HANDLE;
-    if (!fits(call.session, config) || (parameters && extra))
-        return CUDA_ERROR_INVALID_VALUE;
-    result = pack_attributes(&packed, config->attrs, config->numAttrs);
+    result = check(&launch, extra, per_thread);
     if (result == CUDA_SUCCESS)
-        result = extra ? pack_buffer(&packed, function, extra) : pack_pointers(&packed, function, parameters);
-    return result == CUDA_SUCCESS ? send(&call, config, number, stream, cooperative, &packed) : result;
+        result = send(&launch);
+    function_release(launch.function);
+    return result;
 }
 
 CUresult runtime_cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ,
@@ -152,59 +174,70 @@ CUresult runtime_cuLaunchCooperativeKernel(CUfunction f, unsigned int gridDimX, 
 
 /* --- what the runtime knows of a function --- */
 
-static CUresult find(CUfunction handle, const struct function **function, struct call *call)
+static CUresult get_parameter(const struct function *function, size_t index, size_t *offset, size_t *bytes)
 {
-    uint64_t number;
-    CUresult result = call_handle(call, HANDLE_FUNCTION, handle, &number);
-    *function = result == CUDA_SUCCESS ? call_object(call, HANDLE_FUNCTION, number) : NULL;
-    return result == CUDA_SUCCESS && !*function ? CUDA_ERROR_INVALID_HANDLE : result;
+    if (!function->layout_known)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (index >= function->parameter_count)
+        return CUDA_ERROR_INVALID_VALUE;
+    *offset = function->parameters[index].offset;
+    if (bytes)
+        *bytes = function->parameters[index].bytes;
+    return CUDA_SUCCESS;
 }
 
 CUresult runtime_cuFuncGetParamInfo(CUfunction func, size_t paramIndex, size_t *paramOffset, size_t *paramSize)
 {
-    const struct function *function;
+    struct function *function;
     struct call call = {0};
-    CUresult result = paramOffset ? find(func, &function, &call) : CUDA_ERROR_INVALID_VALUE;
+    uint64_t number;
+    CUresult result = paramOffset ? call_function(&call, func, &number, &function) : CUDA_ERROR_INVALID_VALUE;
     if (result != CUDA_SUCCESS)
         return result;
-    if (!function->layout_known)
-        return CUDA_ERROR_NOT_SUPPORTED;
-    if (paramIndex >= function->parameter_count)
-        return CUDA_ERROR_INVALID_VALUE;
-    *paramOffset = function->parameters[paramIndex].offset;
-    if (paramSize)
-        *paramSize = function->parameters[paramIndex].bytes;
-    return CUDA_SUCCESS;
+    result = get_parameter(function, paramIndex, paramOffset, paramSize);
+    function_release(function);
+    return result;
 }
 
 CUresult runtime_cuFuncGetParamCount(CUfunction func, size_t *paramCount)
 {
-    const struct function *function;
+    struct function *function;
     struct call call = {0};
-    CUresult result = paramCount ? find(func, &function, &call) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS && !function->layout_known)
-        return CUDA_ERROR_NOT_SUPPORTED;
-    if (result == CUDA_SUCCESS)
+    uint64_t number;
+    CUresult result = paramCount ? call_function(&call, func, &number, &function) : CUDA_ERROR_INVALID_VALUE;
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (function->layout_known)
         *paramCount = function->parameter_count;
+    else
+        result = CUDA_ERROR_NOT_SUPPORTED;
+    function_release(function);
     return result;
 }
 
+/* As on NVIDIA's driver the name is there as long as the module is loaded. */
 CUresult runtime_cuFuncGetName(const char **name, CUfunction hfunc)
 {
-    const struct function *function;
+    struct function *function;
     struct call call = {0};
-    CUresult result = name ? find(hfunc, &function, &call) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        *name = function->name;
-    return result;
+    uint64_t number;
+    CUresult result = name ? call_function(&call, hfunc, &number, &function) : CUDA_ERROR_INVALID_VALUE;
+    if (result != CUDA_SUCCESS)
+        return result;
+    *name = function->name;
+    function_release(function);
+    return CUDA_SUCCESS;
 }
 
 CUresult runtime_cuFuncGetModule(CUmodule *hmod, CUfunction hfunc)
 {
-    const struct function *function;
+    struct function *function;
     struct call call = {0};
-    CUresult result = hmod ? find(hfunc, &function, &call) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        *hmod = (CUmodule)public_handle(call.session, HANDLE_MODULE, function->module);
-    return result;
+    uint64_t number;
+    CUresult result = hmod ? call_function(&call, hfunc, &number, &function) : CUDA_ERROR_INVALID_VALUE;
+    if (result != CUDA_SUCCESS)
+        return result;
+    *hmod = (CUmodule)public_handle(call.session, HANDLE_MODULE, function->module);
+    function_release(function);
+    return CUDA_SUCCESS;
 }

@@ -79,14 +79,18 @@ static void give_back(struct call *call, const uint64_t *addresses, unsigned cou
         call_send(call, CALL_memory_free, &addresses[index], sizeof *addresses, NULL, 0);
 }
 
-static bool remember(struct session *session, const struct wish *wish, const struct memory_allocate_pitch_reply *made)
+/* OUT_OF_MEMORY when the addresses are in use in the program. */
+static CUresult remember(struct session *session, const struct wish *wish,
+                         const struct memory_allocate_pitch_reply *made)
 {
     struct range range = {.start = made->address, .owner = wish->context};
+    CUresult result = CUDA_ERROR_CONTEXT_IS_DESTROYED;
     range.bytes = wish->bytes ? wish->bytes : made->pitch * wish->rows.height;
     pthread_mutex_lock(&session->table_lock);
-    bool kept = memory_add(session, range);
+    if (context_live(session, wish->context))
+        result = memory_add(session, range) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
     pthread_mutex_unlock(&session->table_lock);
-    return kept;
+    return result;
 }
 
 /* What lies at addresses in use here is held until another place is found, and ever more with it, so that
@@ -100,15 +104,19 @@ static CUresult allocate(struct call *call, const struct wish *wish, struct memo
         struct wish filler = {.context = wish->context, .bytes = (uint64_t)FILLER << try};
         struct memory_allocate_pitch_reply filled;
         result = ask(call, wish, made);
-        if (result != CUDA_SUCCESS || remember(call->session, wish, made))
+        if (result != CUDA_SUCCESS)
+            break;
+        result = remember(call->session, wish, made);
+        if (result == CUDA_SUCCESS)
             break;
         rejects[count++] = made->address;
-        result = CUDA_ERROR_OUT_OF_MEMORY;
+        if (result != CUDA_ERROR_OUT_OF_MEMORY)
+            break;
         if (ask(call, &filler, &filled) == CUDA_SUCCESS)
             rejects[count++] = filled.address;
     }
     give_back(call, rejects, count);
-    if (result != CUDA_SUCCESS && count)
+    if (result == CUDA_ERROR_OUT_OF_MEMORY && count)
         runtime_log("device %d: no memory was free whose addresses are not in use in this program",
                     call->session->ordinal);
     return result;

@@ -13,8 +13,17 @@
 void module_item_free(enum handle_kind kind, struct item *item)
 {
     if (kind == HANDLE_FUNCTION)
-        free(((struct function *)item)->name);
-    free(item);
+        function_release((struct function *)item);
+    else
+        free(item);
+}
+
+void function_release(struct function *function)
+{
+    if (atomic_fetch_sub_explicit(&function->references, 1, memory_order_acq_rel) != 1)
+        return;
+    free(function->name);
+    free(function);
 }
 
 /* --- loading --- */
@@ -77,35 +86,71 @@ static CUresult ask_load(struct call *call, const struct load *load, uint64_t nu
 {
     struct module_load_request message = {.module = number, .bytes = size, .option_count = load->option_count};
     uint64_t pairs[OPTIONS * 2];
-    unsigned char reply[RING_REPLY_LIMIT];
+    unsigned char *reply = malloc(RING_REPLY_LIMIT);
     size_t got;
+    if (!reply)
+        return CUDA_ERROR_OUT_OF_MEMORY;
     for (unsigned index = 0; index < load->option_count; index++) {
         pairs[2 * index] = (uint64_t)load->options[index];
         pairs[2 * index + 1] = (uintptr_t)load->values[index];
     }
     struct bytes request = {&message, sizeof message};
     struct bytes payload = {pairs, load->option_count * 2 * sizeof *pairs};
-    CUresult result = session_ask(call->session, CALL_module_load, request, payload, reply, sizeof reply, &got);
+    CUresult result = session_ask(call->session, CALL_module_load, request, payload, reply, RING_REPLY_LIMIT, &got);
     give_logs(load, reply, got);
+    free(reply);
     return result;
 }
 
-static void forget(struct call *call, uint64_t number)
+/* Where the module goes; a library belongs to no context. */
+static CUresult place(struct call *call, const struct load *load, uint64_t *context)
 {
-    pthread_mutex_lock(&call->session->table_lock);
-    free(handle_drop(&call->session->handles, number, HANDLE_MODULE));
-    pthread_mutex_unlock(&call->session->table_lock);
+    CUresult result = context_current(&call->session, context);
+    if (!load->library)
+        return result;
+    *context = 0;
+    return result == CUDA_ERROR_INVALID_CONTEXT ? runtime_session(0, &call->session) : result;
 }
 
-static CUresult place(struct call *call, const struct load *load, struct item *item, uint64_t *number)
+/* The worker has the module; the program gets it unless its context ended meanwhile. */
+static CUresult settle_module(struct session *session, uint64_t number, struct item *item)
 {
-    uint64_t context;
-    if (!load->library)
-        return call_new(call, HANDLE_MODULE, item, number);
-    CUresult result = context_current(&call->session, &context);
-    if (result == CUDA_ERROR_INVALID_CONTEXT)
-        result = runtime_session(0, &call->session);
-    return result == CUDA_SUCCESS ? call_register(call, HANDLE_MODULE, item, number) : result;
+    struct module_unload_request message = {.module = number};
+    struct bytes request = {&message, sizeof message}, none = {NULL, 0};
+    pthread_mutex_lock(&session->table_lock);
+    bool live = !item->context || context_live(session, item->context);
+    if (live) {
+        handle_settle(&session->handles, number, HANDLE_MODULE, item);
+    } else {
+        handle_drop(&session->handles, number, HANDLE_MAKING);
+        session_send(session, CALL_module_unload, request, none);
+    }
+    pthread_mutex_unlock(&session->table_lock);
+    return live ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+}
+
+/* What was to be made is not. */
+static void forget(struct session *session, uint64_t number)
+{
+    pthread_mutex_lock(&session->table_lock);
+    handle_drop(&session->handles, number, HANDLE_MAKING);
+    pthread_mutex_unlock(&session->table_lock);
+}
+
+/* Send the image and have it loaded under a handle of its own. */
+static CUresult send_image(struct call *call, const struct load *load, const void *start, size_t size,
+                           uint64_t *number)
+{
+    if (!(*number = call_reserve(call)))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    pthread_mutex_lock(&call->session->load_lock);
+    CUresult result = staging_send(call->session, start, size, send_part, NULL);
+    if (result == CUDA_SUCCESS)
+        result = ask_load(call, load, *number, size);
+    pthread_mutex_unlock(&call->session->load_lock);
+    if (result != CUDA_SUCCESS)
+        forget(call->session, *number);
+    return result;
 }
 
 static CUresult load_image(struct call *call, const struct load *load, uint64_t *number)
@@ -119,18 +164,13 @@ static CUresult load_image(struct call *call, const struct load *load, uint64_t 
     struct item *item = calloc(1, sizeof *item);
     if (!item)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = place(call, load, item, number);
-    if (result != CUDA_SUCCESS) {
-        free(item);
-        return result;
-    }
-    pthread_mutex_lock(&call->session->load_lock);
-    result = staging_send(call->session, start, size, send_part, NULL);
+    CUresult result = place(call, load, &item->context);
     if (result == CUDA_SUCCESS)
-        result = ask_load(call, load, *number, size);
-    pthread_mutex_unlock(&call->session->load_lock);
+        result = send_image(call, load, start, size, number);
+    if (result == CUDA_SUCCESS)
+        result = settle_module(call->session, *number, item);
     if (result != CUDA_SUCCESS)
-        forget(call, *number);
+        free(item);
     return result;
 }
 
@@ -248,71 +288,79 @@ CUresult runtime_cuModuleUnload(CUmodule hmod)
 
 /* --- functions and globals --- */
 
-struct described {
-    struct module_function_reply head;
-    struct { uint16_t offset, bytes; } parameters[(RING_REPLY_LIMIT - sizeof(struct module_function_reply)) / 4];
-};
-
-static struct function *new_function(const char *name, uint64_t module, const struct described *described,
-                                     size_t got)
+/* A function with room for the answer that describes it, and its name: nothing can fail once the worker has it. */
+static struct function *new_function(const char *name, uint64_t module)
 {
-    size_t bytes = described->head.parameter_count * sizeof *described->parameters;
-    if (got < sizeof described->head || bytes > got - sizeof described->head)
-        return NULL;
-    struct function *function = calloc(1, sizeof *function + bytes);
+    struct function *function = calloc(1, sizeof *function + RING_REPLY_LIMIT);
     if (!function)
         return NULL;
     function->name = strdup(name);
     function->module = module;
-    function->layout_known = described->head.layout_known;
-    function->parameter_count = described->head.parameter_count;
-    function->parameter_bytes = described->head.parameter_bytes;
-    memcpy(function->parameters, described->parameters, bytes);
-    return function;
+    atomic_init(&function->references, 1);
+    if (function->name)
+        return function;
+    free(function);
+    return NULL;
 }
 
-/* Tell the worker's new function apart from others: its number is chosen before it is known. */
-static uint64_t reserve(struct session *session, struct item *placeholder)
+/* Read the answer, which lies where the parameters go. False when it is none. */
+static bool read_description(struct function *function, size_t got)
 {
-    pthread_mutex_lock(&session->table_lock);
-    uint64_t number = handle_new(&session->handles, HANDLE_FUNCTION, placeholder);
-    pthread_mutex_unlock(&session->table_lock);
-    return number;
+    struct module_function_reply head;
+    if (got < sizeof head)
+        return false;
+    memcpy(&head, function->parameters, sizeof head);
+    size_t bytes = head.parameter_count * sizeof *function->parameters;
+    if (bytes > got - sizeof head)
+        return false;
+    memmove(function->parameters, (unsigned char *)function->parameters + sizeof head, bytes);
+    for (uint32_t index = 0; index < head.parameter_count; index++)
+        if (function->parameters[index].offset + (uint32_t)function->parameters[index].bytes > head.parameter_bytes)
+            return false;
+    function->layout_known = head.layout_known;
+    function->parameter_count = head.parameter_count;
+    function->parameter_bytes = head.parameter_bytes;
+    return true;
 }
 
-static void settle(struct session *session, uint64_t number, struct function *function)
+/* The worker has the function, unless another thread unloaded the module meanwhile. */
+static CUresult settle_function(struct session *session, uint64_t number, struct function *function)
 {
     pthread_mutex_lock(&session->table_lock);
-    if (function)
-        session->handles.entries[number & ((1u << HANDLE_INDEX_BITS) - 1)].object = function;
-    else
-        handle_drop(&session->handles, number, HANDLE_FUNCTION);
+    const struct item *module = handle_get(&session->handles, function->module, HANDLE_MODULE);
+    if (module) {
+        function->item.context = module->context;
+        handle_settle(&session->handles, number, HANDLE_FUNCTION, function);
+    } else {
+        handle_drop(&session->handles, number, HANDLE_MAKING);
+    }
     pthread_mutex_unlock(&session->table_lock);
+    return module ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+static CUresult ask_function(struct call *call, struct function *function, uint64_t number)
+{
+    struct module_function_request message = {.module = function->module, .function = number};
+    struct bytes request = {&message, sizeof message}, payload = {function->name, strlen(function->name)};
+    size_t got;
+    CUresult result = session_ask(call->session, CALL_module_function, request, payload, function->parameters,
+                                  RING_REPLY_LIMIT, &got);
+    return result == CUDA_SUCCESS && !read_description(function, got) ? CUDA_ERROR_UNKNOWN : result;
 }
 
 static CUresult get_function(struct call *call, uint64_t module, const char *name, uint64_t *number)
 {
-    struct function placeholder = {.module = 0};
-    struct module_function_request message = {.module = module};
-    struct described described;
-    size_t got = 0;
-    struct item *owner = call_object(call, HANDLE_MODULE, module);
-    if (!owner)
-        return CUDA_ERROR_INVALID_HANDLE;
-    message.function = *number = reserve(call->session, &placeholder.item);
-    if (!*number)
+    struct function *function = new_function(name, module);
+    if (!function)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    struct bytes request = {&message, sizeof message}, payload = {name, strlen(name)};
-    CUresult result =
-        session_ask(call->session, CALL_module_function, request, payload, &described, sizeof described, &got);
-    struct function *function = NULL;
-    if (result == CUDA_SUCCESS) {
-        function = new_function(name, module, &described, got);
-        result = function ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    if (function)
-        function->item.context = owner->context;
-    settle(call->session, *number, function);
+    *number = call_reserve(call);
+    CUresult result = *number ? ask_function(call, function, *number) : CUDA_ERROR_OUT_OF_MEMORY;
+    if (result == CUDA_SUCCESS)
+        result = settle_function(call->session, *number, function);
+    else if (*number)
+        forget(call->session, *number);
+    if (result != CUDA_SUCCESS)
+        function_release(function);
     return result;
 }
 
@@ -345,9 +393,13 @@ CUresult runtime_cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule
         return result;
     struct range range = {.start = reply.address, .bytes = reply.bytes, .owner = request.module};
     pthread_mutex_lock(&call.session->table_lock);
+    /* Another thread may have unloaded the module meanwhile. */
+    bool live = handle_get(&call.session->handles, request.module, HANDLE_MODULE);
     bool known = ranges_find(&call.session->memory, reply.address, reply.bytes);
-    bool added = known || !reply.bytes || memory_add(call.session, range);
+    bool added = live && (known || !reply.bytes || memory_add(call.session, range));
     pthread_mutex_unlock(&call.session->table_lock);
+    if (!live)
+        return CUDA_ERROR_INVALID_HANDLE;
     if (!added) {
         runtime_log("device %d: the address of %s is in use in this program", call.session->ordinal, name);
         return CUDA_ERROR_OUT_OF_MEMORY;

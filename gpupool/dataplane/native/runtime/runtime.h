@@ -46,8 +46,8 @@ struct session {
     struct ranges memory; /* owner: the context, or the module of a global */
     struct ranges heap;   /* pinned blocks, by arena offset */
     uint64_t primary;     /* handle of the primary context */
-    unsigned primary_retained;
-    unsigned primary_flags;
+    atomic_uint primary_retained; /* changed under the table lock */
+    atomic_uint primary_flags;
     struct snapshot_reply snapshot;
 };
 
@@ -61,6 +61,10 @@ struct bytes {
 CUresult session_open(int ordinal, struct session **session);
 /* Send a one-way message. */
 CUresult session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload);
+/* Begin a one-way message of `bytes` where the worker reads it, instead of in the caller's stack; on success no one
+ * else sends until session_commit. `*content` is to be filled. */
+CUresult session_begin(struct session *session, uint16_t call, size_t bytes, unsigned char **content);
+void session_commit(struct session *session, size_t bytes);
 /* Send a message and wait for its answer: up to `room` bytes go to `reply`, their number to `*got`. */
 CUresult session_ask(struct session *session, uint16_t call, struct bytes request, struct bytes payload,
                      void *reply, size_t room, size_t *got);
@@ -105,10 +109,12 @@ CUresult context_find(CUcontext context, struct session **session, uint64_t *han
 CUresult context_current(struct session **session, uint64_t *handle);
 /* After fork(), in the child: no context is current. */
 void context_forget(void);
-/* Free what belongs to a context. */
-void context_clear(struct session *session, uint64_t context);
+/* Whether something new may belong to the context, which another thread may have ended; the table lock is held. */
+bool context_live(const struct session *session, uint64_t context);
 
 /* --- call.c: what calls are made of --- */
+
+struct function;
 
 struct call {
     struct session *session;
@@ -126,14 +132,17 @@ uint64_t public_handle(const struct session *session, enum handle_kind kind, uin
 /* Resolve a handle; all handles of one call must be of one session, which becomes the call's. */
 CUresult call_handle(struct call *call, enum handle_kind kind, const void *handle, uint64_t *number);
 CUresult call_stream(struct call *call, CUstream stream, bool per_thread, uint64_t *number);
-/* The object behind a resolved handle, NULL when another thread ended it; valid while no one ends it. */
-void *call_object(struct call *call, enum handle_kind kind, uint64_t number);
+/* Resolve a function and take a reference to it, for module.c's function_release. */
+CUresult call_function(struct call *call, const void *handle, uint64_t *number, struct function **function);
+/* Whether a resolved handle is live still. */
+bool call_live(struct call *call, enum handle_kind kind, uint64_t number);
 /* The call's session: that of its handles, else that of the current context. */
 CUresult call_session(struct call *call);
-/* Register `item` under a new handle of the call's session. */
-CUresult call_register(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number);
-/* The same in the current context. */
-CUresult call_new(struct call *call, enum handle_kind kind, struct item *item, uint64_t *number);
+/* Make `item` in the current context: give it a handle, which is the first field of `request`, and send that. */
+CUresult call_create(struct call *call, enum handle_kind kind, struct item *item, uint16_t message, void *request,
+                     size_t bytes);
+/* A handle of the call's session for what the worker is asked to make; 0 when there is none left. */
+uint64_t call_reserve(struct call *call);
 CUresult call_send(struct call *call, uint16_t number, const void *request, size_t request_bytes,
                    const void *payload, size_t payload_bytes);
 CUresult call_ask(struct call *call, uint16_t number, const void *request, size_t request_bytes,
@@ -180,11 +189,15 @@ void stream_forget(void);
 /* The calling thread's own default stream in this session. */
 CUresult stream_of_thread(struct session *session, uint64_t *stream);
 void module_item_free(enum handle_kind kind, struct item *item);
+void function_release(struct function *function);
 
 /* --- module.c --- */
 
+/* Its module may be unloaded by another thread at any time: the handle table has one reference, each call that uses
+ * the function another. */
 struct function {
     struct item item;
+    atomic_uint references;
     uint64_t module;
     char *name;
     bool layout_known;

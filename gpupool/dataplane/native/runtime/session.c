@@ -129,38 +129,61 @@ static bool hung_up(struct session *session)
     return atomic_load_explicit(&session->lost, memory_order_relaxed);
 }
 
-/* Write a record; the send lock is held. */
-static CUresult write_record(struct session *session, const struct record *head, struct bytes request,
-                             struct bytes payload)
+/* Wait for room in the ring; the send lock is held. NULL when the session is lost. */
+static unsigned char *wait_place(struct session *session, uint32_t bytes)
 {
     unsigned char *place;
-    while (!(place = ring_reserve(&session->ring, head->bytes))) {
+    while (!(place = ring_reserve(&session->ring, bytes))) {
         ring_wait_room(&session->ring, LOOK_MS);
         if (hung_up(session))
-            return lost();
+            return NULL;
     }
-    memcpy(place, head, sizeof *head);
-    if (request.size)
-        memcpy(place + sizeof *head, request.data, request.size);
-    if (payload.size)
-        memcpy(place + sizeof *head + request.size, payload.data, payload.size);
-    ring_publish(&session->ring, head->bytes);
+    return place;
+}
+
+/* Start a record with `bytes` of content in the ring; on success the send lock is held. */
+static CUresult begin_record(struct session *session, struct record head, size_t bytes, unsigned char **content)
+{
+    if (atomic_load_explicit(&session->lost, memory_order_relaxed))
+        return lost();
+    if (bytes > RING_RECORD_LIMIT - sizeof head)
+        return CUDA_ERROR_INVALID_VALUE;
+    head.bytes = (uint32_t)(sizeof head + bytes);
+    pthread_mutex_lock(&session->send_lock);
+    unsigned char *place = wait_place(session, head.bytes);
+    if (!place) {
+        pthread_mutex_unlock(&session->send_lock);
+        return lost();
+    }
+    memcpy(place, &head, sizeof head);
+    *content = place + sizeof head;
     return CUDA_SUCCESS;
+}
+
+CUresult session_begin(struct session *session, uint16_t call, size_t bytes, unsigned char **content)
+{
+    return begin_record(session, (struct record){.call = call, .slot = RING_NO_SLOT}, bytes, content);
+}
+
+void session_commit(struct session *session, size_t bytes)
+{
+    ring_publish(&session->ring, (uint32_t)(sizeof(struct record) + bytes));
+    pthread_mutex_unlock(&session->send_lock);
 }
 
 static CUresult send_record(struct session *session, struct record head, struct bytes request,
                             struct bytes payload)
 {
-    size_t bytes = sizeof head + request.size + payload.size;
-    if (atomic_load_explicit(&session->lost, memory_order_relaxed))
-        return lost();
-    if (bytes > RING_RECORD_LIMIT)
-        return CUDA_ERROR_INVALID_VALUE;
-    head.bytes = (uint32_t)bytes;
-    pthread_mutex_lock(&session->send_lock);
-    CUresult result = write_record(session, &head, request, payload);
-    pthread_mutex_unlock(&session->send_lock);
-    return result;
+    unsigned char *content;
+    CUresult result = begin_record(session, head, request.size + payload.size, &content);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (request.size)
+        memcpy(content, request.data, request.size);
+    if (payload.size)
+        memcpy(content + request.size, payload.data, payload.size);
+    session_commit(session, request.size + payload.size);
+    return CUDA_SUCCESS;
 }
 
 CUresult session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload)

@@ -9,19 +9,6 @@ struct stream {
     int priority;
 };
 
-/* Tell the worker of a new handle, which ends when that fails. */
-static CUresult announce(struct call *call, enum handle_kind kind, uint64_t number, uint16_t message,
-                         const void *request, size_t bytes)
-{
-    CUresult result = call_send(call, message, request, bytes, NULL, 0);
-    if (result == CUDA_SUCCESS)
-        return result;
-    pthread_mutex_lock(&call->session->table_lock);
-    free(handle_drop(&call->session->handles, number, kind));
-    pthread_mutex_unlock(&call->session->table_lock);
-    return result;
-}
-
 static CUresult create(struct call *call, unsigned flags, int priority, uint64_t *number)
 {
     if (flags & ~(unsigned)CU_STREAM_NON_BLOCKING)
@@ -31,13 +18,13 @@ static CUresult create(struct call *call, unsigned flags, int priority, uint64_t
         return CUDA_ERROR_OUT_OF_MEMORY;
     stream->flags = flags;
     stream->priority = priority;
-    CUresult result = call_new(call, HANDLE_STREAM, &stream->item, number);
-    if (result != CUDA_SUCCESS) {
+    struct stream_create_request request = {.flags = flags, .priority = priority};
+    CUresult result =
+        call_create(call, HANDLE_STREAM, &stream->item, CALL_stream_create, &request, sizeof request);
+    if (result != CUDA_SUCCESS)
         free(stream);
-        return result;
-    }
-    struct stream_create_request request = {.stream = *number, .flags = flags, .priority = priority};
-    return announce(call, HANDLE_STREAM, *number, CALL_stream_create, &request, sizeof request);
+    *number = request.stream;
+    return result;
 }
 
 CUresult runtime_cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
@@ -95,8 +82,8 @@ CUresult runtime_cuEventDestroy_v2(CUevent hEvent)
 CUresult runtime_cuEventCreate(CUevent *phEvent, unsigned int Flags)
 {
     const unsigned known = CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING;
+    struct event_create_request request = {.flags = Flags};
     struct call call = {0};
-    uint64_t number;
     if (!phEvent || Flags & ~(known | CU_EVENT_INTERPROCESS))
         return CUDA_ERROR_INVALID_VALUE;
     if (Flags & CU_EVENT_INTERPROCESS)
@@ -104,15 +91,11 @@ CUresult runtime_cuEventCreate(CUevent *phEvent, unsigned int Flags)
     struct item *item = calloc(1, sizeof *item);
     if (!item)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = call_new(&call, HANDLE_EVENT, item, &number);
-    if (result != CUDA_SUCCESS) {
+    CUresult result = call_create(&call, HANDLE_EVENT, item, CALL_event_create, &request, sizeof request);
+    if (result != CUDA_SUCCESS)
         free(item);
-        return result;
-    }
-    struct event_create_request request = {.event = number, .flags = Flags};
-    result = announce(&call, HANDLE_EVENT, number, CALL_event_create, &request, sizeof request);
-    if (result == CUDA_SUCCESS)
-        *phEvent = (CUevent)public_handle(call.session, HANDLE_EVENT, number);
+    else
+        *phEvent = (CUevent)public_handle(call.session, HANDLE_EVENT, request.event);
     return result;
 }
 
@@ -155,7 +138,7 @@ CUresult stream_of_thread(struct session *session, uint64_t *stream)
     pthread_once(&own_once, make_own_key);
     struct own_stream *first = pthread_getspecific(own_key), *own = first;
     struct call call = {.session = session};
-    while (own && (own->session != session || !call_object(&call, HANDLE_STREAM, own->number)))
+    while (own && (own->session != session || !call_live(&call, HANDLE_STREAM, own->number)))
         own = own->next;
     if (own) {
         *stream = own->number;
@@ -211,11 +194,12 @@ static CUresult look(CUstream handle, bool per_thread, struct call *call, struct
     CUresult result = call_stream(call, handle, per_thread, number);
     if (result != CUDA_SUCCESS || *number == 0)
         return result;
-    struct stream *found = call_object(call, HANDLE_STREAM, *number);
-    if (!found)
-        return CUDA_ERROR_INVALID_HANDLE;
-    *stream = *found;
-    return CUDA_SUCCESS;
+    pthread_mutex_lock(&call->session->table_lock);
+    const struct stream *found = handle_get(&call->session->handles, *number, HANDLE_STREAM);
+    if (found)
+        *stream = *found;
+    pthread_mutex_unlock(&call->session->table_lock);
+    return found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
 CUresult runtime_cuStreamGetPriority(CUstream hStream, int *priority, bool per_thread)

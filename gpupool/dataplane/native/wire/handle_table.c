@@ -82,6 +82,15 @@ static struct handle_entry *find(const struct handle_table *table, uint64_t hand
     return entry->kind == kind && entry->generation == generation_of(handle) ? entry : NULL;
 }
 
+void handle_settle(struct handle_table *table, uint64_t handle, enum handle_kind kind, void *object)
+{
+    struct handle_entry *entry = find(table, handle, HANDLE_MAKING);
+    if (!entry)
+        return;
+    entry->object = object;
+    entry->kind = (uint8_t)kind;
+}
+
 void *handle_get(const struct handle_table *table, uint64_t handle, enum handle_kind kind)
 {
     struct handle_entry *entry = find(table, handle, kind);

@@ -20,6 +20,7 @@ enum handle_kind {
     HANDLE_EVENT = 3,
     HANDLE_MODULE = 4,
     HANDLE_FUNCTION = 5,
+    HANDLE_MAKING = 6, /* the runtime only: the worker is asked to make it */
 };
 
 struct handle_entry {
@@ -37,6 +38,9 @@ struct handle_table {
 
 /* Runtime: choose a new handle for `object`; 0 when there is no memory or no number left. */
 uint64_t handle_new(struct handle_table *table, enum handle_kind kind, void *object);
+
+/* Runtime: give an object of its kind to a live handle that was made as HANDLE_MAKING, for nothing. */
+void handle_settle(struct handle_table *table, uint64_t handle, enum handle_kind kind, void *object);
 
 /* Worker: take the client's new `handle`. False when its index is in use, out of range, or no memory. */
 bool handle_set(struct handle_table *table, uint64_t handle, enum handle_kind kind, void *object);

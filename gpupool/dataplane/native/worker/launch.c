@@ -51,7 +51,8 @@ static CUresult submit(struct session *session, const struct launch_request *req
 static CUresult launch(struct session *session, const struct launch_request *request,
                        const struct function *function, struct object *stream, struct parts *parts)
 {
-    void *pointers[MODULE_PARAMETERS];
+    /* Only the thread that takes records launches, so that these need no place on its stack. */
+    static void *pointers[MODULE_PARAMETERS];
     size_t bytes = request->parameter_bytes;
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, parts->parameters, CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes,
                      CU_LAUNCH_PARAM_END};

@@ -79,6 +79,7 @@ struct reply {
 /* Serving functions get a private copy of the record, whose request has its full size; they check all
  * else. For a one-way message the result is deferred unless it is 0. */
 #define SERVE_ARGUMENTS struct session *session, const struct record *record, struct reply *reply
+#include "worker_serve.h"
 
 /* Bytes of the record behind the request struct. */
 static inline uint32_t payload_bytes(const struct record *record, uint32_t request)

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#define STACK (1u << 20) /* bytes: for the device library, with thread-local variables of its own */
+
 struct waiters {
     struct session *session;
     pthread_mutex_t lock;
@@ -62,10 +64,15 @@ static void *serve_jobs(void *argument)
 
 static bool start_thread(struct waiters *waiters)
 {
+    pthread_attr_t attributes;
     pthread_t thread;
-    if (pthread_create(&thread, NULL, serve_jobs, waiters) != 0)
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    int failed = pthread_create(&thread, &attributes, serve_jobs, waiters);
+    pthread_attr_destroy(&attributes);
+    if (failed)
         return waiters->threads > 0;
-    pthread_detach(thread);
     waiters->threads++;
     return true;
 }
