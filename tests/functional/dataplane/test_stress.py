@@ -5,9 +5,12 @@ import sys
 
 import pytest
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, paths
 from tests.functional.dataplane.conftest import HERE
 from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
+
+# The same program tests the reference device without gpupool.
+REFERENCE = HERE.parents[1] / "unit" / "refcuda" / "native"
 
 
 @pytest.fixture(scope="module")
@@ -15,30 +18,49 @@ def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stress")
     subprocess.run([sys.executable, build.HERE / "generator.py", folder], check=True)
 
-    def compile_stress(sanitize):
-        made = folder / f"stress-{sanitize}"
+    def compile_with_runtime(source, sanitize):
+        made = folder / f"{source.stem}-{sanitize}"
+        if made.exists():
+            return made
         sources = [path for part in ("runtime", "wire") for path in (build.NATIVE / part).glob("*.c")]
-        command = ["gcc", *build.CFLAGS, f"-fsanitize={sanitize}", "-fno-sanitize-recover=all"]
+        command = ["gcc", *build.compile_flags(sanitize), "-fno-sanitize-recover=all"]
         include = [f"-I{build.NATIVE}", f"-I{folder}"]
-        subprocess.run([*command, *include, *sources, HERE / "stress.c", "-o", made], check=True)
+        subprocess.run([*command, *include, *sources, source, "-o", made], check=True)
         return made
 
-    return compile_stress
+    return compile_with_runtime
+
+
+def _run(program, agent, *arguments):
+    return subprocess.run(
+        [program, *arguments],
+        env=agent.program_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
 @pytest.mark.parametrize("ring_mib", [4, 32])
 def test_random_calls_of_several_threads(tmp_path, native, kernels, compiled, sanitize, ring_mib):
-    stress = compiled(sanitize)
+    stress = compiled(HERE / "stress.c", sanitize)
     with LocalAgent(tmp_path, native, (Vgpu(100, 64),), ring_mib=ring_mib) as agent:
-        done = subprocess.run(
-            [stress, "1", "6", "60", kernels],
-            env=agent.program_environment(),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        done = _run(stress, agent, "1", "6", "60", kernels)
         assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+        assert agent.workers[0].wait(10) == 0
+        assert agent.ledgers[0].usage(0).memory_mib == 0
+
+
+@pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
+def test_one_thread_ends_what_others_use(tmp_path, native, compiled, sanitize):
+    image = tmp_path / "kernels.so"
+    flags = ["-O2", "-shared", "-fPIC", f"-I{paths.REFERENCE_INCLUDE}"]
+    subprocess.run(["gcc", *flags, REFERENCE / "kernels.c", "-o", image], check=True)
+    ends = compiled(REFERENCE / "ends.c", sanitize)
+    with LocalAgent(tmp_path, native, (Vgpu(100, 64),)) as agent:
+        done = _run(ends, agent, image)
+        assert done.returncode == 0, done.stderr[-6000:]
         assert agent.workers[0].wait(10) == 0
         assert agent.ledgers[0].usage(0).memory_mib == 0

@@ -14,7 +14,7 @@ SANITIZERS = ("address,undefined", "thread")
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
-@pytest.mark.parametrize("name", ["lifetimes", "streams", "memory", "threads"])
+@pytest.mark.parametrize("name", ["lifetimes", "streams", "memory", "threads", "ends"])
 def test_native(
     name: str, sanitizer: str, built: Callable[[str], Path], kernels: Path, tmp_path: Path
 ) -> None:
@@ -23,8 +23,7 @@ def test_native(
     subprocess.run(
         [
             os.environ.get("CC", "gcc"),
-            *("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-pthread", "-Wall", "-Wextra", "-Werror"),
-            *(f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", f"-I{build.NATIVE}"),
+            *(*build.compile_flags(sanitizer), "-O1", f"-I{build.NATIVE}"),
             *(SOURCES / f"{name}.c", folder / "libcuda.so.1", f"-Wl,-rpath,{folder}", "-o", program),
         ],
         check=True,

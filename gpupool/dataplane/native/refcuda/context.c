@@ -91,6 +91,12 @@ CUresult context_end(CUcontext handle)
     return CUDA_SUCCESS;
 }
 
+CUresult context_refusal(const struct context *context)
+{
+    return context->object.ended ? refuse(CUDA_ERROR_CONTEXT_IS_DESTROYED, "the context ended meanwhile")
+                                 : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
 CUresult context_acquire(CUcontext handle, struct context **context)
 {
     CUresult result = driver_ready();

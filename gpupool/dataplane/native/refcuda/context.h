@@ -41,6 +41,9 @@ CUresult context_new(struct device *device, unsigned flags, bool primary, CUcont
 /* Ends its streams and frees all that is in it. INVALID_CONTEXT when the handle stands for none. */
 CUresult context_end(CUcontext handle);
 
+/* Why something of a context could not be made: the context ended meanwhile, or there is no memory. */
+CUresult context_refusal(const struct context *context);
+
 /* The calling thread's per-thread default stream in the context, counted. NULL: no memory. */
 struct stream *context_thread_stream(struct context *context);
 

@@ -82,7 +82,7 @@ API CUresult cuEventCreate(CUevent *out, unsigned int flags)
     event->flags = flags;
     if (!object_publish(&event->object)) {
         object_release(event);
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        return context_refusal(context);
     }
     *out = event->object.handle;
     return CUDA_SUCCESS;

@@ -147,7 +147,8 @@ static CUresult library_module(struct library *library, CUmodule *module)
     if (result)
         return result;
     pthread_mutex_lock(&library->lock);
-    result = module_in(library, context, module);
+    /* Once it was unloaded, its modules are under this lock. */
+    result = library->object.ended ? CUDA_ERROR_INVALID_HANDLE : module_in(library, context, module);
     pthread_mutex_unlock(&library->lock);
     return result;
 }

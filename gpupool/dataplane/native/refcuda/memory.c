@@ -197,7 +197,8 @@ CUresult memory_allocate(struct context *context, size_t size, CUdeviceptr *addr
                       context->device->memory);
     range.reserved = round_up(size, ALIGNMENT);
     pthread_mutex_lock(&lock);
-    result = reserve(context, &range);
+    /* Once it has ended, what it owns is freed under this lock. */
+    result = context->object.ended ? context_refusal(context) : reserve(context, &range);
     pthread_mutex_unlock(&lock);
     if (!result)
         *address = range.base;
@@ -213,7 +214,9 @@ CUresult memory_add(const struct context *context, const struct range *wanted)
     range.context = context->object.handle;
     range.device = context->device;
     pthread_mutex_lock(&lock);
-    if (overlaps(range.base, range.size))
+    if (context->object.ended)
+        result = context_refusal(context);
+    else if (overlaps(range.base, range.size))
         result = CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
     else if (!insert(range))
         result = CUDA_ERROR_OUT_OF_MEMORY;

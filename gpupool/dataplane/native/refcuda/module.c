@@ -31,7 +31,7 @@ static void function_destroy(struct object *object)
     free(object);
 }
 
-/* NULL: no memory. */
+/* NULL: no memory, or the context has ended. */
 static CUfunction function_new(struct module *module, const struct refcuda_kernel *kernel)
 {
     struct function *function = calloc(1, sizeof *function);
@@ -69,7 +69,7 @@ static CUresult add_functions(struct module *module)
         return CUDA_ERROR_OUT_OF_MEMORY;
     for (size_t i = 0; i < module->image.kernel_count; i++)
         if (!(module->functions[i] = function_new(module, module->image.kernels[i])))
-            return CUDA_ERROR_OUT_OF_MEMORY;
+            return context_refusal(module->object.owner);
     return CUDA_SUCCESS;
 }
 
@@ -95,7 +95,7 @@ CUresult module_new(struct context *context, const void *bytes, size_t size, CUm
     object_init(&module->object, KIND_MODULE, context, module_destroy);
     if (!(result = add_globals(context, module)) && !(result = add_functions(module)) &&
         !object_publish(&module->object))
-        result = CUDA_ERROR_OUT_OF_MEMORY;
+        result = context_refusal(context);
     if (result) {
         retire_functions(module);
         object_release(module);

@@ -24,6 +24,7 @@ void object_init(struct object *object, enum kind kind, const void *owner, void 
     object->kind = kind;
     object->handle = NULL;
     object->owner = owner;
+    atomic_init(&object->ended, false);
     object->destroy = destroy;
 }
 
@@ -56,9 +57,10 @@ static uint32_t take_slot(void)
 
 bool object_publish(struct object *object)
 {
+    const struct object *owner = object->owner;
     uint32_t number;
     pthread_mutex_lock(&lock);
-    number = take_slot();
+    number = owner && owner->ended ? 0 : take_slot();
     if (number) {
         struct slot *slot = &slots[number - 1];
         slot->object = object;
@@ -84,6 +86,7 @@ static struct slot *find(enum kind kind, const void *handle)
 static struct object *vacate(struct slot *slot)
 {
     struct object *object = slot->object;
+    object->ended = true;
     slot->object = NULL;
     slot->next_free = first_free;
     first_free = (uint32_t)(slot - slots) + 1;

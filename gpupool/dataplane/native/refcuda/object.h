@@ -17,14 +17,16 @@ struct object {
     atomic_uint references;
     enum kind kind;
     void *handle; /* NULL until published */
-    const void *owner;
+    const void *owner; /* an object that ends what it owns, or NULL */
+    atomic_bool ended; /* its handle was taken out of the table: nothing new may come to belong to it */
     void (*destroy)(struct object *); /* called without locks, by whoever drops the last reference */
 };
 
 /* One reference, the caller's. */
 void object_init(struct object *object, enum kind kind, const void *owner, void (*destroy)(struct object *));
 
-/* Gives it a handle; the table takes the caller's reference over. False when there is no memory. */
+/* Gives it a handle; the table takes the caller's reference over. False when there is no memory, or when its owner has
+ * ended, of which the caller holds a reference. */
 bool object_publish(struct object *object);
 
 /* A new reference to what the handle stands for; NULL when it is stale or of another kind. */

@@ -18,6 +18,7 @@ static void stream_destroy(struct object *object)
 struct stream *stream_new(struct context *context, unsigned flags, int priority)
 {
     struct stream *stream = calloc(1, sizeof *stream);
+    bool ended;
     if (!stream)
         return NULL;
     object_init(&stream->object, KIND_STREAM, context, stream_destroy);
@@ -27,10 +28,16 @@ struct stream *stream_new(struct context *context, unsigned flags, int priority)
     stream->flags = flags;
     stream->priority = priority;
     pthread_mutex_lock(&streams_lock);
-    stream->next = context->streams;
-    context->streams = stream;
+    /* Once it has, its streams are closed under this lock. */
+    if (!(ended = context->object.ended)) {
+        stream->next = context->streams;
+        context->streams = stream;
+    }
     pthread_mutex_unlock(&streams_lock);
-    return stream;
+    if (!ended)
+        return stream;
+    object_release(stream);
+    return NULL;
 }
 
 static CUresult acquire_default(bool per_thread, struct stream **stream)
@@ -40,7 +47,7 @@ static CUresult acquire_default(bool per_thread, struct stream **stream)
     if (result)
         return result;
     *stream = per_thread ? context_thread_stream(context) : object_retain(context->legacy);
-    return *stream ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return *stream ? CUDA_SUCCESS : context_refusal(context);
 }
 
 CUresult stream_acquire(CUstream handle, enum null_stream null, struct stream **stream)
@@ -68,11 +75,11 @@ API CUresult cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int p
     priority = priority > LEAST_PRIORITY ? LEAST_PRIORITY : priority;
     priority = priority < GREATEST_PRIORITY ? GREATEST_PRIORITY : priority;
     if (!(stream = stream_new(context, flags, priority)))
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        return context_refusal(context);
     if (!object_publish(&stream->object)) {
         stream_close(stream);
         object_release(stream);
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        return context_refusal(context);
     }
     *out = stream->object.handle;
     return CUDA_SUCCESS;

@@ -52,7 +52,7 @@ enum null_stream { NULL_IS_LEGACY, NULL_IS_PER_THREAD };
 /* The stream of a handle, counted. Null and special handles need a current context. */
 CUresult stream_acquire(CUstream handle, enum null_stream null, struct stream **stream);
 
-/* A new stream of the context, not published. NULL: no memory. */
+/* A new stream of the context, not published. NULL: no memory, or the context has ended. */
 struct stream *stream_new(struct context *context, unsigned flags, int priority);
 
 /* Nothing more is accepted; what is queued still runs. */
