@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,5 +11,9 @@ from gpupool.dataplane import build
 
 @pytest.fixture(scope="session")
 def native() -> Path:
-    """Build the C of the data plane where it is older than its sources; return its folder."""
-    return build.ensure()
+    """Build the C of the data plane where it is older than its sources; return its folder.
+
+    GPUPOOL_TEST_NATIVE names another build's folder, see tools/record_syscalls.py.
+    """
+    other = os.environ.get("GPUPOOL_TEST_NATIVE")
+    return Path(other) if other else build.ensure()

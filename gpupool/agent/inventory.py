@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from oslo_config import cfg
 
+from gpupool.dataplane.worker import Sandbox
 from gpupool.drivers.base import DeviceHandle, Driver
 from gpupool.drivers.nvidia import NvidiaDriver
 from gpupool.drivers.reference import ReferenceDriver
@@ -40,6 +41,10 @@ class Inventory:
                 continue
             kept = {key: entry for key, entry in self._found.items() if entry[0] is not driver}
             self._found = kept | {report.key: (driver, report) for report in reports}
+
+    def sandboxes(self) -> list[Sandbox]:
+        """Return what kinds of sandbox workers of these drivers have."""
+        return sorted({driver.sandbox for driver in self._drivers})
 
     def devices(self) -> tuple[DeviceReport, ...]:
         """Return the devices."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
-from gpupool.agent import process, record
+from gpupool.agent import isolation, process, record, uids
 from gpupool.agent.attachments import Attachments
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
@@ -47,7 +47,14 @@ class AgentManager:
         self._machine = Machine.of(conf)
         self._resources = Resources(conf, self._folders)
         self._inventory = Inventory(conf)
-        self._vgpus = Vgpus(self._folders, self._inventory, conf.agent.vgpu_host_memory_mib)
+        self._uids = uids.parse(conf.agent.worker_uids)
+        uids.check(self._uids)
+        self._vgpus = Vgpus(
+            self._folders,
+            self._inventory,
+            uids.registry(self._uids),
+            conf.agent.vgpu_host_memory_mib,
+        )
         self._limited = LimitedLog()
         self._sessions = Sessions(conf, self._folders, self._vgpus, self._limited)
         self._attachments = Attachments(self._folders, self._vgpus, self._sessions, self._limited)
@@ -80,7 +87,8 @@ class AgentManager:
         for folder in (self._folders.ledgers, self._folders.sessions):
             record.remove_unfinished(folder)
         self._inventory.refresh()
-        self._sessions.start()
+        executable = isolation.prepare(self._folders, self._inventory.sandboxes(), self._uids)
+        self._sessions.start(executable)
         for vgpu_id in self._vgpus.ids():
             if not self._sessions.has_any(vgpu_id) and self._vgpus.ledger(vgpu_id).sound():
                 self._vgpus.ledger(vgpu_id).restart()

@@ -1,5 +1,6 @@
 """Processes that the agent did not always start itself: known by pid and start, held by pidfd."""
 
+import ctypes
 import os
 import resource
 import select
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_PR_SET_DUMPABLE = 4
 _STATE_FIELD = 0
 _START_FIELD = 19
 
@@ -17,6 +19,11 @@ def raise_open_files() -> None:
     """Let this process have as many open files as it may: attachments and sessions take some each."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def forbid_memory_access() -> None:
+    """Have no other process of this user open this one's memory; root may still."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def start_of(pid: int) -> str | None:

@@ -7,10 +7,10 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
+from gpupool.agent import uids
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.manager import VERSION, AgentManager
-from gpupool.agent.sessions import check_user
 from gpupool.model import errors, wire
 from gpupool.model import text as texts
 from gpupool.model.host import NAME_ALLOWED, is_name
@@ -30,7 +30,7 @@ def check(conf: cfg.ConfigOpts) -> None:
     _check_name(conf.agent.host)
     folders = Folders.from_conf(conf)
     Inventory(conf)
-    check_user(conf.agent.worker_user)
+    uids.check(uids.parse(conf.agent.worker_uids))
     rpc_transport.get_transport(conf)
     folders.make()
     os.close(folders.lock())

@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gpupool.agent import process
+from gpupool.agent.worker_log import WorkerLog
+
+# Exit statuses of a worker, see native/worker/main.c.
+_STATUSES = {1: "it could not be started", 3: "the program broke the protocol"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +45,23 @@ class Session:
     record: SessionRecord
     pidfd: int
     child: "subprocess.Popen[bytes] | None" = None
+    log: WorkerLog | None = None
 
-    def close(self) -> None:
-        """Let go of a worker that has ended."""
-        if self.child:
-            self.child.wait()
+    def close(self) -> str:
+        """Let go of a worker that has ended; return why, as far as that is known, for the log."""
+        status = self.child.wait() if self.child else 0
         os.close(self.pidfd)
+        reasons = [f"{_STATUSES.get(status, 'its worker ended')} (status {status})"] if status else []
+        if self.log:
+            reasons += self.log.take()
+        return "; ".join(reasons)
 
 
-def of_child(record: SessionRecord, child: "subprocess.Popen[bytes]") -> Session:
+def of_child(record: SessionRecord, child: "subprocess.Popen[bytes]", log: WorkerLog) -> Session:
     """Return the session of a worker just started; even if it ended, it is still ours to reap."""
     pidfd = os.pidfd_open(child.pid)
     start = process.start_of(child.pid) or ""
-    return Session(replace(record, worker_pid=child.pid, worker_start=start), pidfd, child)
+    return Session(replace(record, worker_pid=child.pid, worker_start=start), pidfd, child, log)
 
 
 def find(record: SessionRecord) -> Session | None:

@@ -6,7 +6,6 @@ that was killed at any point finds each again, or its trace to clean up. Session
 
 import logging
 import os
-import pwd
 import select
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oslo_config import cfg
@@ -26,7 +25,8 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import Session, SessionRecord
 from gpupool.agent.vgpus import Vgpus
-from gpupool.dataplane import handshake, worker
+from gpupool.agent.worker_log import WorkerLog
+from gpupool.dataplane import handshake, paths, worker
 from gpupool.drivers.base import DeviceHandle
 from gpupool.model import errors
 from gpupool.model.report import SessionReport
@@ -60,7 +60,7 @@ class Sessions:
         self, conf: cfg.ConfigOpts, folders: Folders, vgpus: Vgpus, limited: LimitedLog
     ) -> None:
         self._options = conf.agent
-        check_user(conf.agent.worker_user)
+        self._executable = paths.WORKER
         self._folders = folders
         self._vgpus = vgpus
         self._limited = limited
@@ -85,8 +85,9 @@ class Sessions:
         self._epoll.register(self._stop, select.EPOLLIN)
         self._watcher = threading.Thread(target=self._watch, name="sessions", daemon=True)
 
-    def start(self) -> None:
-        """Take over the sessions that an earlier agent left, then watch."""
+    def start(self, executable: Path) -> None:
+        """Take over the sessions that an earlier agent left, then watch; workers run ``executable``."""
+        self._executable = executable
         for name in record.names(self._folders.sessions):
             path = self._folders.sessions / name
             found = record.read(path, SessionRecord)
@@ -280,27 +281,39 @@ class Sessions:
             session_id=made.id,
             library=device.library,
             ordinal=device.ordinal,
+            sandbox=device.sandbox,
             environment=device.environment,
             ledger_fd=ledger_fd,
             slot=made.slot,
             connection_fd=connection.fileno(),
             ring_fd=ring_fd,
             context_mib=made.context_mib,
-            user=self._options.worker_user,
+            uid=self._vgpus.worker_uid(made.vgpu_id),
         )
 
     def _start(self, made: SessionRecord, spec: worker.WorkerSpec) -> "subprocess.Popen[bytes]":
         try:
-            child = worker.spawn(spec)
-        except (OSError, LookupError) as exc:
+            child, log = self._spawn(spec)
+        except OSError as exc:
             raise NotStarted(f"the worker can't be started: {exc}") from exc
         try:
-            self._add(session.of_child(made, child))
+            self._add(session.of_child(made, child, log))
         except OSError as exc:
             child.kill()
             child.wait()
             raise NotStarted(f"the worker can't be watched: {exc}") from exc
         return child
+
+    def _spawn(self, spec: worker.WorkerSpec) -> "tuple[subprocess.Popen[bytes], WorkerLog]":
+        log = WorkerLog()
+        try:
+            child = worker.spawn(replace(spec, log_fd=log.write_end), self._executable)
+        except OSError:
+            log.take()
+            raise
+        finally:
+            log.close_write_end()
+        return child, log
 
     def _add(self, one: Session) -> None:
         """Watch the session's worker. Raises OSError, and lets go of it, when that is not possible."""
@@ -340,9 +353,9 @@ class Sessions:
             del self._live[session_id]
             self._leaving[session_id] = one.record
             self._epoll.unregister(one.pidfd)
-        one.close()
+        why = one.close()
         self._cross_out(one.record)
-        self._say(one.record, logging.INFO, "session %s ended", session_id)
+        self._say(one.record, logging.INFO, "session %s ended%s", session_id, f": {why}" if why else "")
         return True
 
     def _cross_out(self, ended: SessionRecord) -> None:
@@ -397,13 +410,3 @@ class Sessions:
                     self._finish(session_id)
                 except Exception:
                     LOG.exception("session %s did not end in order", session_id)
-
-
-def check_user(name: str | None) -> None:
-    """Raise Invalid unless workers can run as ``name``."""
-    if name is None:
-        return
-    if os.geteuid() != 0:
-        raise errors.Invalid("[agent] worker_user is set, but only root may choose another user")
-    if name not in {entry.pw_name for entry in pwd.getpwall()}:
-        raise errors.Invalid(f"[agent] worker_user names {name}; allowed: users of this host")

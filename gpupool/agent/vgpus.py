@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from gpupool.agent import host_memory, record
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
+from gpupool.agent.uids import WorkerUids
 from gpupool.dataplane.handshake import VgpuShare
 from gpupool.dataplane.ledger import TOO_MANY_FILES, Ledger, Limits
 from gpupool.drivers.base import DeviceHandle
@@ -18,10 +19,18 @@ LOG = logging.getLogger(__name__)
 class Vgpus:
     """What exists is what has a ledger; what each is for comes from the desired state."""
 
-    def __init__(self, folders: Folders, inventory: Inventory, host_memory_mib: int) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        inventory: Inventory,
+        uids: WorkerUids | None,
+        host_memory_mib: int,
+    ) -> None:
         self._folders = folders
         self._listing = record.Listing(folders.ledgers)
         self._inventory = inventory
+        self._registry = uids
+        self._uids: dict[str, int] = {}
         # The most that the sessions of one share of this host's memory.
         self._host_memory_mib = host_memory_mib
         self._specs: dict[str, VgpuSpec] = {}
@@ -48,13 +57,13 @@ class Vgpus:
         A vGPU that exists stays when its device fails: the device's health tells.
         """
         before = (self._specs.get(spec.id), self._errors.get(spec.id))
-        self._specs[spec.id] = spec
-        self._errors.pop(spec.id, None)
+        error = ""
         try:
             new = spec.id not in self.ids()
             if new:
                 self._inventory.open(spec.device_key)
             self.ledger(spec.id).create(self._limits(spec), spec.sessions)
+            self._take_uid(spec.id)
             if new:
                 LOG.info(
                     "vGPU %s of claim %s made on device %s", spec.id, spec.claim_id, spec.device_key
@@ -63,7 +72,13 @@ class Vgpus:
             if before[1] != str(exc):
                 LOG.error("vGPU %s can't be made: %s", spec.id, exc)
             if not self._stays(spec.id, exc):
-                self._errors[spec.id] = str(exc)
+                error = str(exc)
+        # In this order: it may be reported meanwhile, and one that failed must not look made.
+        if error:
+            self._errors[spec.id] = error
+        self._specs[spec.id] = spec
+        if not error:
+            self._errors.pop(spec.id, None)
         return before != (spec, self._errors.get(spec.id))
 
     def _limits(self, spec: VgpuSpec) -> Limits:
@@ -74,11 +89,33 @@ class Vgpus:
         """Tell whether a vGPU is sound although it could not be looked at just now."""
         return isinstance(exc, OSError) and exc.errno in TOO_MANY_FILES and vgpu_id in self.ids()
 
+    def _take_uid(self, vgpu_id: str) -> None:
+        """Choose the user of the vGPU's workers; its ledger is there, so the choice stays."""
+        if self._registry and vgpu_id not in self._uids:
+            self._uids[vgpu_id] = self._registry.take(self.ledger(vgpu_id).path)
+
+    def worker_uid(self, vgpu_id: str) -> int | None:
+        """Return whom the vGPU's workers run as; None: as this process, which is not root."""
+        if self._registry is None:
+            return None
+        if vgpu_id not in self._uids:
+            raise errors.Unavailable(f"vGPU {vgpu_id} has no user for its workers yet")
+        return self._uids[vgpu_id]
+
     def remove(self, vgpu_id: str) -> None:
         """Remove the vGPU; its sessions must have ended."""
         self.ledger(vgpu_id).remove()
+        self._give_uid_back(vgpu_id)
         self._listing.forget(vgpu_id)
         self.forget(vgpu_id)
+
+    def _give_uid_back(self, vgpu_id: str) -> None:
+        self._uids.pop(vgpu_id, None)
+        if self._registry:
+            try:
+                self._registry.give_back(self.ledger(vgpu_id).path)
+            except OSError as exc:  # its ledger is gone, so the number counts as free all the same
+                LOG.debug("the user of vGPU %s is not given back yet: %s", vgpu_id, exc)
 
     def forget(self, vgpu_id: str) -> None:
         """Forget a vGPU that was wanted but never came to exist."""

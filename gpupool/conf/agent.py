@@ -75,8 +75,21 @@ OPTS = (
     ),
     cfg.StrOpt("cdi_path", default="/var/run/cdi", help="Folder where CDI specs are written."),
     cfg.StrOpt(
+        "worker_uids",
+        regex=r"^\d{1,10}-\d{1,10}$",
+        default="2100000000-2100065535",
+        help=(
+            "Users, FIRST-LAST, that workers run as when the agent is root: each vGPU has one of its "
+            "own, so one host has as many vGPUs at most. They need no accounts, and nothing else of "
+            "the host may use them; all agents of a machine may have the same range. An agent that "
+            "is not root runs workers as itself."
+        ),
+    ),
+    cfg.StrOpt(
         "worker_user",
-        help="User that workers run as when the agent is root; unset: the agent's own.",
+        deprecated_for_removal=True,
+        deprecated_reason="Workers of one user could reach each other; see worker_uids.",
+        help="Has no effect.",
     ),
     cfg.IntOpt(
         "ring_mib",

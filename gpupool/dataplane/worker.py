@@ -1,13 +1,23 @@
 """Starts workers: one process per session (D4)."""
 
-import pwd
+import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from gpupool.dataplane import paths
+
+CHECK_SECONDS = 30
+
+
+class Sandbox(StrEnum):
+    """Which system calls and files a worker has; see native/worker/sandbox.h and view.h."""
+
+    REFERENCE = "reference"
+    NVIDIA = "nvidia"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,20 +27,24 @@ class WorkerSpec:
     ``library`` is the device's own libcuda, ``ordinal`` the device's number in it, ``environment``
     all of the worker's environment. ``ledger_fd`` is the vGPU's ledger, ``slot`` the session's place
     in it. ``connection_fd`` is the agent's end of the runtime's connection, ``ring_fd`` the ring;
-    the caller closes its own copies after spawn. ``context_mib`` is charged to the vGPU's device memory
-    for the session's context. ``user`` is whom to run as; only root may name one.
+    ``context_mib`` is charged to the vGPU's device memory for the session's context. ``log_fd`` takes
+    what the worker writes before it runs anything of the tenant's, None: nothing does. The caller
+    closes its own copies after spawn. ``uid`` is the user and group to run as: root must name one,
+    others can't.
     """
 
     session_id: str
     library: Path
     ordinal: int
+    sandbox: Sandbox
     environment: Mapping[str, str]
     ledger_fd: int
     slot: int
     connection_fd: int
     ring_fd: int
     context_mib: int = 0
-    user: str | None = None
+    log_fd: int | None = None
+    uid: int | None = None
 
     def arguments(self, executable: Path) -> list[str]:
         """Return the worker's command line."""
@@ -47,13 +61,17 @@ class WorkerSpec:
         return [
             str(executable),
             *(part for name, value in named.items() for part in (f"--{name}", str(value))),
+            *_isolation(self.sandbox, self.uid),
         ]
 
 
 def spawn(spec: WorkerSpec, executable: Path = paths.WORKER) -> "subprocess.Popen[bytes]":
     """Start a worker; it outlives the caller and ends when the runtime hangs up or a signal comes.
 
-    Raises OSError when it can't be started, LookupError when ``user`` does not exist.
+    The worker itself changes to ``uid``: as root it makes its namespaces and opens the library, which
+    that user may be unable to reach. Nobody but root can open its memory at any time.
+
+    Raises OSError when it can't be started.
     """
     # A session of its own: a Ctrl-C meant for the agent must not end running programs.
     return subprocess.Popen(
@@ -61,17 +79,43 @@ def spawn(spec: WorkerSpec, executable: Path = paths.WORKER) -> "subprocess.Pope
         env=dict(spec.environment),
         pass_fds=(spec.ledger_fd, spec.connection_fd, spec.ring_fd),
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if spec.log_fd is None else spec.log_fd,
         cwd="/",
         start_new_session=True,
-        **_identity(spec.user),
     )
 
 
-def _identity(user: str | None) -> dict[str, Any]:
-    if user is None:
-        return {}
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise LookupError(f"worker user {user!r} does not exist on this host") from None
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+def missing_isolation(sandbox: Sandbox, uid: int | None, executable: Path = paths.WORKER) -> list[str]:
+    """Return what this host does not let workers have, a line each: the part and why.
+
+    Raises OSError or SubprocessError when no worker could be started at all.
+    """
+    command = [str(executable), *_isolation(sandbox, uid), "--check"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=CHECK_SECONDS, cwd="/", env={}
+    )
+    if ended.returncode:
+        raise OSError(ended.stderr.strip() or f"{command[0]} ended with status {ended.returncode}")
+    return ended.stdout.splitlines()
+
+
+def copy_unreadable(target: Path) -> Path:
+    """Copy the worker's program to ``target`` for running only, and return that.
+
+    The kernel lets no process of the same user open the memory of a program whose file that user
+    can't read, from the moment it is started. Raises OSError.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    shutil.copyfile(paths.WORKER, partial)
+    partial.chmod(0o111)
+    partial.replace(target)
+    if os.statvfs(target).f_flag & os.ST_NOEXEC:
+        raise OSError(f"{target} is on a file system that is mounted noexec")
+    return target
+
+
+def _isolation(sandbox: Sandbox, uid: int | None) -> list[str]:
+    user = [] if uid is None else ["--uid", str(uid)]
+    return ["--sandbox", sandbox.value, *user]

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpupool.dataplane.worker import Sandbox
 from gpupool.model.report import DeviceReport
 
 
 @dataclass(frozen=True)
 class DeviceHandle:
-    """How a worker opens a device: the vendor's library, the ordinal in it, what it needs set.
+    """How a worker opens a device: the vendor's library, the ordinal in it, what it needs and may do.
 
     ``context_mib`` is the device memory that each worker's context takes; ``contexts`` how many of them
     what the device reserves has room for.
@@ -18,6 +19,7 @@ class DeviceHandle:
 
     library: Path
     ordinal: int
+    sandbox: Sandbox
     environment: Mapping[str, str] = field(default_factory=dict)
     context_mib: int = 0
     contexts: int = 0
@@ -29,7 +31,12 @@ def contexts(reserved_mib: int, context_mib: int) -> int:
 
 
 class Driver(ABC):
-    """One kind of device. Methods may be called from several threads."""
+    """One kind of device. Methods may be called from several threads.
+
+    ``sandbox`` is what workers of its devices may do.
+    """
+
+    sandbox: Sandbox
 
     @abstractmethod
     def discover(self) -> list[DeviceReport]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pynvml
 from oslo_config import cfg
 
+from gpupool.dataplane.worker import Sandbox
 from gpupool.drivers import base, nvlink
 from gpupool.model import errors, traits
 from gpupool.model.device import SharingMode
@@ -22,6 +23,8 @@ MIB = 1 << 20
 
 class NvidiaDriver(base.Driver):
     """Every GPU of this host that is not cut by MIG; shared by fractions."""
+
+    sandbox = Sandbox.NVIDIA
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._options = conf.nvidia
@@ -51,14 +54,14 @@ class NvidiaDriver(base.Driver):
         library = Path(self._options.library)
         environment = {
             "CUDA_VISIBLE_DEVICES": device_key,
-            # Workers of several projects run as one user: they must not share compiled code.
+            # Programs must not share compiled code; workers have no home to keep it in either.
             "CUDA_CACHE_DISABLE": "1",
         }
         if library.is_absolute():
             environment["LD_LIBRARY_PATH"] = str(library.parent)
         context_mib = self._options.context_mib
         reserved = base.contexts(self._options.reserved_mib, context_mib)
-        return base.DeviceHandle(library, 0, environment, context_mib, reserved)
+        return base.DeviceHandle(library, 0, self.sandbox, environment, context_mib, reserved)
 
     def _start(self) -> bool:
         if self._started:

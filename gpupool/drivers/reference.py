@@ -5,6 +5,7 @@ from itertools import zip_longest
 from oslo_config import cfg
 
 from gpupool.dataplane import paths
+from gpupool.dataplane.worker import Sandbox
 from gpupool.drivers import base
 from gpupool.model import errors, traits
 from gpupool.model.device import SharingMode
@@ -16,6 +17,8 @@ PRODUCT = "reference"
 
 class ReferenceDriver(base.Driver):
     """As many devices as ``[reference] devices`` says, named ref-0, ref-1, ..."""
+
+    sandbox = Sandbox.REFERENCE
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._options = conf.reference
@@ -39,7 +42,9 @@ class ReferenceDriver(base.Driver):
         }
         ordinal, context_mib = self._keys().index(device_key), self._options.context_mib
         reserved = base.contexts(self._options.reserved_mib, context_mib)
-        return base.DeviceHandle(paths.REFERENCE, ordinal, environment, context_mib, reserved)
+        return base.DeviceHandle(
+            paths.REFERENCE, ordinal, self.sandbox, environment, context_mib, reserved
+        )
 
     def _keys(self) -> list[str]:
         return [f"ref-{number}" for number in range(self._options.devices)]

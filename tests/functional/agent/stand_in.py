@@ -160,7 +160,7 @@ def die_at(moment: str) -> None:
     elif moment == "welcomed":
         worker.spawn = die
     elif moment == "spawned":
-        worker.spawn = lambda spec: die(spawn(spec))
+        worker.spawn = lambda *arguments: die(spawn(*arguments))
     elif moment == "added":
         add = sessions.Sessions._add
         sessions.Sessions._add = lambda self, one: die(add(self, one))

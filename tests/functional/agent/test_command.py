@@ -22,7 +22,7 @@ def run(tmp_path, options):
     [
         ("drivers = abacus", "drivers names abacus; allowed: nvidia, reference"),
         ("run_path = /" + "r" * 60, "run_path /r"),
-        ("worker_user = no-such-user", "worker_user"),
+        ("worker_uids = 2-1", "worker_uids is 2-1; allowed: FIRST-LAST"),
     ],
 )
 def test_a_configuration_that_can_never_work_ends_it_at_once(tmp_path, options, message):

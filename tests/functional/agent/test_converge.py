@@ -14,6 +14,7 @@ from gpupool.dataplane.ledger import Ledger, Limits
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind
 from gpupool.model.report import DesiredState
+from tests.markers import needs_root
 
 from .stand_in import HOST, TICKET, attachment, configuration, eventually, vgpu
 
@@ -301,10 +302,11 @@ def test_an_unknown_driver_is_refused(host):
         AgentManager(conf, host.conductor)
 
 
-def test_an_unknown_worker_user_is_refused(host):
+@needs_root
+def test_worker_uids_that_are_accounts_are_refused(host):
     conf = configuration(host.state / "agent")
-    conf.set_override("worker_user", "no-such-user", "agent")
-    with pytest.raises(errors.Invalid, match="worker_user"):
+    conf.set_override("worker_uids", "65000-65999", "agent")
+    with pytest.raises(errors.Invalid, match="worker_uids is 65000-65999, but 65534 is the user nobody"):
         AgentManager(conf, host.conductor)
 
 

@@ -2,14 +2,15 @@
 
 import json
 import os
-import pwd
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import paths
+from gpupool.agent import uids
+from tests.markers import needs_root
 
 from .stand_in import TIMEOUT, attachment, eventually, vgpu
 
@@ -88,27 +89,48 @@ def test_a_program_outlives_its_agent(host, manager):
     assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
 
 
-def reachable(path):
-    return all(folder.stat().st_mode & 0o001 for folder in path.parents if folder.exists())
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may choose the user of workers")
-@pytest.mark.skipif(not reachable(paths.WORKER), reason="another user can't reach the worker's file")
-def test_workers_run_as_the_user_that_was_chosen(host):
-    pytest.importorskip("cuda.bindings", reason="the demo extra is not installed")
-    host.conf.set_override("worker_user", "nobody", "agent")
-    host.conductor.want(1, [TWO], [attachment(2, TWO)])
-    manager = host.start()
-    host.wait_converged(1)
-    program = start(manager, attachment(2, TWO), "loop")
-    assert program.stdout.readline() == "looping\n"
-    (session,) = manager.host_report().sessions
-    status = Path(f"/proc/{session.worker_pid}/status").read_text()
-    nobody = pwd.getpwnam("nobody").pw_uid
-    assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in status
-    assert "CapEff:\t0000000000000000\n" in status
-    assert "Seccomp:\t2\n" in status
-    assert "NoNewPrivs:\t1\n" in status
+@needs_root
+def test_workers_of_each_vgpu_run_as_a_user_of_their_own(host, manager):
+    programs = [
+        start(manager, attachment(2, TWO), "loop"),
+        start(manager, attachment(1, ONE, TWO), "loop"),
+    ]
+    for program in programs:
+        assert program.stdout.readline() == "looping\n"
+    users = {}
+    for session in manager.host_report().sessions:
+        status = Path(f"/proc/{session.worker_pid}/status").read_text()
+        (user,) = set(re.search("Uid:(.*)", status)[1].split())
+        assert int(user) in uids.parse(host.conf.agent.worker_uids)
+        assert "CapEff:\t0000000000000000\n" in status
+        assert "Seccomp:\t2\n" in status
+        users[session.vgpu_id] = user
+    assert len(set(users.values())) == len(users) == 2
     manager.stop(end_sessions=True)
     host.managers.clear()
-    assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
+    for program in programs:
+        assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
+
+
+@needs_root
+def test_a_vgpu_keeps_its_user_over_a_restart(host, manager):
+    before = [manager._vgpus.worker_uid(one.id) for one in (ONE, TWO)]
+    host.stop()
+    manager = host.start()
+    assert [manager._vgpus.worker_uid(one.id) for one in (ONE, TWO)] == before
+
+
+@needs_root
+def test_a_vgpu_without_a_user_is_refused(host):
+    uid = 2_099_999_999
+    host.conf.set_override("worker_uids", f"{uid}-{uid}", "agent")
+    host.conductor.want(1, [ONE, TWO], [attachment(1, ONE), attachment(2, TWO)])
+    manager = host.start()
+    host.wait_converged(1)
+    first, second = sorted(manager.host_report().vgpus, key=lambda one: one.error)
+    assert first.error == ""
+    assert "no user is left for the workers of another vGPU" in second.error
+    host.conductor.want(2, [ONE if second.id == ONE.id else TWO])
+    manager.look()
+    host.wait_converged(2)
+    assert [one.error for one in manager.host_report().vgpus] == [""]

@@ -36,12 +36,12 @@ class Gate:
         self._spawn = worker.spawn
         monkeypatch.setattr(worker, "spawn", self.spawn)
 
-    def spawn(self, spec):
+    def spawn(self, spec, executable):
         found = json.loads((self._host.folders.sessions / spec.session_id).read_text())
         if found["attachment_id"] == STORM.id:
             self.held.append(spec.session_id)
             assert self.opened.wait(TIMEOUT)
-        return self._spawn(spec)
+        return self._spawn(spec, executable)
 
 
 @pytest.fixture

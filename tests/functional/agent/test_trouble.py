@@ -139,13 +139,13 @@ def test_a_record_that_cannot_be_deleted_yet_stops_no_watching(quiet, monkeypatc
     assert len(quiet.session_records()) == 1
 
 
-@pytest.mark.parametrize("trouble", [FileNotFoundError("no worker"), LookupError("no user")])
+@pytest.mark.parametrize("trouble", [FileNotFoundError("no worker"), BlockingIOError("no pid")])
 def test_a_worker_that_cannot_be_started_is_no_hung_up_program(quiet, monkeypatch, caplog, trouble):
     quiet.conductor.want(1, [ONE], [FIRST])
     quiet.start()
     quiet.wait_converged(1)
 
-    def spawn(spec):
+    def spawn(*_):
         raise trouble
 
     monkeypatch.setattr(worker, "spawn", spawn)

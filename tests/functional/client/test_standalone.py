@@ -1,5 +1,7 @@
 """gpupool-standalone as a process: how it starts, ends, and goes on."""
 
+import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from gpupool.cmd import standalone
+from gpupool.dataplane.handshake import Kind
+from tests.functional.agent.stand_in import Program
 from tests.functional.client.conftest import COMMAND, USES_SERVICE, Said, Service, running
+from tests.markers import needs_root
 
 pytestmark = pytest.mark.usefixtures("native")
 SMALL = ("--hosts", "1", "--devices", "1", "--memory-mib", "256")
@@ -115,6 +120,37 @@ def test_a_killed_one_goes_on(tmp_path: Path) -> None:
         while (found := client.get("attachments", attachment["id"]))["state"] != "ready":
             time.sleep(0.05)
         assert Path(found["environment"]["GPUPOOL_SOCKET"]).is_relative_to(run_dir)
+
+
+@needs_root
+def test_a_checkout_that_only_root_may_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run as users that can't reach their program and library by path."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir(mode=0o700)
+    shutil.copytree(Path(standalone.__file__).parents[1], checkout / "gpupool")
+    monkeypatch.chdir(checkout)
+    with running(tmp_path / "state", "--hosts", "2", "--devices", "1", "--memory-mib", "256") as service:
+        client = service.client()
+        made = [
+            client.create("attachments", {"claim_id": bound_claim(service), "kind": "process"})
+            for _ in range(4)  # two on each host: their agents share this process, and the users
+        ]
+        programs, uids = [], set()
+        for one in made:
+            while (found := client.get("attachments", one["id"]))["state"] != "ready":
+                time.sleep(0.05)
+            environment = found["environment"]
+            assert Path(environment["LD_LIBRARY_PATH"].partition(":")[0]).is_relative_to(checkout)
+            programs.append(Program(Path(environment["GPUPOOL_SOCKET"])))
+            assert programs[-1].hello(Kind.OPEN, ticket=environment["GPUPOOL_TICKET"]).error == 0
+            assert programs[-1].wait_ready() == 0
+        for record in (tmp_path / "state" / "hosts").glob("*/sessions/[!.]*"):
+            pid = json.loads(record.read_text())["worker_pid"]
+            uids.add(Path(f"/proc/{pid}/status").read_text().partition("Uid:")[2].split()[0])
+        assert len(uids) == 4
+        assert "0" not in uids
+        for program in programs:
+            program.close()
 
 
 @USES_SERVICE

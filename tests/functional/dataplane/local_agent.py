@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gpupool.conf
+from gpupool.agent import uids
 from gpupool.dataplane import handshake, worker
 from gpupool.dataplane.ledger import Ledger, Limits
 
@@ -40,12 +42,17 @@ class LocalAgent:
     ring_mib: int = 32
     environment: dict[str, str] = field(default_factory=dict)
     library: Path | None = None
+    sandbox: worker.Sandbox = worker.Sandbox.REFERENCE
+    # Where workers write; of the sanitized ones also what their sanitizers report.
+    log: Path = Path(os.devnull)
 
     def __post_init__(self) -> None:
         self.socket_path = self.folder / "session.sock"
         self.ledgers = [Ledger(self.folder / f"ledger-{index}") for index in range(len(self.vgpus))]
         for ledger, vgpu in zip(self.ledgers, self.vgpus, strict=True):
             ledger.create(Limits(vgpu.compute, vgpu.memory_mib, vgpu.host_mib), vgpu.sessions)
+        registry = uids.registry(uids.parse(gpupool.conf.new(files=[]).agent.worker_uids))
+        self.uids = [registry and registry.take(ledger.path.absolute()) for ledger in self.ledgers]
         self._workers: list[subprocess.Popen[bytes]] = []
         self._opening = threading.Lock()
         self._slots = [itertools.count() for _ in self.vgpus]
@@ -117,6 +124,7 @@ class LocalAgent:
     def _open(self, connection: socket.socket, ordinal: int) -> None:
         ring_fd = handshake.make_ring(self.ring_mib)
         ledger_fd = os.open(self.ledgers[ordinal].path, os.O_RDWR)
+        log_fd = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         connection.setblocking(True)
         try:
             handshake.send_welcome(connection, self._shares(), ring_fd)
@@ -124,13 +132,17 @@ class LocalAgent:
                 session_id=f"session-{len(self._workers)}",
                 library=self.library or self.native / "refcuda" / "libcuda.so.1",
                 ordinal=self.vgpus[ordinal].ordinal,
+                sandbox=self.sandbox,
                 environment=self.environment,
                 ledger_fd=ledger_fd,
                 slot=next(self._slots[ordinal]),
                 connection_fd=connection.fileno(),
                 ring_fd=ring_fd,
+                log_fd=log_fd,
+                uid=self.uids[ordinal],
             )
             self._workers.append(worker.spawn(spec, self.native / "gpupool-worker"))
         finally:
             os.close(ring_fd)
             os.close(ledger_fd)
+            os.close(log_fd)

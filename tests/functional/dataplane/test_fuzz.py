@@ -24,6 +24,8 @@ from tests.functional.dataplane.raw_client import (
 
 RECORDS = 1500
 INVALID_IMAGE = 200
+# How a worker ends by itself: because the program hung up, or broke the protocol.
+ORDERLY = (0, 3)
 HANDLES = [0, *((generation << 24) | index for generation in (1, 2) for index in range(1, 8))]
 SIZES = [0, 1, 4, 64, 4079, 4080, 4081, 65536, 1 << 20, (1 << 20) + 1, 1 << 40, 2**63, 2**64 - 1]
 NAMED = {
@@ -126,13 +128,11 @@ def _allocate(client, fuzzer):
 def hostile(request, tmp_path, sanitized):
     """Yield an agent whose workers are sanitized; afterwards none must have reported anything."""
     log = tmp_path / "log"
-    environment = {"ASAN_OPTIONS": f"log_path={log}.asan", "UBSAN_OPTIONS": f"log_path={log}.ubsan"}
     vgpus = (Vgpu(request.param, 64),)
-    agent = LocalAgent(tmp_path, sanitized, vgpus, ring_mib=8, environment=environment)
+    agent = LocalAgent(tmp_path, sanitized, vgpus, ring_mib=8, log=log)
     with agent:
         yield agent
-    reports = [path.read_text() for path in tmp_path.glob("log.*")]
-    assert reports == []
+    assert log.read_text() == ""
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_plausible_records(hostile, kernels, seed):
             client.look()
         except Ended:
             # It saw that no runtime writes such records.
-            assert client.worker.returncode == 0
+            assert client.worker.returncode in ORDERLY
             client = _open(hostile, kernels)
     assert client.hang_up() == 0
     assert hostile.ledgers[0].usage(0).memory_mib == 0
@@ -169,7 +169,7 @@ def test_mutated_records(hostile, seed):
         number, content, slot = fuzzer.record()
         size = fuzzer.random.choice([0, 1, 15, 16, 17, 65536, 65537, 1 << 20, 2**32 - 1])
         client.send(fuzzer.random.choice([number, 0, 999]), content, slot, size)
-        assert client.hang_up() == 0
+        assert client.hang_up() in ORDERLY
 
 
 def _scribble(memory, seed, done):
@@ -227,7 +227,7 @@ def test_a_head_that_no_producer_writes(hostile, head):
         client._head = 64
         client._put(b"", 0)
         struct.pack_into("<I", client.memory, 0, head)
-        assert client.hang_up() == 0
+        assert client.hang_up() in ORDERLY
 
 
 def test_a_full_queue_of_waits(hostile, kernels):

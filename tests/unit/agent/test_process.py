@@ -11,7 +11,9 @@ from gpupool.agent import process
 
 @pytest.fixture
 def child():
-    with subprocess.Popen([sys.executable, "-c", "input()", "--session", "abc"], stdin=-1) as started:
+    command = [sys.executable, "-c", "print(flush=True); input()", "--session", "abc"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        started.stdout.readline()  # its command line can be read once it runs
         yield started
         started.kill()
 

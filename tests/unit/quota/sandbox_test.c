@@ -3,18 +3,24 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/sockios.h>
+#include <mqueue.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +36,7 @@
 
 extern char **environ;
 static pthread_barrier_t entered;
+static pid_t parent; /* getppid() is denied, too */
 
 static void *early_thread(void *unused)
 {
@@ -47,8 +54,8 @@ static void *late_thread(void *done)
 /* A signal of any number to any process of the same user, by way of a descriptor. */
 static void check_no_signals_by_descriptors(int connection)
 {
-    struct f_owner_ex owner = {.type = F_OWNER_PID, .pid = getppid()};
-    int pid = getppid();
+    struct f_owner_ex owner = {.type = F_OWNER_PID, .pid = parent};
+    int pid = parent;
 
     DENIED(fcntl(connection, F_SETOWN, pid));
     DENIED(fcntl(connection, F_SETOWN_EX, &owner));
@@ -56,23 +63,45 @@ static void check_no_signals_by_descriptors(int connection)
     DENIED(ioctl(connection, FIOSETOWN, &pid));
     DENIED(ioctl(connection, SIOCSPGRP, &pid));
     CHECK(fcntl(connection, F_GETFL) >= 0);
-    CHECK(ioctl(connection, FIONREAD, &pid) == 0);
 }
 
 static void check_no_reach_into_others(void)
 {
     struct sched_param parameters = {.sched_priority = 0};
+    struct rlimit limit;
     cpu_set_t set;
 
     CHECK(!sched_getaffinity(0, sizeof set, &set));
-    DENIED(sched_setaffinity(getppid(), sizeof set, &set));
+    DENIED(sched_setaffinity(parent, sizeof set, &set));
     CHECK(!sched_setaffinity(0, sizeof set, &set));
-    DENIED(sched_setparam(getppid(), &parameters));
-    DENIED(sched_setscheduler(getppid(), SCHED_OTHER, &parameters));
-    DENIED(setpriority(PRIO_PROCESS, (id_t)getppid(), 19));
-    DENIED(syscall(SYS_ioprio_set, 1, getppid(), 0));
-    DENIED(syscall(SYS_migrate_pages, getppid(), 0, NULL, NULL));
-    DENIED(syscall(SYS_move_pages, getppid(), 0, NULL, NULL, NULL, 0));
+    DENIED(sched_setparam(parent, &parameters));
+    DENIED(sched_setscheduler(parent, SCHED_OTHER, &parameters));
+    DENIED(setpriority(PRIO_PROCESS, (id_t)parent, 19));
+    DENIED(syscall(SYS_ioprio_set, 1, parent, 0));
+    DENIED(syscall(SYS_migrate_pages, parent, 0, NULL, NULL));
+    DENIED(syscall(SYS_move_pages, parent, 0, NULL, NULL, NULL, 0));
+    DENIED(syscall(SYS_prlimit64, parent, RLIMIT_CORE, NULL, &limit));
+    DENIED(ptrace(PTRACE_ATTACH, parent, NULL, NULL));
+    DENIED(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+    DENIED(kill(parent, 0));
+    DENIED(syscall(SYS_tkill, parent, 0));
+    DENIED(syscall(SYS_tgkill, parent, parent, 0));
+    DENIED(syscall(SYS_rt_sigqueueinfo, parent, 0, NULL));
+    DENIED(syscall(SYS_pidfd_open, parent, 0));
+    DENIED(syscall(SYS_process_vm_readv, parent, NULL, 0, NULL, 0, 0));
+    DENIED(syscall(SYS_process_vm_writev, parent, NULL, 0, NULL, 0, 0));
+    DENIED(syscall(SYS_kcmp, parent, parent, 0, 0, 0));
+}
+
+/* What outlives the process, or reaches another one without the file system. */
+static void check_nothing_to_leave_or_share(void)
+{
+    DENIED(shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600));
+    DENIED(msgget(IPC_PRIVATE, IPC_CREAT | 0600));
+    DENIED(semget(IPC_PRIVATE, 1, IPC_CREAT | 0600));
+    DENIED(mq_open("/gpupool-sandbox-test", O_RDWR | O_CREAT, 0600, NULL));
+    DENIED(socket(AF_INET, SOCK_STREAM, 0));
+    DENIED(socket(AF_UNIX, SOCK_SEQPACKET, 0));
 }
 
 static void check_denied(void)
@@ -83,17 +112,49 @@ static void check_denied(void)
     DENIED(execve(*program, program, environ));
     DENIED(fork());
     CHECK(posix_spawn(&child, *program, NULL, NULL, program, environ) == EPERM);
-    DENIED(ptrace(PTRACE_ATTACH, getppid(), NULL, NULL));
-    DENIED(kill(getppid(), 0));
-    DENIED(syscall(SYS_tgkill, getppid(), getppid(), 0));
-    DENIED(syscall(SYS_pidfd_open, getppid(), 0));
     DENIED(mount("none", "/mnt", "tmpfs", 0, NULL));
     DENIED(unshare(CLONE_NEWUSER));
-    DENIED(socket(AF_INET, SOCK_STREAM, 0));
-    DENIED(socket(AF_UNIX, SOCK_SEQPACKET, 0));
     DENIED(syscall(SYS_bpf, 0, NULL, 0));
     DENIED(syscall(SYS_io_uring_setup, 1, NULL));
-    DENIED(syscall(SYS_prlimit64, getppid(), RLIMIT_CORE, NULL, NULL));
+    DENIED(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+    DENIED(prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0));
+    errno = 0;
+    CHECK(syscall(SYS_clone3, NULL, 0) == -1 && errno == ENOSYS);
+}
+
+/* What only an allow list denies. */
+static void check_not_listed(int connection)
+{
+    char control[CMSG_SPACE(sizeof connection)];
+    struct msghdr message = {.msg_control = control, .msg_controllen = sizeof control};
+    int pair[2];
+
+    DENIED(open("/dev/null", O_RDWR));
+    DENIED(open("/dev/null", O_WRONLY));
+    DENIED(open("/tmp/gpupool-sandbox-test", O_RDONLY | O_CREAT, 0600));
+    DENIED(open("/tmp", O_RDONLY | O_TMPFILE, 0600));
+    DENIED(shm_open("/gpupool-sandbox-test", O_RDWR | O_CREAT, 0600));
+    DENIED(mkdir("/tmp/gpupool-sandbox-test", 0700));
+    DENIED(symlink("/", "/tmp/gpupool-sandbox-test"));
+    DENIED(link("/etc/passwd", "/tmp/gpupool-sandbox-test"));
+    DENIED(rename("/tmp/gpupool-sandbox-test", "/tmp/gpupool-sandbox-test2"));
+    DENIED(unlink("/tmp/gpupool-sandbox-test"));
+    DENIED(chmod("/tmp/gpupool-sandbox-test", 0600));
+    DENIED(mkfifo("/tmp/gpupool-sandbox-test", 0600));
+    DENIED(syscall(SYS_memfd_create, "test", MFD_HUGETLB));
+    CHECK(mmap(NULL, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0) == MAP_FAILED);
+    CHECK(errno == EPERM);
+    DENIED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    DENIED(recvmsg(connection, &message, 0)); /* would take descriptors that the tenant's program sends */
+    DENIED(ioctl(connection, FIONREAD, pair));
+    DENIED(setuid(getuid()));
+    DENIED(chdir("/"));
+    DENIED(dup(connection));
+    DENIED(mlock(pair, sizeof pair));
+    DENIED(syscall(SYS_io_setup, 1, pair));
+#if defined(__x86_64__)
+    DENIED(syscall(SYS_modify_ldt, 0, NULL, 0));
+#endif
 }
 
 static void check_allowed(int connection)
@@ -105,13 +166,13 @@ static void check_allowed(int connection)
 
     CHECK(!pthread_create(&thread, NULL, late_thread, &done) && !pthread_join(thread, NULL) && done);
     memory = memfd_create("test", MFD_CLOEXEC);
-    CHECK(memory >= 0 && !ftruncate(memory, 4096));
+    CHECK(memory >= 0 && write(memory, "x", 1) == 1);
     mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    CHECK(mapped != MAP_FAILED);
+    CHECK(mapped != MAP_FAILED && *mapped == 'x');
     CHECK(!mprotect(mapped, 4096, PROT_READ | PROT_WRITE | PROT_EXEC));
     CHECK(syscall(SYS_futex, &word, FUTEX_WAKE, 1, NULL, NULL, 0) == 0);
     CHECK(send(connection, "x", 1, 0) == 1);
-    CHECK(open("/dev/null", O_RDWR) >= 0);
+    CHECK(open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0);
     CHECK(!getrlimit(RLIMIT_CORE, &limit) && limit.rlim_max == 0);
     CHECK(!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_max <= 4096);
     CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
@@ -120,27 +181,32 @@ static void check_allowed(int connection)
 
 int main(int count, char **arguments)
 {
+    enum sandbox sandbox;
     pthread_t early;
     int pair[2];
 
-    CHECK(count == 2);
+    CHECK(count == 3);
+    sandbox = strcmp(arguments[1], "nvidia") ? SANDBOX_REFERENCE : SANDBOX_NVIDIA;
+    parent = getppid();
     CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
     CHECK(!pthread_barrier_init(&entered, NULL, 2));
     CHECK(!pthread_create(&early, NULL, early_thread, NULL));
-    CHECK(sandbox_enter() == 0);
+    CHECK(sandbox_enter(sandbox) == 0);
     pthread_barrier_wait(&entered);
     CHECK(!pthread_join(early, NULL));
     check_denied();
     check_no_signals_by_descriptors(pair[0]);
     check_no_reach_into_others();
+    check_nothing_to_leave_or_share();
+    if (sandbox == SANDBOX_REFERENCE)
+        check_not_listed(pair[0]);
     check_allowed(pair[0]);
-    if (!strcmp(arguments[1], "abort"))
+    if (!strcmp(arguments[2], "abort"))
         abort();
 #if defined(__x86_64__)
-    if (!strcmp(arguments[1], "x32"))
+    if (!strcmp(arguments[2], "x32"))
         syscall(0x40000000 | SYS_getpid);
 #endif
-    CHECK(sandbox_enter() == 0);
     puts("done");
     return 0;
 }

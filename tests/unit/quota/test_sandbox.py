@@ -9,14 +9,14 @@ import pytest
 from .conftest import ENVIRONMENT, Compile
 
 
-@pytest.fixture
-def run(compile_test: Compile):
+@pytest.fixture(params=["reference", "nvidia"])
+def run(request, compile_test: Compile):
     # AddressSanitizer has calls of its own that are not a worker's; the filter is what is tested here.
-    program = compile_test("sandbox_test", "sandbox.c", flags=("-fsanitize=undefined",))
+    program = compile_test("sandbox_test", "sandbox.c", "filter.c", flags=("-fsanitize=undefined",))
 
     def run(end: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [program, end], check=False, capture_output=True, text=True, env=ENVIRONMENT
+            [program, request.param, end], check=False, capture_output=True, text=True, env=ENVIRONMENT
         )
 
     return run

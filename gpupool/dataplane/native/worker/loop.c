@@ -81,10 +81,11 @@ static void rest(struct session *session)
     ring_wait_record(&session->ring, busy ? BUSY_WAIT_MS : IDLE_WAIT_MS);
 }
 
-void loop_run(struct session *session)
+bool loop_run(struct session *session)
 {
     struct record *record = aligned_alloc(RING_ALIGNMENT, RING_RECORD_LIMIT);
     struct reply *reply = malloc(sizeof *reply);
+    bool sound = true;
     while (record && reply && !atomic_load(&session->ended)) {
         enum ring_status status = ring_take(&session->ring, record);
         if (status == RING_EMPTY) {
@@ -92,11 +93,12 @@ void loop_run(struct session *session)
             continue;
         }
         if (status == RING_BROKEN || !is_sound(record)) {
-            worker_log(session, "the runtime broke the protocol; the session ends");
+            sound = false;
             break;
         }
         serve(session, record, reply);
     }
     free(record);
     free(reply);
+    return sound;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,7 +18,7 @@
 #include "wire/handshake.h"
 #include "worker/cost.h"
 #include "worker/driver.h"
-#include "worker/sandbox.h"
+#include "worker/isolation.h"
 #include "worker/session.h"
 #include "worker/span.h"
 #include "worker/staging.h"
@@ -25,9 +26,18 @@
 
 #define ENDING_SECONDS 2 /* for freeing what the client left; the device's driver frees the rest */
 
+/* Exit statuses; 0: the runtime hung up. The agent logs others, see gpupool/agent/session.py. */
+enum { NOT_STARTED = 1, WRONG_USAGE = 2, PROTOCOL_BROKEN = 3 };
+
 struct options {
     const char *session, *library;
-    int ordinal, ledger, slot, connection, ring, context_mib;
+    int ordinal, ledger, slot, connection, ring, context_mib, uid, sandbox;
+    bool check;
+};
+
+static const char *const sandboxes[SANDBOX_COUNT] = {
+    [SANDBOX_REFERENCE] = "reference",
+    [SANDBOX_NVIDIA] = "nvidia",
 };
 
 void worker_log(const struct session *session, const char *format, ...)
@@ -45,10 +55,36 @@ static bool read_number(const char *text, int *number)
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
-    if (errno || end == text || *end || value < 0 || value > 1 << 20)
+    if (errno || end == text || *end || value < 0 || value > INT_MAX)
         return false;
     *number = (int)value;
     return true;
+}
+
+static bool read_sandbox(const char *name, int *sandbox)
+{
+    for (*sandbox = 0; *sandbox < SANDBOX_COUNT; ++*sandbox)
+        if (strcmp(name, sandboxes[*sandbox]) == 0)
+            return true;
+    return false;
+}
+
+static bool read_option(int letter, const char *text, struct options *options)
+{
+    switch (letter) {
+    case 's': options->session = text; return true;
+    case 'L': options->library = text; return true;
+    case 'S': return read_sandbox(text, &options->sandbox);
+    case 'o': return read_number(text, &options->ordinal);
+    case 'l': return read_number(text, &options->ledger);
+    case 'n': return read_number(text, &options->slot);
+    case 'c': return read_number(text, &options->connection);
+    case 'r': return read_number(text, &options->ring);
+    case 'm': return read_number(text, &options->context_mib) && options->context_mib <= 1 << 20;
+    case 'u': return read_number(text, &options->uid) && options->uid > 0;
+    case 'k': options->check = true; return true;
+    default: return false;
+    }
 }
 
 static bool read_options(int count, char **arguments, struct options *options)
@@ -58,23 +94,45 @@ static bool read_options(int count, char **arguments, struct options *options)
         {"ordinal", required_argument, NULL, 'o'}, {"ledger", required_argument, NULL, 'l'},
         {"slot", required_argument, NULL, 'n'}, {"connection", required_argument, NULL, 'c'},
         {"ring", required_argument, NULL, 'r'}, {"context-mib", required_argument, NULL, 'm'},
-        {NULL, 0, NULL, 0},
+        {"sandbox", required_argument, NULL, 'S'}, {"uid", required_argument, NULL, 'u'},
+        {"check", no_argument, NULL, 'k'}, {NULL, 0, NULL, 0},
     };
-    int letter, given = 0;
-    *options = (struct options){.ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .context_mib = -1};
-    while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1) {
-        int *number = letter == 'o' ? &options->ordinal : letter == 'l' ? &options->ledger
-                    : letter == 'n' ? &options->slot : letter == 'c' ? &options->connection
-                    : letter == 'r' ? &options->ring : letter == 'm' ? &options->context_mib : NULL;
-        if (letter == 's')
-            options->session = optarg;
-        else if (letter == 'L')
-            options->library = optarg;
-        else if (!number || !read_number(optarg, number))
+    int letter;
+    *options = (struct options){
+        .ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .context_mib = -1, .sandbox = -1,
+    };
+    while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1)
+        if (!read_option(letter, optarg, options))
             return false;
-        given++;
+    if (optind != count || options->sandbox < 0)
+        return false;
+    return options->check || (options->session && options->library && options->ordinal >= 0 && options->ledger >= 0 &&
+                              options->slot >= 0 && options->connection >= 0 && options->ring >= 0 &&
+                              options->context_mib >= 0);
+}
+
+/* What the host does not allow is the same for every worker: the agent asks once, by --check. */
+static void ignore_missing(const char *part, int error)
+{
+    (void)part, (void)error;
+}
+
+static void print_missing(const char *part, int error)
+{
+    printf("%s: %s\n", part, strerror(error));
+}
+
+static bool isolate(const struct options *options)
+{
+    struct isolation isolation = {.sandbox = (enum sandbox)options->sandbox, .uid = (uid_t)options->uid};
+    if (geteuid() == 0 && !options->uid) {
+        fputs("gpupool-worker: root must give a --uid to run as\n", stderr);
+        return false;
     }
-    return given == 8 && optind == count && options->session && options->library && options->ring >= 0;
+    if (isolation_enter(&isolation, options->check ? print_missing : ignore_missing) == 0)
+        return true;
+    fprintf(stderr, "gpupool-worker: user %d or the capabilities can't be changed: %s\n", options->uid, strerror(errno));
+    return false;
 }
 
 /* Tell the runtime how starting went. */
@@ -141,12 +199,12 @@ static bool charge_opening(const struct session *session, const struct options *
     return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "device memory", why);
 }
 
-static bool open_device(struct session *session, const struct options *options)
+static bool open_device(struct session *session, const struct options *options, const char *library)
 {
     struct driver *driver = &session->driver;
     /* What a module takes is charged when it is loaded, so it must be taken then. */
     setenv("CUDA_MODULE_LOADING", "EAGER", 1);
-    session->library = driver_open(options->library, driver);
+    session->library = driver_open(library, driver);
     if (!session->library)
         return fail(session, CUDA_ERROR_UNKNOWN, "device library", dlerror());
     CUresult result = driver->cuInit(0);
@@ -181,7 +239,19 @@ static bool make_parts(struct session *session)
     if (!session->staging || !session->waiters || !session->arbiter || !spans_open(session))
         return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "worker", "out of memory");
     pin(session);
-    if (sandbox_enter() != 0)
+    return true;
+}
+
+/* From here on code of the tenant may run, and what it prints must not get into the agent's log. Standard input
+ * is /dev/null; only the reports of sanitizers, which no installed worker has, still go to standard error. */
+static bool enter_sandbox(struct session *session, const struct options *options)
+{
+    fflush(NULL);
+    dup2(STDIN_FILENO, STDOUT_FILENO);
+#if !defined(__SANITIZE_ADDRESS__)
+    dup2(STDIN_FILENO, STDERR_FILENO);
+#endif
+    if (sandbox_enter((enum sandbox)options->sandbox) != 0)
         return fail(session, CUDA_ERROR_UNKNOWN, "sandbox", strerror(errno));
     return true;
 }
@@ -219,25 +289,54 @@ static void end(struct session *session)
     session->driver.cuDevicePrimaryCtxRelease(session->device);
 }
 
+/* Where the library can be opened from after isolation: by its own path or, where that can't be reached any more,
+ * by the descriptor it was opened with before, which then stays open. */
+static const char *reachable(const char *library, int file, char path[32])
+{
+    if (file >= 0 && access(library, R_OK) != 0) {
+        snprintf(path, 32, "/proc/self/fd/%d", file);
+        return path;
+    }
+    if (file >= 0)
+        close(file);
+    return library;
+}
+
+static int serve(struct session *session, const struct options *options, const char *library)
+{
+    session->id = options->session;
+    session->connection = options->connection;
+    if (!open_shared(session, options) || !charge_opening(session, options) ||
+        !open_device(session, options, library) || !make_parts(session) || !enter_sandbox(session, options) ||
+        !start_watch(session))
+        return NOT_STARTED;
+    send_ready(session, CUDA_SUCCESS, "");
+    bool sound = loop_run(session);
+    end(session);
+    return sound ? 0 : PROTOCOL_BROKEN;
+}
+
 int main(int count, char **arguments)
 {
     static struct session session;
     struct options options;
+    char path[32];
+    int file = -1;
     signal(SIGPIPE, SIG_IGN);
     if (!read_options(count, arguments, &options)) {
-        fputs("usage: gpupool-worker --session ID --library PATH --ordinal N --ledger FD --slot N "
-              "--connection FD --ring FD --context-mib N\n", stderr);
-        return 2;
+        fputs("usage: gpupool-worker --sandbox reference|nvidia [--uid N] --session ID --library PATH --ordinal N "
+              "--ledger FD --slot N --connection FD --ring FD --context-mib N\n"
+              "       gpupool-worker --sandbox reference|nvidia [--uid N] --check\n", stderr);
+        return WRONG_USAGE;
     }
-    session.id = options.session;
-    session.connection = options.connection;
-    if (!open_shared(&session, &options) || !charge_opening(&session, &options) || !open_device(&session, &options) || !make_parts(&session) ||
-        !start_watch(&session))
-        return 1;
-    send_ready(&session, CUDA_SUCCESS, "");
-    loop_run(&session);
-    end(&session);
+    if (options.library && strchr(options.library, '/'))
+        file = open(options.library, O_RDONLY | O_CLOEXEC);
+    if (!isolate(&options))
+        return NOT_STARTED;
+    if (options.check)
+        return 0;
+    int status = serve(&session, &options, reachable(options.library, file, path));
     /* Waiting threads still run: leave without the library's own end. */
     fflush(stderr);
-    _exit(0);
+    _exit(status);
 }

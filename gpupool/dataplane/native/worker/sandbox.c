@@ -2,30 +2,59 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include <linux/memfd.h>
 #include <linux/sockios.h>
 #include <sched.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#else
-#error "the sandbox knows x86_64 and aarch64"
-#endif
+#include "worker/filter.h"
 
-#define X32_BIT 0x40000000u
 #define OPEN_FILES 4096
+#define THREADS 8192 /* of one user: all sessions of a vGPU */
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define ALLOW SECCOMP_RET_ALLOW
+#define DENY (SECCOMP_RET_ERRNO | EPERM)
+#define UNKNOWN (SECCOMP_RET_ERRNO | ENOSYS)
+#define VALUES(array) (struct filter_values){array, COUNT(array)}
+#define VALUE(number) (struct filter_values){&(const uint32_t){number}, 1}
 
-/* System calls no device library needs once it is loaded. */
+/* What worker, librefcuda, the C library and the sanitizers' libraries call. Kernels of the reference device
+ * are host code of the tenant's: what is not here is what they can't do. */
+static const uint32_t allowed[] = {
+    /* waiting and time, the most frequent first */
+    SYS_futex, SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_ppoll, SYS_clock_getres,
+    SYS_gettimeofday, SYS_sched_yield, SYS_restart_syscall, SYS_setitimer,
+    /* memory */
+    SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise, SYS_brk, SYS_msync,
+    /* descriptors it has, and libraries that an image names; see also openat below */
+    SYS_read, SYS_write, SYS_writev, SYS_pread64, SYS_lseek, SYS_close, SYS_fstat, SYS_newfstatat,
+    SYS_sendto,
+    /* threads and signals of its own */
+    SYS_set_robust_list, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
+    SYS_sigaltstack, SYS_exit, SYS_exit_group, SYS_gettid, SYS_getpid,
+    /* what it may know */
+    SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_sched_getaffinity, SYS_getcpu, SYS_getrandom,
+    SYS_getrusage,
+#if defined(__x86_64__)
+    SYS_poll, SYS_alarm, SYS_time,
+#endif
+};
+
+/* Libraries use older calls when the kernel does not know these, whose arguments a filter can't see. */
+static const uint32_t unknown[] = {SYS_clone3, SYS_openat2, SYS_statx};
+
+static const uint32_t allowed_prctl[] = {
+    PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS,
+};
+static const uint32_t allowed_fcntl[] = {
+    F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW, F_GET_SEALS,
+};
+
+/* NVIDIA: system calls that no device library needs once it is loaded. */
 static const uint32_t denied[] = {
     /* other programs and processes */
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
@@ -37,6 +66,9 @@ static const uint32_t denied[] = {
 #endif
     /* the network */
     SYS_socket, SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4,
+    /* memory and messages that outlive the process and that others of its user may open */
+    SYS_shmget, SYS_shmat, SYS_shmctl, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl, SYS_semget,
+    SYS_semop, SYS_semtimedop, SYS_semctl, SYS_mq_open, SYS_mq_unlink,
     /* the file system's shape */
     SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_open_tree, SYS_move_mount, SYS_fsopen,
     SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_open_by_handle_at,
@@ -51,100 +83,59 @@ static const uint32_t denied[] = {
     SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex, SYS_sethostname,
     SYS_setdomainname, SYS_personality, SYS_vhangup, SYS_kexec_file_load,
 #if defined(__x86_64__)
-    SYS_iopl, SYS_ioperm,
+    SYS_iopl, SYS_ioperm, SYS_modify_ldt,
 #endif
 };
+static const uint32_t denied_prctl[] = {PR_SET_DUMPABLE, PR_SET_PTRACER, PR_SET_MM};
 
 /* Calls whose first argument is a process: allowed on this one, which 0 means. Some libraries set a thread's
  * affinity by its number and live with a refusal. */
-static const uint32_t own_process[] = {
-    SYS_prlimit64, SYS_sched_setaffinity, SYS_sched_setattr, SYS_sched_setparam, SYS_sched_setscheduler,
-    SYS_migrate_pages, SYS_move_pages,
+static const uint32_t own_process[] = {SYS_prlimit64, SYS_sched_setaffinity};
+static const uint32_t more_of_own_process[] = {
+    SYS_sched_setattr, SYS_sched_setparam, SYS_sched_setscheduler, SYS_migrate_pages, SYS_move_pages,
 };
 
 /* Ways to have the kernel send a signal to any process of the same user. */
 static const uint32_t owner_commands[] = {F_SETOWN, F_SETOWN_EX, F_SETSIG};
 static const uint32_t owner_requests[] = {FIOSETOWN, SIOCSPGRP};
 
-enum { DENIED = sizeof denied / sizeof *denied, FILTER_MAX = 2 * DENIED + 80 };
-
-struct program {
-    struct sock_filter code[FILTER_MAX];
-    unsigned short length;
-};
-
-static void add(struct program *program, struct sock_filter instruction)
+static void on_own_process(struct filter *filter, const uint32_t *calls, size_t count)
 {
-    program->code[program->length++] = instruction;
+    for (size_t i = 0; i < count; i++)
+        filter_argument(filter, calls[i], 0, FILTER_IS, VALUE(0), ALLOW, DENY);
 }
 
-static void load(struct program *program, size_t offset)
+static void threads_of_its_own(struct filter *filter)
 {
-    add(program, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
+    filter_argument(filter, SYS_clone, 0, FILTER_HAS, VALUE(CLONE_THREAD), ALLOW, DENY);
+    filter_argument(filter, SYS_tgkill, 0, FILTER_IS, VALUE((uint32_t)getpid()), ALLOW, DENY); /* abort() */
+    on_own_process(filter, own_process, COUNT(own_process));
 }
 
-static void finish(struct program *program, uint32_t action)
+static void write_allow_list(struct filter *filter)
 {
-    add(program, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
+    filter_calls(filter, allowed, COUNT(allowed), ALLOW);
+    filter_calls(filter, unknown, COUNT(unknown), UNKNOWN);
+    threads_of_its_own(filter);
+    filter_argument(filter, SYS_mmap, 3, FILTER_HAS, VALUE(MAP_HUGETLB), DENY, ALLOW);
+    /* Libraries and images, by name, to read; files are neither made nor written. */
+    filter_argument(filter, SYS_openat, 2, FILTER_WITHIN, VALUE(O_CLOEXEC | O_LARGEFILE | O_NOCTTY), ALLOW, DENY);
+    filter_argument(filter, SYS_memfd_create, 1, FILTER_WITHIN, VALUE(MFD_CLOEXEC), ALLOW, DENY);
+    filter_argument(filter, SYS_prctl, 0, FILTER_IS, VALUES(allowed_prctl), ALLOW, DENY);
+    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(allowed_fcntl), ALLOW, DENY);
+    filter_end(filter, DENY);
 }
 
-/* The next instruction is run only if the loaded word compares so with `value`. */
-static void only_if(struct program *program, uint16_t comparison, uint32_t value)
+static void write_deny_list(struct filter *filter)
 {
-    add(program, (struct sock_filter)BPF_JUMP(BPF_JMP | comparison | BPF_K, value, 0, 1));
-}
-
-static void unless(struct program *program, uint16_t comparison, uint32_t value, uint8_t skipped)
-{
-    add(program, (struct sock_filter)BPF_JUMP(BPF_JMP | comparison | BPF_K, value, 0, skipped));
-}
-
-/* For one system call: allowed if the low word of its first argument compares so, else EPERM. */
-static void allow_argument(struct program *program, uint32_t call, uint16_t comparison, uint32_t value)
-{
-    unless(program, BPF_JEQ, call, 4);
-    load(program, offsetof(struct seccomp_data, args[0]));
-    only_if(program, comparison, value);
-    finish(program, SECCOMP_RET_ALLOW);
-    finish(program, SECCOMP_RET_ERRNO | EPERM);
-}
-
-/* For one system call: EPERM if the low word of its second argument is one of the values, else allowed. */
-static void deny_second(struct program *program, uint32_t call, const uint32_t *values, uint8_t count)
-{
-    unless(program, BPF_JEQ, call, (uint8_t)(2 + 2 * count));
-    load(program, offsetof(struct seccomp_data, args[1]));
-    for (uint8_t i = 0; i < count; i++) {
-        only_if(program, BPF_JEQ, values[i]);
-        finish(program, SECCOMP_RET_ERRNO | EPERM);
-    }
-    finish(program, SECCOMP_RET_ALLOW);
-}
-
-static void write_filter(struct program *program)
-{
-    load(program, offsetof(struct seccomp_data, arch));
-    add(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0));
-    finish(program, SECCOMP_RET_KILL_PROCESS);
-    load(program, offsetof(struct seccomp_data, nr));
-#if defined(__x86_64__)
-    only_if(program, BPF_JGE, X32_BIT);
-    finish(program, SECCOMP_RET_KILL_PROCESS);
-#endif
-    for (size_t i = 0; i < DENIED; i++) {
-        only_if(program, BPF_JEQ, denied[i]);
-        finish(program, SECCOMP_RET_ERRNO | EPERM);
-    }
-    /* A filter can't see clone3's arguments; libc falls back to clone, whose flags it can. */
-    only_if(program, BPF_JEQ, SYS_clone3);
-    finish(program, SECCOMP_RET_ERRNO | ENOSYS);
-    allow_argument(program, SYS_clone, BPF_JSET, CLONE_THREAD);
-    allow_argument(program, SYS_tgkill, BPF_JEQ, (uint32_t)getpid()); /* abort() */
-    for (size_t i = 0; i < sizeof own_process / sizeof *own_process; i++)
-        allow_argument(program, own_process[i], BPF_JEQ, 0);
-    deny_second(program, SYS_fcntl, owner_commands, sizeof owner_commands / sizeof *owner_commands);
-    deny_second(program, SYS_ioctl, owner_requests, sizeof owner_requests / sizeof *owner_requests);
-    finish(program, SECCOMP_RET_ALLOW);
+    filter_calls(filter, denied, COUNT(denied), DENY);
+    filter_calls(filter, unknown, 1, UNKNOWN); /* clone3; the others' arguments are of no concern here */
+    threads_of_its_own(filter);
+    on_own_process(filter, more_of_own_process, COUNT(more_of_own_process));
+    filter_argument(filter, SYS_prctl, 0, FILTER_IS, VALUES(denied_prctl), DENY, ALLOW);
+    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(owner_commands), DENY, ALLOW);
+    filter_argument(filter, SYS_ioctl, 1, FILTER_IS, VALUES(owner_requests), DENY, ALLOW);
+    filter_end(filter, ALLOW);
 }
 
 static int lower_limit(int resource, rlim_t most)
@@ -160,17 +151,35 @@ static int lower_limit(int resource, rlim_t most)
     return setrlimit(resource, &limit);
 }
 
-int sandbox_enter(void)
+static int lower_limits(void)
 {
-    struct program program = {.length = 0};
-    struct sock_fprog filter = {.filter = program.code};
+    static const struct rlimit_of {
+        int resource;
+        rlim_t most;
+    } limits[] = {
+        {RLIMIT_CORE, 0}, {RLIMIT_NOFILE, OPEN_FILES}, {RLIMIT_NPROC, THREADS},
+        {RLIMIT_MSGQUEUE, 0}, {RLIMIT_NICE, 0}, {RLIMIT_RTPRIO, 0},
+    };
 
-    if (lower_limit(RLIMIT_CORE, 0) == -1 || lower_limit(RLIMIT_NOFILE, OPEN_FILES) == -1)
+    for (size_t i = 0; i < COUNT(limits); i++)
+        if (lower_limit(limits[i].resource, limits[i].most) == -1)
+            return -1;
+    return 0;
+}
+
+int sandbox_enter(enum sandbox sandbox)
+{
+    static struct filter filter; /* large for a stack, and needed once */
+    struct sock_fprog program = {.filter = filter.code};
+
+    if (lower_limits() == -1 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
         return -1;
-    /* Also closes /proc/PID/mem to other workers of the same user. */
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
-        return -1;
-    write_filter(&program);
-    filter.len = program.length;
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) ? -1 : 0;
+    filter_begin(&filter);
+    if (sandbox == SANDBOX_NVIDIA)
+        write_deny_list(&filter);
+    else
+        write_allow_list(&filter);
+    program.len = filter.length;
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) ? -1 : 0;
 }

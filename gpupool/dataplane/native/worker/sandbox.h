@@ -2,10 +2,19 @@
 #ifndef GPUPOOL_SANDBOX_H
 #define GPUPOOL_SANDBOX_H
 
-/* Drop, for every thread of this process: gaining privileges, starting programs and processes,
- * new sockets, reaching into or signalling other processes, changing mounts, modules or the clock,
- * core dumps. Denied system calls fail with EPERM. Threads, memory, files and devices stay usable.
- * Call it when the device library is loaded. Returns 0, or -1 with errno. */
-int sandbox_enter(void);
+/* What the device library of a driver needs once it is loaded; see gpupool.dataplane.worker.Sandbox. */
+enum sandbox {
+    SANDBOX_REFERENCE, /* an allow list of system calls, recorded by tools/record_syscalls.py */
+    SANDBOX_NVIDIA,    /* a deny list, until an allow list was recorded on a GPU */
+    SANDBOX_COUNT,
+};
+
+/* Restrict the system calls of every thread of this process, and its resources. Call it when the device
+ * library is loaded and before anything of a client is read. Returns 0, or -1 with errno.
+ *
+ * Calls that are not allowed fail with EPERM, or with ENOSYS where libraries then use an older call that is
+ * allowed; they don't kill, since libraries try calls that they can do without. Calls by another
+ * architecture's table do. */
+int sandbox_enter(enum sandbox sandbox);
 
 #endif

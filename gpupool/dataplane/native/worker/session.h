@@ -101,14 +101,14 @@ void object_release(struct session *session, struct object *object);
 /* Whether [address, address + bytes) is this session's device memory. */
 bool session_owns(struct session *session, uint64_t address, uint64_t bytes);
 
-/* One line on standard error. */
+/* One line on standard error, which is the agent's until the sandbox is entered. */
 void worker_log(const struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Note device memory that the client may use from now on, at the host's cost; false when that does not fit. */
 bool keep_range(struct session *session, struct range range);
 
-/* Take records until the runtime hangs up or breaks the protocol. */
-void loop_run(struct session *session);
+/* Take records until the runtime hangs up or breaks the protocol; return false if it broke it. */
+bool loop_run(struct session *session);
 
 /* Forget the parts of an image that no load has taken. */
 void image_drop(struct session *session);
