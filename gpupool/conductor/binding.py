@@ -60,7 +60,7 @@ def reserve(parts: Parts, choices: Sequence[Choice]) -> Reserved:
 
     Those of ``lost`` stay queued: something of them, or of what was chosen for them, has changed.
     """
-    return parts.commit(_reserve, choices, parts.inventory)
+    return parts.commit(_reserve, choices, parts.inventory, parts.id)
 
 
 def allocate(parts: Parts, planned: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
@@ -74,7 +74,9 @@ def allocate(parts: Parts, planned: Sequence[Planned]) -> dict[str, errors.Gpupo
     return said
 
 
-def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inventory) -> Reserved:
+def _reserve(
+    transaction: Transaction, choices: Sequence[Choice], inventory: Inventory, conductor_id: str
+) -> Reserved:
     """Do what ``reserve`` does.
 
     Whatever the plans were made on, here is what the hosts have, and nobody else adds to it: guaranteed
@@ -101,7 +103,8 @@ def _reserve(transaction: Transaction, choices: Sequence[Choice], inventory: Inv
     vgpus.create_all(session, rows)
     transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in rows})
     moving = [each.claim for each in batch.planned]
-    after = transaction.move_all(moving, ClaimState.ALLOCATING, state_reason="")
+    mine = {"state_reason": "", "conductor_id": conductor_id}
+    after = transaction.move_all(moving, ClaimState.ALLOCATING, **mine)
     moved = {claim.id: claim for claim in after}
     going = [Planned(claim=moved[each.claim.id], vgpus=each.vgpus) for each in batch.planned]
     return Reserved(going, batch.lost)

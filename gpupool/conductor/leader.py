@@ -28,7 +28,7 @@ _PATIENCE = 2.0
 
 
 class Leader:
-    """Tries to lead from ``start`` to ``stop``; with no backend it does all the time.
+    """Tries to lead while it is asked whether it ``leads``, until ``stop``; with no backend it does.
 
     One leads among all that have the same ``place``, which names what they serve: see Database.place.
     To make one raises Invalid when the backend is none that tooz knows, or lacks its driver.
@@ -46,19 +46,29 @@ class Leader:
         self._lock: Any = None
         # When the backend is asked next.
         self._due = 0.0
+        # Whether the backend was away when it was asked last, which was logged.
+        self._lost = False
         # What ``leads`` said last, for those who must not wait for the backend.
         self.led = not self._url
 
-    def start(self) -> None:
-        """Begin to lead, or to try; a backend that is not there is asked again later."""
-        if self._url:
-            self.leads()
+    def leads(self, missing: str = "") -> bool:
+        """Return whether this conductor leads now; becomes the leader when there is none.
 
-    def leads(self) -> bool:
-        """Return whether this conductor leads now; becomes the leader when there is none."""
-        if self._url and time.monotonic() >= self._due:
+        While something is ``missing`` that it needs for that, it gives the lead back, and takes none.
+        """
+        before = self.led
+        if missing:
+            self._disconnect()
+            self.led, self._due = False, 0.0
+        elif not self._url:
+            self.led = True
+        elif time.monotonic() >= self._due:
             self.led = self._holds()
             self._due = time.monotonic() + (MAKE_SURE if self.led else TRY)
+        if self.led != before:
+            LOG.info("this conductor %s", "leads" if self.led else "leads no more")
+            if missing:
+                LOG.warning("this conductor can't lead without %s", missing)
         return self.led
 
     def stop(self) -> None:
@@ -70,13 +80,17 @@ class Leader:
         try:
             if self._coordinator is None:
                 self._connect()
-            if self._lock.acquired:
-                return self._still_holds()
-            return bool(self._lock.acquire(blocking=False))
+            held = self._still_holds() if self._lock.acquired else self._lock.acquire(blocking=False)
         except Exception as exc:  # Drivers let errors of their libraries through.
-            LOG.warning("who leads is not known, this conductor does not: %s", exc)
+            if not self._lost:
+                LOG.warning("who leads is not known, this conductor does not: %s", exc)
+            self._lost = True
             self._disconnect()
             return False
+        if self._lost:
+            LOG.info("who leads is known again")
+        self._lost = False
+        return bool(held)
 
     def _still_holds(self) -> bool:
         """Ask the backend: that the lock was taken does not say that it was not lost since."""
@@ -87,7 +101,7 @@ class Leader:
             # MySQL and PostgreSQL: the lock is gone with its connection, and only who uses that sees it.
             kept = self._lock.release() and self._lock.acquire(blocking=False)
         if not kept:
-            LOG.warning("this conductor leads no more")
+            LOG.warning("this conductor lost the lead")
             self._disconnect()
         return bool(kept)
 

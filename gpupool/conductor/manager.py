@@ -95,6 +95,10 @@ class ConductorManager:
         """See ConductorApi."""
         self._parts.wake_here()
 
+    def echo(self, ctxt: RequestContext, token: str) -> None:
+        """See ConductorApi."""
+        self._parts.dependencies.heard(token)
+
     @_answering
     def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[Payload]:
         """See ConductorApi."""

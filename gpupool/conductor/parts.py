@@ -3,17 +3,19 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import oslo_messaging
 from oslo_config import cfg
 from sqlalchemy.orm import Session
 
+from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.desired import desired_states
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.left import Left
 from gpupool.conductor.limits import Limits
 from gpupool.conductor.notifications import ClaimNotifier
+from gpupool.conductor.peers import Peers
 from gpupool.conductor.reported import Reported
 from gpupool.conductor.tenure import Tenure
 from gpupool.conductor.turns import Turns
@@ -30,6 +32,7 @@ from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
 from gpupool.rpc import context
 from gpupool.rpc.agent import AgentClient
+from gpupool.rpc.sender import Sender
 
 LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -112,11 +115,16 @@ class Parts:
 
     ``audit`` says which devices are compared with Placement next, ``wake_queue`` has the queue looked
     at soon by whoever serves it, ``wake_here`` by this conductor if that is the one. ``moved`` are the
-    moments of moves that were made by policy, by pool.
+    moments of moves that were made by policy, by pool. ``looks`` sends agents what their hosts should
+    have, ``dependencies`` say whether there is a use in asking database and Placement now, ``id`` is
+    this conductor's among all.
     """
 
+    id: str
     conf: cfg.ConfigOpts
     database: Database
+    dependencies: Dependencies
+    peers: Peers
     placement: PlacementClient
     allocations: Allocations
     inventory: Inventory
@@ -126,6 +134,7 @@ class Parts:
     tenure: Tenure
     audit: Turns
     agents: AgentClient
+    looks: Sender
     notifier: ClaimNotifier
     views: Views
     wake_queue: Callable[[], None]
@@ -161,16 +170,11 @@ class Parts:
             LOG.info("claim %s is %s%s", claim.id, claim.state, _because(claim))
             self.notifier.moved(claim)
         for each in desired:
-            self._look(each)
+            # The agent looks by itself every report_interval; a newer message says all an older one did.
+            look = partial(self.agents.look, context.detached(), each)
+            self.looks.put(each.host, look, each.generation)
         if transaction.queue_changed:
             self.wake_queue()
-
-    def _look(self, desired: DesiredState) -> None:
-        try:
-            self.agents.look(context.detached(), desired)
-        except oslo_messaging.MessagingException as exc:
-            # The agent looks by itself every report_interval.
-            LOG.warning("host %s could not be told to look: %s", desired.host, exc)
 
 
 def _despite_races(attempt: Callable[[], T]) -> T:

@@ -28,12 +28,12 @@ class Periodic:
         """Run the job again as soon as the present run, and the pause after it, are over."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """Let the present run end, and return then."""
+    def stop(self, seconds: float | None = None) -> None:
+        """Let the present run end, and return then, or after so many ``seconds``."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self._stop.is_set():

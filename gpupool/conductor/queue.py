@@ -5,7 +5,6 @@ and what is done about them. Placement has the last word: a claim it has no room
 round of the pass, which knows more.
 """
 
-import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -33,7 +32,6 @@ from gpupool.model.states import HOLDING, ClaimState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.errors import NoCapacity
 
-LOG = logging.getLogger(__name__)
 # Rounds of one pass; each refusal by Placement teaches the next round something.
 _ROUNDS = 8
 # Seconds after which those who wait are told why again while there is more to decide.
@@ -56,6 +54,8 @@ class Queue:
 
         Stops early when Placement or the database is not there.
         """
+        if not self._parts.dependencies.answer():
+            return
         try:
             self._learn(self._batches.ended())
             with self._parts.database.reader() as session:
@@ -64,8 +64,10 @@ class Queue:
             self._serve(known)
             self._tell()
         except errors.Unavailable as exc:
-            LOG.warning("the queue waits: %s", exc)
+            self._parts.dependencies.failed(exc)
             self._batches.drain()
+        else:
+            self._parts.dependencies.worked()
 
     def _serve(self, known: Sequence[Pool]) -> None:
         todo = known

@@ -9,13 +9,12 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from gpupool.conductor import binding, defragmenting, health, ledger, releasing
+from gpupool.conductor import abandoned, binding, defragmenting, health, ledger, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import attachments, claims, devices, differences, hosts, pools, times, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
-from gpupool.model.claim import Claim
 from gpupool.model.device import Device
 from gpupool.model.states import (
     HOLDING,
@@ -30,10 +29,17 @@ LOG = logging.getLogger(__name__)
 
 
 def reconcile(parts: Parts) -> None:
-    """Repair every kind of difference; one that fails does not keep the others."""
+    """Repair every kind of difference; one that fails does not keep the others.
+
+    What needs Placement waits while that is known to be away.
+    """
     for repair in REPAIRS:
+        if repair in _ASK_PLACEMENT and not parts.dependencies.placement.answers():
+            continue
         try:
             repair(parts)
+        except errors.Unavailable as exc:
+            parts.dependencies.failed(exc)
         except errors.GpupoolError as exc:
             LOG.warning("%s: goes on next time: %s", repair.__name__, exc)
         except Exception:
@@ -54,30 +60,13 @@ def _repair_each(
 
 
 def end_allocating(parts: Parts) -> None:
-    """Complete or undo claims that a conductor left between their rows and Placement."""
+    """Complete or undo claims that a conductor of an older release left between rows and Placement."""
     limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
     with parts.database.reader() as session:
         left = claims.stale(session, ClaimState.ALLOCATING, times.now(session) - limit)
     for claim in left:
         with isolated(f"claim {claim.id} stays allocating"):
-            _end_allocating(parts, claim)
-
-
-def _end_allocating(parts: Parts, claim: Claim) -> None:
-    with parts.database.reader() as session:
-        planned = vgpus.list_(session, {"claim_id": claim.id})
-    left = binding.Planned(claim=claim, vgpus=tuple(planned))
-    if planned and all(_agreed(parts, vgpu) for vgpu in planned):
-        LOG.warning("claim %s was left allocating: goes on", claim.id)
-        binding.hand_over(parts, [left])
-    else:
-        LOG.warning("claim %s was left allocating: goes back", claim.id)
-        binding.undo(parts, [(left, "a conductor stopped while it allocated")])
-
-
-def _agreed(parts: Parts, vgpu: Vgpu) -> bool:
-    allocation = parts.allocations.get_allocation(vgpu.id)
-    return allocation is not None and allocation.resources == releasing.grant(vgpu).resources()
+            abandoned.end_one(parts, claim)
 
 
 def end_binding(parts: Parts) -> None:
@@ -245,4 +234,14 @@ REPAIRS: tuple[Callable[[Parts], None], ...] = (
     compare_providers,
     compare_ledger,
     defragmenting.by_policy,
+)
+_ASK_PLACEMENT = frozenset(
+    {
+        end_allocating,
+        end_moving,
+        drop_from_down_hosts,
+        compare_providers,
+        compare_ledger,
+        defragmenting.by_policy,
+    }
 )

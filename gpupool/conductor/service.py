@@ -3,12 +3,16 @@
 import importlib.metadata
 import logging
 import socket
-import threading
+import uuid
+from collections.abc import Callable
+from functools import partial
 
 import oslo_messaging
 from oslo_config import cfg
 
-from gpupool.conductor import claims, hosts, limits, pools, queue, reconciler, settling
+from gpupool.conductor import abandoned, claims, hosts, limits, pools, queue, reconciler, settling
+from gpupool.conductor.dependencies import Dependencies
+from gpupool.conductor.heartbeat import Heartbeat
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader import Leader
@@ -16,20 +20,23 @@ from gpupool.conductor.left import Left
 from gpupool.conductor.manager import ConductorManager
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.parts import Parts
+from gpupool.conductor.peers import Peers
 from gpupool.conductor.periodic import Periodic
 from gpupool.conductor.reported import Reported
+from gpupool.conductor.server import Server
 from gpupool.conductor.silence import Silence
 from gpupool.conductor.tenure import Tenure
 from gpupool.conductor.turns import Turns
 from gpupool.conductor.views import Views
 from gpupool.db.api import Database
+from gpupool.model import errors
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
 from gpupool.placement.provider_tree import ProviderTree
 from gpupool.rpc import conductor as rpc
 from gpupool.rpc import context
-from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.agent import AgentClient
+from gpupool.rpc.sender import Sender
 
 LOG = logging.getLogger(__name__)
 VERSION = importlib.metadata.version("gpupool")
@@ -38,6 +45,12 @@ VERSION = importlib.metadata.version("gpupool")
 _BELL_PAUSE = 0.2
 # So many times the seconds between two looks at hosts count at most as their silence.
 _LOOKS = 2
+# Hosts that may be told to look once the broker is back, at most.
+_HOSTS = 10_000
+# Seconds between two looks at whether this conductor leads, and may.
+_LEAD_INTERVAL = 1.0
+# Seconds that what may hang is given at the end.
+_PATIENCE = 3.0
 
 
 class Conductor:
@@ -51,21 +64,24 @@ class Conductor:
         transport: oslo_messaging.Transport,
     ) -> None:
         settings = conf.conductor
+        self.id = str(uuid.uuid4())
         self._leader = Leader(conf, database.place)
         self._others = rpc.ConductorClient(transport)
-        self._queue_changed = threading.Event()
-        self._queue = Periodic("queue", self.tick, settings.queue_interval)
-        self._bell = Periodic("bell", self._tell_leader, settings.queue_interval, _BELL_PAUSE)
-        self._clock = Periodic("clock", self.watch, settings.queue_interval)
-        self._reconciler = Periodic("reconciler", self.reconcile, settings.reconcile_interval)
-        self._transport = transport
-        self._server: oslo_messaging.MessageHandlingServer | None = None
+        self._queue = Periodic("queue", partial(self._try, self.tick), settings.queue_interval)
+        self._bell = Sender("news of the queue", 1, _BELL_PAUSE)
+        self._clock = Periodic("clock", partial(self._try, self.watch), settings.queue_interval)
+        repair = partial(self._try, self.reconcile)
+        self._reconciler = Periodic("reconciler", repair, settings.reconcile_interval)
+        self._leading = Periodic("leading", self.lead, _LEAD_INTERVAL)
         database.clock.settle = settings.clock_settle
         self._silence = Silence(database.clock, settings.host_timeout, _LOOKS * settings.queue_interval)
         inventory = Inventory(ProviderTree(placement), settings.reconcile_devices)
         self.parts = Parts(
+            id=self.id,
             conf=conf,
             database=database,
+            dependencies=Dependencies(database, placement, self._others, database.clock.monotonic),
+            peers=Peers(),
             placement=placement,
             allocations=Allocations(placement, inventory.granting),
             inventory=inventory,
@@ -75,49 +91,67 @@ class Conductor:
             tenure=Tenure(database.clock),
             audit=Turns(settings.reconcile_devices),
             agents=AgentClient(transport),
+            looks=Sender("messages to agents", _HOSTS),
             notifier=ClaimNotifier(conf),
             views=Views(database, inventory, conf),
             wake_queue=self._wake,
             wake_here=self._wake_here,
         )
+        self.parts.dependencies.on_return(self._is_back)
         self._served = queue.Queue(self.parts)
+        self._heartbeat = Heartbeat(self.parts, lambda: self._leader.led, self._queue.wake)
+        target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=socket.gethostname())
+        self._server = Server(transport, target, [ConductorManager(self.parts)])
 
     def start(self) -> None:
-        """Begin to serve; raises Unavailable when the database is not there or not of this version."""
+        """Begin to serve; raises Unavailable when the database is not there or not of this version.
+
+        Returns also while the broker is away: messages are served as soon as it is there.
+        """
         self.parts.database.check()
-        self._leader.start()
+        self._heartbeat.beat()
         self.parts.commit(pools.create_default)
-        target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=socket.gethostname())
-        self._server = rpc_transport.get_server(self._transport, target, [ConductorManager(self.parts)])
-        self._server.start()
-        self._bell.start()
-        self._clock.start()
-        self._queue.start()
-        self._reconciler.start()
-        LOG.info("conductor of %s serves, version %s", self.parts.database.place, VERSION)
+        self.parts.dependencies.start()
+        self._server.start(_PATIENCE)
+        for each in (self._heartbeat, self._leading, self._clock, self._queue, self._reconciler):
+            each.start()
+        place = self.parts.database.place
+        LOG.info("conductor %s of %s serves, version %s", self.id, place, VERSION)
 
     def stop(self) -> None:
-        """Finish what is being done and serve no more; what waits stays in queue and database."""
-        if self._server:
-            self._server.stop()
-            self._server.wait()
-        self._bell.stop()
+        """Finish what is being done and serve no more; what waits stays in queue and database.
+
+        The lead goes first, so that another takes it meanwhile.
+        """
+        self.parts.dependencies.stop()
+        self._leading.stop(_PATIENCE)
+        self._leader.stop()
+        self._server.stop(_PATIENCE)
         self._clock.stop()
         self._served.nudge()
         self._queue.stop()
         self._served.close()
-        # What the bell was about to tell, and what the queue's last run left.
-        self._tell_leader()
         self._reconciler.stop()
-        self._leader.stop()
+        self._heartbeat.stop()
+        for sender in (self._bell, self.parts.looks, self.parts.notifier):
+            sender.stop(_PATIENCE)
+
+    def lead(self) -> None:
+        """Do once what the leadership's thread does: lead if nothing is missing and nobody else does."""
+        led = self._leader.led
+        if self._leader.leads(self.parts.dependencies.missing()) and not led:
+            self._wake_here()
 
     def tick(self) -> None:
         """Do once what the queue's thread does: Placement's news, and the queue, if it leads."""
-        leads = self._leader.leads()
+        leads = self._leader.led
         self._served.hush()
         with isolated("what reports left is not settled now"):
             if settling.settle(self.parts, self._served.under_way()) and leads:
                 self._queue.wake()
+        if self.parts.dependencies.answer():
+            with isolated("what was left allocating is ended later"):
+                abandoned.end(self.parts, self._served.under_way(), leads)
         if leads:
             self._served.serve()
         else:
@@ -125,21 +159,39 @@ class Conductor:
 
     def watch(self) -> None:
         """Do once what is due by the clock, in a thread that waits for nobody: Placement may hang."""
+        if not self.parts.dependencies.listens():
+            # Hosts are not silent if nobody listens: after an outage it is counted anew.
+            self._silence.forget()
+        if not self.parts.dependencies.database.answers():
+            return
         self.parts.database.follow_clock()
         with isolated("leases are not ended now"):
             claims.expire(self.parts)
-        hosts.mark_silent(self.parts, self._silence)
+        if self.parts.dependencies.listens():
+            hosts.mark_silent(self.parts, self._silence)
 
     def reconcile(self) -> None:
         """Do once what the reconciler's thread does, if this conductor leads."""
         if self._leader.led:
             reconciler.reconcile(self.parts)
 
+    def _try(self, job: Callable[[], object]) -> None:
+        """Do a job; by what of it fails for an outage that outage is known."""
+        try:
+            job()
+        except errors.Unavailable as exc:
+            self.parts.dependencies.failed(exc)
+
+    def _is_back(self) -> None:
+        """Go on at once with what an outage held up."""
+        self._leading.wake()
+        self._clock.wake()
+        self._wake_here()
+
     def _wake(self) -> None:
         """Have the queue looked at by the conductor that serves it."""
-        self._queue_changed.set()
         self._wake_here()
-        self._bell.wake()
+        self._bell.put("queue", self._tell_leader)
 
     def _wake_here(self) -> None:
         # In this order: a run that begins in between forgets the nudge only to look itself.
@@ -147,16 +199,6 @@ class Conductor:
         self._queue.wake()
 
     def _tell_leader(self) -> None:
-        """Pass on that the queue has changed, once for all changes since the last time.
-
-        In a thread of its own: that of the queue may be waiting for Placement.
-        """
-        if not self._queue_changed.is_set():
-            return
-        self._queue_changed.clear()
-        if self._leader.led:
-            return
-        try:
+        """Pass on that the queue has changed, once for all changes since the last time."""
+        if not self._leader.led:
             self._others.wake_queue(context.detached())
-        except oslo_messaging.MessagingException as exc:
-            LOG.warning("the leader is not told that the queue has changed: %s", exc)

@@ -4,7 +4,6 @@ It is done in a thread of its own: Placement may be slow or gone, and reports mu
 What is lost with a conductor the reconciler finds.
 """
 
-import logging
 from collections.abc import Collection
 
 from gpupool.conductor import releasing
@@ -13,8 +12,6 @@ from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import devices, hosts, pools
 from gpupool.model import errors
 
-LOG = logging.getLogger(__name__)
-
 
 def settle(parts: Parts, under_way: Collection[str] = ()) -> bool:
     """Do what was noted, giving back first; what Placement does not take now stays noted.
@@ -22,6 +19,8 @@ def settle(parts: Parts, under_way: Collection[str] = ()) -> bool:
     So does what is of claims that are ``under_way`` to Placement, as it would be written there after it
     was given back. Return whether there is such.
     """
+    if not parts.dependencies.answer():
+        return False
     host_ids, noted = parts.left.take()
     gone = [vgpu for vgpu in noted if vgpu.claim_id not in under_way]
     later = [vgpu for vgpu in noted if vgpu.claim_id in under_way]
@@ -37,7 +36,7 @@ def settle(parts: Parts, under_way: Collection[str] = ()) -> bool:
             host_ids.remove(host_id)
     except errors.Unavailable as exc:
         parts.left.add(host_ids, gone)
-        LOG.warning("Placement follows later: %s", exc)
+        parts.dependencies.failed(exc)
     return bool(later)
 
 

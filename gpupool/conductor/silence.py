@@ -20,6 +20,10 @@ class Silence:
         self._looked: float | None = None
         self._counted: dict[str, tuple[datetime | None, float]] = {}
 
+    def forget(self) -> None:
+        """Count from nothing at the next look: in the time before, nobody could hear a host."""
+        self._looked, self._counted = None, {}
+
     def look(self, up: Iterable[Host]) -> list[Host]:
         """Take every host that is up as it is now; return those silent for ``timeout`` seconds."""
         now = self._clock.monotonic()

@@ -54,6 +54,7 @@ class Database:
         self.place = f"{url.host or ''}:{url.port or ''}/{url.database}"
         # What the time is for all who use it: the conductor has it follow the server's clock.
         self.clock = Clock()
+        self._probed = url.difference_update_query(["plugin"])
         self._open = threading.local()
         self._manager = enginefacade.transaction_context()
         self._manager.configure(**given, sqlite_fk=True)
@@ -126,6 +127,16 @@ class Database:
         """Raise Unavailable, saying what to do, unless the schema is what this code needs."""
         migrations.check(self.version())
 
+    def probe(self) -> None:
+        """Connect and ask for nothing; raises Unavailable when the database does not answer.
+
+        By a connection of its own: those of transactions may all be in use.
+        """
+        with _unavailable(log=False):
+            engine = sa.create_engine(self._probed, poolclass=sa.pool.NullPool)
+            with engine.connect() as connection:
+                connection.execute(sa.text("SELECT 1"))
+
     def close(self) -> None:
         """Close every idle connection."""
         self._manager.dispose_pool()
@@ -151,17 +162,37 @@ def _url(connection: str | None) -> sa.URL:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def _unavailable(log: bool = True) -> Iterator[None]:
+    """Raise Unavailable for every error that says that the database can't be reached."""
     try:
         yield
-    except (
+    except Exception as exc:
+        if not _is_outage(exc):
+            raise
+        if log:
+            LOG.error("The database can't be reached: %s", exc)  # Not for users: it names hosts.
+        raise errors.Unavailable("the database can't be reached", "database") from exc
+
+
+def _is_outage(exc: BaseException) -> bool:
+    """Return whether an error is one of the connection, not of what was asked by it.
+
+    oslo.db has names for some; its others wrap SQLAlchemy's, which say what became of the connection.
+    """
+    names = (
         exception.DBConnectionError,
         exception.DBNonExistentDatabase,
         sa.exc.OperationalError,  # What oslo.db knows no name for, such as PostgreSQL's refusals.
+        sa.exc.InterfaceError,
         sa.exc.TimeoutError,  # No connection became free in time.
-    ) as exc:
-        LOG.error("The database can't be reached: %s", exc)  # Not for users: it names hosts.
-        raise errors.Unavailable("the database can't be reached") from exc
+        ConnectionError,
+    )
+    if isinstance(exc, names):
+        return True
+    inner = exc.inner_exception if isinstance(exc, exception.DBError) else exc
+    if isinstance(inner, sa.exc.InterfaceError):
+        return True
+    return isinstance(inner, sa.exc.DBAPIError) and inner.connection_invalidated
 
 
 def _prepare(engine: sa.Engine) -> None:

@@ -118,6 +118,13 @@ def generations_of(session: Session, claim_ids: Collection[str]) -> dict[str, in
     return dict(session.execute(query.where(models.Claim.id.in_(list(claim_ids)))).tuples().all())
 
 
+def allocating(session: Session) -> dict[str, str | None]:
+    """Return the conductors that bind claims now, by the claims' ids; None: one of an older release."""
+    row = _table.columns
+    query = sa.select(row["id"], row["conductor_id"]).where(row["state"] == ClaimState.ALLOCATING)
+    return dict(session.execute(query).tuples().all())
+
+
 def stale(session: Session, state: ClaimState, older_than: datetime) -> list[Claim]:
     """Return the claims in ``state`` that nothing has changed since ``older_than``, oldest first."""
     changed = models.Claim.updated_at

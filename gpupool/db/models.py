@@ -219,6 +219,8 @@ class Claim(Wishes, Stamps, Base):
     state: Mapped[ClaimState]
     state_reason: Mapped[LongText]
     release_to: Mapped[ClaimState | None]
+    # Of an allocating claim: the conductor that binds it. No foreign key: their rows come and go.
+    conductor_id: Mapped[Id | None]
     health: Mapped[ClaimHealth]
     attempts: Mapped[int]
     refused_by: Mapped[tuple[str, ...]]
@@ -319,3 +321,19 @@ class Session(Base):
     started_at: Mapped[datetime]
     memory_used_mib: Mapped[int]
     busy_ns: Mapped[int]
+
+
+class Service(Base):
+    """See model.service.Service."""
+
+    __tablename__ = "services"
+    __table_args__ = (sa.Index(None, "last_seen_at"),)
+
+    id: Mapped[Key]
+    binary: Mapped[str] = mapped_column(sa.String(64))
+    host: Mapped[str] = mapped_column(sa.String(255))
+    version: Mapped[str] = mapped_column(sa.String(64))
+    beats: Mapped[int]
+    leads: Mapped[bool]
+    started_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]

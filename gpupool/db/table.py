@@ -45,8 +45,9 @@ class Table(Generic[Item]):
         item: type[Item],
         order: str = "created_at",
         related: Mapping[str, Related] | None = None,
+        table: sa.FromClause | None = None,
     ) -> None:
-        """List by ``order``, then id, unless a caller sorts.
+        """List by ``order``, then id, unless a caller sorts. From ``table`` items are only read.
 
         ``related`` are filters by what other tables say of an item, by their name.
         """
@@ -55,7 +56,8 @@ class Table(Generic[Item]):
         self._order = ((order, "asc"),)
         self._table = row.metadata.tables[row.__tablename__]
         self.noun = row.__name__.lower()
-        self.columns: dict[str, sa.Column[Any]] = {c.key: c for c in self._table.columns}
+        columns: Any = (self._table if table is None else table).columns
+        self.columns: dict[str, sa.Column[Any]] = {c.key: c for c in columns}
         fields = dataclasses.fields(item)
         self.query = sa.select(*(self.columns[field.name] for field in fields))
         # Text without a length limit has no index and no business in a filter; nor has JSON.

@@ -53,6 +53,14 @@ class Failed(GpupoolError):
 
 
 class Unavailable(GpupoolError):
-    """A service that is needed did not answer; the same request may succeed later."""
+    """A service that is needed did not answer; the same request may succeed later.
+
+    ``service`` names it to the process that met this: "database", "Placement", "messages", else "".
+    It does not cross the wire.
+    """
 
     status = 503
+
+    def __init__(self, message: str, service: str = "") -> None:
+        super().__init__(message)
+        self.service = service

@@ -24,6 +24,9 @@ from gpupool.placement.provider import Inventory, Provider
 LOG = logging.getLogger(__name__)
 # 1.37 lets a provider change its parent, 1.38 has consumer types; 1.39 came with OpenStack Yoga.
 MICROVERSION = "1.39"
+# What errors.Unavailable calls this service.
+SERVICE = "Placement"
+_PROBE_SECONDS = 10
 _CONCURRENT_UPDATE = "placement.concurrent_update"
 
 
@@ -53,6 +56,21 @@ class PlacementClient:
 
     def __init__(self, adapter: ksa_adapter.Adapter) -> None:
         self._adapter = adapter
+
+    def probe(self) -> None:
+        """Ask for little; raises Unavailable when Placement or its database does not answer soon."""
+        try:
+            answer = self._adapter.get(
+                "/resource_providers",
+                params={"name": "gpupool:"},
+                timeout=_PROBE_SECONDS,
+                connect_retries=0,
+                raise_exc=False,
+            )
+        except (ksa_exceptions.ClientException, OSError) as exc:
+            raise errors.Unavailable("Placement can't be reached", SERVICE) from exc
+        if answer.status_code != 200:
+            raise errors.Unavailable(str(_error(answer, "a probe")), SERVICE)
 
     def find_provider(self, name: str) -> Provider | None:
         """Return the provider called ``name``, or None."""
@@ -174,9 +192,9 @@ class PlacementClient:
         """Return the JSON that Placement answers, or None if it answers nothing."""
         try:
             answer = self._adapter.request(path, method, json=body, params=params, raise_exc=False)
-        except ksa_exceptions.ClientException as exc:
+        except (ksa_exceptions.ClientException, OSError) as exc:
             LOG.error("Placement can't be reached: %s", exc)  # Not for users: it names hosts.
-            raise errors.Unavailable("Placement can't be reached") from exc
+            raise errors.Unavailable("Placement can't be reached", SERVICE) from exc
         if not 200 <= answer.status_code < 300:
             raise _error(answer, f"{method} {path}")
         return _json(answer) if answer.content else None
@@ -197,7 +215,7 @@ def _json(answer: Any) -> Any:
     try:
         return answer.json()
     except ValueError as exc:
-        raise errors.Unavailable("Placement's answer is not JSON") from exc
+        raise errors.Unavailable("Placement's answer is not JSON", SERVICE) from exc
 
 
 def _error(answer: Any, what: str) -> errors.GpupoolError:
@@ -208,9 +226,10 @@ def _error(answer: Any, what: str) -> errors.GpupoolError:
         return ConcurrentUpdate(message)
     if answer.status_code == 404 and not code:
         # Not Placement's own words, so nothing says that it was asked: a proxy has lost it, perhaps.
-        return errors.Unavailable(message)
+        return errors.Unavailable(message, SERVICE)
     kinds = {400: errors.Invalid, 404: errors.NotFound, 409: errors.Conflict}
-    return kinds.get(answer.status_code, errors.Unavailable)(message)
+    kind = kinds.get(answer.status_code)
+    return kind(message) if kind else errors.Unavailable(message, SERVICE)
 
 
 def _reason(answer: Any) -> tuple[str, str]:

@@ -27,7 +27,7 @@ class AgentApi(Protocol):
 
 
 class AgentClient:
-    """Calls agents; never waits for one."""
+    """Sends to agents, and waits for no answer; raises Unavailable when the broker is away."""
 
     def __init__(self, messaging: oslo_messaging.Transport) -> None:
         self._client = transport.get_client(
@@ -36,6 +36,6 @@ class AgentClient:
 
     def look(self, ctxt: RequestContext, desired: DesiredState) -> None:
         """Tell the agent of a host what it should have now; a lost message costs only time."""
-        # Not again and again: the agent looks by itself, and who calls has more to do.
-        told = self._client.prepare(server=desired.host, retry=0)
-        told.cast(ctxt, "look", desired=wire.dump(desired))
+        with transport.reaching():
+            told = self._client.prepare(server=desired.host, retry=1)
+            told.cast(ctxt, "look", desired=wire.dump(desired))

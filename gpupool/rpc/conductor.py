@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 import oslo_messaging
 from oslo_context.context import RequestContext
 
-from gpupool.model import errors, wire
+from gpupool.model import wire
 from gpupool.model.attachment import Attachment, AttachmentRequest
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
 from gpupool.model.device import Device
@@ -22,7 +22,10 @@ from gpupool.rpc import transport
 
 TOPIC = "gpupool-conductor"
 # 1.0: everything below
-VERSION = "1.0"
+# 1.1: echo
+VERSION = "1.1"
+# What conductors of every release understand: the others' calls ask for no more.
+_OLDEST = "1.0"
 T = TypeVar("T")
 
 
@@ -63,6 +66,9 @@ class ConductorApi(Protocol):
     def wake_queue(self, ctxt: RequestContext) -> None:
         """Look at the queue soon, if this conductor is the one that serves it; nothing is answered."""
 
+    def echo(self, ctxt: RequestContext, token: str) -> None:
+        """Take a message that a conductor sent to all to see whether it comes back to itself."""
+
     def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[Payload]:
         """Return a QueueEntry of every claim that waits for room in a pool, in their order."""
 
@@ -100,17 +106,15 @@ class ConductorClient:
 
     def __init__(self, messaging: oslo_messaging.Transport, timeout: float = 30) -> None:
         self._client = transport.get_client(
-            messaging, oslo_messaging.Target(topic=TOPIC, version=VERSION), timeout
+            messaging, oslo_messaging.Target(topic=TOPIC, version=_OLDEST), timeout
         )
+        self._replies = transport.ReplyQueue(messaging)
+        self._timeout = timeout
 
     def _call(self, ctxt: RequestContext, method: str, **arguments: Any) -> Any:
-        try:
-            with transport.answering():
-                return self._client.call(ctxt, method, **arguments)
-        except oslo_messaging.MessagingTimeout as exc:
-            raise errors.Unavailable("no conductor answered in time; try again") from exc
-        except oslo_messaging.MessageDeliveryFailure as exc:
-            raise errors.Unavailable("the message service did not take the request") from exc
+        self._replies.wait(self._timeout)
+        with transport.reaching(), transport.answering():
+            return self._client.call(ctxt, method, **arguments)
 
     def report_host(self, ctxt: RequestContext, report: HostReport) -> DesiredState:
         """See ConductorApi."""
@@ -158,7 +162,14 @@ class ConductorClient:
 
     def wake_queue(self, ctxt: RequestContext) -> None:
         """See ConductorApi; every conductor is told, and a message that is lost costs only time."""
-        self._client.prepare(fanout=True, retry=0).cast(ctxt, "wake_queue")
+        with transport.reaching():
+            self._client.prepare(fanout=True, retry=1).cast(ctxt, "wake_queue")
+
+    def echo(self, ctxt: RequestContext, token: str) -> None:
+        """See ConductorApi; every conductor is told, and the one that knows ``token`` is meant."""
+        with transport.reaching():
+            client = self._client.prepare(fanout=True, retry=1, version=VERSION)
+            client.cast(ctxt, "echo", token=token)
 
     def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[QueueEntry]:
         """See ConductorApi."""

@@ -71,18 +71,24 @@ class Process:
 class Cloud:
     """A conductor and two hosts of one simulated device each, from ``start`` to ``close``."""
 
-    def __init__(self, folder: Path, transport_url: str) -> None:
+    host_timeout = 5
+
+    def __init__(
+        self, folder: Path, transport_url: str, backend_url: str = "", database_url: str = ""
+    ) -> None:
         self.folder = folder
+        self._backend_url = backend_url
+        self._database_url = database_url or f"sqlite:///{folder}/gpupool.sqlite"
         self.ctxt = RequestContext(project_id="project-1", user_id="user-1")
         self.agents: dict[str, Process] = {}
         self._exchange = {"control_exchange": f"gpupool-{uuid.uuid4()}", "transport_url": transport_url}
         self._stops = ExitStack()
 
     def start(self) -> None:
-        self.database = Database.from_url(f"sqlite:///{self.folder}/gpupool.sqlite")
+        self.database = Database.from_url(self._database_url)
         self._stops.callback(self.database.close)
         self.database.upgrade()
-        self.placement = self._stops.enter_context(EmbeddedPlacement(self.folder / "placement"))
+        self.placement = self._stops.enter_context(self._new_placement())
         messages = transport.get_transport(gpupool_conf.new(files=[str(self._write("client", {}))]))
         self._stops.callback(messages.cleanup)
         self.client = ConductorClient(messages, timeout=5)
@@ -97,29 +103,37 @@ class Cloud:
             self._stops.callback(self.agents[name].stop)
         self.wait(lambda: len(self.up()) == len(self.agents), "both hosts are up")
 
-    def another_conductor(self) -> Process:
-        conductor = Process("gpupool.cmd.conductor", self._conductor_config("conductor-2"))
+    def _new_placement(self) -> EmbeddedPlacement:
+        return EmbeddedPlacement(self.folder / "placement")
+
+    def another_conductor(self, **options: str) -> Process:
+        """Return one more, with other options in [DEFAULT]."""
+        conductor = Process("gpupool.cmd.conductor", self._conductor_config("conductor-2", **options))
         self._stops.callback(conductor.stop)
         return conductor
 
     def close(self) -> None:
         self._stops.close()
 
-    def _write(self, name: str, options: dict[str, dict[str, Any]]) -> Path:
+    def _write(self, name: str, options: dict[str, dict[str, Any]], **default: str) -> Path:
         lines = []
-        for group, values in {"DEFAULT": self._exchange, **options}.items():
+        for group, values in {"DEFAULT": self._exchange | default, **options}.items():
             lines += [f"[{group}]", *(f"{key} = {value}" for key, value in values.items())]
         path = self.folder / f"{name}.conf"
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def _conductor_config(self, name: str = "conductor") -> Path:
+    def _conductor_config(self, name: str = "conductor", **default: str) -> Path:
         placement = {"auth_type": "admin_token", "endpoint": self.placement.url, "token": TOKEN}
         often = {"queue_interval": 1, "reconcile_interval": 1}
-        soon = {"host_timeout": 5, "allocating_timeout": 2}
-        database = {"connection": f"sqlite:///{self.folder}/gpupool.sqlite"}
-        groups = {"conductor": often | soon, "placement": placement, "database": database}
-        return self._write(name, groups)
+        soon = {"host_timeout": self.host_timeout, "allocating_timeout": 1000}
+        groups = {
+            "conductor": often | soon,
+            "placement": placement,
+            "database": {"connection": self._database_url},
+            "coordination": {"backend_url": self._backend_url},
+        }
+        return self._write(name, groups, **default)
 
     def _agent_config(self, name: str) -> Path:
         agent = {

@@ -38,7 +38,7 @@ def new(url: str, place: str = "db/gpupool") -> Leader:
     conf = gpupool_conf.new(files=[])
     conf.set_override("backend_url", url, group="coordination")
     leader = Leader(conf, place)
-    leader.start()
+    leader.leads()
     return leader
 
 
@@ -61,6 +61,15 @@ def test_one_leads_and_another_follows_when_it_stops(leader):
     first.stop()
     assert second.leads()
     assert not leader().leads()
+
+
+def test_who_misses_something_gives_the_lead_back_and_takes_none(leader):
+    first, second = leader(), leader()
+    assert [first.leads("the message service"), first.leads("Placement")] == [False, False]
+    assert second.leads()
+    assert not first.leads()
+    assert not second.leads("the database")
+    assert first.leads()
 
 
 def test_every_deployment_has_a_leader_of_its_own(leader):

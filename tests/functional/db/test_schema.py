@@ -83,6 +83,7 @@ def test_no_revision_goes_down() -> None:
     script = ScriptDirectory(str(Path(migrations.__file__).parent))
     revisions = list(script.walk_revisions())
     assert len(script.get_heads()) == 1
+    assert revisions
     assert not any(hasattr(revision.module, "downgrade") for revision in revisions)
 
 

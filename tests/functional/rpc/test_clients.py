@@ -109,6 +109,7 @@ CALLS = [
     ("set_host_pool", {"host_id": "host-1", "pool_id": "pool-1"}, HOST),
     ("delete_host", {"host_id": "host-1"}, None),
     ("set_device_enabled", {"device_id": "d", "enabled": False, "reason": "hot"}, DEVICE),
+    ("delete_device", {"device_id": "d"}, None),
 ]
 METHODS = {
     name for name, value in inspect.getmembers(ConductorApi, callable) if not name.startswith("_")
@@ -196,7 +197,7 @@ def plain(value):
 
 
 def test_every_method_of_the_interface_is_called_here():
-    assert {name for name, _, _ in CALLS} | {"wake_queue"} == METHODS
+    assert {name for name, _, _ in CALLS} | {"wake_queue", "echo"} == METHODS
 
 
 class TestServed:

@@ -1,0 +1,63 @@
+"""The sign of life that a conductor gives in the database, and its look at that of the others."""
+
+import importlib.metadata
+import socket
+from collections.abc import Callable
+
+from gpupool.conductor.parts import Parts
+from gpupool.conductor.periodic import Periodic
+from gpupool.db import services
+from gpupool.model import errors
+from gpupool.model.service import CONDUCTOR
+
+_INTERVAL = 1.0
+_VERSION = importlib.metadata.version("gpupool")
+
+
+class Heartbeat:
+    """Beats every second from ``start`` to ``stop``; ``on_gone`` is called when another one is gone."""
+
+    def __init__(self, parts: Parts, leads: Callable[[], bool], on_gone: Callable[[], object]) -> None:
+        self._parts, self._leads, self._on_gone = parts, leads, on_gone
+        self._started_at = parts.clock.now()
+        self._thread = Periodic("heartbeat", self._run, _INTERVAL)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and say that this conductor is gone."""
+        self._thread.stop()
+        try:
+            with self._parts.database.writer() as session:
+                services.forget(session, self._parts.id)
+        except errors.Unavailable:
+            # The others notice.
+            return
+
+    def beat(self) -> None:
+        """Give one sign of life, and look at the others'; raises Unavailable."""
+
+        @self._parts.database.retry
+        def write() -> dict[str, int]:
+            with self._parts.database.writer() as session:
+                services.beat(
+                    session,
+                    self._parts.id,
+                    binary=CONDUCTOR,
+                    host=socket.gethostname(),
+                    version=_VERSION,
+                    started_at=self._started_at,
+                    leads=self._leads(),
+                )
+                return services.conductors(session)
+
+        if self._parts.peers.look(write()):
+            self._on_gone()
+
+    def _run(self) -> None:
+        try:
+            self.beat()
+        except errors.Unavailable as exc:
+            self._parts.dependencies.failed(exc)

@@ -1,0 +1,60 @@
+"""The message server of a conductor, which is started and stopped without waiting for the broker."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+import oslo_messaging
+
+from gpupool.rpc import transport as rpc_transport
+
+LOG = logging.getLogger(__name__)
+# Seconds until the server is started again when that failed.
+_PAUSE = 2.0
+
+
+class Server:
+    """Serves ``endpoints`` at ``target``; oslo.messaging waits for the broker in both its methods."""
+
+    def __init__(
+        self,
+        transport: oslo_messaging.Transport,
+        target: oslo_messaging.Target,
+        endpoints: Sequence[object],
+    ) -> None:
+        self._make: Callable[[], oslo_messaging.MessageHandlingServer] = lambda: (
+            rpc_transport.get_server(transport, target, endpoints)
+        )
+        self._server: oslo_messaging.MessageHandlingServer | None = None
+        self._started, self._stopping = threading.Event(), threading.Event()
+
+    def start(self, seconds: float) -> None:
+        """Begin to serve, which goes on in a thread when it takes more than ``seconds``."""
+        threading.Thread(target=self._start, name="message server", daemon=True).start()
+        if not self._started.wait(seconds):
+            LOG.warning("messages are served as soon as the message service is there")
+
+    def stop(self, seconds: float) -> None:
+        """Serve no more; return when what was taken is answered, or after ``seconds``."""
+        self._stopping.set()
+        if self._started.is_set():
+            end = threading.Thread(target=self._end, name="message server's end", daemon=True)
+            end.start()
+            end.join(seconds)
+
+    def _start(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._server = self._make()
+                self._server.start()
+            except Exception as exc:
+                LOG.warning("messages are not served yet: %s", exc)
+                self._stopping.wait(_PAUSE)
+            else:
+                self._started.set()
+                return
+
+    def _end(self) -> None:
+        if self._server:
+            self._server.stop()
+            self._server.wait()

@@ -1,0 +1,139 @@
+"""Whether a service answers: probed, with a clock of the test's own."""
+
+import logging
+import threading
+
+import pytest
+
+from gpupool.conductor import dependencies
+from gpupool.conductor.dependencies import Dependency
+from gpupool.model import errors
+
+WAIT = 30
+
+
+class Service:
+    """Answers, fails or hangs, as the test says; and counts the probes."""
+
+    def __init__(self):
+        self.up = True
+        self.now = 1000.0
+        self.probes = 0
+        self.hangs, self.over = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.probes += 1
+        if self.hangs.is_set():
+            self.over.wait(WAIT)
+        if not self.up:
+            raise errors.Unavailable("it can't be reached", "it")
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+@pytest.fixture
+def dependency(service):
+    """A dependency that counts as started, and probes only when the test asks."""
+    made = Dependency("it", service, clock=lambda: service.now)
+    made._thread = threading.current_thread()
+    return made
+
+
+def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(service, dependency, caplog):
+    caplog.set_level(logging.INFO, dependencies.LOG.name)
+    back = []
+    dependency.on_return = lambda: back.append(True)
+    service.up = False
+    for _ in range(20):
+        dependency.ask()
+        service.now += 3
+        assert not dependency.answers()
+    assert dependency.away_for() == 60
+    service.up = True
+    dependency.ask()
+    dependency.ask()
+    assert dependency.answers()
+    assert [record.message for record in caplog.records] == [
+        "it is away: it can't be reached",
+        "it answers again",
+    ]
+    assert back == [True]
+
+
+def test_the_pause_between_probes_grows_to_a_bound(service, dependency):
+    service.up = False
+    pauses = []
+    for _ in range(6):
+        dependency.ask()
+        pauses.append(dependency._interval())
+    assert pauses == sorted(pauses)
+    assert pauses[-1] <= dependencies._AWAY_MOST
+    service.up = True
+    dependency.ask()
+    assert dependency._interval() == dependencies._INTERVAL
+
+
+def test_work_that_fails_though_probes_do_not_is_tried_less_and_less_often(service, dependency, caplog):
+    """Claims do not go back and forth: in ten minutes there are some dozens of tries, and two lines."""
+    caplog.set_level(logging.INFO, dependencies.LOG.name)
+    tries = 0
+    for _ in range(600):
+        service.now += 1
+        dependency.ask()
+        if dependency.answers():
+            tries += 1
+            dependency.failed(errors.Unavailable("500 for a POST", "it"))
+    assert tries <= 600 / dependencies._TRY_MOST + 5
+    for _ in range(10):
+        service.now += 1
+        dependency.ask()
+    assert dependency.answers()
+    dependency.worked()
+    dependency.ask()
+    assert [record.message for record in caplog.records] == [
+        "it is away: 500 for a POST",
+        "it answers again",
+    ]
+
+
+def test_a_probe_that_hangs_is_an_outage(service, dependency):
+    service.hangs.set()
+    asking = threading.Thread(target=dependency.ask, daemon=True)
+    asking.start()
+    while not service.probes:
+        asking.join(0.01)
+    assert dependency.answers()
+    service.now += dependencies._LATELY
+    assert not dependency.answered_lately()
+    service.now += dependencies.PATIENCE
+    assert not dependency.answers()
+    service.over.set()
+    asking.join(WAIT)
+    assert dependency.answers()
+    assert dependency.answered_lately()
+
+
+def test_a_process_that_stood_still_did_not_listen(service, dependency):
+    dependency.ask()
+    assert dependency.answered_lately()
+    service.now += 3600
+    assert not dependency.answered_lately()
+    assert dependency.answers()
+
+
+def test_one_that_is_doubted_is_away_until_it_answers(service):
+    dependency = Dependency("it", service, doubted=True, clock=lambda: service.now)
+    assert dependency.answers()
+    service.hangs.set()
+    dependency.start()
+    assert not dependency.answers()
+    assert dependency.away_for() > dependencies.GRACE
+    back = threading.Event()
+    dependency.on_return = back.set
+    service.over.set()
+    assert back.wait(WAIT)
+    assert dependency.answers()
+    dependency.stop()
