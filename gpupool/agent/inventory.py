@@ -31,8 +31,22 @@ class Inventory:
         self._drivers = [DRIVERS[name](conf) for name in conf.agent.drivers]
         self._found: dict[str, tuple[Driver, DeviceReport]] = {}
 
+    def start(self, changed: Callable[[], None]) -> None:
+        """Have drivers begin to look at devices; ``changed`` is called when they have news."""
+        for driver in self._drivers:
+            driver.start(changed)
+
+    def stop(self) -> None:
+        """Have drivers end what they started."""
+        for driver in self._drivers:
+            driver.stop()
+
+    def ready(self) -> bool:
+        """Return whether every device was looked at."""
+        return all(driver.ready() for driver in self._drivers)
+
     def refresh(self) -> None:
-        """Ask every driver; a driver that fails keeps the devices it had."""
+        """Take what drivers saw last; a driver that fails keeps the devices it had."""
         for driver in self._drivers:
             try:
                 reports = driver.discover()
@@ -56,5 +70,6 @@ class Inventory:
         if driver is None or report is None:
             raise errors.NotFound(f"this host has no device {device_key}")
         if report.health is not DeviceHealth.OK:
-            raise errors.Unavailable(f"device {device_key} is {report.health}")
+            why = f": {report.health_reason}" if report.health_reason else ""
+            raise errors.Unavailable(f"device {device_key} is {report.health}{why}")
         return driver.open(device_key)

@@ -4,6 +4,7 @@ import importlib.metadata
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -86,6 +87,7 @@ class AgentManager:
         self._only = self._folders.lock()
         for folder in (self._folders.ledgers, self._folders.sessions):
             record.remove_unfinished(folder)
+        self._inventory.start(self._wake.set)
         self._inventory.refresh()
         executable = isolation.prepare(self._folders, self._inventory.sandboxes(), self._uids)
         self._sessions.start(executable)
@@ -108,6 +110,7 @@ class AgentManager:
         if end_sessions:
             self._sessions.end_all()
         self._sessions.stop()
+        self._inventory.stop()
         os.close(self._only)
 
     def look(self, desired: DesiredState | None = None) -> None:
@@ -138,7 +141,19 @@ class AgentManager:
         with self._applying:
             return desired is not None and not self._stopping.is_set() and self._apply(desired)
 
+    def _wait_for_devices(self) -> None:
+        """Wait, for a time, until every device was looked at: what is not reported counts as gone."""
+        end = time.monotonic() + self._options.driver_timeout
+        while not self._stopping.is_set() and not self._inventory.ready():
+            left = end - time.monotonic()
+            if left <= 0:
+                LOG.warning("not every device has answered yet; reporting those that have")
+                return
+            self._wake.wait(left)
+            self._wake.clear()
+
     def _run(self) -> None:
+        self._wait_for_devices()
         while not self._stopping.is_set():
             self._wake.clear()
             try:

@@ -24,6 +24,15 @@ OPTS = (
         help="Drivers to load, in order: nvidia (devices that NVML lists), reference (simulated).",
     ),
     cfg.IntOpt(
+        "driver_timeout",
+        default=15,
+        min=1,
+        help=(
+            "Seconds after which a call of a vendor's library is taken to hang: its process is killed "
+            "and replaced. A device whose second process hangs too is failed until it answers."
+        ),
+    ),
+    cfg.IntOpt(
         "report_interval",
         default=5,
         min=1,

@@ -1,7 +1,7 @@
 """What a driver is: it finds the devices of one kind on this host and says how workers open them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,14 +33,26 @@ def contexts(reserved_mib: int, context_mib: int) -> int:
 class Driver(ABC):
     """One kind of device. Methods may be called from several threads.
 
-    ``sandbox`` is what workers of its devices may do.
+    ``sandbox`` is what workers of its devices may do. No method waits for a device or calls a vendor's
+    library, which may hang or crash: that is done in processes of their own (see process). A driver
+    without such a library needs ``discover`` and ``open`` only.
     """
 
     sandbox: Sandbox
 
+    def start(self, changed: Callable[[], None]) -> None:  # noqa: B027 most have nothing to start
+        """Begin to look at devices; ``changed`` is called whenever ``discover`` has news."""
+
+    def stop(self) -> None:  # noqa: B027
+        """Look no more, and leave no process behind."""
+
+    def ready(self) -> bool:
+        """Return whether every device was looked at; until then ``discover`` does not know all."""
+        return True
+
     @abstractmethod
     def discover(self) -> list[DeviceReport]:
-        """Return the devices as they are now; a device that does not answer is listed as failed."""
+        """Return the devices as they were seen last; one that does not answer is listed as failed."""
 
     @abstractmethod
     def open(self, device_key: str) -> DeviceHandle:

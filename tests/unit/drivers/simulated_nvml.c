@@ -1,14 +1,26 @@
 /* A simulation of libnvidia-ml.so.1 under the real pynvml: no device is touched.
  *
- * The file that SIMULATED_NVML names describes the devices, read anew at every call, one line each:
- *   UUID|NAME|TOTAL BYTES|RESERVED BYTES|MIG: on, off or none|state: ok or an NVML error number|LINKS
+ * The file "hardware" beside the library describes the devices, read anew at every call, one line each:
+ *   UUID|NAME|TOTAL BYTES|RESERVED BYTES|MIG: on, off or none|state|LINKS
  * LINKS, which may be left out, is the letters of the NVLink bridges that the device is on; "?" where
- * it can't tell.
- * A first line "down" makes the library refuse to start. Names, numbers and struct layouts are those
- * of NVIDIA's documented NVML interface. */
+ * it can't tell. The state is "ok", an NVML error number, or what a call about the device does:
+ *   hang   never returns, whatever signals come; hang1 hangs in the first process that asks only
+ *   crash  SIGSEGV; crash1 in the first process only
+ *   slow   takes its time
+ *   fork   leaves a process that lives on, and never returns
+ *   junk   gives a name that nobody can show
+ *   bytes  gives a name that is no text
+ * A first line "down" makes the library refuse to start, "hang" hangs as it starts. The file "calls" gets
+ * a line, the process's number, for every process that starts the library. Names, numbers and struct
+ * layouts are those of NVIDIA's documented NVML interface. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9, DEVICES = 8 };
 
@@ -25,9 +37,32 @@ struct memory_v2 {
 static struct device devices[DEVICES];
 static int started;
 
+/* Return the path of a file beside this library. */
+static const char *beside(const char *name)
+{
+    static char path[4096];
+    Dl_info info;
+
+    if (!dladdr((void *)beside, &info))
+        abort();
+    snprintf(path, sizeof path, "%.*s%s", (int)(strrchr(info.dli_fname, '/') + 1 - info.dli_fname),
+             info.dli_fname, name);
+    return path;
+}
+
+static void hang(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    for (;;)
+        pause();
+}
+
 static int read_devices(void)
 {
-    FILE *file = fopen(getenv("SIMULATED_NVML"), "r");
+    FILE *file = fopen(beside("hardware"), "r");
     char line[512];
     int count = 0;
 
@@ -40,6 +75,8 @@ static int read_devices(void)
             count = -1;
             break;
         }
+        if (!strncmp(line, "hang", 4))
+            hang();
         one->links[0] = 0;
         count += sscanf(line, "%79[^|]|%95[^|]|%llu|%llu|%7[^|]|%7[^|\n]|%7s", one->uuid, one->name,
                         &one->total, &one->reserved, one->mig, one->state, one->links) >= 6;
@@ -48,18 +85,62 @@ static int read_devices(void)
     return count;
 }
 
+/* Return whether no other process has asked of this device before; leaves a file that says so. */
+static int is_first(const struct device *one)
+{
+    char name[128], text[16] = "";
+    int file, mine = getpid();
+
+    snprintf(name, sizeof name, "first-%s", one->uuid);
+    file = open(beside(name), O_RDWR | O_CREAT, 0600);
+    if (read(file, text, sizeof text - 1) < 1)
+        dprintf(file, "%d", mine);
+    close(file);
+    return !*text || atoi(text) == mine;
+}
+
+static void misbehave(const struct device *one)
+{
+    const char *state = one->state;
+
+    if (!strcmp(state, "hang") || (!strcmp(state, "hang1") && is_first(one)))
+        hang();
+    if (!strcmp(state, "crash") || (!strcmp(state, "crash1") && is_first(one)))
+        raise(SIGSEGV);
+    if (!strcmp(state, "slow"))
+        usleep(50000);
+    if (!strcmp(state, "fork")) {
+        int child = fork();
+
+        if (child) {
+            FILE *file = fopen(beside("forked"), "a");
+
+            fprintf(file, "%d\n", child);
+            fclose(file);
+        }
+        hang();
+    }
+}
+
 static int state_of(struct device *one)
 {
     int count = read_devices();
 
     if (!started)
         return UNINITIALIZED;
-    return one - devices >= count ? INVALID : atoi(one->state); /* "ok" is 0 */
+    if (one - devices >= count)
+        return INVALID;
+    misbehave(one);
+    return atoi(one->state); /* "ok" is 0 */
 }
 
 int nvmlInitWithFlags(unsigned flags)
 {
+    FILE *file = fopen(beside("calls"), "a");
+
     (void)flags;
+    fprintf(file, "%d\n", getpid());
+    fclose(file);
     started = read_devices() >= 0;
     return started ? OK : DRIVER_NOT_LOADED;
 }
@@ -107,7 +188,12 @@ int nvmlDeviceGetUUID(struct device *device, char *uuid, unsigned length)
 
 int nvmlDeviceGetName(struct device *device, char *name, unsigned length)
 {
-    snprintf(name, length, "%s", device->name);
+    if (!strcmp(device->state, "junk"))
+        snprintf(name, length, "A\033[2J\342\200\256B");
+    else if (!strcmp(device->state, "bytes"))
+        snprintf(name, length, "\377\376");
+    else
+        snprintf(name, length, "%s", device->name);
     return state_of(device);
 }
 

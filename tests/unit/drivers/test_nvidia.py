@@ -1,55 +1,20 @@
-"""The NVIDIA driver under the real pynvml, over a simulated NVML (simulated_nvml.c)."""
+"""The NVIDIA driver: what it reports of devices that answer."""
 
-import ctypes
-import logging
-import subprocess
-from pathlib import Path
-
-import pynvml
 import pytest
 
-import gpupool.conf
-from gpupool.drivers import nvidia
 from gpupool.model import errors
 from gpupool.model.device import SharingMode
 from gpupool.model.report import DeviceReport
 from gpupool.model.states import DeviceHealth
 
-GIB = 1 << 30
-H200 = f"GPU-1|NVIDIA H200|{140 * GIB}|{GIB}|off|ok\n"
-A2 = f"GPU-2|NVIDIA A2|{16 * GIB}|0|none|ok\n"
+from .conftest import A2, GIB, H200, eventually
 
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    path = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
-    source = Path(__file__).with_name("simulated_nvml.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", source, "-o", path], check=True)
-    return ctypes.CDLL(str(path))
-
-
-@pytest.fixture
-def hardware(library, tmp_path, monkeypatch):
-    """Return a function that changes what is simulated."""
-    path = tmp_path / "hardware"
-    monkeypatch.setenv("SIMULATED_NVML", str(path))
-    monkeypatch.setattr(pynvml, "nvmlLib", library)
-    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
-    path.write_text("")
-    yield path.write_text
-    library.nvmlShutdown()
-
-
-@pytest.fixture
-def driver(hardware):
-    conf = gpupool.conf.new(files=[])
-    conf.set_override("reserved_mib", 500, "nvidia")
-    return nvidia.NvidiaDriver(conf)
+NO_LIBRARY = "NVML Shared Library Not Found"
 
 
 def test_devices_are_reported_as_nvml_lists_them(hardware, driver):
     hardware(H200 + A2)
-    one, two = driver.discover()
+    one, two = driver.run().discover()
     assert one == DeviceReport(
         key="GPU-1",
         vendor="NVIDIA",
@@ -70,100 +35,101 @@ def test_devices_are_reported_as_nvml_lists_them(hardware, driver):
 
 def test_a_device_smaller_than_the_reserve_has_nothing_to_grant(hardware, driver):
     hardware(f"GPU-1|NVIDIA T|{1 << 20}|0|none|ok\n")
-    assert driver.discover()[0].memory_mib == 0
+    assert driver.run().discover()[0].memory_mib == 0
 
 
 def test_no_driver_means_no_devices_said_once(hardware, driver, caplog):
     hardware("down\n")
-    assert driver.discover() == driver.discover() == []
-    assert caplog.text.count("no NVIDIA devices") == 1
+    assert driver.run().discover() == []
+    calls = len(hardware.numbers("calls"))
+    eventually(lambda: len(hardware.numbers("calls")) > calls + 2, "three more looks")
+    assert driver.discover() == []
+    assert caplog.text.count("Driver Not Loaded") == 1
     hardware(A2)
-    assert [one.key for one in driver.discover()] == ["GPU-2"]
+    driver.wait_for_keys("GPU-2")
 
 
-def test_no_library_means_no_devices(monkeypatch, caplog):
+def test_no_library_means_no_devices(hardware, driver, monkeypatch, caplog):
     """Where this runs on a host with NVML, there may be devices: then there is nothing to show."""
-    monkeypatch.setattr(pynvml, "nvmlLib", None)
-    monkeypatch.setattr(ctypes, "CDLL", missing)
-    monkeypatch.setattr(pynvml, "CDLL", missing)
-    assert nvidia.NvidiaDriver(gpupool.conf.new(files=[])).discover() == []
-    assert "no NVIDIA devices" in caplog.text
-
-
-def missing(*_):
-    raise OSError("no such library")
+    (hardware.folder / "libnvidia-ml.so.1").write_text("no library")
+    assert driver.run().discover() == []
+    assert NO_LIBRARY in caplog.text
 
 
 def test_a_mig_device_is_left_out_said_once(hardware, driver, caplog):
     hardware(H200.replace("|off|", "|on|") + A2)
-    assert [one.key for one in driver.discover()] == ["GPU-2"]
-    driver.discover()
+    assert [one.key for one in driver.run().discover()] == ["GPU-2"]
     assert caplog.text.count("GPU-1 is left out: MIG is enabled") == 1
 
 
 def test_a_lost_device_is_reported_as_failed_and_comes_back(hardware, driver, caplog):
     hardware(H200 + A2)
-    driver.discover()
+    driver.run()
     hardware(H200 + A2.replace("|ok", "|15"))
-    with caplog.at_level(logging.WARNING):
-        health = {one.key: one.health for one in driver.discover()}
-    assert health == {"GPU-1": DeviceHealth.OK, "GPU-2": DeviceHealth.FAILED}
-    assert "device 1 does not answer" in caplog.text
+    driver.wait_for(GPU_1="ok", GPU_2="failed")
+    assert driver.reasons() == {"GPU-1": "", "GPU-2": "GPU is lost"}
+    assert "NVIDIA device 1 does not answer: GPU is lost" in caplog.text
     hardware(H200 + A2)
-    assert {one.health for one in driver.discover()} == {DeviceHealth.OK}
+    driver.wait_for(GPU_1="ok", GPU_2="ok")
+    assert driver.reasons() == {"GPU-1": "", "GPU-2": ""}
 
 
 @pytest.mark.parametrize(
-    ("trouble", "said"),
+    ("trouble", "said", "over"),
     [
-        (A2.replace("|ok", "|15"), "device 0 does not answer"),
-        (A2.replace("|none|", "|on|"), "GPU-2 is left out"),
+        (A2.replace("|ok", "|15"), "device 0 does not answer", {"GPU_2": "failed"}),
+        (A2.replace("|none|", "|on|"), "GPU-2 is left out", {}),
     ],
 )
-def test_what_is_in_trouble_again_is_said_again(hardware, driver, caplog, trouble, said):
+def test_what_is_in_trouble_again_is_said_again(hardware, driver, caplog, trouble, said, over):
+    hardware(A2)
+    driver.run()
     for _ in range(2):
         hardware(trouble)
-        driver.discover()
-        driver.discover()
+        driver.wait_for(**over)
         hardware(A2)
-        driver.discover()
+        driver.wait_for(GPU_2="ok")
     assert caplog.text.count(said) == 2
 
 
 def test_a_device_taken_out_is_no_longer_listed(hardware, driver):
     hardware(H200 + A2)
-    driver.discover()
+    driver.run()
     hardware(A2)
-    assert [one.key for one in driver.discover()] == ["GPU-2"]
+    driver.wait_for_keys("GPU-2")
     with pytest.raises(errors.NotFound, match="GPU-1"):
         driver.open("GPU-1")
 
 
 def test_nvml_that_stops_answering_fails_its_devices_until_it_answers(hardware, driver):
     hardware(A2)
-    driver.discover()
+    driver.run()
     hardware("down\n")
-    for _ in range(2):
-        assert [(one.key, one.health) for one in driver.discover()] == [("GPU-2", DeviceHealth.FAILED)]
+    driver.wait_for(GPU_2="failed")
     hardware(A2)
-    assert [(one.key, one.health) for one in driver.discover()] == [("GPU-2", DeviceHealth.OK)]
+    driver.wait_for(GPU_2="ok")
+
+
+def test_what_changes_is_told(hardware, driver):
+    hardware(A2)
+    driver.run()
+    before = driver.news
+    hardware(A2.replace("|ok", "|15"))
+    driver.wait_for(GPU_2="failed")
+    eventually(lambda: driver.news > before, "news")
 
 
 def test_a_worker_sees_its_device_alone(hardware, driver):
     hardware(H200 + A2)
-    driver.discover()
+    driver.run()
     handle = driver.open("GPU-2")
     assert (str(handle.library), handle.ordinal) == ("libcuda.so.1", 0)
     assert handle.environment == {"CUDA_VISIBLE_DEVICES": "GPU-2", "CUDA_CACHE_DISABLE": "1"}
 
 
-def test_a_library_given_by_path_brings_its_folder(hardware):
-    conf = gpupool.conf.new(files=[])
-    conf.set_override("library", "/opt/nvidia/lib/libcuda.so.1", "nvidia")
-    driver = nvidia.NvidiaDriver(conf)
+def test_a_library_given_by_path_brings_its_folder(hardware, drivers):
     hardware(A2)
-    driver.discover()
-    handle = driver.open("GPU-2")
+    handle = drivers(library="/opt/nvidia/lib/libcuda.so.1").run().open("GPU-2")
     assert str(handle.library) == "/opt/nvidia/lib/libcuda.so.1"
     assert handle.environment["LD_LIBRARY_PATH"] == "/opt/nvidia/lib"
 
@@ -185,10 +151,25 @@ def linked(*links):
     ],
 )
 def test_nvlink_makes_groups(hardware, driver, links, groups):
+    """They are known when the driver is ready: a report without them would change devices."""
     hardware(linked(*links))
-    assert tuple(one.link_group for one in driver.discover()) == groups
+    assert tuple(one.link_group for one in driver.run().discover()) == groups
+
+
+def test_a_device_that_fails_keeps_its_links(hardware, driver):
+    hardware(linked("A", "A"))
+    driver.run()
+    hardware(linked("A", "A").replace("ok|A", "15|A", 1))
+    driver.wait_for(GPU_1="failed", GPU_2="ok")
+    assert [one.link_group for one in driver.discover()] == ["GPU-1", "GPU-1"]
 
 
 def test_a_device_that_mig_cuts_links_nothing(hardware, driver):
     hardware(linked("A", "AB", "B").replace("GPU-2|NVIDIA V|1073741824|0|none", "GPU-2|X|0|0|on"))
-    assert [(one.key, one.link_group) for one in driver.discover()] == [("GPU-1", ""), ("GPU-3", "")]
+    found = [(one.key, one.link_group) for one in driver.run().discover()]
+    assert found == [("GPU-1", ""), ("GPU-3", "")]
+
+
+def test_two_that_say_they_are_the_same_are_listed_once(hardware, driver):
+    hardware(A2 + A2)
+    assert driver.run().health() == {"GPU-2": DeviceHealth.OK}

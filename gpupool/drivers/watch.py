@@ -1,0 +1,133 @@
+"""Watches: what a driver's process answers, asked again and again, and kept for whoever can't wait."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gpupool.drivers.process import DriverProcess, Lost, Refused, Stopped
+from gpupool.model import errors
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+# A process that was lost once is replaced and asked again at once; what it is about is in trouble only
+# when that one is lost too. From then on a new one is started after so many seconds, twice as many each
+# time.
+_PATIENCE = 2
+BACKOFF, BACKOFF_MAX = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """What to ask of ``module`` (see child), and how to read an answer: Invalid when it can't be one."""
+
+    module: str
+    ask: Callable[[], dict[str, Any]]
+    read: Callable[[Any], T]
+
+
+class Watch(Generic[T]):
+    """One question, in a process and a thread of its own; no attribute or method waits for either.
+
+    ``answer`` is the last good one. ``trouble`` says why there is none at present; empty when there is.
+    ``lost`` counts processes that were lost in a row. ``ready`` is set when it is known whether there is
+    an answer. ``changed`` is called when any of these changes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        question: Question[T],
+        *,
+        timeout: float,
+        interval: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.answer: T | None = None
+        self.trouble = ""
+        self.lost = 0
+        self.ready = False
+        self._question = question
+        self._timeout, self._interval = timeout, interval
+        self._changed = changed
+        self._process = DriverProcess(question.module)
+        self._stopping = threading.Event()
+        self._hurried = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"driver {name}", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The process, if there is one."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """Ask again at once."""
+        self._hurried.set()
+
+    def stop(self) -> None:
+        """Ask no more; the process is killed soon."""
+        # First: once the thread sees the others, there may be no process left to stop.
+        self._process.stop()
+        self._stopping.set()
+        self._hurried.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for what ``stop`` began."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._hurried.clear()
+                self._hurried.wait(self._look())
+        except Stopped:
+            return
+        finally:
+            self._process.close()
+
+    def _look(self) -> float:
+        """Ask once; return how many seconds to wait before the next time."""
+        try:
+            said = self._process.ask(self._question.ask(), self._timeout)
+            answer = self._question.read(said)
+        except Refused as exc:
+            self.lost = 0
+            self._note(self.answer, str(exc))
+            return self._interval
+        except (Lost, errors.Invalid) as exc:
+            return self._lose(str(exc))
+        except Stopped:
+            raise
+        except Exception as exc:
+            # The thread must not end, or nobody would notice what becomes of the device.
+            LOG.exception("%s: no look at it", self.name)
+            return self._lose(repr(exc))
+        self.lost = 0
+        self._note(answer, "")
+        return self._interval
+
+    def _lose(self, why: str) -> float:
+        self.lost += 1
+        LOG.warning("%s: %s; starting another process", self.name, why)
+        if self.lost < _PATIENCE:
+            return 0.0
+        self._note(self.answer, why)
+        # Bounded before it is a time: this may go on for years.
+        return min(BACKOFF * 2 ** min(self.lost - _PATIENCE, 30), BACKOFF_MAX)
+
+    def _note(self, answer: T | None, trouble: str) -> None:
+        news = not self.ready or (answer, trouble) != (self.answer, self.trouble)
+        if trouble != self.trouble:
+            if trouble:
+                LOG.warning("%s does not answer: %s", self.name, trouble)
+            else:
+                LOG.info("%s answers again", self.name)
+        self.answer, self.trouble, self.ready = answer, trouble, True
+        if news:
+            self._changed()

@@ -1,0 +1,137 @@
+"""The real pynvml over a simulated NVML (simulated_nvml.c), in the driver's real processes."""
+
+import logging
+import os
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import gpupool.conf
+from gpupool.drivers import nvidia, watch
+from gpupool.model.states import DeviceHealth
+
+TIMEOUT = 30
+GIB = 1 << 30
+H200 = f"GPU-1|NVIDIA H200|{140 * GIB}|{GIB}|off|ok\n"
+A2 = f"GPU-2|NVIDIA A2|{16 * GIB}|0|none|ok\n"
+
+
+def eventually(condition, what="it"):
+    """Wait until ``condition`` holds; the time is for a machine that is busy, not a measurement."""
+    deadline = time.monotonic() + TIMEOUT
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.02)
+    return found
+
+
+def is_alive(pid):
+    """Tell whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    path = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    source = Path(__file__).with_name("simulated_nvml.c")
+    command = ["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", source, "-o", path]
+    subprocess.run(command, check=True)
+    return path
+
+
+class Hardware:
+    """The simulated devices of one host."""
+
+    def __init__(self, folder, library):
+        self.folder = folder
+        shutil.copy(library, folder)
+
+    def __call__(self, text):
+        """Be these devices from now on: all at once, as processes look at any time."""
+        new = self.folder / "new"
+        new.write_text(text)
+        new.replace(self.folder / "hardware")
+
+    def numbers(self, name):
+        """Return the processes that a file of the simulation lists."""
+        with suppress(FileNotFoundError):
+            return [int(line) for line in (self.folder / name).read_text().split()]
+        return []
+
+
+@pytest.fixture
+def hardware(library, tmp_path, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    made = Hardware(tmp_path, library)
+    made("")
+    return made
+
+
+class Driver(nvidia.NvidiaDriver):
+    """The driver, with words for what tests wait for."""
+
+    def run(self):
+        self.news = 0
+        self.start(self._count)
+        eventually(self.ready, "a first look at every device")
+        return self
+
+    def _count(self):
+        self.news += 1
+
+    def health(self):
+        return {one.key: one.health for one in self.discover()}
+
+    def reasons(self):
+        return {one.key: one.health_reason for one in self.discover()}
+
+    def wait_for(self, **health):
+        wanted = {key.replace("_", "-"): DeviceHealth(value) for key, value in health.items()}
+        eventually(lambda: self.health() == wanted, f"{wanted} after {self.health()}")
+
+    def wait_for_keys(self, *keys):
+        eventually(lambda: [one.key for one in self.discover()] == list(keys), f"devices {keys}")
+
+    def pid(self, index):
+        return self._devices[index].pid
+
+
+def new_driver(timeout=TIMEOUT, **options):
+    conf = gpupool.conf.new(files=[])
+    conf.set_override("reserved_mib", 500, "nvidia")
+    for name, value in options.items():
+        conf.set_override(name, value, "nvidia")
+    driver = Driver(conf)
+    driver._timing = {"timeout": timeout, "interval": 0.05}
+    return driver
+
+
+@pytest.fixture
+def drivers(hardware, monkeypatch, caplog):
+    """Return a function that makes drivers; every process of theirs must end with them."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(watch, "BACKOFF", 0.05)
+    monkeypatch.setattr(watch, "BACKOFF_MAX", 0.2)
+    made = []
+
+    def make(**options):
+        made.append(new_driver(**options))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        driver.stop()
+    for pid in hardware.numbers("calls") + hardware.numbers("forked"):
+        eventually(lambda pid=pid: not is_alive(pid) or pid == os.getpid(), f"the end of process {pid}")
+
+
+@pytest.fixture
+def driver(drivers):
+    return drivers()
