@@ -14,6 +14,7 @@ from oslo_context.context import RequestContext
 
 from gpupool.agent import isolation, process, record, uids
 from gpupool.agent.attachments import Attachments
+from gpupool.agent.confinement import Confinement
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.limited_log import LimitedLog
@@ -57,7 +58,8 @@ class AgentManager:
             conf.agent.vgpu_host_memory_mib,
         )
         self._limited = LimitedLog()
-        self._sessions = Sessions(conf, self._folders, self._vgpus, self._limited)
+        self._confinement = Confinement(conf, self._folders, self._limited)
+        self._sessions = Sessions(conf, self._folders, self._vgpus, self._confinement, self._limited)
         self._attachments = Attachments(self._folders, self._vgpus, self._sessions, self._limited)
         self._generation = 0
         self._desired: DesiredState | None = None
@@ -89,6 +91,7 @@ class AgentManager:
             record.remove_unfinished(folder)
         self._inventory.start(self._wake.set)
         self._inventory.refresh()
+        self._confinement.start()
         executable = isolation.prepare(self._folders, self._inventory.sandboxes(), self._uids)
         self._sessions.start(executable)
         for vgpu_id in self._vgpus.ids():
@@ -110,6 +113,7 @@ class AgentManager:
         if end_sessions:
             self._sessions.end_all()
         self._sessions.stop()
+        self._confinement.stop()
         self._inventory.stop()
         os.close(self._only)
 
@@ -226,6 +230,8 @@ class AgentManager:
         if self._vgpus.wants_remaking(spec):
             return False  # a worker of the old one does not end
         changed = self._vgpus.make(spec)
+        with suppress(errors.GpupoolError):  # no device: its error says so
+            self._confinement.make(spec, self._inventory.open(spec.device_key))
         self._sessions.allow(spec.id)
         return changed
 
@@ -244,6 +250,7 @@ class AgentManager:
             removed |= _removed(self._remove_vgpu, vgpu_id)
         for attachment_id in set(self._attachments.known()) - attachments:
             removed |= _removed(self._attachments.remove, attachment_id)
+        self._confinement.keep(self._vgpus.known())
         return removed
 
     def _remove_vgpu(self, vgpu_id: str) -> bool:

@@ -21,6 +21,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 
 from gpupool.agent import host_memory, process, record, session
+from gpupool.agent.confinement import Confinement
 from gpupool.agent.folders import Folders
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import Session, SessionRecord
@@ -57,12 +58,18 @@ class Sessions:
     """All sessions. Safe to call from several threads."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, folders: Folders, vgpus: Vgpus, limited: LimitedLog
+        self,
+        conf: cfg.ConfigOpts,
+        folders: Folders,
+        vgpus: Vgpus,
+        confinement: Confinement,
+        limited: LimitedLog,
     ) -> None:
         self._options = conf.agent
         self._executable = paths.WORKER
         self._folders = folders
         self._vgpus = vgpus
+        self._confinement = confinement
         self._limited = limited
         # For looks and changes in memory only: nobody waits with it for a process or a disk. Notified
         # when an opening ends or a session is gone.
@@ -293,7 +300,7 @@ class Sessions:
 
     def _start(self, made: SessionRecord, spec: worker.WorkerSpec) -> "subprocess.Popen[bytes]":
         try:
-            child, log = self._spawn(spec)
+            child, log = self._spawn(made, spec)
         except OSError as exc:
             raise NotStarted(f"the worker can't be started: {exc}") from exc
         try:
@@ -304,15 +311,23 @@ class Sessions:
             raise NotStarted(f"the worker can't be watched: {exc}") from exc
         return child
 
-    def _spawn(self, spec: worker.WorkerSpec) -> "tuple[subprocess.Popen[bytes], WorkerLog]":
+    def _spawn(
+        self, made: SessionRecord, spec: worker.WorkerSpec
+    ) -> "tuple[subprocess.Popen[bytes], WorkerLog]":
+        """Start a worker, which begins when it is in its vGPU's control group."""
         log = WorkerLog()
-        try:
-            child = worker.spawn(replace(spec, log_fd=log.write_end), self._executable)
-        except OSError:
-            log.take()
-            raise
-        finally:
-            log.close_write_end()
+        with ExitStack() as pipe:
+            pipe.callback(log.close_write_end)
+            try:
+                begin, hold = os.pipe()
+                pipe.callback(os.close, begin)
+                pipe.callback(os.close, hold)
+                spec = replace(spec, log_fd=log.write_end, start_fd=begin)
+                child = worker.spawn(spec, self._executable)
+            except OSError:
+                log.take()
+                raise
+            self._confinement.add(made.vgpu_id, child.pid)
         return child, log
 
     def _add(self, one: Session) -> None:

@@ -109,6 +109,14 @@ OPTS = (
             "used. Later sessions of a vGPU have less, see vgpu_host_memory_mib."
         ),
     ),
+    cfg.BoolOpt(
+        "cgroups",
+        default=True,
+        help=(
+            "Whether the workers of each vGPU get a control group that bounds their memory and threads. "
+            "The agent's own group must be delegated to it; where it may make none, the log says so."
+        ),
+    ),
     cfg.IntOpt(
         "vgpu_host_memory_mib",
         default=2048,

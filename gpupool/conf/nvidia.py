@@ -29,6 +29,15 @@ OPTS = (
             "reserved_mib while there is room; any other context is charged to its vGPU's memory."
         ),
     ),
+    cfg.IntOpt(
+        "worker_mib",
+        default=1024,
+        min=0,
+        help=(
+            "MiB of the host's memory that NVIDIA's library takes in each worker at most; the control "
+            "group of a vGPU allows them for each of its sessions."
+        ),
+    ),
 )
 
 

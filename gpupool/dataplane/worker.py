@@ -29,7 +29,8 @@ class WorkerSpec:
     in it. ``connection_fd`` is the agent's end of the runtime's connection, ``ring_fd`` the ring;
     ``context_mib`` is charged to the vGPU's device memory for the session's context. ``log_fd`` takes
     what the worker writes before it runs anything of the tenant's, None: nothing does. The caller
-    closes its own copies after spawn. ``uid`` is the user and group to run as: root must name one,
+    closes its own copies after spawn. The worker begins when ``start_fd``, a pipe, has no writer any
+    more, or at once without. ``uid`` is the user and group to run as: root must name one,
     others can't.
     """
 
@@ -44,6 +45,7 @@ class WorkerSpec:
     ring_fd: int
     context_mib: int = 0
     log_fd: int | None = None
+    start_fd: int | None = None
     uid: int | None = None
 
     def arguments(self, executable: Path) -> list[str]:
@@ -78,7 +80,7 @@ def spawn(spec: WorkerSpec, executable: Path = paths.WORKER) -> "subprocess.Pope
         spec.arguments(executable),
         env=dict(spec.environment),
         pass_fds=(spec.ledger_fd, spec.connection_fd, spec.ring_fd),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if spec.start_fd is None else spec.start_fd,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL if spec.log_fd is None else spec.log_fd,
         cwd="/",

@@ -109,7 +109,15 @@ class NvidiaDriver(base.Driver):
             environment["LD_LIBRARY_PATH"] = str(library.parent)
         context_mib = self._options.context_mib
         reserved = base.contexts(self._options.reserved_mib, context_mib)
-        return base.DeviceHandle(library, 0, self.sandbox, environment, context_mib, reserved)
+        return base.DeviceHandle(
+            library,
+            0,
+            self.sandbox,
+            environment,
+            context_mib,
+            reserved,
+            worker_mib=self._options.worker_mib,
+        )
 
     def _watches(self) -> list[Watch[Any]]:
         system: list[Watch[Any]] = [self._system] if self._system else []

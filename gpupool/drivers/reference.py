@@ -43,7 +43,13 @@ class ReferenceDriver(base.Driver):
         ordinal, context_mib = self._keys().index(device_key), self._options.context_mib
         reserved = base.contexts(self._options.reserved_mib, context_mib)
         return base.DeviceHandle(
-            paths.REFERENCE, ordinal, self.sandbox, environment, context_mib, reserved
+            paths.REFERENCE,
+            ordinal,
+            self.sandbox,
+            environment,
+            context_mib,
+            reserved,
+            memory_in_host=True,
         )
 
     def _keys(self) -> list[str]:

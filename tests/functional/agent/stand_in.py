@@ -143,6 +143,7 @@ def configuration(state: Path):
         "run_path": str(state / "run"),
         "cdi_path": str(state / "cdi"),
         "ring_mib": 8,
+        "cgroups": False,
     }.items():
         conf.set_override(name, value, "agent")
     return conf

@@ -316,6 +316,14 @@ static int serve(struct session *session, const struct options *options, const c
     return sound ? 0 : PROTOCOL_BROKEN;
 }
 
+/* The agent bounds this process before it serves anybody: standard input ends when that is done. */
+static void wait_to_begin(void)
+{
+    char nothing;
+    while (read(STDIN_FILENO, &nothing, 1) == -1 && errno == EINTR)
+        continue;
+}
+
 int main(int count, char **arguments)
 {
     static struct session session;
@@ -331,6 +339,8 @@ int main(int count, char **arguments)
     }
     if (options.library && strchr(options.library, '/'))
         file = open(options.library, O_RDONLY | O_CLOEXEC);
+    if (!options.check)
+        wait_to_begin();
     if (!isolate(&options))
         return NOT_STARTED;
     if (options.check)

@@ -1,0 +1,205 @@
+"""A control group for each vGPU's workers, where this agent may make some: the kernel's own bounds.
+
+What workers charge to their ledger bounds honest ones; a worker that its client has taken over is
+bounded by its group. Groups lie below the agent's own, so what bounds that bounds them. See cgroups(7).
+"""
+
+import errno
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+LOG = logging.getLogger(__name__)
+MIB = 1 << 20
+SELF = Path("/proc/self")
+CONTROLLERS = ("memory", "pids", "cpu")
+# Where the agent's own processes are, in version 2: a group with groups below it holds none.
+LEAF = "agent"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What all workers of a vGPU may have: MiB of memory, and processes and threads."""
+
+    memory_mib: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mounted hierarchy: what it controls (nothing: version 2), and the folder of our own group."""
+
+    controllers: frozenset[str]
+    own: Path
+
+
+class Cgroups(ABC):
+    """The groups of one agent. Methods raise OSError; making and removing again changes nothing."""
+
+    @abstractmethod
+    def folders(self) -> Mapping[str, Path]:
+        """Return by controller the folder that has the agent's groups."""
+
+    @abstractmethod
+    def values(self, limits: Limits) -> Iterator[tuple[str, str, int, bool]]:
+        """Yield controller, file, value, and whether a kernel may lack the file."""
+
+    def make(self, name: str, limits: Limits) -> None:
+        """Make the group, or bring one that is there to ``limits``."""
+        for folder in self.folders().values():
+            (folder / name).mkdir(mode=0o755, exist_ok=True)
+        for controller, file, value, optional in self.values(limits):
+            if controller not in self.folders():
+                continue
+            path = self.folders()[controller] / name / file
+            if path.exists() or not optional:
+                path.write_text(str(value))
+
+    def add(self, name: str, pid: int) -> None:
+        """Put a process with all its threads into the group."""
+        for folder in set(self.folders().values()):
+            (folder / name / "cgroup.procs").write_text(str(pid))
+
+    def remove(self, name: str) -> None:
+        """Remove the group; one whose processes have not all ended stays."""
+        for folder in set(self.folders().values()):
+            try:
+                (folder / name).rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                if exc.errno != errno.EBUSY:
+                    raise
+
+    def names(self) -> set[str]:
+        """Return the groups there are."""
+        found = set()
+        for folder in set(self.folders().values()):
+            with suppress(FileNotFoundError):
+                found |= {entry.name for entry in os.scandir(folder) if entry.is_dir()}
+        return found
+
+    def close(self) -> None:
+        """Remove what is not used any more, of an agent that ends."""
+        for name in self.names():
+            self.remove(name)
+        for folder in set(self.folders().values()):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+class Unified(Cgroups):
+    """Groups of version 2. The group of the agent must be delegated to it."""
+
+    def __init__(self, own: Path, name: str) -> None:
+        known = set((own / "cgroup.controllers").read_text().split())
+        self._controllers = [one for one in CONTROLLERS if one in known]
+        if "memory" not in known:
+            raise OSError(errno.ENOTSUP, "no memory controller", str(own))
+        above = own.parent if own.name == LEAF else own
+        _enable(above, self._controllers)
+        self._folder = above / name
+        self._folder.mkdir(mode=0o755, exist_ok=True)
+        _enable(self._folder, self._controllers)
+
+    def folders(self) -> Mapping[str, Path]:
+        """See Cgroups."""
+        return dict.fromkeys(self._controllers, self._folder)
+
+    def values(self, limits: Limits) -> Iterator[tuple[str, str, int, bool]]:
+        """See Cgroups. Memory that is swapped out is as much the host's."""
+        yield "memory", "memory.max", limits.memory_mib * MIB, False
+        yield "memory", "memory.swap.max", 0, True
+        yield "pids", "pids.max", limits.tasks, False
+        yield "cpu", "cpu.weight", 100, True
+
+
+class Legacy(Cgroups):
+    """Groups of version 1: one in each controller's hierarchy."""
+
+    def __init__(self, own: Mapping[str, Path], name: str) -> None:
+        if "memory" not in own:
+            raise OSError(errno.ENOTSUP, "no memory controller is mounted", "/sys/fs/cgroup")
+        self._folders = {}
+        for controller, folder in own.items():
+            try:
+                (folder / name).mkdir(mode=0o755, exist_ok=True)
+            except OSError:
+                if controller == "memory":
+                    raise
+                continue
+            self._folders[controller] = folder / name
+
+    def folders(self) -> Mapping[str, Path]:
+        """See Cgroups."""
+        return self._folders
+
+    def values(self, limits: Limits) -> Iterator[tuple[str, str, int, bool]]:
+        """See Cgroups."""
+        yield "memory", "memory.limit_in_bytes", limits.memory_mib * MIB, False
+        yield "memory", "memory.swappiness", 0, True
+        yield "pids", "pids.max", limits.tasks, False
+        yield "cpu", "cpu.shares", 1024, True
+
+
+def find(name: str) -> Cgroups | None:
+    """Return the groups of the agent ``name``; None, and one line in the log, where it may make none."""
+    mounts = list(_mounts())
+    reasons = []
+    for mount in mounts:
+        if not mount.controllers:
+            try:
+                return Unified(mount.own, name)
+            except OSError as exc:
+                reasons.append(str(exc))
+    own = {one: mount.own for mount in mounts for one in CONTROLLERS if one in mount.controllers}
+    if own or not reasons:
+        try:
+            return Legacy(own, name)
+        except OSError as exc:
+            reasons.append(str(exc))
+    LOG.warning(
+        "workers have no control groups, only what they charge bounds them: %s", "; ".join(reasons)
+    )
+    return None
+
+
+def _enable(folder: Path, controllers: list[str]) -> None:
+    """Have the groups below ``folder`` controlled. It may hold no processes: ours moves to a leaf."""
+    file, wanted = folder / "cgroup.subtree_control", " ".join(f"+{one}" for one in controllers)
+    if set(controllers) <= set(file.read_text().split()):
+        return
+    try:
+        file.write_text(wanted)
+    except OSError as exc:
+        if exc.errno != errno.EBUSY:
+            raise
+        (folder / LEAF).mkdir(mode=0o755, exist_ok=True)
+        (folder / LEAF / "cgroup.procs").write_text("0")
+        try:
+            file.write_text(wanted)
+        except OSError:  # others are in it, too
+            (folder / "cgroup.procs").write_text("0")
+            (folder / LEAF).rmdir()
+            raise
+
+
+def _mounts() -> Iterator[Mount]:
+    """Yield the hierarchies that are mounted; see proc(5), /proc/PID/mountinfo and /proc/PID/cgroup."""
+    groups = {}
+    for line in (SELF / "cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups[frozenset(controllers.split(",")) - {""}] = path
+    for line in (SELF / "mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        key = frozenset(options.split(",")) if kind == "cgroup" else frozenset[str]()
+        found = next((one for one in groups if one <= key and bool(one) == bool(key)), None)
+        if kind in ("cgroup", "cgroup2") and found is not None:
+            root, point = before.split(" ")[3:5]
+            inside = groups[found].removeprefix(root if root != "/" else "").lstrip("/")
+            yield Mount(found, Path(point) / inside)

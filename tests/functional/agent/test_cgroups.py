@@ -1,0 +1,183 @@
+"""Each vGPU's workers are in a control group of their own, where the host allows it."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpupool.agent import cgroups, confinement, process
+from gpupool.agent.cgroups import Legacy, Unified
+from gpupool.dataplane import worker
+from gpupool.dataplane.handshake import Kind
+
+from .stand_in import attachment, eventually, vgpu
+
+ONE, TWO = vgpu(1, memory_mib=100, sessions=3), vgpu(2)
+FIRST, SECOND = attachment(1, ONE), attachment(2, TWO)
+
+
+@pytest.fixture
+def folder(host, request):
+    """The folder of the agent's groups by memory, of a host whose agent makes them."""
+    probe = cgroups.find(f"gpupool-test-{os.getpid()}")
+    if probe is None:
+        pytest.skip("no control groups that this process may make")
+    probe.close()
+    host.conf.set_override("cgroups", True, "agent")
+    host.conf.set_override("report_interval", 3600, "agent")
+    named = confinement.Confinement(host.conf, host.folders, None)
+    groups = cgroups.find(named._name)
+    yield groups.folders()["memory"]
+    host.close()
+    groups.close()
+    assert not groups.folders()["memory"].exists()
+
+
+def opened(host, wanted):
+    program = host.program(wanted)
+    assert program.hello(Kind.OPEN).error == 0
+    assert program.wait_ready() == 0
+    return program
+
+
+def members(group):
+    return sorted(map(int, (group / "cgroup.procs").read_text().split()))
+
+
+def limit(group):
+    file = group / "memory.max"
+    file = file if file.exists() else group / "memory.limit_in_bytes"
+    return int(file.read_text()) >> 20
+
+
+def test_workers_are_in_the_group_of_their_vgpu(host, folder):
+    host.conductor.want(1, [ONE, TWO], [FIRST, SECOND])
+    manager = host.start()
+    host.wait_converged(1)
+    programs = [opened(host, one) for one in (FIRST, FIRST, SECOND)]
+    eventually(lambda: len(manager.host_report().sessions) == 3)
+    sessions = manager.host_report().sessions
+    for one, count in ((ONE, 2), (TWO, 1)):
+        workers = sorted(each.worker_pid for each in sessions if each.vgpu_id == one.id)
+        assert len(workers) == count
+        assert members(folder / one.id) == workers
+    assert os.getpid() not in members(folder / ONE.id)
+    # 16 and 64 for each session, twice its memory shared, and its memory, which is the host's here.
+    assert limit(folder / ONE.id) == 3 * 16 + 200 + 3 * 64 + 100
+    for program in programs:
+        program.close()
+    eventually(lambda: not host.session_records())
+    host.conductor.want(2, [TWO], [SECOND])
+    manager.converge()
+    manager.converge()
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == [TWO.id]
+
+
+def test_a_worker_that_takes_more_than_its_vgpu_may_is_ended_and_no_other(host, folder, monkeypatch):
+    """What a worker does whose client has taken it over: it takes memory and charges nobody for it."""
+    taker = host.state / "taker"
+    taker.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.stdin.read()\n"
+        "held = []\nwhile True:\n    held.append(bytearray(b'x') * (1 << 20))\n"
+    )
+    taker.chmod(0o755)
+    host.conductor.want(1, [ONE, TWO], [FIRST, SECOND])
+    manager = host.start()
+    host.wait_converged(1)
+    opened(host, SECOND)
+    eventually(lambda: len(manager.host_report().sessions) == 1)
+    spawn = worker.spawn
+    monkeypatch.setattr(worker, "spawn", lambda spec, _: spawn(spec, taker))
+    victim = host.program(FIRST)
+    assert victim.hello(Kind.OPEN).error == 0
+    victim.wait_hung_up()
+    eventually(lambda: len(manager.host_report().sessions) == 1)
+    (stays,) = manager.host_report().sessions
+    assert stays.vgpu_id == TWO.id
+    assert process.start_of(stays.worker_pid)
+
+
+def test_groups_are_found_again(host, folder):
+    host.conductor.want(1, [ONE, TWO], [FIRST, SECOND])
+    host.start()
+    host.wait_converged(1)
+    stays = opened(host, FIRST)
+    eventually(lambda: all(host.worker_pids()))
+    (worker,) = host.worker_pids()
+    host.stop()
+    assert members(folder / ONE.id) == [worker]
+    assert not (folder / TWO.id).exists()
+    (folder / "left-by-a-crash").mkdir()
+    manager = host.start()
+    manager.converge()
+    assert members(folder / ONE.id) == [worker]
+    opened(host, FIRST)
+    assert len(members(folder / ONE.id)) == 2
+    assert (folder / TWO.id).exists()
+    assert not (folder / "left-by-a-crash").exists()
+    stays.close()
+
+
+def test_a_group_that_cannot_be_used_keeps_no_session(host, folder, caplog):
+    host.conductor.want(1, [ONE], [FIRST])
+    manager = host.start()
+    host.wait_converged(1)
+    (folder / ONE.id).rmdir()
+    opened(host, FIRST)
+    eventually(lambda: manager.host_report().sessions)
+    assert f"the control group of {ONE.id} is not as it should be" in caplog.text
+
+
+def test_where_there_are_none_it_is_said_once(host, monkeypatch, caplog):
+    monkeypatch.setattr(cgroups, "_mounts", lambda: iter(()))
+    host.conf.set_override("cgroups", True, "agent")
+    host.conductor.want(1, [ONE], [FIRST])
+    manager = host.start()
+    host.wait_converged(1)
+    opened(host, FIRST)
+    manager.converge()
+    said = [one for one in caplog.messages if "no control groups" in one]
+    assert said == [
+        "workers have no control groups, only what they charge bounds them: "
+        "[Errno 95] no memory controller is mounted: '/sys/fs/cgroup'"
+    ]
+
+
+def unified(own, controllers="memory pids cpu io"):
+    """Make a folder look like a group of version 2, as far as it is read."""
+    os.makedirs(own, exist_ok=True)
+    (own / "cgroup.controllers").write_text(controllers)
+    (own / "cgroup.subtree_control").touch()
+
+
+@pytest.mark.parametrize("inside", ["", "agent"])
+def test_version_2_has_one_folder_below_the_agents_own(tmp_path, inside, monkeypatch):
+    """In plain files: the kernel of a test's machine may have version 1 only."""
+    unified(tmp_path)
+    unified(tmp_path / inside)
+    mkdir = Path.mkdir
+    monkeypatch.setattr(Path, "mkdir", lambda self, *a, **k: mkdir(self, *a, **k) or unified(self))
+    groups = Unified(tmp_path / inside, "gpupool-x")
+    groups.make("vgpu", cgroups.Limits(memory_mib=300, tasks=99))
+    made = tmp_path / "gpupool-x" / "vgpu"
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    assert (tmp_path / "gpupool-x/cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    assert ((made / "memory.max").read_text(), (made / "pids.max").read_text()) == (str(300 << 20), "99")
+    groups.add("vgpu", 17)
+    assert (made / "cgroup.procs").read_text() == "17"
+    assert groups.names() == {"vgpu"}
+
+
+def test_version_2_without_memory_is_of_no_use(tmp_path):
+    unified(tmp_path, "hugetlb")
+    with pytest.raises(OSError, match="no memory controller"):
+        Unified(tmp_path, "gpupool-x")
+
+
+def test_version_1_needs_memory_alone(tmp_path):
+    (tmp_path / "memory").mkdir()
+    groups = Legacy({"memory": tmp_path / "memory", "pids": tmp_path / "not-there"}, "gpupool-x")
+    assert list(groups.folders()) == ["memory"]
+    with pytest.raises(OSError, match="no memory controller"):
+        Legacy({"pids": tmp_path}, "gpupool-x")
