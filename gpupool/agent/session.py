@@ -1,6 +1,7 @@
 """One session: its record on disk, and the worker it lives in."""
 
 import os
+import signal
 import subprocess
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -51,7 +52,9 @@ class Session:
         """Let go of a worker that has ended; return why, as far as that is known, for the log."""
         status = self.child.wait() if self.child else 0
         os.close(self.pidfd)
-        reasons = [f"{_STATUSES.get(status, 'its worker ended')} (status {status})"] if status else []
+        reasons = []
+        if status not in (0, -signal.SIGKILL):  # which is how the agent ends one
+            reasons.append(f"{_STATUSES.get(status, 'its worker ended')} (status {status})")
         if self.log:
             reasons += self.log.take()
         return "; ".join(reasons)

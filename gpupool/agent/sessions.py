@@ -370,7 +370,8 @@ class Sessions:
             self._epoll.unregister(one.pidfd)
         why = one.close()
         self._cross_out(one.record)
-        self._say(one.record, logging.INFO, "session %s ended%s", session_id, f": {why}" if why else "")
+        level = logging.WARNING if why else logging.INFO
+        self._say(one.record, level, "session %s ended%s", session_id, f": {why}" if why else "")
         return True
 
     def _cross_out(self, ended: SessionRecord) -> None:

@@ -57,6 +57,7 @@ class Vgpus:
         A vGPU that exists stays when its device fails: the device's health tells.
         """
         before = (self._specs.get(spec.id), self._errors.get(spec.id))
+        self._specs[spec.id] = spec
         error = ""
         try:
             new = spec.id not in self.ids()
@@ -73,11 +74,10 @@ class Vgpus:
                 LOG.error("vGPU %s can't be made: %s", spec.id, exc)
             if not self._stays(spec.id, exc):
                 error = str(exc)
-        # In this order: it may be reported meanwhile, and one that failed must not look made.
+        # Not before: one that fails again must not look made meanwhile.
         if error:
             self._errors[spec.id] = error
-        self._specs[spec.id] = spec
-        if not error:
+        else:
             self._errors.pop(spec.id, None)
         return before != (spec, self._errors.get(spec.id))
 

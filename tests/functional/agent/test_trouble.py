@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpupool.agent import process, record
-from gpupool.dataplane import handshake, worker
+from gpupool.dataplane import handshake, paths, worker
 from gpupool.dataplane.handshake import Error, Kind
 from gpupool.model.report import DesiredState
 
@@ -156,6 +156,19 @@ def test_a_worker_that_cannot_be_started_is_no_hung_up_program(quiet, monkeypatc
     errors = [one.message for one in caplog.records if one.levelname == "ERROR"]
     assert any(f"the worker can't be started: {trouble}" in message for message in errors)
     assert not quiet.session_records()
+
+
+def test_why_a_worker_could_not_start_is_logged_cut_and_escaped(quiet, monkeypatch, caplog):
+    monkeypatch.setattr(paths, "REFERENCE", Path("/no/lib\ncuda.so"))
+    quiet.conductor.want(1, [ONE], [FIRST])
+    quiet.start()
+    quiet.wait_converged(1)
+    program = quiet.program(FIRST)
+    assert program.hello(Kind.OPEN).error == 0
+    assert program.wait_ready() != 0
+    eventually(lambda: not quiet.session_records())
+    eventually(lambda: "ended: it could not be started (status 1); gpupool-worker " in caplog.text)
+    assert "device library: /no/lib\n" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ int main(void)
 {
     struct pollfd input = {.fd = 0, .events = POLLIN};
     int first = last_pid(), known = first;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     puts("spying");
-    fflush(stdout);
     while (poll(&input, 1, 0) == 0) {
         known = last_pid();
         for (int pid = known - KNOWN > first ? known - KNOWN : first + 1; pid <= known; pid++)

@@ -154,7 +154,7 @@ def test_plausible_records(hostile, kernels, seed):
             # It saw that no runtime writes such records.
             assert client.worker.returncode in ORDERLY
             client = _open(hostile, kernels)
-    assert client.hang_up() == 0
+    assert client.hang_up() in ORDERLY
     assert hostile.ledgers[0].usage(0).memory_mib == 0
 
 
@@ -199,7 +199,7 @@ def test_a_ring_that_changes_while_it_is_read(hostile, seed):
         finally:
             done.set()
             thread.join()
-        assert client.hang_up() == 0
+        assert client.hang_up() in ORDERLY
 
 
 def _with_header(image, place, value):
@@ -216,7 +216,7 @@ def test_an_image_whose_tables_lie_beyond_it(hostile, kernels, place, value):
         client.send(NUMBERS["image_part"], struct.pack("<QQ", 0, len(image)))
         result, _ = client.ask("module_load", struct.pack("<QQII", (1 << 24) | 1, len(image), 0, 0))
         assert result == INVALID_IMAGE
-        assert client.hang_up() == 0
+        assert client.hang_up() in ORDERLY
     assert hostile.ledgers[0].usage(0).memory_mib == 0
 
 
@@ -238,4 +238,4 @@ def test_a_full_queue_of_waits(hostile, kernels):
         assert client.ask("snapshot")[0] == 0
         result, reply = client.ask("memory_allocate", struct.pack("<QQ", 4096, 0))
         assert (result, len(reply)) == (0, 8)
-        assert client.hang_up() == 0
+        assert client.hang_up() in ORDERLY

@@ -8,15 +8,18 @@ import os
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gpupool.dataplane import paths
+from gpupool.dataplane import paths, worker
+from gpupool.dataplane.worker import Sandbox
 from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.raw_client import ARENA_AT, NUMBERS, RawClient
 from tests.markers import needs_root
 
 pytestmark = needs_root
+SHARED = [Path("/tmp/gpupool-probe"), Path("/dev/shm/gpupool-probe")]
 HERE = Path(__file__).parent
 MODULE, FUNCTION = (1 << 24) | 1, (1 << 24) | 2
 SESSIONS = 20
@@ -32,6 +35,17 @@ EXPECTED = {
     "passwd": HIDDEN,
     # Folders can't be opened at all.
     **dict.fromkeys(("hosts", "process list", "sys"), DENIED),
+}
+# What a deny list leaves: files, within folders of the worker's own or that are read-only to its user.
+NVIDIA = EXPECTED | {
+    "file in /tmp": 0,
+    "file in /dev/shm": 0,
+    "folder": errno.EEXIST,
+    "shm_open": 0,
+    "passwd": 0,
+    "hosts": errno.EACCES,
+    "process list": 0,
+    "sys": 0,
 }
 
 
@@ -87,6 +101,17 @@ def test_a_workers_code_reaches_no_other_process_and_leaves_nothing(tenants, pro
     for other in (theirs.worker.pid, sibling.worker.pid, os.getpid(), 1):
         assert run_probe(RawClient(tenants[0]), probe, other) == EXPECTED
     assert theirs.hang_up() == ours.hang_up() == 0
+
+
+def test_with_a_deny_list_other_processes_are_out_of_reach_too(agent, probe, tmp_path):
+    tenants = [agent(Vgpu(100, 64), ring_mib=8, sandbox=Sandbox.NVIDIA) for _ in range(2)]
+    theirs = RawClient(tenants[1])
+    sibling = RawClient(tenants[0])
+    for other in (theirs.worker.pid, sibling.worker.pid, os.getpid(), 1):
+        client = RawClient(tenants[0])
+        assert run_probe(client, probe, other) == NVIDIA
+        assert client.hang_up() == 0
+    assert not [path for path in SHARED if path.exists()]
 
 
 def test_a_worker_has_a_user_of_its_vgpus_own_and_no_privilege(tenants):
@@ -148,26 +173,48 @@ def test_nobody_but_root_gets_at_a_worker_from_its_start_on(tenants, spy):
         assert int(summary.split()[0]) >= SESSIONS
 
 
+def test_a_program_that_its_user_cannot_read_is_out_of_reach_of_its_user(tmp_path, spy, monkeypatch):
+    """An agent that is not root starts workers so. Anything that runs a while stands for the worker."""
+    monkeypatch.setattr(paths, "WORKER", Path("/bin/sleep"))
+    uid = 2_099_980_000
+    program = worker.copy_unreadable(tmp_path / "program")
+    os.chown(program, uid, uid)
+    spying = start_spy(spy, uid)
+    for _ in range(SESSIONS):
+        assert start_as(uid, program, "0.01").wait() == 0
+    output, _ = spying.communicate("", timeout=60)
+    assert "got" not in output
+
+    program.chmod(0o555)
+    spying = start_spy(spy, uid)
+    sleeping = start_as(uid, program, "60")
+    assert f" of {sleeping.pid} " in spying.stdout.readline()
+    spying.communicate("", timeout=60)
+    sleeping.kill()
+    sleeping.wait()
+
+
 def start_spy(program: Path, uid: int) -> "subprocess.Popen[str]":
-    """Start the spy as a user who may be unable to reach the file."""
-    descriptor = os.open(program, os.O_RDONLY)
+    spy = start_as(uid, program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert spy.stdout.readline() == "spying\n"
+    return spy
+
+
+def start_as(uid: int, program: Path, *arguments: str, **more: Any) -> "subprocess.Popen[Any]":
+    """Start a program as a user who may be unable to reach its file."""
+    descriptor = os.open(program, os.O_PATH)
     try:
-        spy = subprocess.Popen(
-            [f"/proc/self/fd/{descriptor}"],
+        return subprocess.Popen(
+            [f"/proc/self/fd/{descriptor}", *arguments],
             pass_fds=(descriptor,),
             user=uid,
             group=uid,
             extra_groups=[],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
             cwd="/",
+            **more,
         )
     finally:
         os.close(descriptor)
-    assert spy.stdout
-    assert spy.stdout.readline() == "spying\n"
-    return spy
 
 
 def test_root_can_start_no_worker_as_root(native):
