@@ -8,7 +8,7 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.uids import WorkerUids
 from gpupool.dataplane.handshake import VgpuShare
-from gpupool.dataplane.ledger import TOO_MANY_FILES, Ledger, Limits
+from gpupool.dataplane.ledger import HOST_ERRORS, Ledger, Limits
 from gpupool.drivers.base import DeviceHandle
 from gpupool.model import errors
 from gpupool.model.report import VgpuReport, VgpuSpec
@@ -58,7 +58,7 @@ class Vgpus:
         """
         before = (self._specs.get(spec.id), self._errors.get(spec.id))
         self._specs[spec.id] = spec
-        error = ""
+        error, new = "", True
         try:
             new = spec.id not in self.ids()
             if new:
@@ -72,7 +72,7 @@ class Vgpus:
         except (errors.GpupoolError, OSError) as exc:
             if before[1] != str(exc):
                 LOG.error("vGPU %s can't be made: %s", spec.id, exc)
-            if not self._stays(spec.id, exc):
+            if new or not _is_of_host(exc):
                 error = str(exc)
         # Not before: one that fails again must not look made meanwhile.
         if error:
@@ -84,10 +84,6 @@ class Vgpus:
     def _limits(self, spec: VgpuSpec) -> Limits:
         host_mib = host_memory.limit_mib(spec.sessions, spec.memory_mib, self._host_memory_mib)
         return Limits(compute=spec.compute, memory_mib=spec.memory_mib, host_mib=host_mib)
-
-    def _stays(self, vgpu_id: str, exc: Exception) -> bool:
-        """Tell whether a vGPU is sound although it could not be looked at just now."""
-        return isinstance(exc, OSError) and exc.errno in TOO_MANY_FILES and vgpu_id in self.ids()
 
     def _take_uid(self, vgpu_id: str) -> None:
         """Choose the user of the vGPU's workers; its ledger is there, so the choice stays."""
@@ -173,3 +169,8 @@ class Vgpus:
             memory_used_mib=min(sum(slot.memory_mib for slot in slots), limit),
             busy_ns=sum(slot.busy_ns for slot in slots),
         )
+
+
+def _is_of_host(exc: Exception) -> bool:
+    """Tell whether a vGPU that is there may well be sound: it could not be looked at just now."""
+    return isinstance(exc, OSError) and exc.errno in HOST_ERRORS

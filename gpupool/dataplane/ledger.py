@@ -25,7 +25,10 @@ MIB = 1 << 20
 BUSY_MAX = 10**18
 
 # Errors of opening that say nothing about the file.
-TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+HOST_ERRORS = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+)
 
 # magic, version, slots, lost, memory_limit, compute, host_limit
 HEADER = struct.Struct("<IIIIQI4xQ24x")
@@ -99,18 +102,18 @@ class Ledger:
 
     def slots(self) -> int:
         """Return how many sessions it has room for."""
-        with self._file() as (_, slots):
+        with self._file(os.O_RDONLY) as (_, slots):
             return slots
 
     def sound(self) -> bool:
         """Tell whether the file is there and a ledger, as far as it can be looked at."""
         try:
-            with self._file():
+            with self._file(os.O_RDONLY):
                 return True
         except errors.Invalid:
             return False
         except OSError as exc:
-            return exc.errno in TOO_MANY_FILES
+            return exc.errno in HOST_ERRORS
 
     def remove(self) -> None:
         """Delete the file, if it is there."""
@@ -141,7 +144,7 @@ class Ledger:
 
     def usages(self) -> list[SlotUsage]:
         """Return what each slot uses."""
-        with self._file() as (descriptor, slots):
+        with self._file(os.O_RDONLY) as (descriptor, slots):
             _, limit, _, host_limit = _read(descriptor, _TERMS, _LOST_OFFSET)
             content = os.pread(descriptor, slots * SLOT.size, HEADER.size)
         if len(content) < slots * SLOT.size:
@@ -166,9 +169,9 @@ class Ledger:
             os.pwrite(descriptor, bytes(TIME_SIZE), HEADER.size + slots * SLOT.size)
 
     @contextmanager
-    def _file(self) -> Iterator[tuple[int, int]]:
+    def _file(self, mode: int = os.O_RDWR) -> Iterator[tuple[int, int]]:
         """Open the file, checked; yield its descriptor and how many slots it has."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(self.path, mode | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             start = os.pread(descriptor, _START.size, 0)
             magic, version, slots = _START.unpack(start.ljust(_START.size, b"\0"))

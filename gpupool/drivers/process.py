@@ -58,6 +58,10 @@ class DriverProcess:
             self._kill()
             raise
 
+    def discard(self) -> None:
+        """Kill the process, so that the next question is another's."""
+        self._kill()
+
     def stop(self) -> None:
         """Have ``ask`` raise Stopped, from now on."""
         os.eventfd_write(self._stop, 1)

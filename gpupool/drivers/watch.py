@@ -49,6 +49,8 @@ class Watch(Generic[T]):
         self.trouble = ""
         self.lost = 0
         self.ready = False
+        # Whether ``changed`` has to be called; it is called again after it failed.
+        self._untold = False
         self._question = question
         self._timeout, self._interval = timeout, interval
         self._changed = changed
@@ -85,11 +87,22 @@ class Watch(Generic[T]):
         try:
             while not self._stopping.is_set():
                 self._hurried.clear()
-                self._hurried.wait(self._look())
+                self._hurried.wait(self._look_despite_faults())
         except Stopped:
             return
         finally:
             self._process.close()
+
+    def _look_despite_faults(self) -> float:
+        """Do as ``_look``; if the thread ended, nobody would notice what becomes of the device."""
+        try:
+            return self._look()
+        except Stopped:
+            raise
+        except Exception as exc:
+            LOG.exception("%s: no look at it", self.name)
+            self.trouble = self.trouble or repr(exc)
+            return BACKOFF_MAX
 
     def _look(self) -> float:
         """Ask once; return how many seconds to wait before the next time."""
@@ -100,34 +113,33 @@ class Watch(Generic[T]):
             self.lost = 0
             self._note(self.answer, str(exc))
             return self._interval
-        except (Lost, errors.Invalid) as exc:
+        except Lost as exc:
             return self._lose(str(exc))
-        except Stopped:
-            raise
-        except Exception as exc:
-            # The thread must not end, or nobody would notice what becomes of the device.
-            LOG.exception("%s: no look at it", self.name)
-            return self._lose(repr(exc))
+        except errors.Invalid as exc:
+            # What the library did to its process's memory nobody knows.
+            self._process.discard()
+            return self._lose(str(exc))
         self.lost = 0
         self._note(answer, "")
         return self._interval
 
     def _lose(self, why: str) -> float:
         self.lost += 1
-        LOG.warning("%s: %s; starting another process", self.name, why)
         if self.lost < _PATIENCE:
+            LOG.warning("%s: %s; starting another process", self.name, why)
             return 0.0
         self._note(self.answer, why)
         # Bounded before it is a time: this may go on for years.
         return min(BACKOFF * 2 ** min(self.lost - _PATIENCE, 30), BACKOFF_MAX)
 
     def _note(self, answer: T | None, trouble: str) -> None:
-        news = not self.ready or (answer, trouble) != (self.answer, self.trouble)
+        self._untold |= not self.ready or (answer, trouble) != (self.answer, self.trouble)
         if trouble != self.trouble:
             if trouble:
                 LOG.warning("%s does not answer: %s", self.name, trouble)
             else:
                 LOG.info("%s answers again", self.name)
         self.answer, self.trouble, self.ready = answer, trouble, True
-        if news:
+        if self._untold:
             self._changed()
+            self._untold = False

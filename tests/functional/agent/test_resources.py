@@ -162,6 +162,23 @@ def test_a_disk_without_inodes_or_read_only_is_said_so(host, disk, options, trou
     assert not (where / ".probe").exists()
 
 
+def test_a_disk_that_became_read_only_takes_nothing_from_what_is_there(host, disk):
+    where = disk()
+    host.conductor.want(1, [ONE], [FIRST])
+    manager = host.start()
+    host.wait_converged(1)
+    opened(host)
+    with read_only(where):
+        host.conductor.want(2, [ONE, TWO], [FIRST])
+        manager.converge()
+        report = host.conductor.reported()
+        made = {each.id: (bool(each.error), each.host_fault) for each in report.vgpus}
+        assert made == {ONE.id: (False, False), TWO.id: (True, True)}
+        assert len(report.sessions) == 1
+    manager.converge()
+    assert not any(each.error for each in host.conductor.reported().vgpus)
+
+
 def test_what_is_left_of_a_full_disk_is_kept_for_what_is_there(host, disk):
     """The host is unable before nothing is left: then sessions can be opened still."""
     where = disk("size=4m")

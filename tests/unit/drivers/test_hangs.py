@@ -58,12 +58,37 @@ def test_one_process_that_is_lost_is_replaced_and_the_device_never_fails(hardwar
     hardware(H200 + A2)
     driver.run()
     driver._changed = lambda: seen.add(driver.health()["GPU-2"])
-    first = driver.pid(1)
+    before = set(hardware.numbers("calls"))
+    # It is the device's own process, or the one that asks for links.
     hardware(H200 + with_state(A2, state))
-    eventually(lambda: driver.pid(1) not in (first, None) and not driver._devices[1].lost)
+    eventually(lambda: set(hardware.numbers("calls")) > before, "another process")
+    eventually(lambda: not any(watch.lost for watch in driver._watches()), "an answer of it")
     assert driver.health()["GPU-2"] == "ok"
     assert "failed" not in seen
-    assert not is_alive(first)
+    assert sum(map(is_alive, before)) == 2
+
+
+def test_a_process_that_lied_is_replaced(hardware, driver):
+    hardware(A2)
+    driver.run()
+    first = driver.pid(0)
+    hardware(with_state(A2, "junk"))
+    driver.wait_for(GPU_2="failed")
+    eventually(lambda: not is_alive(first), "the end of the first process")
+
+
+def test_a_fault_of_the_agent_does_not_end_the_watching(hardware, driver, caplog):
+    hardware(A2)
+    driver.run()
+    changed, driver._devices[0]._changed = driver._devices[0]._changed, lambda: 1 / 0
+    hardware(with_state(A2, "15"))
+    eventually(lambda: "NVIDIA device 0: no look at it" in caplog.text)
+    driver._devices[0]._changed = changed
+    driver._devices[0].hurry()
+    news = driver.news
+    eventually(lambda: driver.news > news, "what was not told is told")
+    hardware(A2)
+    driver.wait_for(GPU_2="ok")
 
 
 def test_what_takes_its_time_answers(hardware, driver):
