@@ -11,7 +11,8 @@ from gpupool.model import text as texts
 
 SERVICE_TYPE = "gpu-pool"
 VERSIONS = (
-    # pools, hosts, devices, profiles, claims, vgpus, attachments, sessions, queue, quotas, usage
+    # pools, hosts, devices, profiles, claims, vgpus, attachments, sessions, services, queue, quotas,
+    # usage
     "1.0",
 )
 MIN_VERSION = VERSIONS[0]

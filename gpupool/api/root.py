@@ -21,6 +21,7 @@ from gpupool.api.v1 import (
     usage,
     vgpus,
 )
+from gpupool.api.v1 import services as v1_services
 from gpupool.model import errors
 from gpupool.model import text as texts
 
@@ -39,6 +40,7 @@ class Root:
             "vgpus": vgpus.Vgpus(services),
             "attachments": attachments.Attachments(services),
             "sessions": sessions.Sessions(services),
+            "services": v1_services.Services(services),
             "queue": queue.Queue(services),
             "quotas": quotas.Quotas(services),
             "usage": usage.Usage(services),

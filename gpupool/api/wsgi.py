@@ -13,7 +13,7 @@ from oslo_service import backend
 backend.init_backend(backend.BackendType.THREADING)
 
 from gpupool import conf as gpupool_conf  # noqa: E402
-from gpupool.api import app  # noqa: E402
+from gpupool.api import app, presence  # noqa: E402
 from gpupool.conf import logs  # noqa: E402
 from gpupool.db.api import Database  # noqa: E402
 from gpupool.rpc import transport  # noqa: E402
@@ -29,7 +29,8 @@ def _make_application() -> Any:
     database = Database.from_conf(conf)
     database.check()
     LOG.info("API of %s serves, version %s", database.place, importlib.metadata.version("gpupool"))
-    return app.make_app(conf, database, ConductorClient(transport.get_transport(conf)))
+    made = app.make_app(conf, database, ConductorClient(transport.get_transport(conf)))
+    return presence.Presence(made, database)
 
 
 # In the module's own body: uWSGI and mod_wsgi look into its dictionary, where no __getattr__ helps.

@@ -112,6 +112,7 @@ _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "granted_devices": ListColumn,
     "host_memory_mib": MiB,
     "in_placement": YesNo,
+    "leader": YesNo,
     "linked": YesNo,
     "memory_mib": MiB,
     "memory_mib_granted": MiB,

@@ -34,6 +34,7 @@ from oslo_config import cfg
 from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
+from gpupool.api.presence import Presence
 from gpupool.conductor.service import Conductor
 from gpupool.conf import logs
 from gpupool.dataplane import paths, whole_file
@@ -152,7 +153,8 @@ class Standalone:
 
     def _bind(self) -> wsgi.Server:
         """Return the API's server, listening but not answering yet."""
-        app = make_app(self._conf, self._database, ConductorClient(self._messages))
+        made = make_app(self._conf, self._database, ConductorClient(self._messages))
+        app = Presence(made, self._database)
         address = (ADDRESS, self._options.port)
         server = _Server(address, app, numthreads=API_THREADS, shutdown_timeout=API_PATIENCE)
         try:

@@ -21,7 +21,7 @@ from gpupool.rpc.conductor import ConductorClient
 LOG = logging.getLogger(__name__)
 Clock = Callable[[], float]
 # Seconds between two probes of a service that answers; of one that does not at first, and at most.
-_INTERVAL, _AWAY, _AWAY_MOST = 2.0, 0.5, 4.0
+_INTERVAL, _AWAY, _AWAY_MOST = 2.0, 0.5, 2.0
 # Seconds after which a probe without answer is an outage; and for work that failed though probes do not,
 # until it is tried again at most. Without failing so long, it works.
 PATIENCE, _TRY_MOST, _WORKS = 10.0, 8.0, 20.0
@@ -34,8 +34,7 @@ GRACE = 3.0
 class Dependency:
     """One service. ``probe`` raises Unavailable when it does not answer.
 
-    ``patience`` is in seconds, ``clock`` monotonic. Before ``start`` the service is taken to answer; if
-    it is ``doubted``, from ``start`` on to be away until the first probe is answered.
+    ``patience`` is in seconds, ``clock`` monotonic. Before the first probe it is taken to answer.
     """
 
     def __init__(
@@ -44,11 +43,9 @@ class Dependency:
         probe: Callable[[], object],
         *,
         patience: float = PATIENCE,
-        doubted: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self.name, self._probe, self._patience, self._clock = name, probe, patience, clock
-        self._doubted = doubted
         self._lock = threading.Lock()
         # When the outage began, None while there is none; whether it was logged, and is not over since;
         # when the probe under way began.
@@ -65,10 +62,12 @@ class Dependency:
         self._thread: threading.Thread | None = None
         self.on_return: Callable[[], object] = lambda: None
 
+    def doubt(self) -> None:
+        """Take it to be away until a probe is answered."""
+        self._away_since = -math.inf
+
     def start(self) -> None:
         """Begin to probe."""
-        if self._doubted:
-            self._away_since = -math.inf
         self._thread = threading.Thread(target=self._run, name=f"probe {self.name}", daemon=True)
         self._thread.start()
 
@@ -95,7 +94,7 @@ class Dependency:
         A probe under way may meet an outage not known yet, and this process may have stood still.
         """
         if self._thread is None:
-            return True
+            return self._away_since is None
         return not self.away_for() and self._clock() - self._answered < _LATELY
 
     def failed(self, exc: errors.GpupoolError) -> None:
@@ -191,15 +190,16 @@ class Dependencies:
     ) -> None:
         self._client = client
         self._echoes: dict[str, threading.Event] = {}
-        self.messages = Dependency("the message service", self._send_to_self, doubted=True, clock=clock)
+        self.messages = Dependency("the message service", self._send_to_self, clock=clock)
         self.database = Dependency("the database", database.probe, clock=clock)
         self.placement = Dependency("Placement", placement.probe, clock=clock)
         self._all = (self.messages, self.database, self.placement)
 
     def start(self) -> None:
-        """Begin to probe all."""
-        for each in self._all:
-            each.start()
+        """Begin to probe database and Placement; ``messages`` is for who starts the message server."""
+        self.messages.doubt()
+        self.database.start()
+        self.placement.start()
 
     def stop(self) -> None:
         """Probe no more."""

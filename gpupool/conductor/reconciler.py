@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from gpupool.conductor import abandoned, binding, defragmenting, health, ledger, releasing
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, devices, differences, hosts, pools, times, vgpus
+from gpupool.db import attachments, claims, devices, differences, hosts, pools, services, times, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.device import Device
@@ -26,6 +26,8 @@ from gpupool.model.states import (
 from gpupool.model.vgpu import Vgpu
 
 LOG = logging.getLogger(__name__)
+# For how long a process that was killed is shown.
+_PURGED = timedelta(hours=1)
 
 
 def reconcile(parts: Parts) -> None:
@@ -216,6 +218,12 @@ def _write_health(transaction: Transaction, host_id: str) -> None:
         health.write(transaction, host_id)
 
 
+def purge_services(parts: Parts) -> None:
+    """Delete rows of processes that were killed long ago: the others delete their own."""
+    with parts.database.writer() as session:
+        services.purge(session, times.now(session) - _PURGED)
+
+
 def compare_ledger(parts: Parts) -> None:
     """Repair allocations without vGPU, vGPUs without allocation, and other sizes: see ``ledger``."""
     books = ledger.read(parts)
@@ -234,6 +242,7 @@ REPAIRS: tuple[Callable[[Parts], None], ...] = (
     compare_providers,
     compare_ledger,
     defragmenting.by_policy,
+    purge_services,
 )
 _ASK_PLACEMENT = frozenset(
     {

@@ -14,17 +14,22 @@ _PAUSE = 2.0
 
 
 class Server:
-    """Serves ``endpoints`` at ``target``; oslo.messaging waits for the broker in both its methods."""
+    """Serves ``endpoints`` at ``target``, and calls ``on_start`` as soon as it does.
+
+    oslo.messaging waits for the broker when it starts a server, and when it stops one.
+    """
 
     def __init__(
         self,
         transport: oslo_messaging.Transport,
         target: oslo_messaging.Target,
         endpoints: Sequence[object],
+        on_start: Callable[[], object],
     ) -> None:
         self._make: Callable[[], oslo_messaging.MessageHandlingServer] = lambda: (
             rpc_transport.get_server(transport, target, endpoints)
         )
+        self._on_start = on_start
         self._server: oslo_messaging.MessageHandlingServer | None = None
         self._started, self._stopping = threading.Event(), threading.Event()
 
@@ -52,6 +57,7 @@ class Server:
                 self._stopping.wait(_PAUSE)
             else:
                 self._started.set()
+                self._on_start()
                 return
 
     def _end(self) -> None:

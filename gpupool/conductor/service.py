@@ -101,7 +101,8 @@ class Conductor:
         self._served = queue.Queue(self.parts)
         self._heartbeat = Heartbeat(self.parts, lambda: self._leader.led, self._queue.wake)
         target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=socket.gethostname())
-        self._server = Server(transport, target, [ConductorManager(self.parts)])
+        endpoints = [ConductorManager(self.parts)]
+        self._server = Server(transport, target, endpoints, self.parts.dependencies.messages.start)
 
     def start(self) -> None:
         """Begin to serve; raises Unavailable when the database is not there or not of this version.

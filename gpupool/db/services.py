@@ -42,7 +42,11 @@ def _listing() -> sa.Subquery:
         sa.false(),
         Host.state,
     )
-    return sa.union_all(processes, agents).subquery("services")
+    listing = sa.union_all(processes, agents).subquery("services")
+    # Its columns are taken for those of the first: agents have no value where processes always have one.
+    for column in (listing.c.started_at, listing.c.last_seen_at):
+        column.nullable = True  # type: ignore[attr-defined]
+    return listing
 
 
 class _Services(Table[Service]):

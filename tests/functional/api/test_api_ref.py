@@ -74,6 +74,7 @@ def paths(shared):
         "attachments": "/v1/attachments",
         "attachment": attachment_path,
         "sessions": "/v1/sessions",
+        "services": "/v1/services?binary=gpupool-conductor",
         "queue": "/v1/queue",
         "quotas": "/v1/quotas",
         "usage": "/v1/usage",

@@ -28,7 +28,7 @@ REQUESTS = {
     "pool-update": pool.UPDATE,
     "profile-create": profile.CREATE,
 }
-QUERIES = ("pool", "host", "device", "profile", "claim", "vgpu", "attachment", "session")
+QUERIES = ("pool", "host", "device", "profile", "claim", "vgpu", "attachment", "session", "service")
 BODIES = {
     "POST /v1/pools\n": pool.CREATE,
     "PATCH /v1/pools/": pool.UPDATE,

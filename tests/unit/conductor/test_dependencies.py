@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from gpupool.conductor import dependencies
-from gpupool.conductor.dependencies import Dependency
+from gpupool.conductor.dependencies import Dependencies, Dependency
 from gpupool.model import errors
 
 WAIT = 30
@@ -125,8 +125,9 @@ def test_a_process_that_stood_still_did_not_listen(service, dependency):
 
 
 def test_one_that_is_doubted_is_away_until_it_answers(service):
-    dependency = Dependency("it", service, doubted=True, clock=lambda: service.now)
+    dependency = Dependency("it", service, clock=lambda: service.now)
     assert dependency.answers()
+    dependency.doubt()
     service.hangs.set()
     dependency.start()
     assert not dependency.answers()
@@ -137,3 +138,18 @@ def test_one_that_is_doubted_is_away_until_it_answers(service):
     assert back.wait(WAIT)
     assert dependency.answers()
     dependency.stop()
+
+
+def test_who_has_no_message_server_yet_neither_leads_nor_listens():
+    """The broker may be away from the start on; hosts are not silent because they can't be heard."""
+
+    class Answering:
+        def probe(self):
+            pass
+
+    made = Dependencies(Answering(), Answering(), client=None)
+    assert made.listens()
+    made.start()
+    assert not made.listens()
+    assert made.missing() == "the message service"
+    made.stop()

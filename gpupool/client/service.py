@@ -1,0 +1,30 @@
+"""``openstack gpu service ...``."""
+
+from gpupool.client import base
+from gpupool.client.columns import Column
+
+
+class ListServices(base.ListCommand):
+    """List the processes of the service: conductors, APIs and agents."""
+
+    collection = "services"
+    columns = (
+        Column("binary", "Binary"),
+        Column("host", "Host"),
+        Column("state", "State"),
+        Column("leader", "Leader"),
+        Column("version", "Version"),
+        Column("started_at", "Started"),
+        Column("last_seen_at", "Last seen"),
+    )
+    long_columns = (Column("id", "ID"),)
+    filters = (
+        base.Filter(
+            "binary",
+            "binary",
+            "Only of this kind",
+            ("gpupool-conductor", "gpupool-api", "gpupool-agent"),
+        ),
+        base.Filter("host", "host", "Only on this host"),
+        base.Filter("state", "state", "Only in this state", ("up", "down")),
+    )
