@@ -55,6 +55,11 @@ class Folders:
         """The desired state that was last heard."""
         return self.state / "desired.json"
 
+    @property
+    def debts(self) -> Path:
+        """What projects owe devices."""
+        return self.state / "debts.json"
+
     def run_of(self, attachment_id: str) -> Path:
         """Return the folder that a program of this attachment may reach."""
         return self.run / "attachments" / attachment_id

@@ -94,9 +94,7 @@ class AgentManager:
         self._confinement.start()
         executable = isolation.prepare(self._folders, self._inventory.sandboxes(), self._uids)
         self._sessions.start(executable)
-        for vgpu_id in self._vgpus.ids():
-            if not self._sessions.has_any(vgpu_id) and self._vgpus.ledger(vgpu_id).sound():
-                self._vgpus.ledger(vgpu_id).restart()
+        self._vgpus.start(self._sessions.has_any)
         self._attachments.start()
         desired = record.read(self._folders.desired, DesiredState)
         if desired:

@@ -369,15 +369,15 @@ class Sessions:
             self._leaving[session_id] = one.record
             self._epoll.unregister(one.pidfd)
         why = one.close()
-        self._cross_out(one.record)
+        self._cross_out(one.record, time.monotonic_ns())
         level = logging.WARNING if why else logging.INFO
         self._say(one.record, level, "session %s ended%s", session_id, f": {why}" if why else "")
         return True
 
-    def _cross_out(self, ended: SessionRecord) -> None:
-        """Free the slot and forget the session."""
+    def _cross_out(self, ended: SessionRecord, ended_ns: int = 0) -> None:
+        """Free the slot and forget the session; ``ended_ns`` is when its worker was seen to end."""
         try:
-            self._vgpus.ledger(ended.vgpu_id).clear(ended.slot)
+            self._vgpus.ledger(ended.vgpu_id).clear(ended.slot, ended_ns)
         except (errors.Invalid, OSError) as exc:
             LOG.debug("slot %d of vGPU %s: %s", ended.slot, ended.vgpu_id, exc)
         self._unlink(ended)

@@ -1,9 +1,11 @@
 """The vGPUs of this host. Each is a ledger, which its workers keep to; nothing else has to be made."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from gpupool.agent import host_memory, record
+from gpupool.agent.debts import Debts
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.uids import WorkerUids
@@ -33,8 +35,20 @@ class Vgpus:
         self._uids: dict[str, int] = {}
         # The most that the sessions of one share of this host's memory.
         self._host_memory_mib = host_memory_mib
+        self._debts = Debts(folders.debts)
         self._specs: dict[str, VgpuSpec] = {}
         self._errors: dict[str, str] = {}
+
+    def start(self, in_use: Callable[[str], bool]) -> None:
+        """Take over what an earlier agent left; ``in_use`` tells whether a vGPU has sessions.
+
+        After a reboot of the host ledgers are without device time: it is of another clock.
+        """
+        if self._debts.start(self.ids()):
+            return
+        for vgpu_id in self.ids():
+            if not in_use(vgpu_id) and self.ledger(vgpu_id).sound():
+                self.ledger(vgpu_id).restart()
 
     def ids(self) -> list[str]:
         """Return the vGPUs that exist, wanted or not."""
@@ -63,7 +77,10 @@ class Vgpus:
             new = spec.id not in self.ids()
             if new:
                 self._inventory.open(spec.device_key)
-            self.ledger(spec.id).create(self._limits(spec), spec.sessions)
+            owed = (self._debts.take(spec), self._debts.now_ns) if new else (0, 0)
+            self.ledger(spec.id).create(self._limits(spec), spec.sessions, *owed)
+            if new:
+                self._debts.taken(spec)
             self._take_uid(spec.id)
             if new:
                 LOG.info(
@@ -99,7 +116,8 @@ class Vgpus:
         return self._uids[vgpu_id]
 
     def remove(self, vgpu_id: str) -> None:
-        """Remove the vGPU; its sessions must have ended."""
+        """Remove the vGPU; its sessions must have ended. What it owes is its project's from then on."""
+        self._note_debt(vgpu_id)
         self.ledger(vgpu_id).remove()
         self._give_uid_back(vgpu_id)
         self._listing.forget(vgpu_id)
@@ -112,6 +130,15 @@ class Vgpus:
                 self._registry.give_back(self.ledger(vgpu_id).path)
             except OSError as exc:  # its ledger is gone, so the number counts as free all the same
                 LOG.debug("the user of vGPU %s is not given back yet: %s", vgpu_id, exc)
+
+    def _note_debt(self, vgpu_id: str) -> None:
+        spec = self._specs.get(vgpu_id)
+        if spec is None or vgpu_id not in self.ids():
+            return
+        # Unreadable: a worker damaged it, which might as well have written that nothing is owed.
+        with suppress(errors.Invalid, OSError):
+            owed = self.ledger(vgpu_id).debt_ns(spec.compute, self._debts.now_ns)
+            self._debts.note(vgpu_id, spec, owed)
 
     def forget(self, vgpu_id: str) -> None:
         """Forget a vGPU that was wanted but never came to exist."""

@@ -38,8 +38,8 @@ def desired_of(
     ``keys`` are those of the devices of the vGPUs, by id.
     """
     wanted, bound_to = defaultdict(list), defaultdict(list)
-    for vgpu, sessions in _wanted_vgpus(session, held):
-        wanted[vgpu.host_id].append((vgpu, sessions))
+    for vgpu, terms in _wanted_vgpus(session, held):
+        wanted[vgpu.host_id].append((vgpu, terms))
     for attachment in attached:
         bound_to[attachment.host_id].append(attachment)
     return [
@@ -47,7 +47,7 @@ def desired_of(
             host=host.name,
             generation=host.generation,
             vgpus=tuple(
-                _vgpu_spec(vgpu, keys[vgpu.device_id], sessions) for vgpu, sessions in wanted[host.id]
+                _vgpu_spec(vgpu, keys[vgpu.device_id], *terms) for vgpu, terms in wanted[host.id]
             ),
             attachments=_attachment_specs(bound_to[host.id], [vgpu for vgpu, _ in wanted[host.id]]),
         )
@@ -55,16 +55,16 @@ def desired_of(
     ]
 
 
-def _wanted_vgpus(session: Session, held: Iterable[Vgpu]) -> list[tuple[Vgpu, int]]:
-    """Return the vGPUs that hosts should have, each with how many sessions it may have."""
+def _wanted_vgpus(session: Session, held: Iterable[Vgpu]) -> list[tuple[Vgpu, tuple[str, int]]]:
+    """Return the vGPUs that hosts should have, each with its project and how many sessions it has."""
     # One without generation is prepared for a move only.
     staying = [vgpu for vgpu in held if vgpu.state != VgpuState.REMOVING and vgpu.generation]
-    sessions = claims.sessions_in(session, {vgpu.claim_id for vgpu in staying}, WANTED)
+    terms = claims.terms_in(session, {vgpu.claim_id for vgpu in staying}, WANTED)
     staying.sort(key=lambda vgpu: (vgpu.claim_id, vgpu.index))
-    return [(vgpu, sessions[vgpu.claim_id]) for vgpu in staying if vgpu.claim_id in sessions]
+    return [(vgpu, terms[vgpu.claim_id]) for vgpu in staying if vgpu.claim_id in terms]
 
 
-def _vgpu_spec(vgpu: Vgpu, device_key: str, sessions: int) -> VgpuSpec:
+def _vgpu_spec(vgpu: Vgpu, device_key: str, project_id: str, sessions: int) -> VgpuSpec:
     return VgpuSpec(
         id=vgpu.id,
         claim_id=vgpu.claim_id,
@@ -73,6 +73,7 @@ def _vgpu_spec(vgpu: Vgpu, device_key: str, sessions: int) -> VgpuSpec:
         memory_mib=vgpu.memory_mib,
         generation=vgpu.generation,
         sessions=sessions,
+        project_id=project_id,
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpupool.dataplane import whole_file
+from gpupool.dataplane import device_time, whole_file
 from gpupool.model import errors
 
 MAGIC = 0x52474C47
@@ -32,10 +32,8 @@ HOST_ERRORS = (
 
 # magic, version, slots, lost, memory_limit, compute, host_limit
 HEADER = struct.Struct("<IIIIQI4xQ24x")
-# memory, busy_ns, pid, host_memory
-SLOT = struct.Struct("<QQI4xQ32x")
-# struct ledger_time: what the workers keep of this boot's device time
-TIME_SIZE = 1024
+# memory, busy_ns, pid, host_memory, in_flight_ns, ended_ns
+SLOT = struct.Struct("<QQI4xQQQ16x")
 
 # magic, version, slots
 _START = struct.Struct("<III")
@@ -45,11 +43,13 @@ _LOST_OFFSET = 12
 _BUSY_OFFSET = 8
 _PID_OFFSET = 16
 _HOST_MEMORY_OFFSET = 24
+_IN_FLIGHT_OFFSET = 32
+_ENDED_OFFSET = 40
 
 
 def size_of(slots: int) -> int:
     """Return the bytes of a ledger with so many slots."""
-    return HEADER.size + slots * SLOT.size + TIME_SIZE
+    return HEADER.size + slots * SLOT.size + device_time.SIZE
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,11 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, limits: Limits, slots: int) -> None:
+    def create(self, limits: Limits, slots: int, debt_ns: int = 0, now_ns: int = 0) -> None:
         """Make the file, with no use, these limits and ``slots`` (1 to SLOTS_MAX) sessions.
 
-        If it is there, only set its limits: its slots are counted once and for all.
+        ``debt_ns`` of device time is owed at ``now_ns`` of CLOCK_MONOTONIC. If the file is there, only
+        set its limits: its slots are counted once and for all.
         """
         if self.path.exists():
             self.set_limits(limits)
@@ -98,7 +99,8 @@ class Ledger:
             raise errors.Invalid(f"a ledger of {slots} slots; allowed: 1 to {SLOTS_MAX}")
         header = HEADER.pack(MAGIC, VERSION, slots, *limits.terms())
         partial = self.path.with_name(f".{self.path.name}")
-        whole_file.write(self.path, header.ljust(size_of(slots), b"\0"), partial)
+        content = header + bytes(slots * SLOT.size) + device_time.start(debt_ns, now_ns)
+        whole_file.write(self.path, content, partial)
 
     def slots(self) -> int:
         """Return how many sessions it has room for."""
@@ -151,22 +153,39 @@ class Ledger:
             raise errors.Invalid(f"{self.path}: the ledger was cut short")
         return [
             SlotUsage(_mib(memory, limit), min(busy_ns, BUSY_MAX), _mib(host_memory, host_limit))
-            for memory, busy_ns, _, host_memory in SLOT.iter_unpack(content)
+            for memory, busy_ns, _, host_memory, *_ in SLOT.iter_unpack(content)
         ]
 
-    def clear(self, slot: int) -> None:
-        """Free the memory and name of a dead worker's slot; its busy time stays counted."""
+    def debt_ns(self, compute: int, now_ns: int) -> int:
+        """Return the device time that a vGPU with this share owes now that all its workers are gone."""
+        with self._file() as (descriptor, slots):
+            content = os.pread(descriptor, size_of(slots), 0)
+        if len(content) < size_of(slots):
+            raise errors.Invalid(f"{self.path}: the ledger was cut short")
+        used = SLOT.iter_unpack(content[HEADER.size : -device_time.SIZE])
+        abandoned = [(begin, end) for *_, begin, end in used if begin]
+        return device_time.debt(content[-device_time.SIZE :], abandoned, compute, now_ns)
+
+    def clear(self, slot: int, ended_ns: int = 0) -> None:
+        """Free the memory and name of a dead worker's slot; its busy time stays counted.
+
+        ``ended_ns`` is when it was seen to end, by CLOCK_MONOTONIC: what it had in flight is charged
+        until then, by the next worker or when the vGPU is removed. Of one that ended unseen it is not.
+        """
         with self._file() as (descriptor, slots):
             _check(slot, slots)
             at = HEADER.size + slot * SLOT.size
             os.pwrite(descriptor, bytes(8), at)
             os.pwrite(descriptor, bytes(4), at + _PID_OFFSET)
             os.pwrite(descriptor, bytes(8), at + _HOST_MEMORY_OFFSET)
+            if not ended_ns:
+                os.pwrite(descriptor, bytes(8), at + _IN_FLIGHT_OFFSET)
+            os.pwrite(descriptor, struct.pack("<Q", ended_ns), at + _ENDED_OFFSET)
 
     def restart(self) -> None:
         """Forget device time of before; for when no worker lives, as after a reboot of the host."""
         with self._file() as (descriptor, slots):
-            os.pwrite(descriptor, bytes(TIME_SIZE), HEADER.size + slots * SLOT.size)
+            os.pwrite(descriptor, bytes(device_time.SIZE), size_of(slots) - device_time.SIZE)
 
     @contextmanager
     def _file(self, mode: int = os.O_RDWR) -> Iterator[tuple[int, int]]:

@@ -101,15 +101,17 @@ def generations(session: Session, pool_id: str, states_: Iterable[ClaimState]) -
     return dict(session.execute(query).tuples().all())
 
 
-def sessions_in(
+def terms_in(
     session: Session, claim_ids: Collection[str], states_: Collection[ClaimState]
-) -> dict[str, int]:
-    """Return how many sessions the vGPUs of claims may have, by id, of those in some states."""
+) -> dict[str, tuple[str, int]]:
+    """Return project and sessions of each vGPU of claims, by id, of those in some states."""
     if not claim_ids:
         return {}
-    query = sa.select(models.Claim.id, models.Claim.sessions).where(models.Claim.id.in_(list(claim_ids)))
+    columns = (models.Claim.id, models.Claim.project_id, models.Claim.sessions)
+    query = sa.select(*columns).where(models.Claim.id.in_(list(claim_ids)))
     query = query.where(models.Claim.state.in_(list(states_)))
-    return dict(session.execute(query).tuples().all())
+    rows = session.execute(query).tuples()
+    return {claim_id: (project_id, sessions) for claim_id, project_id, sessions in rows}
 
 
 def generations_of(session: Session, claim_ids: Collection[str]) -> dict[str, int]:

@@ -93,7 +93,8 @@ class HostReport:
 class VgpuSpec:
     """One vGPU the host should have; ``device_key`` as in DeviceReport, ``sessions`` as on Claim.
 
-    A conductor that does not say how many sessions is one of before there was a choice: 64.
+    A conductor that does not say how many sessions is one of before there was a choice: 64. One that
+    says no ``project_id`` is of before debts of device time outlived their vGPU.
     """
 
     id: str
@@ -103,6 +104,7 @@ class VgpuSpec:
     memory_mib: int
     generation: int
     sessions: int = 64
+    project_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """A program that knows nothing of gpupool: NVIDIA's cuda-bindings. Prints JSON of what it found.
 
 ``program.py report`` says what devices there are and tries memory; ``program.py loop`` allocates and
-frees until an error comes, and says which.
+frees until an error comes, and says which; ``program.py hang KERNELS`` launches a kernel that never
+ends.
 """
 
+import ctypes
 import json
 import sys
 import time
@@ -52,7 +54,23 @@ def loop() -> dict:
         time.sleep(0.01)
 
 
+def hang() -> dict:
+    device = call(driver.cuDeviceGet, 0)[1]
+    driver.cuCtxSetCurrent(call(driver.cuDevicePrimaryCtxRetain, device)[1])
+    module = call(driver.cuModuleLoad, sys.argv[2].encode())[1]
+    function = call(driver.cuModuleGetFunction, module, b"wait_for")[1]
+    flag = call(driver.cuMemAlloc, 4)[1]
+    call(driver.cuMemsetD32, flag, 0, 1)
+    arguments = ((int(flag),), (ctypes.c_void_p,))
+    call(driver.cuLaunchKernel, function, 1, 1, 1, 1, 1, 1, 0, 0, arguments, 0)
+    call(driver.cuStreamQuery, 0)  # it answers, so what was before it has been taken
+    print("hanging", flush=True)
+    return {"error": call(driver.cuCtxSynchronize)[0]}
+
+
 if __name__ == "__main__":
     began = call(driver.cuInit, 0)[0]
-    outcome = {"error": began} if began else {"report": report, "loop": loop}[sys.argv[1]]()
+    outcome = (
+        {"error": began} if began else {"report": report, "loop": loop, "hang": hang}[sys.argv[1]]()
+    )
     print(json.dumps(outcome), flush=True)

@@ -70,7 +70,12 @@ class StandInConductor:
 
 
 def vgpu(
-    number: int, compute: int = 25, memory_mib: int = 512, device: str = "ref-0", sessions: int = 16
+    number: int,
+    compute: int = 25,
+    memory_mib: int = 512,
+    device: str = "ref-0",
+    sessions: int = 16,
+    project: str = "",
 ) -> VgpuSpec:
     return VgpuSpec(
         id=f"{number:08d}-0000-4000-8000-000000000000",
@@ -80,6 +85,7 @@ def vgpu(
         memory_mib=memory_mib,
         generation=1,
         sessions=sessions,
+        project_id=project,
     )
 
 

@@ -5,19 +5,31 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from gpupool.agent import uids
+from gpupool.dataplane import paths
+from gpupool.dataplane.ledger import Ledger
 from tests.markers import needs_root
 
 from .stand_in import TIMEOUT, attachment, eventually, vgpu
 
 PROGRAM = Path(__file__).with_name("program.py")
+KERNELS = PROGRAM.parents[1] / "dataplane" / "kernels.c"
 DEVICE_UNAVAILABLE = 46
 OUT_OF_MEMORY = 2
 ONE, TWO = vgpu(1), vgpu(2, memory_mib=100, device="ref-1")
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    image = tmp_path_factory.mktemp("kernels") / "kernels.so"
+    flags = ["-O2", "-shared", "-fPIC", f"-I{paths.REFERENCE_INCLUDE}"]
+    subprocess.run(["gcc", *flags, KERNELS, "-o", image], check=True)
+    return image
 
 
 @pytest.fixture
@@ -87,6 +99,35 @@ def test_a_program_outlives_its_agent(host, manager):
     host.conductor.want(2)
     manager.look()
     assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
+
+
+def _debts(host):
+    return list(json.loads(host.folders.debts.read_text())["debts"].values())
+
+
+def test_a_kernel_that_runs_when_its_claim_goes_is_owed_by_the_next(host, manager, kernels):
+    """Its worker is killed: nobody measures it to its end."""
+    first, second = vgpu(3, compute=1, project="p"), vgpu(4, compute=1, project="p")
+    host.conductor.want(2, [first], [attachment(3, first)])
+    manager.look()
+    host.wait_converged(2)
+    program = start(manager, attachment(3, first), "hang", kernels)
+    assert program.stdout.readline() == "hanging\n"
+    began = time.monotonic_ns()
+    time.sleep(0.3)
+    ended = time.monotonic_ns()
+    host.conductor.want(3)
+    manager.look()
+    host.wait_converged(3)
+    assert outcome(program) == {"error": DEVICE_UNAVAILABLE}
+    (debt,) = _debts(host)
+    assert (debt["project_id"], debt["device_key"], debt["compute"]) == ("p", "ref-0", 1)
+    assert debt["debt_ns"] > 0.98 * (ended - began)
+    host.conductor.want(4, [second])
+    manager.look()
+    host.wait_converged(4)
+    assert _debts(host) == []
+    assert Ledger(host.folders.ledgers / second.id).debt_ns(1, time.monotonic_ns()) > 0
 
 
 @needs_root

@@ -94,6 +94,9 @@ def test_sessions_are_the_claims_the_profiles_or_the_default(lab):
     lab.look(agent)
     wanted = {spec.claim_id: spec.sessions for spec in agent.vgpus.values()}
     assert wanted == {claim.id: claim.sessions for claim in made}
+    # What a project owes a device outlives its claims.
+    projects = {spec.claim_id: spec.project_id for spec in agent.vgpus.values()}
+    assert projects == {claim.id: claim.project_id for claim in made}
 
 
 @pytest.mark.parametrize(

@@ -23,5 +23,14 @@ int main(void)
     FIELD(ledger_slot, busy_ns);
     FIELD(ledger_slot, pid);
     FIELD(ledger_slot, host_memory);
+    FIELD(ledger_slot, in_flight_ns);
+    FIELD(ledger_slot, ended_ns);
+    FIELD(ledger_time, debt_ns);
+    FIELD(ledger_time, debt_at_ns);
+    FIELD(ledger_time, busy);
+    FIELD(timeline, until);
+    FIELD(timeline, floor);
+    FIELD(timeline, count);
+    FIELD(timeline, gaps);
     return 0;
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import ledger
+from gpupool.dataplane import device_time, ledger
 from gpupool.model import errors
 
 from .conftest import ENVIRONMENT, LEDGER, Compile
@@ -80,7 +80,7 @@ def test_layout_is_the_same_in_c_and_python(compile_test: Compile) -> None:
     assert found["version"] == [ledger.VERSION]
     assert found["slots_max"] == [ledger.SLOTS_MAX]
     assert found["sizes"] == [ledger.size_of(slots) for slots in (1, 64, ledger.SLOTS_MAX)]
-    assert found["parts"] == [ledger.HEADER.size, ledger.SLOT.size, ledger.TIME_SIZE]
+    assert found["parts"] == [ledger.HEADER.size, ledger.SLOT.size, device_time.SIZE]
     assert found["ledger_file.magic"] == [0, 4]
     assert found["ledger_file.version"] == [4, 4]
     assert found["ledger_file.slots"] == [8, 4]
@@ -92,6 +92,17 @@ def test_layout_is_the_same_in_c_and_python(compile_test: Compile) -> None:
     assert found["ledger_slot.busy_ns"] == [ledger._BUSY_OFFSET, 8]
     assert found["ledger_slot.pid"] == [ledger._PID_OFFSET, 4]
     assert found["ledger_slot.host_memory"] == [ledger._HOST_MEMORY_OFFSET, 8]
+    assert found["ledger_slot.in_flight_ns"] == [ledger._IN_FLIGHT_OFFSET, 8]
+    assert found["ledger_slot.ended_ns"] == [ledger._ENDED_OFFSET, 8]
+    assert found["ledger_time.debt_ns"] == [0, 8]
+    assert found["ledger_time.debt_at_ns"] == [8, 8]
+    assert found["ledger_time.busy"] == [16, device_time.SIZE - 16]
+    assert [found[f"timeline.{name}"] for name in ("until", "floor", "count")] == [
+        [0, 8],
+        [8, 8],
+        [16, 8],
+    ]
+    assert found["timeline.gaps"] == [32, device_time.GAPS_MAX * 16]
 
 
 def test_sessions_share_the_memory_of_their_vgpu(start, book):

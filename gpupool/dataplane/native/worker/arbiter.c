@@ -41,9 +41,13 @@ static void nap(uint64_t nanoseconds)
 struct arbiter *arbiter_new(struct ledger *ledger)
 {
     struct arbiter *arbiter = malloc(sizeof *arbiter);
+    uint64_t from, to;
 
-    if (arbiter)
-        arbiter->ledger = ledger;
+    if (!arbiter)
+        return NULL;
+    arbiter->ledger = ledger;
+    while (ledger_abandoned(ledger, &from, &to))
+        arbiter_charge(arbiter, from, to);
     return arbiter;
 }
 

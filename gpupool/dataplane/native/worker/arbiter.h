@@ -12,7 +12,8 @@
 
 struct arbiter;
 
-/* A gate over `ledger`, which must outlive it; NULL when there is no memory. */
+/* A gate over `ledger`, which must outlive it; NULL when there is no memory. Charges what sessions had in flight when their
+ * workers were killed. */
 struct arbiter *arbiter_new(struct ledger *ledger);
 
 /* Wait until the share allows the next submission. Does not wait at 100 %, nor once the vGPU is being

@@ -232,6 +232,28 @@ void ledger_add_busy(struct ledger *ledger, uint64_t busy_ns)
     atomic_fetch_add(&ledger->own->busy_ns, busy_ns);
 }
 
+void ledger_set_in_flight(struct ledger *ledger, uint64_t since_ns)
+{
+    atomic_store(&ledger->own->in_flight_ns, since_ns);
+}
+
+bool ledger_abandoned(struct ledger *ledger, uint64_t *from_ns, uint64_t *to_ns)
+{
+    bool found = false;
+
+    lock(ledger);
+    for (unsigned slot = 0; slot < ledger->slots && !found; slot++) {
+        struct ledger_slot *one = &ledger->file->slot[slot];
+        if (slot != ledger->slot && (!atomic_load(&one->ended_ns) || slot_has_worker(ledger, slot)))
+            continue;
+        *to_ns = atomic_exchange(&one->ended_ns, 0);
+        *from_ns = atomic_exchange(&one->in_flight_ns, 0);
+        found = *from_ns && *to_ns;
+    }
+    unlock(ledger);
+    return found;
+}
+
 struct ledger_time *ledger_lock_time(struct ledger *ledger)
 {
     lock(ledger);

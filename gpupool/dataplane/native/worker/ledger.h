@@ -28,7 +28,9 @@ struct ledger_slot {
     _Atomic uint32_t pid;     /* the worker, for people who look */
     uint32_t reserved0;
     _Atomic uint64_t host_memory; /* bytes of the host's memory that the session is charged for */
-    uint32_t reserved[8];
+    _Atomic uint64_t in_flight_ns; /* since when it has device work that is not charged yet, CLOCK_MONOTONIC; 0: none */
+    _Atomic uint64_t ended_ns;     /* when the agent saw its worker dead with such work */
+    uint32_t reserved[4];
 };
 
 /* The arbiter's, of all sessions; of this boot. Changed under the ledger's lock. */
@@ -88,6 +90,14 @@ bool ledger_lost(struct ledger *ledger);
 
 /* Count device time of this session. */
 void ledger_add_busy(struct ledger *ledger, uint64_t busy_ns);
+
+/* Say since when (CLOCK_MONOTONIC, ns) this session has device work that is not charged yet; 0: it has none. A worker
+ * can be killed at any time, and who charges for it then has to know. */
+void ledger_set_in_flight(struct ledger *ledger, uint64_t since_ns);
+
+/* Take uncharged work of a worker that was killed off the books: from when to when. False when there is none left. To be
+ * called before this session has work in flight. */
+bool ledger_abandoned(struct ledger *ledger, uint64_t *from_ns, uint64_t *to_ns);
 
 /* The arbiter's state, locked against all sessions of the vGPU until it is unlocked. */
 struct ledger_time *ledger_lock_time(struct ledger *ledger);

@@ -161,13 +161,20 @@ static void charge(struct session *session, const struct span *span)
         anchor(session);
 }
 
+/* Here for the thread that abandons them, and in the ledger for when this process is killed. */
+static void set_oldest(struct session *session, uint64_t opened_ns)
+{
+    atomic_store(&session->spans->oldest_ns, opened_ns);
+    ledger_set_in_flight(session->ledger, opened_ns);
+}
+
 static void take_first(struct session *session)
 {
     struct spans *spans = session->spans;
     charge(session, &spans->items[spans->first]);
     spans->first = (spans->first + 1) % SPANS;
     spans->count--;
-    atomic_store(&spans->oldest_ns, spans->count ? spans->items[spans->first].opened_ns : 0);
+    set_oldest(session, spans->count ? spans->items[spans->first].opened_ns : 0);
 }
 
 bool spans_harvest(struct session *session)
@@ -203,8 +210,10 @@ void spans_finish(struct session *session)
 void spans_abandon(struct session *session)
 {
     uint64_t oldest = atomic_load(&session->spans->oldest_ns);
-    if (oldest)
-        arbiter_charge(session->arbiter, oldest, now_ns());
+    if (!oldest)
+        return;
+    arbiter_charge(session->arbiter, oldest, now_ns());
+    ledger_set_in_flight(session->ledger, 0);
 }
 
 static struct span *newest_of(struct spans *spans, const struct object *stream)
@@ -221,7 +230,7 @@ static struct span *new_span(struct session *session, struct object *stream)
     struct span *span = span_at(spans, spans->count);
     span->opened_ns = now_ns();
     if (spans->count++ == 0)
-        atomic_store(&spans->oldest_ns, span->opened_ns);
+        set_oldest(session, span->opened_ns);
     session->driver.cuEventRecord(span->start, stream->stream);
     return span;
 }
