@@ -295,6 +295,7 @@ class Sessions:
             connection_fd=connection.fileno(),
             ring_fd=ring_fd,
             context_mib=made.context_mib,
+            granule=device.granule,
             uid=self._vgpus.worker_uid(made.vgpu_id),
         )
 

@@ -27,11 +27,11 @@ class WorkerSpec:
     ``library`` is the device's own libcuda, ``ordinal`` the device's number in it, ``environment``
     all of the worker's environment. ``ledger_fd`` is the vGPU's ledger, ``slot`` the session's place
     in it. ``connection_fd`` is the agent's end of the runtime's connection, ``ring_fd`` the ring;
-    ``context_mib`` is charged to the vGPU's device memory for the session's context. ``log_fd`` takes
-    what the worker writes before it runs anything of the tenant's, None: nothing does. The caller
-    closes its own copies after spawn. The worker begins when ``start_fd``, a pipe, has no writer any
-    more, or at once without. ``uid`` is the user and group to run as: root must name one,
-    others can't.
+    ``context_mib`` is charged to the vGPU's device memory for the session's context; ``granule`` is in
+    how many bytes the device backs allocations. ``log_fd`` takes what the worker writes before it runs
+    anything of the tenant's, None: nothing does. The caller closes its own copies after spawn. The
+    worker begins when ``start_fd``, a pipe, has no writer any more, or at once without. ``uid`` is the
+    user and group to run as: root must name one, others can't.
     """
 
     session_id: str
@@ -44,6 +44,7 @@ class WorkerSpec:
     connection_fd: int
     ring_fd: int
     context_mib: int = 0
+    granule: int = 512
     log_fd: int | None = None
     start_fd: int | None = None
     uid: int | None = None
@@ -59,6 +60,7 @@ class WorkerSpec:
             "connection": self.connection_fd,
             "ring": self.ring_fd,
             "context-mib": self.context_mib,
+            "granule": self.granule,
         }
         return [
             str(executable),

@@ -14,7 +14,8 @@ class DeviceHandle:
     """How a worker opens a device: the vendor's library, the ordinal in it, what it needs and may do.
 
     ``context_mib`` is the device memory that each worker's context takes; ``contexts`` how many of them
-    what the device reserves has room for. ``worker_mib`` is how much of the host's memory a worker takes
+    what the device reserves has room for. It backs allocations by ``granule`` bytes, which small ones
+    share. ``worker_mib`` is how much of the host's memory a worker takes
     besides what it charges: the library's own; ``memory_in_host``: and all its device memory.
     """
 
@@ -24,6 +25,7 @@ class DeviceHandle:
     environment: Mapping[str, str] = field(default_factory=dict)
     context_mib: int = 0
     contexts: int = 0
+    granule: int = 512
     worker_mib: int = 64
     memory_in_host: bool = False
 

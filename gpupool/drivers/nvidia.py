@@ -26,6 +26,8 @@ from gpupool.model.states import DeviceHealth
 LOG = logging.getLogger(__name__)
 VENDOR = "NVIDIA"
 MIB = 1 << 20
+# The pages in which a GPU gives memory; small allocations share them.
+GRANULE = 2 * MIB
 # More than a machine takes; what lists more is broken.
 _DEVICES_MAX = 64
 _STOP_SECONDS = 3.0
@@ -116,6 +118,7 @@ class NvidiaDriver(base.Driver):
             environment,
             context_mib,
             reserved,
+            GRANULE,
             worker_mib=self._options.worker_mib,
         )
 

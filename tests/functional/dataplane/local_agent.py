@@ -29,6 +29,7 @@ class Vgpu:
     memory_mib: int = 512
     ordinal: int = 0
     host_mib: int = 0
+    granule: int = 512
     sessions: int = 64
 
 
@@ -138,6 +139,7 @@ class LocalAgent:
                 slot=next(self._slots[ordinal]),
                 connection_fd=connection.fileno(),
                 ring_fd=ring_fd,
+                granule=self.vgpus[ordinal].granule,
                 log_fd=log_fd,
                 uid=self.uids[ordinal],
             )

@@ -1,6 +1,7 @@
 """What a session makes the host hold is charged to its vGPU, and given back; see worker/cost.h."""
 
 import os
+import random
 import socket
 import struct
 
@@ -179,3 +180,58 @@ def test_a_session_that_does_not_fit_is_told_so(agent):
         ready = handshake.READY.unpack(connection.recv(1000))
     said = "host memory: the vGPU's sessions hold all that they may; 36 MiB more are needed"
     assert (ready[2], ready[4].rstrip(b"\0").decode()) == (OUT_OF_MEMORY, said)
+
+
+GRANULE = 2 * MIB
+
+
+@pytest.mark.parametrize("granule", [512, GRANULE])
+def test_memory_is_charged_by_what_the_device_gives_for_it(agent, granule):
+    """Allocations of any sizes, in any order: the charge is the granules that hold one."""
+    serving = agent(Vgpu(100, 256, granule=granule), ring_mib=RING_MIB)
+    pick = random.Random(granule)
+    with RawClient(serving) as client:
+        live = {}
+        for _ in range(300):
+            if live and pick.random() < 0.45:
+                address = pick.choice(list(live))
+                client.send(NUMBERS["memory_free"], struct.pack("<Q", address))
+                del live[address]
+            else:
+                size = pick.choice(
+                    [1, 511, 4096, 70000, MIB, GRANULE - 1, GRANULE, GRANULE + 1, 5 * MIB]
+                )
+                result, answer = client.ask("memory_allocate", struct.pack("<QQ", size, 0))
+                if result == 0:
+                    live[struct.unpack("<Q", answer)[0]] = size
+            assert client.ask("cuCtxSynchronize")[0] == 0
+            assert used(client, 256) == charge(live, granule) <= 256 * MIB
+        for address in live:
+            client.send(NUMBERS["memory_free"], struct.pack("<Q", address))
+        assert client.ask("cuCtxSynchronize")[0] == 0
+        assert used(client, 256) == 0
+
+
+def charge(live, granule):
+    """Return the bytes of all granules that an allocation lies in."""
+    held = set()
+    for address, size in live.items():
+        held |= set(range(address // granule, (address + size - 1) // granule + 1))
+    return len(held) * granule
+
+
+def used(client, memory_mib):
+    free, total = struct.unpack("<QQ", client.ask("cuMemGetInfo_v2")[1])
+    assert total == memory_mib * MIB
+    return total - free
+
+
+def test_a_full_vgpu_still_fills_the_granules_it_has(agent):
+    serving = agent(Vgpu(100, 2, granule=GRANULE), ring_mib=RING_MIB)
+    with RawClient(serving) as client:
+        results = [client.ask("memory_allocate", struct.pack("<QQ", MIB, 0))[0] for _ in range(8)]
+        assert results[0] == 0
+        assert results[-1] == OUT_OF_MEMORY
+        assert used(client, 2) == GRANULE
+        assert client.ask("memory_allocate", struct.pack("<QQ", 3 * MIB, 0))[0] == OUT_OF_MEMORY
+        assert used(client, 2) == GRANULE

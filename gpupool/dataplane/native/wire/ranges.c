@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first item that starts after `address`. */
-static size_t after(const struct ranges *ranges, uint64_t address)
+size_t ranges_before(const struct ranges *ranges, uint64_t address)
 {
     size_t low = 0, high = ranges->count;
     while (low < high) {
@@ -30,13 +29,13 @@ static bool grow(struct ranges *ranges)
 
 bool ranges_touch(const struct ranges *ranges, uint64_t address, uint64_t bytes)
 {
-    size_t at = after(ranges, address + bytes - 1);
+    size_t at = ranges_before(ranges, address + bytes - 1);
     return at > 0 && ranges->items[at - 1].start + ranges->items[at - 1].bytes > address;
 }
 
 bool ranges_add(struct ranges *ranges, struct range range)
 {
-    size_t at = after(ranges, range.start);
+    size_t at = ranges_before(ranges, range.start);
     if (range.bytes == 0 || range.start + range.bytes < range.start ||
         ranges_touch(ranges, range.start, range.bytes))
         return false;
@@ -50,7 +49,7 @@ bool ranges_add(struct ranges *ranges, struct range range)
 
 const struct range *ranges_find(const struct ranges *ranges, uint64_t address, uint64_t bytes)
 {
-    size_t at = after(ranges, address);
+    size_t at = ranges_before(ranges, address);
     if (at == 0)
         return NULL;
     const struct range *range = &ranges->items[at - 1];
@@ -60,7 +59,7 @@ const struct range *ranges_find(const struct ranges *ranges, uint64_t address, u
 
 bool ranges_remove(struct ranges *ranges, uint64_t address, struct range *removed)
 {
-    size_t at = after(ranges, address);
+    size_t at = ranges_before(ranges, address);
     if (at == 0 || ranges->items[at - 1].start != address)
         return false;
     at--;

@@ -28,6 +28,9 @@ bool ranges_touch(const struct ranges *ranges, uint64_t address, uint64_t bytes)
 /* The range that holds all of [address, address + bytes), else NULL; valid until the next change. */
 const struct range *ranges_find(const struct ranges *ranges, uint64_t address, uint64_t bytes);
 
+/* How many ranges, the first ones, start at `address` or before. */
+size_t ranges_before(const struct ranges *ranges, uint64_t address);
+
 /* Remove the range that starts at `address`; false when none does. */
 bool ranges_remove(struct ranges *ranges, uint64_t address, struct range *removed);
 

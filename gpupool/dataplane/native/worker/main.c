@@ -31,7 +31,7 @@ enum { NOT_STARTED = 1, WRONG_USAGE = 2, PROTOCOL_BROKEN = 3 };
 
 struct options {
     const char *session, *library;
-    int ordinal, ledger, slot, connection, ring, context_mib, uid, sandbox;
+    int ordinal, ledger, slot, connection, ring, context_mib, granule, uid, sandbox;
     bool check;
 };
 
@@ -81,6 +81,7 @@ static bool read_option(int letter, const char *text, struct options *options)
     case 'c': return read_number(text, &options->connection);
     case 'r': return read_number(text, &options->ring);
     case 'm': return read_number(text, &options->context_mib) && options->context_mib <= 1 << 20;
+    case 'g': return read_number(text, &options->granule) && options->granule >= (int)MEMORY_UNIT;
     case 'u': return read_number(text, &options->uid) && options->uid > 0;
     case 'k': options->check = true; return true;
     default: return false;
@@ -94,12 +95,13 @@ static bool read_options(int count, char **arguments, struct options *options)
         {"ordinal", required_argument, NULL, 'o'}, {"ledger", required_argument, NULL, 'l'},
         {"slot", required_argument, NULL, 'n'}, {"connection", required_argument, NULL, 'c'},
         {"ring", required_argument, NULL, 'r'}, {"context-mib", required_argument, NULL, 'm'},
-        {"sandbox", required_argument, NULL, 'S'}, {"uid", required_argument, NULL, 'u'},
+        {"granule", required_argument, NULL, 'g'}, {"sandbox", required_argument, NULL, 'S'}, {"uid", required_argument, NULL, 'u'},
         {"check", no_argument, NULL, 'k'}, {NULL, 0, NULL, 0},
     };
     int letter;
     *options = (struct options){
         .ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .context_mib = -1, .sandbox = -1,
+        .granule = MEMORY_UNIT,
     };
     while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1)
         if (!read_option(letter, optarg, options))
@@ -287,6 +289,9 @@ static void end(struct session *session)
     memory_free_all(session);
     modules_free_all(session);
     session->driver.cuDevicePrimaryCtxRelease(session->device);
+    /* All it was charged for is gone. */
+    ledger_give(session->ledger, UINT64_MAX);
+    ledger_give_host(session->ledger, UINT64_MAX);
 }
 
 /* Where the library can be opened from after isolation: by its own path or, where that can't be reached any more,
@@ -306,6 +311,7 @@ static int serve(struct session *session, const struct options *options, const c
 {
     session->id = options->session;
     session->connection = options->connection;
+    session->granule = (uint64_t)options->granule;
     if (!open_shared(session, options) || !charge_opening(session, options) ||
         !open_device(session, options, library) || !make_parts(session) || !enter_sandbox(session, options) ||
         !start_watch(session))
@@ -333,7 +339,7 @@ int main(int count, char **arguments)
     signal(SIGPIPE, SIG_IGN);
     if (!read_options(count, arguments, &options)) {
         fputs("usage: gpupool-worker --sandbox reference|nvidia [--uid N] --session ID --library PATH --ordinal N "
-              "--ledger FD --slot N --connection FD --ring FD --context-mib N\n"
+              "--ledger FD --slot N --connection FD --ring FD --context-mib N [--granule BYTES]\n"
               "       gpupool-worker --sandbox reference|nvidia [--uid N] --check\n", stderr);
         return WRONG_USAGE;
     }

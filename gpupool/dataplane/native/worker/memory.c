@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "worker/cost.h"
+#include "worker/granule.h"
 #include "worker/session.h"
 #include "worker/span.h"
 
@@ -20,34 +21,15 @@ bool keep_range(struct session *session, struct range range)
     return false;
 }
 
-/* Keep the books on what the device gave, which is charged; gives it back when that fails. */
-static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes)
+/* Charge what an allocation takes at most. A small one may lie where the session's memory is already: then it costs
+ * nothing, so it is tried though nothing is left. */
+static bool take_in_advance(struct session *session, uint64_t bytes, uint64_t *charged)
 {
-    if (keep_range(session, (struct range){.start = address, .bytes = bytes}))
-        return CUDA_SUCCESS;
-    session->driver.cuMemFree_v2(address);
-    ledger_give(session->ledger, memory_charge(bytes));
-    return CUDA_ERROR_OUT_OF_MEMORY;
-}
-
-CUresult serve_memory_allocate(SERVE_ARGUMENTS)
-{
-    const struct memory_allocate_request *request = (const void *)(record + 1);
-    struct memory_allocate_reply answer = {0};
-    CUdeviceptr address = 0;
-    if (request->bytes == 0)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (!ledger_take(session->ledger, memory_charge(request->bytes)))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = session->driver.cuMemAlloc_v2(&address, request->bytes);
-    if (result != CUDA_SUCCESS) {
-        ledger_give(session->ledger, memory_charge(request->bytes));
-        return result;
-    }
-    result = keep(session, address, request->bytes);
-    answer.address = address;
-    reply_put(reply, &answer, sizeof answer);
-    return result;
+    *charged = granules_whole(session, bytes);
+    if (ledger_take(session->ledger, *charged))
+        return true;
+    *charged = 0;
+    return bytes < session->granule;
 }
 
 /* Bring a charge to what it should be; false when the claim does not hold it. */
@@ -59,6 +41,41 @@ static bool recharge(struct session *session, uint64_t charged, uint64_t wanted)
     return true;
 }
 
+/* Keep the books on what the device gave, of which `charged` was taken in advance; gives it back when that fails. */
+static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes, uint64_t charged)
+{
+    uint64_t wanted = granules_of_its_own(session, address, bytes);
+    if (recharge(session, charged, wanted)) {
+        if (keep_range(session, (struct range){.start = address, .bytes = bytes}))
+            return CUDA_SUCCESS;
+        charged = wanted;
+    }
+    session->driver.cuMemFree_v2(address);
+    ledger_give(session->ledger, charged);
+    return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult serve_memory_allocate(SERVE_ARGUMENTS)
+{
+    const struct memory_allocate_request *request = (const void *)(record + 1);
+    struct memory_allocate_reply answer = {0};
+    CUdeviceptr address = 0;
+    uint64_t charged;
+    if (request->bytes == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!take_in_advance(session, request->bytes, &charged))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = session->driver.cuMemAlloc_v2(&address, request->bytes);
+    if (result != CUDA_SUCCESS) {
+        ledger_give(session->ledger, charged);
+        return result;
+    }
+    result = keep(session, address, request->bytes, charged);
+    answer.address = address;
+    reply_put(reply, &answer, sizeof answer);
+    return result;
+}
+
 /* The pitch is the device's choice: what it is likely to be is charged first, the rest when it is known. */
 CUresult serve_memory_allocate_pitch(SERVE_ARGUMENTS)
 {
@@ -68,9 +85,9 @@ CUresult serve_memory_allocate_pitch(SERVE_ARGUMENTS)
     size_t pitch = 0;
     uint64_t bytes, charged;
     if (request->width == 0 || request->height == 0 ||
-        __builtin_mul_overflow(memory_charge(request->width), request->height, &charged))
+        __builtin_mul_overflow(memory_charge(request->width), request->height, &bytes))
         return CUDA_ERROR_INVALID_VALUE;
-    if (!ledger_take(session->ledger, charged))
+    if (!take_in_advance(session, bytes, &charged))
         return CUDA_ERROR_OUT_OF_MEMORY;
     CUresult result = session->driver.cuMemAllocPitch_v2(&address, &pitch, request->width, request->height,
                                                          request->element_bytes);
@@ -78,13 +95,7 @@ CUresult serve_memory_allocate_pitch(SERVE_ARGUMENTS)
         ledger_give(session->ledger, charged);
         return result;
     }
-    bytes = pitch * request->height;
-    if (!recharge(session, charged, memory_charge(bytes))) {
-        session->driver.cuMemFree_v2(address);
-        ledger_give(session->ledger, charged);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    result = keep(session, address, bytes);
+    result = keep(session, address, pitch * request->height, charged);
     answer.address = address;
     answer.pitch = pitch;
     reply_put(reply, &answer, sizeof answer);
@@ -100,7 +111,7 @@ CUresult serve_memory_free(SERVE_ARGUMENTS)
     if (!found || found->owner || !ranges_remove(&session->memory, request->address, &range))
         return CUDA_ERROR_INVALID_VALUE;
     CUresult result = session->driver.cuMemFree_v2(range.start);
-    ledger_give(session->ledger, memory_charge(range.bytes));
+    ledger_give(session->ledger, granules_of_its_own(session, range.start, range.bytes));
     ledger_give_host(session->ledger, COST_RANGE);
     return result;
 }
@@ -177,12 +188,8 @@ void memory_free_all(struct session *session)
 {
     for (size_t index = 0; index < session->memory.count; index++) {
         const struct range *range = &session->memory.items[index];
-        if (range->owner)
-            continue;
-        session->driver.cuMemFree_v2(range->start);
-        ledger_give(session->ledger, memory_charge(range->bytes));
+        if (!range->owner)
+            session->driver.cuMemFree_v2(range->start);
     }
     ranges_clear(&session->memory);
-    for (int limit = 0; limit < LIMITS; limit++)
-        ledger_give(session->ledger, session->limit_bytes[limit]);
 }

@@ -29,10 +29,10 @@ struct object {
     struct span *span; /* the stream's open span, see span.h */
 };
 
-/* What drivers were seen to round an allocation up to; CUDA's guide promises addresses aligned to half of it. */
+/* What drivers were seen to round up to; CUDA's guide promises addresses aligned to half of it. */
 #define MEMORY_UNIT 512u
 
-/* What `bytes` of device memory are charged with; too many to hold stay so. */
+/* What a module that takes `bytes` of device memory is charged with; too many to hold stay so. */
 static inline uint64_t memory_charge(uint64_t bytes)
 {
     return bytes > UINT64_MAX - MEMORY_UNIT ? UINT64_MAX : (bytes + MEMORY_UNIT - 1) / MEMORY_UNIT * MEMORY_UNIT;
@@ -48,6 +48,7 @@ struct image {
 };
 
 struct session {
+    uint64_t granule; /* bytes in which the device backs allocations, see granule.h */
     const char *id;
     int connection;
     atomic_bool ended;
