@@ -19,6 +19,7 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.machine import Machine
+from gpupool.agent.reserve import Reserve
 from gpupool.agent.resources import Resources
 from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
@@ -47,7 +48,8 @@ class AgentManager:
         self._conductor = conductor
         self._folders = Folders.from_conf(conf)
         self._machine = Machine.of(conf)
-        self._resources = Resources(conf, self._folders)
+        self._reserve = Reserve(self._folders.state)
+        self._resources = Resources(conf, self._folders, self._reserve)
         self._inventory = Inventory(conf)
         self._uids = uids.parse(conf.agent.worker_uids)
         uids.check(self._uids)
@@ -59,7 +61,14 @@ class AgentManager:
         )
         self._limited = LimitedLog()
         self._confinement = Confinement(conf, self._folders, self._limited)
-        self._sessions = Sessions(conf, self._folders, self._vgpus, self._confinement, self._limited)
+        self._sessions = Sessions(
+            conf,
+            self._folders,
+            self._vgpus,
+            self._confinement,
+            self._limited,
+            reserve=self._reserve,
+        )
         self._attachments = Attachments(self._folders, self._vgpus, self._sessions, self._limited)
         self._generation = 0
         self._desired: DesiredState | None = None
@@ -216,7 +225,7 @@ class AgentManager:
         if desired == self._desired:
             return
         try:
-            record.write(self._folders.desired, desired)
+            self._reserve.write(self._folders.desired, desired)
             self._desired = desired
         except OSError as exc:
             LOG.error("the desired state can't be written down: %s", exc)

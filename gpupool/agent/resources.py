@@ -18,6 +18,7 @@ from oslo_config import cfg
 
 from gpupool.agent import cgroup
 from gpupool.agent.folders import Folders
+from gpupool.agent.reserve import Reserve
 
 LOG = logging.getLogger(__name__)
 MIB = 1 << 20
@@ -55,9 +56,10 @@ class _Left:
 class Resources:
     """Tells whether this host can take new vGPUs. For one thread."""
 
-    def __init__(self, conf: cfg.ConfigOpts, folders: Folders) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, folders: Folders, reserve: Reserve) -> None:
         self._options = conf.agent
         self._folders = folders
+        self._reserve = reserve
         self._short: set[str] = set()
         self._said = ""
 
@@ -73,6 +75,8 @@ class Resources:
             else:
                 LOG.info("this host takes new vGPUs again")
         self._said = reason
+        if not reason:
+            self._reserve.keep()
         return reason
 
     def _left(self) -> Iterator[_Left]:

@@ -24,6 +24,7 @@ from gpupool.agent import host_memory, process, record, session
 from gpupool.agent.confinement import Confinement
 from gpupool.agent.folders import Folders
 from gpupool.agent.limited_log import LimitedLog
+from gpupool.agent.reserve import Reserve
 from gpupool.agent.session import Session, SessionRecord
 from gpupool.agent.vgpus import Vgpus
 from gpupool.agent.worker_log import WorkerLog
@@ -64,6 +65,8 @@ class Sessions:
         vgpus: Vgpus,
         confinement: Confinement,
         limited: LimitedLog,
+        *,
+        reserve: Reserve,
     ) -> None:
         self._options = conf.agent
         self._executable = paths.WORKER
@@ -71,6 +74,7 @@ class Sessions:
         self._vgpus = vgpus
         self._confinement = confinement
         self._limited = limited
+        self._reserve = reserve
         # For looks and changes in memory only: nobody waits with it for a process or a disk. Notified
         # when an opening ends or a session is gone.
         self._lock = threading.Condition()
@@ -273,7 +277,7 @@ class Sessions:
 
     def _write_down(self, made: SessionRecord) -> None:
         with self._needed(made, "the session's record"):
-            record.write(self._path(made), made)
+            self._reserve.write(self._path(made), made)
 
     def _prepare(
         self, made: SessionRecord, connection: socket.socket, device: DeviceHandle, copies: ExitStack
@@ -334,7 +338,7 @@ class Sessions:
     def _add(self, one: Session) -> None:
         """Watch the session's worker. Raises OSError, and lets go of it, when that is not possible."""
         try:
-            record.write(self._path(one.record), one.record)
+            self._reserve.write(self._path(one.record), one.record)
         except OSError as exc:  # the record without a pid is there, and tells a restarted agent enough
             message = "session %s: its worker can't be written down: %s"
             self._say(one.record, logging.ERROR, message, one.record.id, exc)

@@ -100,7 +100,7 @@ def test_a_full_disk_takes_nothing_new_keeps_what_is_there_and_leaves_no_trace(h
     program = opened(host)
     before = files(where)
     with filled(where):
-        # Some of these may find a place that was freed: the desired state's, which can't be written.
+        # Some of these may find a place that was freed for the desired state.
         host.conductor.want(2, [ONE, *map(vgpu, range(2, 12))], [FIRST, SECOND])
         manager.converge()
         report = host.conductor.reported()
@@ -113,10 +113,12 @@ def test_a_full_disk_takes_nothing_new_keeps_what_is_there_and_leaves_no_trace(h
         assert ONE.id not in {each.id for each in failed}
         assert not any(each.host_fault for each in report.vgpus if not each.error)
         assert len(report.sessions) == 1
-        # Nothing is left of what could not be written, nor is an older desired state: at a restart that
-        # would bring back what was removed.
+        # Nothing is left of what could not be written. The desired state could, in room kept for that:
+        # at a restart an older one would bring back what was removed.
         assert not [name for name in files(where) - before if Path(name).name.startswith(".")]
-        assert "desired.json" not in files(where)
+        assert len(json.loads((where / "desired.json").read_text())["vgpus"]) == 11
+        second = opened(host)
+        second.close()
         host.conductor.want(3, [], [])
         manager.converge()
         program.wait_hung_up()
@@ -127,6 +129,24 @@ def test_a_full_disk_takes_nothing_new_keeps_what_is_there_and_leaves_no_trace(h
     manager.converge()
     assert host.conductor.reported().unable_reason == ""
     assert [each.error for each in host.conductor.reported().vgpus] == [""]
+
+
+def test_the_room_that_is_kept_is_spent_and_comes_back(host, disk):
+    where = disk()
+    host.conductor.want(1, [ONE], [FIRST])
+    manager = host.start()
+    host.wait_converged(1)
+    kept = (where / ".reserve").stat().st_size
+    assert 0 < kept <= MIB // 20
+    with filled(where):
+        programs = []
+        while (program := host.program(FIRST)).hello(Kind.OPEN).error == 0:
+            assert program.wait_ready() == 0
+            programs.append(program)
+        # Those that were opened have records: an agent that starts again finds them.
+        assert len(manager.host_report().sessions) == len(programs) == len(host.session_records()) > 1
+    manager.converge()
+    assert (where / ".reserve").stat().st_size == kept
 
 
 def test_an_agent_starts_on_a_full_disk_and_serves_what_there_was(host, disk):
@@ -224,6 +244,7 @@ PROBE = """
 import json, os, resource, sys, threading
 import gpupool.conf
 from gpupool.agent.folders import Folders
+from gpupool.agent.reserve import Reserve
 from gpupool.agent.resources import Resources
 
 state, what, group = sys.argv[1:]
@@ -236,7 +257,8 @@ if group:
 if what == "user":
     resource.setrlimit(resource.RLIMIT_NPROC, (20, 20))
     os.setresuid(54321, 54321, 54321)
-resources = Resources(conf, Folders.from_conf(conf))
+folders = Folders.from_conf(conf)
+resources = Resources(conf, folders, Reserve(folders.state))
 said = [resources.unable_reason()]
 over, threads, taken = threading.Event(), [], []
 if what == "memory":
