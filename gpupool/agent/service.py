@@ -69,7 +69,7 @@ class Agent:
     def start(self) -> None:
         """Begin to serve; see AgentManager.start for what it raises."""
         self.manager.start()
-        self._server.start()
+        rpc_transport.start(self._server)
         LOG.info("agent of host %s serves, version %s", self.manager.host, VERSION)
 
     def stop(self, end_sessions: bool = False) -> None:

@@ -3,10 +3,11 @@
 import importlib.metadata
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from oslo_config import cfg
 from oslo_log import log
@@ -22,6 +23,9 @@ LOG = logging.getLogger(__name__)
 STOP_TIMEOUT, _MARGIN = 20, 5
 # Raises a GpupoolError, OSError or cfg.Error when no part could start with this configuration now.
 Check = Callable[[cfg.ConfigOpts], None]
+# What keeps a service from starting, and is no fault in its code.
+EXPECTED = (errors.GpupoolError, OSError, cfg.Error, log.LogConfigError)
+_REASON_MAX = 1000
 
 
 class Part(Protocol):
@@ -34,25 +38,53 @@ class Part(Protocol):
         """Finish what is being done, and serve no more."""
 
 
+class Launcher:
+    """The process that forks a service, which tells it here why it can't start.
+
+    oslo.service starts a child that ended again for ever. One that can't start ends its launcher, too.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+
+    def end(self, why: str) -> NoReturn:
+        """End this process and the launcher; called in the child."""
+        os.write(self._write, why.encode(errors="replace")[:_REASON_MAX])
+        if os.getpid() != self._pid:
+            os.kill(self._pid, signal.SIGTERM)
+        sys.exit(1)
+
+    def reason(self) -> str:
+        """Return why a child could not start, or nothing."""
+        try:
+            return os.read(self._read, _REASON_MAX).decode(errors="replace")
+        except BlockingIOError:
+            return ""
+
+
 class Service(service.ServiceBase):
     """Makes its part in the process that oslo.service forks, where its threads must live."""
 
-    def __init__(self, make: Callable[[], Part], stop_timeout: float) -> None:
+    def __init__(self, make: Callable[[], Part], launcher: Launcher, stop_timeout: float) -> None:
         self._make = make
+        self._launcher = launcher
         # 0 is oslo.service's word for no bound.
         self._stop_timeout = max(stop_timeout - _MARGIN, 1) if stop_timeout else None
         self._part: Part | None = None
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Make the part and start it; what is not allowed ends the process with a clear line."""
+        """Make the part and start it; what keeps it from starting ends all of it with a clear line."""
         try:
             self._part = self._make()
             self._part.start()
-            LOG.info("process %d serves", os.getpid())
-        except errors.GpupoolError as exc:
-            LOG.critical("cannot start: %s", exc)
-            sys.exit(1)
+        except Exception as exc:
+            why = one_line(exc)
+            LOG.critical("cannot start: %s", why, exc_info=not isinstance(exc, EXPECTED))
+            self._launcher.end(why)
+        LOG.info("process %d serves", os.getpid())
 
     def wait(self) -> None:
         """Wait for stop."""
@@ -72,11 +104,16 @@ class Service(service.ServiceBase):
         """Nothing is kept that a reloaded configuration would change."""
 
 
+def one_line(exc: BaseException) -> str:
+    """Return what an exception says, on one line."""
+    return " ".join(str(exc).split()) or type(exc).__name__
+
+
 def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check) -> int:
     """Run the part that ``make`` makes until a signal ends it; return the exit status.
 
-    What ``check`` raises ends this with one line and status 1: it runs before oslo.service forks,
-    for a child that can't start is started again for ever. Whoever supervises this starts it again.
+    What ``check`` raises, before oslo.service forks, or what keeps the part from starting ends this with
+    one line and status 1. Whoever supervises this starts it again.
     """
     try:
         opts.set_service_opts_defaults(cfg.ConfigOpts(), graceful_shutdown_timeout=STOP_TIMEOUT)
@@ -84,10 +121,16 @@ def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check) -> in
         logs.setup(conf, name)
         LOG.info("%s starts, version %s", name, importlib.metadata.version("gpupool"))
         check(conf)
-    except (errors.GpupoolError, OSError, cfg.Error, log.LogConfigError) as exc:
-        print(f"{name}: {' '.join(str(exc).split())}", file=sys.stderr)
+    except Exception as exc:
+        if not isinstance(exc, EXPECTED):
+            LOG.exception("%s cannot start", name)
+        print(f"{name}: {one_line(exc)}", file=sys.stderr)
         return 1
     opts.register_service_opts(conf)
-    made = Service(lambda: make(conf), conf.graceful_shutdown_timeout)
-    launcher = service.launch(conf, made, restart_method="mutate")
-    return int(launcher.wait() or 0)
+    own = Launcher()
+    made = Service(lambda: make(conf), own, conf.graceful_shutdown_timeout)
+    status = int(service.launch(conf, made, restart_method="mutate").wait() or 0)
+    if why := own.reason():
+        print(f"{name}: {why}", file=sys.stderr)
+        return 1
+    return status

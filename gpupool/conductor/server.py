@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import oslo_messaging
 
+from gpupool.model import errors
 from gpupool.rpc import transport as rpc_transport
 
 LOG = logging.getLogger(__name__)
@@ -32,11 +33,21 @@ class Server:
         self._on_start = on_start
         self._server: oslo_messaging.MessageHandlingServer | None = None
         self._started, self._stopping = threading.Event(), threading.Event()
+        # Set when the message service has answered: the server is started, or refused.
+        self._answered = threading.Event()
+        self._refusal: errors.Invalid | None = None
 
     def start(self, seconds: float) -> None:
-        """Begin to serve, which goes on in a thread when it takes more than ``seconds``."""
+        """Begin to serve, which goes on in a thread when it takes more than ``seconds``.
+
+        Raises Invalid when the message service refuses the account by then.
+        """
         threading.Thread(target=self._start, name="message server", daemon=True).start()
-        if not self._started.wait(seconds):
+        self._answered.wait(seconds)
+        if self._refusal:
+            self._stopping.set()
+            raise self._refusal
+        if not self._started.is_set():
             LOG.warning("messages are served as soon as the message service is there")
 
     def stop(self, seconds: float) -> None:
@@ -51,12 +62,18 @@ class Server:
         while not self._stopping.is_set():
             try:
                 self._server = self._make()
-                self._server.start()
+                rpc_transport.start(self._server)
+            except errors.Invalid as exc:
+                self._refusal = exc
+                self._answered.set()
+                LOG.error("messages are not served: %s", exc)
+                self._stopping.wait(_PAUSE)
             except Exception as exc:
                 LOG.warning("messages are not served yet: %s", exc)
                 self._stopping.wait(_PAUSE)
             else:
                 self._started.set()
+                self._answered.set()
                 self._on_start()
                 return
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import oslo_messaging
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from kombu.exceptions import KombuError
 from oslo_config import cfg
 from oslo_context.context import RequestContext
@@ -45,6 +45,10 @@ _UNREACHABLE = (
     AMQPError,
     OSError,
 )
+
+
+# What a broker answers that is there, and that trying again does not change.
+_REFUSALS = (AccessRefused, NotAllowed)
 
 
 class ContextSerializer(oslo_messaging.NoOpSerializer):
@@ -202,3 +206,14 @@ def get_server(
         access_policy=oslo_messaging.DefaultRPCAccessPolicy,
         server_cls=_Server,
     )
+
+
+def start(server: oslo_messaging.MessageHandlingServer) -> None:
+    """Start a server; Invalid when the message service refuses the account or its virtual host.
+
+    One that is not there is tried until it is. Other errors are those of the driver's libraries.
+    """
+    try:
+        server.start()
+    except _REFUSALS as exc:
+        raise errors.Invalid(f"[DEFAULT] transport_url: the message service refuses: {exc}") from exc
