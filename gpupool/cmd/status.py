@@ -1,14 +1,33 @@
-"""gpupool-status: tells whether everything is ready for this version of gpupool."""
+"""gpupool-status: tells whether everything is ready for this version of gpupool.
 
+Every check ends by itself, whatever it asks: what gives no answer is told like what refuses.
+"""
+
+import importlib.metadata
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from keystoneauth1 import loading
 from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
+from oslo_upgradecheck.upgradecheck import Code, Result
 
 from gpupool import conf as configuration
+from gpupool.db import devices, hosts
 from gpupool.db.api import Database
-from gpupool.model import errors
+from gpupool.model.device import Device
+from gpupool.model.host import Host
+from gpupool.model.states import DeviceHealth, HostState
+from gpupool.placement import client as placement_client
+from gpupool.rpc import transport
+
+# Seconds that a service has to answer in.
+PATIENCE = 10
+_AUTHTOKEN = "keystone_authtoken"
+# How many names a line tells.
+_NAMED = 5
 
 
 class Checks(upgradecheck.UpgradeCommands):
@@ -17,14 +36,113 @@ class Checks(upgradecheck.UpgradeCommands):
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
 
-    def _database(self) -> upgradecheck.Result:
-        try:
-            Database.from_conf(self._conf).check()
-        except errors.GpupoolError as exc:
-            return upgradecheck.Result(upgradecheck.Code.FAILURE, str(exc))
-        return upgradecheck.Result(upgradecheck.Code.SUCCESS)
+    def _database(self) -> Result:
+        return _answer(lambda: Database.from_conf(self._conf).check())
 
-    _upgrade_checks = (("Database schema", _database),)
+    def _placement(self) -> Result:
+        return _answer(lambda: placement_client.from_conf(self._conf).traits())
+
+    def _messages(self) -> Result:
+        return _answer(lambda: transport.probe(self._conf))
+
+    def _keystone(self) -> Result:
+        if self._conf.api.auth_strategy == "noauth":
+            return Result(
+                Code.WARNING, "[api] auth_strategy is noauth: the API asks nobody who they are"
+            )
+        auth = _api_user(self._conf)
+        if auth is None:
+            return Result(Code.WARNING, f"[{_AUTHTOKEN}] auth_type is not set; the API needs it")
+        session = loading.load_session_from_conf_options(self._conf, _AUTHTOKEN, auth=auth)
+        return _answer(session.get_token)
+
+    def _hosts(self) -> Result:
+        return self._look(lambda known, _: _judge_hosts(known))
+
+    def _devices(self) -> Result:
+        return self._look(_judge_devices)
+
+    def _look(self, judge: Callable[[Sequence[Host], Sequence[Device]], Result]) -> Result:
+        """Return what ``judge`` says of hosts and devices, if the database can be read."""
+        found: list[Result] = []
+
+        def look() -> None:
+            database = Database.from_conf(self._conf)
+            database.check()
+            with database.reader() as session:
+                found.append(judge(hosts.list_(session), devices.list_(session)))
+
+        read = _answer(look)
+        return found[0] if found else Result(Code.WARNING, f"not known: {read.details}")
+
+    _upgrade_checks = (
+        ("Database schema", _database),
+        ("Placement", _placement),
+        ("Message service", _messages),
+        ("Keystone", _keystone),
+        ("Hosts", _hosts),
+        ("Devices in Placement", _devices),
+    )
+
+
+def _answer(ask: Callable[[], object]) -> Result:
+    """Return success when ``ask`` returns, failure with its reason or when it takes too long."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            ask()
+        except Exception as exc:
+            failed.append(exc)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if thread.is_alive():
+        return Result(Code.FAILURE, f"no answer in {PATIENCE} s")
+    return Result(Code.FAILURE, _why(failed[0])) if failed else Result(Code.SUCCESS)
+
+
+def _why(exc: BaseException) -> str:
+    """Return what an exception and the one that caused it say; users are not told the latter."""
+    said = [" ".join(str(each).split()) for each in (exc, exc.__cause__) if each is not None]
+    return ": ".join(text for text in said if text) or type(exc).__name__
+
+
+def _api_user(conf: cfg.ConfigOpts) -> Any:
+    """Return the credentials by which the API checks those of its callers; None without any."""
+    loading.register_auth_conf_options(conf, _AUTHTOKEN)
+    loading.register_session_conf_options(conf, _AUTHTOKEN)
+    return loading.load_auth_from_conf_options(conf, _AUTHTOKEN)
+
+
+def _judge_hosts(known: Sequence[Host]) -> Result:
+    down = [host.name for host in known if host.state == HostState.DOWN]
+    own = importlib.metadata.version("gpupool")
+    others = [host.name for host in known if host.state == HostState.UP and host.agent_version != own]
+    said = [
+        f"{len(names)} of {len(known)} {what}: {_some(names)}"
+        for names, what in ((down, "are down"), (others, f"have agents of other versions than {own}"))
+        if names
+    ]
+    if not known:
+        said.append("no host has reported yet")
+    return Result(Code.WARNING, "; ".join(said)) if said else Result(Code.SUCCESS)
+
+
+def _judge_devices(known: Sequence[Host], owned: Sequence[Device]) -> Result:
+    name_of = {host.id: host.name for host in known}
+    there = [device for device in owned if device.health != DeviceHealth.MISSING]
+    lacking = [f"{name_of[each.host_id]}/{each.key}" for each in there if not each.in_placement]
+    if not lacking:
+        return Result(Code.SUCCESS)
+    what = f"{len(lacking)} of {len(there)} devices can't be granted: Placement has no provider of"
+    return Result(Code.WARNING, f"{what} {_some(lacking)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(sorted(names)[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def main(args: Sequence[str] | None = None) -> int:

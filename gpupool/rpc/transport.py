@@ -15,6 +15,8 @@ from oslo_context.context import RequestContext
 from gpupool.model import errors
 from gpupool.rpc import context
 
+# Nobody listens to it.
+PROBE_TOPIC = "gpupool-probe"
 # Errors of these modules are rebuilt on the caller's side as what they are.
 ERRORS = ["gpupool.model.errors", "gpupool.placement.errors"]
 # Options by group that oslo.messaging (18.3) registers on its global configuration only, though it
@@ -217,3 +219,16 @@ def start(server: oslo_messaging.MessageHandlingServer) -> None:
         server.start()
     except _REFUSALS as exc:
         raise errors.Invalid(f"[DEFAULT] transport_url: the message service refuses: {exc}") from exc
+
+
+def probe(conf: cfg.ConfigOpts) -> None:
+    """Send a message that nobody takes; raises what the message service says to that.
+
+    It is tried for ever while the service is not there: the caller has to bound it.
+    """
+    transport = get_transport(conf)
+    try:
+        client = get_client(transport, oslo_messaging.Target(topic=PROBE_TOPIC))
+        client.prepare(fanout=True, retry=0).cast(RequestContext(), "probe")
+    finally:
+        transport.cleanup()

@@ -1,5 +1,6 @@
 """gpupool-manage and gpupool-status, as an operator calls them."""
 
+import importlib.metadata
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from oslo_utils import timeutils
 
 from gpupool.cmd import manage, status
-from gpupool.db import claims, migrations, models
+from gpupool.db import claims, devices, hosts, migrations, models, pools
 from gpupool.db.api import Database
 from gpupool.model.states import ClaimState
 from tests.functional.db import make
@@ -23,17 +24,21 @@ class Operator:
     def __init__(self, url: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.database = Database.from_url(url)
         self.file = folder / "gpupool.conf"
-        self.file.write_text(f"[database]\nconnection = {url.replace('%', '%%')}\n")
+        self.file.write_text(
+            f"[DEFAULT]\ntransport_url = fake://\n[database]\nconnection = {url.replace('%', '%%')}\n"
+        )
         self.capsys = capsys
 
     def manage(self, *arguments: str) -> tuple[int, str, str]:
         code = manage.main(["--config-file", str(self.file), "db", *arguments])
         return code, *self.capsys.readouterr()
 
-    def status(self) -> tuple[int, str]:
+    def status(self) -> dict[str, tuple[int, str]]:
+        """Return result and details by check; the exit status is the worst result."""
         code = status.main(["--config-file", str(self.file), "upgrade", "check", "--json"])
-        [check] = json.loads(self.capsys.readouterr().out)["checks"]
-        return code, check["details"]
+        checks = json.loads(self.capsys.readouterr().out)["checks"]
+        assert code == max(check["result"] for check in checks)
+        return {check["check"]: (check["result"], check["details"]) for check in checks}
 
 
 @pytest.fixture
@@ -46,11 +51,45 @@ def test_upgrade(operator: Operator) -> None:
     assert operator.manage("version") == (0, "none\n", "")
     assert operator.manage("check") == (1, "", f"gpupool-manage: {needed}\n")
     assert operator.manage("purge", "--older-than", "1") == (1, "", f"gpupool-manage: {needed}\n")
-    assert operator.status() == (2, needed)
+    found = operator.status()
+    assert found["Database schema"] == (2, needed)
+    assert found["Hosts"] == found["Devices in Placement"] == (1, f"not known: {needed}")
     assert operator.manage("upgrade")[:2] == (0, "")
     assert operator.manage("version") == (0, f"{HEAD}\n", "")
     assert operator.manage("check") == (0, "", "")
-    assert operator.status() == (0, None)
+    found = operator.status()
+    assert found == {
+        "Database schema": (0, None),
+        "Placement": (2, "[placement] auth_type is not set; e.g. password"),
+        "Message service": (0, None),
+        "Keystone": (1, "[keystone_authtoken] auth_type is not set; the API needs it"),
+        "Hosts": (1, "no host has reported yet"),
+        "Devices in Placement": (0, None),
+    }
+
+
+def test_hosts_and_devices_that_are_not_ready(operator: Operator) -> None:
+    operator.database.upgrade()
+    own = importlib.metadata.version("gpupool")
+    states = [("a", "up", own), ("b", "up", "0.1"), *((f"d{n}", "down", own) for n in range(7))]
+    with operator.database.writer() as session:
+        pool = pools.create(session, make.pool())
+        for name, state, version in states:
+            host = make.host(pool, id=name, name=name, state=state, agent_version=version)
+            hosts.create(session, host)
+        for key, there, health in (("0", True, "ok"), ("1", False, "ok"), ("2", False, "missing")):
+            made = make.device(host, id=key, key=key, in_placement=there, health=health)
+            devices.create(session, made)
+    found = operator.status()
+    assert found["Hosts"] == (
+        1,
+        "7 of 9 are down: d0, d1, d2, d3, d4 and 2 more; "
+        f"1 of 9 have agents of other versions than {own}: b",
+    )
+    assert found["Devices in Placement"] == (
+        1,
+        "1 of 2 devices can't be granted: Placement has no provider of d6/1",
+    )
 
 
 def test_upgrade_as_sql_touches_nothing(operator: Operator) -> None:
@@ -95,7 +134,7 @@ def test_a_configuration_without_a_database(operator: Operator) -> None:
     operator.file.write_text("")
     missing = "[database] connection is not set; allowed: a SQLAlchemy URL"
     assert operator.manage("check") == (1, "", f"gpupool-manage: {missing}\n")
-    assert operator.status() == (2, missing)
+    assert operator.status()["Database schema"] == (2, missing)
 
 
 def test_a_file_that_is_no_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,4 +147,6 @@ def test_a_file_that_is_no_database(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert (code, out) == (1, "")
         assert err.endswith(f"gpupool-manage: {unreached}\n")
         assert "Traceback" not in err
-    assert operator.status() == (2, unreached)
+    code, told = operator.status()["Database schema"]
+    assert code == 2
+    assert told.startswith(f"{unreached}: ")
