@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from subprocess import SubprocessError
 
+from oslo_config import cfg
+
 from gpupool.agent import process
 from gpupool.agent.folders import Folders
 from gpupool.dataplane import paths, worker
@@ -15,8 +17,13 @@ LOG = logging.getLogger(__name__)
 _SUID_DUMPABLE = Path("/proc/sys/fs/suid_dumpable")
 
 
-def prepare(folders: Folders, sandboxes: Iterable[Sandbox], uids: range) -> Path:
+def prepare(conf: cfg.ConfigOpts, folders: Folders, sandboxes: Iterable[Sandbox], uids: range) -> Path:
     """Return the program that workers are started from; log once what they can't be separated by."""
+    if conf.agent.worker_user:
+        LOG.warning(
+            "[agent] worker_user has no effect: each vGPU's workers run as a user of their own, see "
+            "worker_uids"
+        )
     root = os.geteuid() == 0
     executable = paths.WORKER if root else _unreadable(folders)
     if not root:

@@ -44,6 +44,7 @@ class AgentManager:
     """One host's agent. ``start`` and ``stop`` once; ``look`` from any thread."""
 
     def __init__(self, conf: cfg.ConfigOpts, conductor: Conductor) -> None:
+        self._conf = conf
         self._options = conf.agent
         self._conductor = conductor
         self._folders = Folders.from_conf(conf)
@@ -101,7 +102,9 @@ class AgentManager:
         self._inventory.start(self._wake.set)
         self._inventory.refresh()
         self._confinement.start()
-        executable = isolation.prepare(self._folders, self._inventory.sandboxes(), self._uids)
+        executable = isolation.prepare(
+            self._conf, self._folders, self._inventory.sandboxes(), self._uids
+        )
         self._sessions.start(executable)
         self._vgpus.start(self._sessions.has_any)
         self._attachments.start()

@@ -318,3 +318,9 @@ def test_a_driver_that_fails_keeps_its_devices(host, monkeypatch, caplog):
     manager.converge()
     assert len(manager.host_report().devices) == 2
     eventually(lambda: "driver ReferenceDriver failed" in caplog.text)
+
+
+def test_the_option_that_workers_no_longer_follow_is_named(host, caplog):
+    host.conf.set_override("worker_user", "nobody", "agent")
+    host.start()
+    assert "[agent] worker_user has no effect" in caplog.text

@@ -55,7 +55,7 @@ static void enter_namespaces(enum sandbox sandbox, missing_part *missing)
     }
     if (sandbox == SANDBOX_NVIDIA)
         view_cover(missing);
-    else if (!view_enter())
+    else if (!view_enter(missing))
         missing("file system", errno);
 }
 

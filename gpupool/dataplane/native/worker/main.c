@@ -113,10 +113,16 @@ static bool read_options(int count, char **arguments, struct options *options)
                               options->context_mib >= 0);
 }
 
-/* What the host does not allow is the same for every worker: the agent asks once, by --check. */
-static void ignore_missing(const char *part, int error)
+/* What the host does not allow is the same for every worker: the agent asks once, by --check. What it has no room
+ * for now is not: then there is no worker. */
+static bool no_room;
+
+static void look_at_missing(const char *part, int error)
 {
-    (void)part, (void)error;
+    if (geteuid() != 0 || (error != ENOSPC && error != ENOMEM && error != EUSERS))
+        return; /* a host that allows other users no namespaces may say that there is no room */
+    fprintf(stderr, "gpupool-worker: %s: %s\n", part, strerror(error));
+    no_room = true;
 }
 
 static void print_missing(const char *part, int error)
@@ -131,8 +137,8 @@ static bool isolate(const struct options *options)
         fputs("gpupool-worker: root must give a --uid to run as\n", stderr);
         return false;
     }
-    if (isolation_enter(&isolation, options->check ? print_missing : ignore_missing) == 0)
-        return true;
+    if (isolation_enter(&isolation, options->check ? print_missing : look_at_missing) == 0)
+        return !no_room;
     fprintf(stderr, "gpupool-worker: user %d or the capabilities can't be changed: %s\n", options->uid, strerror(errno));
     return false;
 }

@@ -7,8 +7,8 @@
 #include "worker/isolation.h"
 
 /* Replace everything by a read-only file system of the host's shared libraries, /dev/null and
- * /proc/self/fd. Returns false with errno when the host does not allow it. */
-bool view_enter(void);
+ * /proc/self/fd. Returns false with errno when the host does not allow it, and leaves the file system. */
+bool view_enter(missing_part *missing);
 
 /* Cover what others can leave files in or read of processes: for a library whose files are not known. */
 void view_cover(missing_part *missing);
