@@ -252,9 +252,9 @@ def test_a_damaged_ledger_ends_its_sessions_and_is_made_anew(host, manager):
     manager.host_report()
     manager.look()
     hostile.wait_hung_up()
-    eventually(lambda: Ledger(host.folders.ledgers / TWO.id).sound())
-    opened(host)
-    assert len(manager.host_report().sessions) == 2
+    eventually(lambda: host.program(BOTH).hello(Kind.OPEN).error == 0)
+    assert Ledger(host.folders.ledgers / TWO.id).sound()
+    eventually(lambda: len(manager.host_report().sessions) == 2)
     bystander.close()
 
 

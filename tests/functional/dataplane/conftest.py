@@ -37,7 +37,7 @@ def agent(tmp_path: Path, native: Path) -> Iterator[Callable[..., LocalAgent]]:
                 more["vgpus"] = vgpus
             folder = tmp_path / f"agent-{len(list(tmp_path.iterdir()))}"
             folder.mkdir()
-            return stack.enter_context(LocalAgent(folder, native, **more))
+            return stack.enter_context(LocalAgent(folder, **{"native": native, **more}))
 
         yield start
 

@@ -5,6 +5,7 @@ The reference device's kernels are host code, so a kernel is all that a hostile 
 
 import errno
 import os
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -112,6 +113,33 @@ def test_with_a_deny_list_other_processes_are_out_of_reach_too(agent, probe, tmp
         assert run_probe(client, probe, other) == NVIDIA
         assert client.hang_up() == 0
     assert not [path for path in SHARED if path.exists()]
+
+
+def test_where_the_host_allows_no_namespaces_other_processes_are_out_of_reach_too(
+    agent, native, probe, tmp_path
+):
+    without = tmp_path / "native"
+    shutil.copytree(native, without)
+    real = (without / "gpupool-worker").rename(without / "worker")
+    (without / "gpupool-worker").write_text(
+        f'#!/bin/sh\nexec setpriv --bounding-set=-sys_admin {real} "$@"\n'
+    )
+    (without / "gpupool-worker").chmod(0o755)
+    uid = 2_099_980_000
+    missing = worker.missing_isolation(Sandbox.REFERENCE, uid, without / "gpupool-worker")
+    parts = ["IPC namespace", "network namespace", "mount namespace"]
+    assert missing == [f"{part}: Operation not permitted" for part in parts]
+    tenants = [agent(Vgpu(100, 64), ring_mib=8, native=without) for _ in range(2)]
+    theirs = RawClient(tenants[1])
+    sibling = RawClient(tenants[0])
+    for other in (theirs.worker.pid, sibling.worker.pid, os.getpid(), 1):
+        client = RawClient(tenants[0])
+        found = run_probe(client, probe, other)
+        # By Landlock what is not listed can't be opened, though it is seen.
+        assert found == {
+            name: errno.EACCES if number == HIDDEN else number for name, number in EXPECTED.items()
+        }
+        assert client.hang_up() == 0
 
 
 def test_a_worker_has_a_user_of_its_vgpus_own_and_no_privilege(tenants):

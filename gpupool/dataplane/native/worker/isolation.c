@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "worker/landlock.h"
 #include "worker/view.h"
 
 static bool write_file(const char *path, const char *text)
@@ -100,5 +101,7 @@ int isolation_enter(const struct isolation *isolation, missing_part *missing)
         return -1;
     if (!drop_capabilities() || !forbid_dumps() || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
         return -1;
+    if (isolation->sandbox == SANDBOX_REFERENCE && !landlock_enter(isolation->library))
+        missing("Landlock rules", errno);
     return 0;
 }

@@ -9,7 +9,8 @@
 
 struct isolation {
     enum sandbox sandbox;
-    uid_t uid; /* to run as, with a group of the same number; 0: as whoever started the process */
+    int library; /* descriptor of the device's library, -1: it is found by its name */
+    uid_t uid;   /* to run as, with a group of the same number; 0: as whoever started the process */
 };
 
 /* Told of each part that the host does not allow; `error` is an errno. */

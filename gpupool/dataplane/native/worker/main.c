@@ -130,9 +130,11 @@ static void print_missing(const char *part, int error)
     printf("%s: %s\n", part, strerror(error));
 }
 
-static bool isolate(const struct options *options)
+static bool isolate(const struct options *options, int library)
 {
-    struct isolation isolation = {.sandbox = (enum sandbox)options->sandbox, .uid = (uid_t)options->uid};
+    struct isolation isolation = {
+        .sandbox = (enum sandbox)options->sandbox, .library = library, .uid = (uid_t)options->uid,
+    };
     if (geteuid() == 0 && !options->uid) {
         fputs("gpupool-worker: root must give a --uid to run as\n", stderr);
         return false;
@@ -353,7 +355,7 @@ int main(int count, char **arguments)
         file = open(options.library, O_RDONLY | O_CLOEXEC);
     if (!options.check)
         wait_to_begin();
-    if (!isolate(&options))
+    if (!isolate(&options, file))
         return NOT_STARTED;
     if (options.check)
         return 0;

@@ -15,9 +15,9 @@
 #define WORKSHOP "/tmp"
 
 /* In the order they are made: a directory, a link and a file come out as what they are on the host. */
-static const char *const shown[] = {
+const char *const view_paths[] = {
     "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/lib", "/lib32", "/lib64",
-    "/etc/ld.so.cache", "/dev/null", "/proc/self/fd",
+    "/etc/ld.so.cache", "/dev/null", "/proc/self/fd", NULL,
 };
 static const char *const directories[] = {"usr", "usr/local", "etc", "dev", "dev/shm", "proc", "proc/self", "tmp"};
 
@@ -77,8 +77,8 @@ static bool furnish(void)
     for (size_t i = 0; i < COUNT(directories); i++)
         if (mkdir(directories[i], 0755) == -1)
             return false;
-    for (size_t i = 0; i < COUNT(shown); i++)
-        if (!show(shown[i]))
+    for (const char *const *path = view_paths; *path; path++)
+        if (!show(*path))
             return false;
     return true;
 }

@@ -6,6 +6,9 @@
 
 #include "worker/isolation.h"
 
+/* What the view shows of the host, ending with NULL. */
+extern const char *const view_paths[];
+
 /* Replace everything by a read-only file system of the host's shared libraries, /dev/null and
  * /proc/self/fd. Returns false with errno when the host does not allow it, and leaves the file system. */
 bool view_enter(missing_part *missing);
