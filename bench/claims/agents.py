@@ -3,8 +3,8 @@
 ``python -m bench.claims.agents '{"config": FILE, "hosts": {NAME: DEVICES}, "memory_mib": N,
 "interval": SECONDS, "threads": N}'``. Each host reports as gpupool-agent does: at start, every
 ``interval`` seconds and when told to look, until its desired state is what it has; it converges at
-once. Reports are calls of the product's own client. ``look`` is read from each host's own queue by one
-connection for all: 1,213 RPC servers in one process would cost more than what is measured.
+once. Reports are signed, and calls of the product's own client. ``look`` is read from each host's own
+queue by one connection for all: 1,213 RPC servers in one process would cost more than what is measured.
 
 Every line read from standard input is answered with a line: what was done so far, as JSON.
 """
@@ -35,10 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gpupool import conf as gpupool_conf  # noqa: E402
 from gpupool.model import errors, wire  # noqa: E402
+from gpupool.model.envelope import Envelope  # noqa: E402
 from gpupool.model.report import DesiredState, HostReport  # noqa: E402
 from gpupool.rpc import agent as rpc  # noqa: E402
 from gpupool.rpc import transport  # noqa: E402
-from gpupool.rpc.conductor import ConductorClient  # noqa: E402
 from tests.functional.conductor.agents import SimulatedAgent  # noqa: E402
 
 LOG = logging.getLogger(__name__)
@@ -131,7 +131,9 @@ def follow(hosts: dict[str, Host], looks: Looks) -> None:
 
 def listen(conf: cfg.ConfigOpts, hosts: dict[str, Host], looks: Looks, ready: threading.Event) -> None:
     """Read the queue of every host, as oslo.messaging names and makes it, for ever."""
-    exchange = kombu.Exchange(conf.control_exchange, "topic", durable=False, auto_delete=False)
+    exchange = kombu.Exchange(
+        f"{conf.control_exchange}.agents", "topic", durable=False, auto_delete=False
+    )
     names = {f"{rpc.TOPIC}.{name}": name for name in hosts}
     queues = [
         kombu.Queue(name, exchange, routing_key=name, durable=False, auto_delete=False) for name in names
@@ -139,8 +141,9 @@ def listen(conf: cfg.ConfigOpts, hosts: dict[str, Host], looks: Looks, ready: th
 
     def told(message: Any) -> None:
         Host.counts["looks"] += 1
-        sent = json.loads(message.payload["oslo.message"])["args"]["desired"]
-        looks.add(names[message.delivery_info["routing_key"]], wire.load(DesiredState, sent))
+        name = names[message.delivery_info["routing_key"]]
+        sent = json.loads(message.payload["oslo.message"])["args"].get("message")
+        looks.add(name, hosts[name].uplink.open(wire.load(Envelope, sent)) if sent else None)
 
     connection = kombu.Connection(conf.transport_url.replace("rabbit://", "amqp://"))
     with connection, connection.Consumer(queues, on_message=told, no_ack=True):
@@ -149,11 +152,11 @@ def listen(conf: cfg.ConfigOpts, hosts: dict[str, Host], looks: Looks, ready: th
             connection.drain_events()
 
 
-def make_hosts(options: dict[str, Any], conductor: ConductorClient) -> dict[str, Host]:
+def make_hosts(options: dict[str, Any], messages: oslo_messaging.Transport) -> dict[str, Host]:
     """Return the hosts that the options name."""
     memory_mib = options["memory_mib"]
     return {
-        name: Host(conductor, name, devices=devices, memory_mib=memory_mib)
+        name: Host(messages, name, devices=devices, memory_mib=memory_mib)
         for name, devices in options["hosts"].items()
     }
 
@@ -173,7 +176,7 @@ def main() -> None:
     messages = transport.get_transport(conf)
     # oslo.messaging warns of as many calls at once as there are threads.
     logging.getLogger("oslo_messaging").setLevel(logging.ERROR)
-    hosts = make_hosts(options, ConductorClient(messages, timeout=60))
+    hosts = make_hosts(options, messages)
     looks = Looks(options["interval"])
     ready = threading.Event()
     threading.Thread(target=listen, args=(conf, hosts, looks, ready), daemon=True).start()

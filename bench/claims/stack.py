@@ -217,7 +217,10 @@ class Stack:
             "endpoint": self._placement,
             "token": TOKEN,
         }
-        groups["conductor"] = {"host_timeout": 4 * self.options.interval}
+        groups["conductor"] = {
+            "host_timeout": 4 * self.options.interval,
+            "admit_hosts": "automatic",
+        }
         groups["coordination"] = {"backend_url": f"file://{self.folder}/coordination"}
         for (group, name), value in self.options.settings.items():
             groups.setdefault(group, {})[name] = value

@@ -15,7 +15,7 @@ from gpupool.agent.vgpus import Vgpus
 from gpupool.dataplane import handshake, paths
 from gpupool.dataplane.handshake import Error, Hello, Kind
 from gpupool.model import errors
-from gpupool.model.attachment import AttachmentKind
+from gpupool.model.attachment import AttachmentKind, cdi_device
 from gpupool.model.report import AttachmentReport, AttachmentSpec
 
 LOG = logging.getLogger(__name__)
@@ -117,13 +117,13 @@ class Attachments:
             generation=one.spec.generation,
             error=one.error,
             environment={} if container else self._environment(one.spec),
-            cdi_device=cdi.device_name(one.spec.id) if container else None,
+            cdi_device=cdi_device(one.spec.id) if container else None,
         )
 
     def _environment(self, spec: AttachmentSpec) -> dict[str, str]:
+        # Not the ticket: it is secret, the report is not, and the conductor has it.
         return {
             "GPUPOOL_SOCKET": str(self._folders.socket(spec.id)),
-            "GPUPOOL_TICKET": spec.ticket,
             "LD_LIBRARY_PATH": str(paths.RUNTIME.parent),
         }
 

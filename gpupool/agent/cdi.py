@@ -11,20 +11,15 @@ from typing import Any
 
 from gpupool.agent import record
 from gpupool.dataplane import paths
+from gpupool.model.attachment import CDI_KIND
 
 VERSION = "0.5.0"
-KIND = "gpupool.org/vgpu"
 # Where the session socket is inside every container.
 CONTAINER_RUN = "/run/gpupool"
 # Folders that the dynamic linkers of Debian's and of Red Hat's families search without being told;
 # an LD_LIBRARY_PATH of ours would replace the image's own.
 _LIBRARY_FOLDERS = (f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}", "/usr/lib64")
 _OPTIONS = ["ro", "nosuid", "nodev", "bind"]
-
-
-def device_name(attachment_id: str) -> str:
-    """Return what a container engine's --device takes."""
-    return f"{KIND}={attachment_id}"
 
 
 def spec(attachment_id: str, ticket: str, socket: Path) -> dict[str, Any]:
@@ -35,7 +30,7 @@ def spec(attachment_id: str, ticket: str, socket: Path) -> dict[str, Any]:
         "mounts": [*libraries, _mount(socket.parent, CONTAINER_RUN)],
     }
     devices = [{"name": attachment_id, "containerEdits": edits}]
-    return {"cdiVersion": VERSION, "kind": KIND, "devices": devices}
+    return {"cdiVersion": VERSION, "kind": CDI_KIND, "devices": devices}
 
 
 def write(folder: Path, attachment_id: str, content: dict[str, Any]) -> None:

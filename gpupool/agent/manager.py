@@ -34,7 +34,7 @@ STOP_SECONDS = 1.0
 
 
 class Conductor(Protocol):
-    """What the manager needs of rpc.conductor.ConductorClient."""
+    """What the manager needs of agent.uplink.Uplink."""
 
     def report_host(self, ctxt: RequestContext, report: HostReport) -> DesiredState:
         """Take the report, return the desired state."""
@@ -72,8 +72,9 @@ class AgentManager:
         )
         self._attachments = Attachments(self._folders, self._vgpus, self._sessions, self._limited)
         self._generation = 0
+        self._incarnation = ""
         self._desired: DesiredState | None = None
-        self._unheard = False
+        self._unheard = ""
         self._answered = False
         # The newest that was told, until it is looked at.
         self._told: DesiredState | None = None
@@ -144,11 +145,13 @@ class AgentManager:
     def _take_told(self) -> DesiredState | None:
         """Return what was told, if it is newer than what this host has.
 
-        One that came before the first answer may have waited for an agent since long ago.
+        One that came before the first answer may have waited for an agent since long ago. One of
+        another incarnation can't be compared; the next answer tells.
         """
         told, self._told = self._told, None
-        news = told is not None and self._answered and told.generation > self._generation
-        return told if news else None
+        if told is None or not self._answered or told.incarnation != self._incarnation:
+            return None
+        return told if told.generation > self._generation else None
 
     def _follow(self, desired: DesiredState | None) -> bool:
         """Apply what the host should have; return whether there is something new to report."""
@@ -181,14 +184,16 @@ class AgentManager:
         try:
             desired = self._conductor.report_host(context.detached(), self.host_report())
         except errors.Unavailable as exc:
-            if not self._unheard:
+            if self._unheard != exc.message:
                 LOG.warning("keeping everything as it is: %s", exc)
-            self._unheard = True
+            self._unheard = exc.message
             return None
         if self._unheard:
             LOG.info("the conductor answers again")
-        self._unheard, self._answered = False, True
-        if desired.generation < self._generation:
+        self._unheard, self._answered = "", True
+        # Of another incarnation any is news: the host was forgotten, or the database restored.
+        same = desired.incarnation == self._incarnation
+        if same and desired.generation < self._generation:
             LOG.warning("desired state %d is older than %d", desired.generation, self._generation)
             return None
         return desired
@@ -201,6 +206,7 @@ class AgentManager:
             pool=self._options.pool,
             agent_version=VERSION,
             generation=self._generation,
+            incarnation=self._incarnation,
             cpu_milli=self._machine.cpu_milli,
             memory_mib=self._machine.memory_mib,
             unable_reason=self._resources.unable_reason(),
@@ -219,8 +225,9 @@ class AgentManager:
             changed |= self._make_vgpu(vgpu)
         for attachment in desired.attachments:
             changed |= self._make_attachment(attachment)
-        changed |= desired.generation != self._generation
-        self._generation = desired.generation
+        now = desired.generation, desired.incarnation
+        changed |= now != (self._generation, self._incarnation)
+        self._generation, self._incarnation = now
         return changed
 
     def _write_down(self, desired: DesiredState) -> None:

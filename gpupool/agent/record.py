@@ -12,10 +12,10 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, *, durable: bool = False) -> None:
     """Write ``content`` as JSON; see whole_file.write."""
     text = json.dumps(content, indent=1, sort_keys=True)
-    whole_file.write(path, text.encode(), _partial(path))
+    whole_file.write(path, text.encode(), _partial(path), durable=durable)
 
 
 def remove(path: Path) -> None:

@@ -9,16 +9,18 @@ from oslo_context.context import RequestContext
 
 from gpupool.agent import uids
 from gpupool.agent.folders import Folders
+from gpupool.agent.identity import Identity
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.manager import VERSION, AgentManager
+from gpupool.agent.uplink import Uplink
 from gpupool.model import errors, wire
 from gpupool.model import text as texts
+from gpupool.model.envelope import Envelope
 from gpupool.model.host import NAME_ALLOWED, is_name
-from gpupool.model.report import DesiredState
 from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc
 from gpupool.rpc import transport as rpc_transport
-from gpupool.rpc.conductor import ConductorClient
+from gpupool.rpc.reports import ReportsClient
 
 LOG = logging.getLogger(__name__)
 # Seconds; well below [conductor] host_timeout, so that one lost report does not mark a host down.
@@ -31,9 +33,13 @@ def check(conf: cfg.ConfigOpts) -> None:
     folders = Folders.from_conf(conf)
     Inventory(conf)
     uids.check(uids.parse(conf.agent.worker_uids))
-    rpc_transport.get_transport(conf)
+    transport = rpc_transport.get_transport(conf)
     folders.make()
-    os.close(folders.lock())
+    lock = folders.lock()
+    try:
+        Uplink(conf, Identity(folders.state), ReportsClient(transport, REPORT_TIMEOUT))
+    finally:
+        os.close(lock)
 
 
 def _check_name(name: str) -> None:
@@ -46,25 +52,35 @@ class AgentEndpoint:
 
     target = oslo_messaging.Target(version=rpc.VERSION)
 
-    def __init__(self, manager: AgentManager) -> None:
+    def __init__(self, manager: AgentManager, uplink: Uplink) -> None:
         self._manager = manager
+        self._uplink = uplink
 
     def look(
         self,
         ctxt: RequestContext,  # noqa: ARG002 the interface's
-        desired: Payload | None = None,
+        desired: Payload | None = None,  # noqa: ARG002 nobody signed it
+        message: Payload | None = None,
     ) -> None:
         """See AgentApi."""
-        self._manager.look(wire.load(DesiredState, desired) if desired else None)
+        if message is None:
+            if not self._uplink.answered:
+                self._manager.look()
+            return
+        if told := self._uplink.open(wire.load(Envelope, message)):
+            self._manager.look(told)
 
 
 class Agent:
     """Serves one host from ``start`` to ``stop``."""
 
     def __init__(self, conf: cfg.ConfigOpts, transport: oslo_messaging.Transport) -> None:
-        self.manager = AgentManager(conf, ConductorClient(transport, REPORT_TIMEOUT))
-        target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=conf.agent.host)
-        self._server = rpc_transport.get_server(transport, target, [AgentEndpoint(self.manager)])
+        folders = Folders.from_conf(conf)
+        folders.make()
+        uplink = Uplink(conf, Identity(folders.state), ReportsClient(transport, REPORT_TIMEOUT))
+        self.manager = AgentManager(conf, uplink)
+        target = rpc_transport.agents_target(transport, rpc.TOPIC, server=conf.agent.host)
+        self._server = rpc_transport.get_server(transport, target, [AgentEndpoint(self.manager, uplink)])
 
     def start(self) -> None:
         """Begin to serve; see AgentManager.start for what it raises."""

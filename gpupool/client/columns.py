@@ -119,6 +119,7 @@ _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "memory_mib_total": MiB,
     "memory_overcommit": Percent,
     "memory_used_mib": MiB,
+    "pending_fingerprints": ListColumn,
     "preemptible": YesNo,
     "refused_by": ListColumn,
     "required_traits": ListColumn,

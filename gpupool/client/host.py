@@ -1,8 +1,11 @@
 """``openstack gpu host ...``."""
 
 import argparse
+from typing import Any
 
-from gpupool.client import base
+from osc_lib.command import command
+
+from gpupool.client import base, columns
 from gpupool.client.columns import Column
 
 
@@ -17,6 +20,7 @@ class ListHosts(base.ListCommand):
         Column("pool", "Pool"),
         Column("simulated", "Simulated"),
         Column("unable_reason", "Takes no vGPUs because"),
+        Column("pending_fingerprints", "Waits to be admitted"),
     )
     long_columns = (
         Column("cpu_milli", "CPU"),
@@ -27,9 +31,10 @@ class ListHosts(base.ListCommand):
         Column("agent_version", "Agent version"),
         Column("generation", "Generation"),
         Column("applied_generation", "Applied generation"),
+        Column("fingerprint", "Fingerprint"),
     )
     filters = (
-        base.Filter("state", "state", "Only hosts in this state", ("up", "down")),
+        base.Filter("state", "state", "Only hosts in this state", ("up", "down", "pending")),
         base.Filter("pool", "pool", "Only hosts of this pool (name or id)"),
     )
 
@@ -56,8 +61,47 @@ class SetHost(base.GpuCommand):
         self.client.update("hosts", parsed_args.host, {"pool": parsed_args.pool})
 
 
+class AdmitHost(base.ItemCommand, command.ShowOne):
+    """Believe a host by the key that its agent has: gpupool-agent-key show, on the host, prints it.
+
+    A key that it had before is revoked.
+    """
+
+    collection = "hosts"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("host", metavar="<host>", help="Id or name")
+        parser.add_argument(
+            "--fingerprint", metavar="<fingerprint>", required=True, help="Of the key: SHA256:..."
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Admit it and show it."""
+        wanted = {"fingerprint": parsed_args.fingerprint}
+        return columns.details(self.client.action("hosts", parsed_args.host, "admit", wanted))
+
+
+class RevokeHost(base.ItemCommand, command.ShowOne):
+    """Believe no key of a host any more: it counts as down until it is admitted by another one."""
+
+    collection = "hosts"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("host", metavar="<host>", help="Id or name")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Revoke its keys and show it."""
+        return columns.details(self.client.action("hosts", parsed_args.host, "revoke", {}))
+
+
 class DeleteHost(base.DeleteCommand):
-    """Forget hosts that are down and hold no vGPU."""
+    """Forget hosts that are down, or were never admitted, and hold no vGPU."""
 
     collection = "hosts"
     metavar = "<host>"

@@ -5,16 +5,11 @@ import os
 import shlex
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 
 from osc_lib.exceptions import CommandError
 
-from gpupool.client import arguments, base, child, find, wait
-from gpupool.client.rest import ApiError, Item, NotFound
-
-# Variables that hold a search path: what the attachment needs goes in front of what is there.
-_PATHS = frozenset({"LD_LIBRARY_PATH"})
-_SOCKET = "GPUPOOL_SOCKET"
+from gpupool.client import arguments, base, child, environment, find, wait
+from gpupool.client.rest import ApiError, NotFound
 
 
 class RunProgram(base.GpuCommand):
@@ -63,12 +58,14 @@ class RunProgram(base.GpuCommand):
         try:
             attachment = self.client.create("attachments", {"id": attachment_id, **body})
             ready = wait.for_attachment(self.client, attachment, wait.READY_TIMEOUT)
-            environment = program_environment(ready, os.environ)
+            wanted = environment.checked(ready)
             if parsed.print_environment:
-                print(exports(ready), end="")
+                print(exports(attachment_id, wanted), end="")
                 keep = True
                 return 0
-            return signals.run([parsed.program, *parsed.arguments], environment)
+            return signals.run(
+                [parsed.program, *parsed.arguments], program_environment(wanted, os.environ)
+            )
         finally:
             if not keep:
                 self._detach(attachment_id)
@@ -83,26 +80,17 @@ class RunProgram(base.GpuCommand):
             self.log.error("attachment %s may be left, delete it by hand: %s", attachment_id, exc)
 
 
-def program_environment(attachment: Item, own: Mapping[str, str]) -> dict[str, str]:
-    """Return ``own`` with what the attachment needs.
-
-    Raises CommandError when the attachment's host is another machine.
-    """
-    wanted: dict[str, str] = attachment["environment"]
-    socket = wanted.get(_SOCKET)
-    if socket is None or not Path(socket).exists():
-        host = attachment.get("host", attachment["host_id"])
-        raise CommandError(
-            f"this machine is not host {host}: {socket} is not here; run the program there"
-        )
-    prefixed = {name: f"{wanted[name]}:{own[name]}" for name in _PATHS & wanted.keys() if own.get(name)}
+def program_environment(wanted: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return ``own`` with what the attachment needs, see ``environment.checked``."""
+    paths = environment.PATHS & wanted.keys()
+    prefixed = {name: f"{wanted[name]}:{own[name]}" for name in paths if own.get(name)}
     return {**own, **wanted, **prefixed}
 
 
-def exports(attachment: Item) -> str:
-    """Return the attachment's environment as lines for a shell."""
-    lines = [f"# delete when done: openstack gpu attachment delete {attachment['id']}"]
-    for name, value in sorted(attachment["environment"].items()):
-        rest = f'"${{{name}:+:${name}}}"' if name in _PATHS else ""
+def exports(attachment_id: str, wanted: Mapping[str, str]) -> str:
+    """Return what the attachment needs as lines for a shell."""
+    lines = [f"# delete when done: openstack gpu attachment delete {attachment_id}"]
+    for name, value in sorted(wanted.items()):
+        rest = f'"${{{name}:+:${name}}}"' if name in environment.PATHS else ""
         lines.append(f"export {name}={shlex.quote(value)}{rest}")
     return "\n".join(lines) + "\n"

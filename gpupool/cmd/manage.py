@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 from gpupool import conf as configuration
 from gpupool.cmd import output
 from gpupool.conductor import room
-from gpupool.db import claims, devices, history, hosts, pools
+from gpupool.db import claims, conductor_keys, devices, history, hosts, pools
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.device import Device
 from gpupool.model.states import DeviceHealth
 from gpupool.placement import names
 from gpupool.replay import recording
+from gpupool.rpc import keys
 
 # What a recording says of the group [queue], as named there.
 _OF_QUEUE = ("half_life", "project_weights", "backfill", "reservations", "min_run_time")
@@ -54,6 +55,7 @@ def _add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     purge = commands.add_parser("purge", help="Delete claims that ended long ago")
     purge.add_argument("--older-than", type=_days, required=True, metavar="DAYS")
     purge.set_defaults(run=_purge)
+    _add_key_parsers(subparsers)
     record = subparsers.add_parser(
         "recording", help="Print what a pool has and had to do, for gpupool-replay recording"
     )
@@ -65,6 +67,40 @@ def _add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         help="Leave out claims that ended longer ago (default: none)",
     )
     record.set_defaults(run=_record)
+
+
+def _add_key_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    commands = subparsers.add_parser("key", help="What conductors sign with").add_subparsers(
+        required=True
+    )
+    listing = commands.add_parser("list", help="Print the public keys: that in use, then its successors")
+    listing.set_defaults(run=_list_keys)
+    create = commands.add_parser("create", help="Add a key that follows the others, and print it")
+    create.set_defaults(run=_create_key)
+    delete = commands.add_parser("delete", help="Delete a key; the next one is in use within a minute")
+    delete.add_argument("key", metavar="KEY", help="As `gpupool-manage key list` prints it")
+    delete.set_defaults(run=_delete_key)
+
+
+def _list_keys(database: Database, _conf: cfg.ConfigOpts) -> None:
+    database.check()
+    with database.reader() as session:
+        for key in conductor_keys.list_(session):
+            print(key.public_key)
+
+
+def _create_key(database: Database, _conf: cfg.ConfigOpts) -> None:
+    database.check()
+    private_key, public_key = keys.new_signing_key()
+    with database.writer() as session:
+        conductor_keys.add(session, private_key, public_key)
+    print(public_key)
+
+
+def _delete_key(database: Database, conf: cfg.ConfigOpts) -> None:
+    database.check()
+    with database.writer() as session:
+        conductor_keys.remove(session, conf.command.key)
 
 
 def _days(text: str) -> int:

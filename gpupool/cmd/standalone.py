@@ -233,8 +233,8 @@ def _service_conf(options: Options) -> cfg.ConfigOpts:
             "DEFAULT": {"transport_url": MESSAGES, "log_file": options.log_file},
             "database": {"connection": f"sqlite:///{database}"},
             "api": {"auth_strategy": "noauth"},
-            # Nobody waits a minute for the first lease to end.
-            "conductor": {"clock_settle": 10},
+            # Nobody waits a minute for the first lease to end, or else is on this process's messages.
+            "conductor": {"clock_settle": 10, "admit_hosts": "automatic"},
         },
         options,
     )

@@ -46,6 +46,7 @@ def desired_of(
         DesiredState(
             host=host.name,
             generation=host.generation,
+            incarnation=host.incarnation,
             vgpus=tuple(
                 _vgpu_spec(vgpu, keys[vgpu.device_id], *terms) for vgpu, terms in wanted[host.id]
             ),

@@ -2,7 +2,7 @@
 
 import logging
 
-from gpupool.conductor import health
+from gpupool.conductor import admission, health
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.silence import Silence
@@ -57,7 +57,7 @@ def _check_empty(transaction: Transaction, host: Host) -> None:
 
 
 def delete(parts: Parts, host_id: str) -> None:
-    """Forget a host and its devices; Conflict unless it is down and holds no vGPU."""
+    """Forget a host and its devices; Conflict while it is up or holds a vGPU."""
     for device in parts.commit(_removable, host_id):
         parts.inventory.remove(device.id)
     parts.commit(_delete, host_id)
@@ -67,7 +67,7 @@ def delete(parts: Parts, host_id: str) -> None:
 def _removable(transaction: Transaction, host_id: str) -> list[Device]:
     """Return the devices of a host that may be deleted."""
     host = hosts.update(transaction.session, host_id)
-    if host.state != HostState.DOWN:
+    if host.state == HostState.UP:
         raise errors.Conflict(
             f"host {host.name} is {host.state}; stop its agent and wait until it is down"
         )
@@ -77,6 +77,7 @@ def _removable(transaction: Transaction, host_id: str) -> list[Device]:
 
 def _delete(transaction: Transaction, host_id: str) -> None:
     _removable(transaction, host_id)
+    admission.forget(transaction.session, hosts.get(transaction.session, host_id).name)
     for attachment in attachments.list_(transaction.session, {"host_id": host_id}):
         attachments.delete(transaction.session, attachment.id)
     hosts.delete(transaction.session, host_id)

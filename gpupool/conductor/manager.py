@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool.conductor import (
+    admission,
     attachments,
     claims,
     defragmenting,
@@ -20,17 +22,19 @@ from gpupool.conductor import (
     queue,
     quota,
     report_checks,
-    reports,
+    signed_reports,
 )
 from gpupool.conductor.parts import Parts
 from gpupool.model import errors, wire
 from gpupool.model.attachment import AttachmentRequest
 from gpupool.model.claim import ClaimChange, ClaimRequest
+from gpupool.model.envelope import Envelope
 from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
 from gpupool.model.report import HostReport
 from gpupool.model.wire import Payload
 from gpupool.rpc import conductor as rpc
+from gpupool.rpc import reports as rpc_reports
 
 LOG = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -56,6 +60,10 @@ def _answering(method: Callable[..., R]) -> Callable[..., R]:
     return answering
 
 
+# For what agents ask all the time.
+_quiet = oslo_messaging.expected_exceptions(errors.GpupoolError)
+
+
 def _subject(first: Any, *_: Any) -> str:
     """Return the id of what a method is about: its first argument, or in that."""
     return str(first.get("id", "")) if isinstance(first, dict) else str(first)
@@ -73,7 +81,8 @@ class ConductorManager:
     def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
         """See ConductorApi."""
         report_checks.check_sizes(report)
-        return wire.dump(reports.take(self._parts, wire.load(HostReport, report)))
+        taken = signed_reports.take_unsigned(self._parts, wire.load(HostReport, report))
+        return wire.dump(taken)
 
     @_answering
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: Payload) -> Payload:
@@ -114,7 +123,9 @@ class ConductorManager:
         """See ConductorApi."""
         wanted = wire.load(AttachmentRequest, request)
         at_most = self._parts.conf.conductor.max_attachments_per_claim
-        return wire.dump(self._parts.commit(attachments.create, attachment_id, wanted, at_most))
+        made = self._parts.commit(attachments.create, attachment_id, wanted, at_most)
+        # The API reads the ticket from the database: no message shows it.
+        return wire.dump(replace(made, ticket="", environment={}))
 
     @_answering
     def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
@@ -170,6 +181,16 @@ class ConductorManager:
         hosts.delete(self._parts, host_id)
 
     @_answering
+    def admit_host(self, ctxt: RequestContext, host_id: str, fingerprint: str) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._parts.commit(admission.admit, host_id, fingerprint))
+
+    @_answering
+    def revoke_host(self, ctxt: RequestContext, host_id: str) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._parts.commit(admission.revoke, host_id))
+
+    @_answering
     def set_device_enabled(
         self,
         ctxt: RequestContext,
@@ -184,3 +205,22 @@ class ConductorManager:
     def delete_device(self, ctxt: RequestContext, device_id: str) -> None:
         """See ConductorApi."""
         devices.delete(self._parts, device_id)
+
+
+class ReportsManager:
+    """Implements rpc.reports.ReportsApi, all that an agent's account of the message service reaches."""
+
+    target = oslo_messaging.Target(version=rpc_reports.VERSION)
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @_quiet
+    def introduce(self, ctxt: RequestContext, message: Payload) -> Payload:
+        """See ReportsApi."""
+        return wire.dump(admission.introduce(self._parts, wire.load(Envelope, message)))
+
+    @_quiet
+    def report(self, ctxt: RequestContext, message: Payload) -> Payload:
+        """See ReportsApi."""
+        return wire.dump(signed_reports.take(self._parts, wire.load(Envelope, message)))

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from oslo_config import cfg
 from sqlalchemy.orm import Session
 
+from gpupool.conductor.conductor_keys import ConductorKeys
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.desired import desired_states
 from gpupool.conductor.inventory import Inventory
@@ -20,12 +21,13 @@ from gpupool.conductor.reported import Reported
 from gpupool.conductor.tenure import Tenure
 from gpupool.conductor.turns import Turns
 from gpupool.conductor.views import Views
-from gpupool.db import claims, hosts
+from gpupool.db import claims, host_keys, hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.clock import Clock
 from gpupool.model.host import Host
+from gpupool.model.host_key import HostKey
 from gpupool.model.report import DesiredState
 from gpupool.model.states import ClaimState
 from gpupool.placement.allocations import Allocations
@@ -100,9 +102,11 @@ class Transaction:
             self.revised.add(host_id)
             hosts.revise(self.session, host_id)
 
-    def desired(self) -> list[DesiredState]:
-        """Return what the hosts that were touched should have now."""
-        return desired_states(self.session, set(self.touched))
+    def desired(self) -> list[tuple[DesiredState, HostKey | None]]:
+        """Return what the hosts that were touched should have now, and the keys it is sealed to."""
+        found = desired_states(self.session, set(self.touched))
+        keys = host_keys.admitted(self.session, [each.host for each in found])
+        return [(each, keys.get(each.host)) for each in found]
 
     def wake_queue(self) -> None:
         """Have the queue looked at again: a claim joined it, or there may be room for one."""
@@ -130,6 +134,7 @@ class Parts:
     inventory: Inventory
     limits: Limits
     left: Left
+    keys: ConductorKeys
     reported: Reported
     tenure: Tenure
     audit: Turns
@@ -156,7 +161,7 @@ class Parts:
         """
 
         @self.database.retry
-        def attempt() -> tuple[R, Transaction, list[DesiredState]]:
+        def attempt() -> tuple[R, Transaction, list[tuple[DesiredState, HostKey | None]]]:
             with self.database.writer() as session:
                 transaction = Transaction(session, self.conf, self.tenure)
                 return work(transaction, *args, **kwargs), transaction, transaction.desired()
@@ -165,16 +170,23 @@ class Parts:
         self._follow(transaction, desired)
         return result
 
-    def _follow(self, transaction: Transaction, desired: Iterable[DesiredState]) -> None:
+    def _follow(
+        self, transaction: Transaction, desired: Iterable[tuple[DesiredState, HostKey | None]]
+    ) -> None:
         for claim in transaction.moved:
             LOG.info("claim %s is %s%s", claim.id, claim.state, _because(claim))
             self.notifier.moved(claim)
-        for each in desired:
+        for each, key in desired:
             # The agent looks by itself every report_interval; a newer message says all an older one did.
-            look = partial(self.agents.look, context.detached(), each)
+            look = partial(self._look, each, key)
             self.looks.put(each.host, look, each.generation)
         if transaction.queue_changed:
             self.wake_queue()
+
+    def _look(self, desired: DesiredState, key: HostKey | None) -> None:
+        """Tell an agent; called in the sender's thread, which signs and seals too."""
+        message = self.keys.look(desired, key) if key else None
+        self.agents.look(context.detached(), desired.host, message)
 
 
 def _despite_races(attempt: Callable[[], T]) -> T:

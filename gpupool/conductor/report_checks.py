@@ -7,10 +7,12 @@ Placement can keep, and none may name what is another host's.
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from posixpath import isabs, normpath
 from typing import Any
 
 from gpupool.model import errors
 from gpupool.model import text as texts
+from gpupool.model.attachment import Attachment, cdi_device
 from gpupool.model.host import NAME_ALLOWED, is_name
 from gpupool.model.report import AttachmentReport, DeviceReport, HostReport, SessionReport, VgpuReport
 from gpupool.placement import names
@@ -19,9 +21,6 @@ _NAME_MAX = 255
 _ID_MAX = 36
 # Placement's own limit on names of providers.
 _PROVIDER_NAME_MAX = 200
-# What a host's generation may be when it is further than the database knows, because the host was
-# forgotten or the database restored. Far below what a database can count: it goes on growing from there.
-GENERATION_MAX = 2**48
 _COUNT_MAX = 2**63 - 1
 # 16 TiB of a device, 128 TiB and 100,000 cores of a host: more than any has, and small enough that sums
 # over all hosts fit.
@@ -37,10 +36,14 @@ LISTS_MAX: Mapping[str, int] = {
     "sessions": 65_536,
 }
 _TRAITS_MAX = 64
-_ENVIRONMENT_MAX = 64
-_VALUE_MAX = 4096
 _TRAIT = re.compile(rf"[A-Z0-9_]{{1,{_NAME_MAX}}}")
 _ERROR_MAX = 1000
+# What a host may say of a program's environment, and `openstack gpu run` sets; all name one path.
+_PATHS = frozenset({"GPUPOOL_SOCKET", "LD_LIBRARY_PATH"})
+# Agents of a version without keys report it back; others leave it to the conductor.
+_TICKET = "GPUPOOL_TICKET"
+# A path's, on Linux.
+_PATH_MAX = 4096
 
 
 def check_sizes(report: Mapping[str, Any]) -> None:
@@ -51,8 +54,11 @@ def check_sizes(report: Mapping[str, Any]) -> None:
             raise errors.Invalid(f"{name} are {len(given)}; allowed: at most {most}")
 
 
-def check(report: HostReport) -> None:
-    """Raise Invalid, saying what is wrong and what is allowed, unless all of ``report`` can be."""
+def check(report: HostReport, most_memory_mib: int) -> None:
+    """Raise Invalid, saying what is wrong and what is allowed, unless all of ``report`` can be.
+
+    ``most_memory_mib`` is how much memory a device may have.
+    """
     if not is_name(report.host):
         raise errors.Invalid(f"host is '{texts.shown(report.host)}'; allowed: {NAME_ALLOWED}")
     for name in ("hypervisor_hostname", "pool", "agent_version"):
@@ -65,20 +71,13 @@ def check(report: HostReport) -> None:
         _check_once(name, (each.id for each in getattr(report, name)))
     for device in report.devices:
         _check_device(report.host, device)
+        _check_number(f"device {device.key}: memory_mib", device.memory_mib, most_memory_mib)
     for vgpu in report.vgpus:
         _check_vgpu(vgpu)
     for attachment in report.attachments:
         _check_attachment(attachment)
     for session in report.sessions:
         _check_session(session)
-
-
-def check_generation(report: HostReport, known: int) -> None:
-    """Raise Invalid when the host is at a generation that this service can never have given it.
-
-    ``known`` is what the database says the host was told last.
-    """
-    _check_number("generation", report.generation, max(known, GENERATION_MAX))
 
 
 def _check_device(host: str, device: DeviceReport) -> None:
@@ -114,11 +113,31 @@ def _check_attachment(attachment: AttachmentReport) -> None:
     _check_text("attachment", attachment.id, _ID_MAX)
     what = f"attachment {attachment.id}"
     _check_number(f"{what}: generation", attachment.generation, _COUNT_MAX)
-    _check_text(f"{what}: cdi_device", attachment.cdi_device or "", _NAME_MAX)
-    _check_count(f"{what}: environment", attachment.environment, _ENVIRONMENT_MAX)
+    if attachment.cdi_device not in (None, cdi_device(attachment.id)):
+        given = texts.shown(attachment.cdi_device or "")
+        raise errors.Invalid(f"{what}: cdi_device is '{given}'; allowed: {cdi_device(attachment.id)}")
     for name, value in attachment.environment.items():
-        _check_text(f"{what}: name in environment", name, _NAME_MAX)
-        _check_text(f"{what}: environment {name}", value, _VALUE_MAX)
+        _check_variable(what, name, value)
+
+
+def _check_variable(what: str, name: str, value: str) -> None:
+    """Raise Invalid for what no agent has a program given: whoever runs it trusts the answer."""
+    if name == _TICKET:
+        return
+    if name not in _PATHS:
+        allowed = ", ".join(sorted({*_PATHS, _TICKET}))
+        raise errors.Invalid(f"{what}: environment has '{texts.shown(name)}'; allowed: {allowed}")
+    one = ":" not in value and isabs(value) and normpath(value) == value
+    if not one or len(value) > _PATH_MAX or not texts.is_visible(value):
+        raise errors.Invalid(
+            f"{what}: environment {name} is '{texts.shown(value)}'; allowed: one absolute path"
+        )
+
+
+def environment(attachment: Attachment, report: AttachmentReport) -> dict[str, str]:
+    """Return what the attachment's programs need, of what a checked report says and its own ticket."""
+    said = {name: value for name, value in report.environment.items() if name != _TICKET}
+    return {**said, _TICKET: attachment.ticket} if said else {}
 
 
 def _check_session(session: SessionReport) -> None:

@@ -1,57 +1,88 @@
 """What hosts reported last, and what they were answered: a report without news costs one small read."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gpupool.db import hosts, times
+from gpupool.db import host_keys, hosts, times
 from gpupool.db.api import Database
 from gpupool.model.host import Host
-from gpupool.model.report import DesiredState, HostReport
+from gpupool.model.host_key import HostKey
 
 # So often in the time after which a silent host is down its last report is written.
 _PER_TIMEOUT = 3
 
 
+class Stale(Exception):
+    """A report has no higher sequence number than one before it: it is late, or a copy."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """Which report it is: the key that signed it, its sequence number, the SHA-256 of what it says."""
+
+    key: str
+    sequence: int
+    digest: str
+
+
 @dataclass(frozen=True)
 class _Known:
-    report: HostReport
+    said: Said
     host: Host
-    answer: DesiredState
+    answer: str
     until: float
 
 
 class Reported:
     """Knows the answer to a report that says what the one before said, if nothing changed since.
 
-    Another conductor may have heard something else meanwhile that this one's database row does not
-    tell (an attachment that failed and came back), so what is known is believed ``timeout`` seconds.
+    The database has what was said by the report that any conductor took last, so that another
+    conductor that heard something else meanwhile is noticed. What is known is believed ``timeout``
+    seconds, so that it does not grow.
     """
 
     def __init__(self, database: Database, timeout: float) -> None:
         self._database = database
         self._timeout = timeout
         self._known: dict[str, _Known] = {}
+        self._lock = threading.Lock()
         # When those that are believed no more were forgotten last.
         self._clock = database.clock
         self._swept = self._clock.monotonic()
         # By host its last_seen_at, and since when by the monotonic clock it is that.
         self._seen: dict[str, tuple[datetime, float]] = {}
 
-    def answer(self, report: HostReport) -> DesiredState | None:
-        """Return what the host should have, or None when the report has to be taken."""
-        known = self._known.get(report.host)
-        if known is None or known.report != report or known.until < self._clock.monotonic():
-            return None
-        with self._database.reader() as session:
-            found = hosts.list_(session, {"name": report.host})
-        if not found or _state(found[0]) != _state(known.host):
-            return None
-        if self.is_due(found[0]):
-            self._write(found[0])
+    def answer(self, said: Said, key: HostKey, host: Host) -> str | None:
+        """Return what was answered, sealed to ``host``, or None when the report has to be taken.
+
+        ``key`` and ``host`` are as the database has them. Raises Stale for an old sequence number.
+        """
+        with self._lock:
+            if said.sequence <= self.last(key):
+                raise Stale
+            known = self._known.get(host.name)
+            if known is None or not self._holds(known, said, key, host):
+                return None
+            self._known[host.name] = replace(known, said=said)
+        if self.is_due(host):
+            self._write(host, said)
         return known.answer
 
-    def keep(self, report: HostReport, host: Host, answer: DesiredState) -> None:
-        """Note a report that was taken, with nothing left to do for it."""
+    def _holds(self, known: _Known, said: Said, key: HostKey, host: Host) -> bool:
+        """Return whether what is known answers ``said`` too."""
+        same = known.said.key == said.key and known.said.digest == said.digest == key.digest
+        fresh = known.until >= self._clock.monotonic()
+        return same and fresh and _state(known.host) == _state(host)
+
+    def last(self, key: HostKey) -> int:
+        """Return the highest sequence number that is known of, -1 when there is none."""
+        known = self._known.get(key.host)
+        here = known.said.sequence if known and known.said.key == key.id else -1
+        return max(key.sequence, here)
+
+    def keep(self, said: Said, host: Host, answer: str) -> None:
+        """Note a report that was taken, with nothing left to do for it, and its sealed answer."""
         now = self._clock.monotonic()
         if now > self._swept + self._timeout:
             self._swept = now
@@ -59,7 +90,7 @@ class Reported:
             for name, known in list(self._known.items()):
                 if known.until < now:
                     self.forget(name)
-        self._known[report.host] = _Known(report, host, answer, now + self._timeout)
+        self._known[host.name] = _Known(said, host, answer, now + self._timeout)
 
     def forget(self, name: str) -> None:
         """Have the next report of a host be taken, whatever it says."""
@@ -82,10 +113,12 @@ class Reported:
         """Note ``last_seen_at`` of a host, as it is in the database from now on."""
         self._seen[name] = at, self._clock.monotonic()
 
-    def _write(self, host: Host) -> None:
+    def _write(self, host: Host, said: Said) -> None:
         @self._database.retry
         def write() -> datetime:
             with self._database.writer() as session:
+                if not host_keys.advance(session, said.key, said.sequence):
+                    raise Stale
                 at = times.now(session)
                 hosts.update(session, host.id, last_seen_at=at)
                 return at
@@ -93,5 +126,5 @@ class Reported:
         self.saw(host.name, write())
 
 
-def _state(host: Host) -> tuple[str, int, int, str]:
-    return host.id, host.generation, host.revision, host.state
+def _state(host: Host) -> tuple[str, int, int, str, str]:
+    return host.id, host.generation, host.revision, host.state, host.incarnation

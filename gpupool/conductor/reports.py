@@ -7,14 +7,14 @@ newer one said of vGPUs and attachments: each carries the generation it was made
 import logging
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gpupool.conductor import binding, health, holds, report_checks, requests
+from gpupool.conductor import binding, health, holds, report_checks
 from gpupool.conductor.binding import Refusal
 from gpupool.conductor.desired import desired_of, desired_states
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.conductor.reported import Reported
-from gpupool.db import attachments, devices, hosts, sessions, times, vgpus
+from gpupool.conductor.reported import Reported, Said, Stale
+from gpupool.db import attachments, devices, host_keys, hosts, sessions, times, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.device import Device, device_id
@@ -25,6 +25,15 @@ from gpupool.model.states import AttachmentState, DeviceHealth, HostState, VgpuS
 from gpupool.model.vgpu import Vgpu
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a report: its host, what that should have, and whether nothing is left to do."""
+
+    host: Host
+    desired: DesiredState
+    settled: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +50,33 @@ class _Taken:
     desired: DesiredState
 
 
-def take(parts: Parts, report: HostReport) -> DesiredState:
-    """Write what ``report`` says and return what its host should have."""
-    if (answer := parts.reported.answer(report)) is not None:
-        return answer
-    report_checks.check(report)
-    taken = parts.commit(_write, report, parts)
+def take(parts: Parts, report: HostReport, said: Said | None = None) -> Answer:
+    """Write what a report says, of whose host the caller made sure; return what that should have.
+
+    ``said`` is which of the signed reports it is: raises Stale unless it is the newest.
+    """
+    report_checks.check(report, parts.conf.conductor.max_device_memory_mib)
+    taken = parts.commit(_write, report, parts, said)
     parts.inventory.heard(taken.host, report.hypervisor_hostname or taken.host.name)
     follows = taken.changed or parts.inventory.differs(taken.host, taken.owned)
-    if taken.gone or follows:
+    settled = not (taken.gone or follows)
+    if not settled:
         parts.reported.forget(report.host)
         parts.left.add([taken.host.id] if follows else [], taken.gone)
         parts.wake_queue()
-    else:
-        parts.reported.keep(report, taken.host, taken.desired)
-    return taken.desired
+    return Answer(taken.host, taken.desired, settled)
 
 
-def _write(transaction: Transaction, report: HostReport, parts: Parts) -> _Taken:
+def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: Said | None) -> _Taken:
     session = transaction.session
-    known = hosts.hold(session, report.host)
-    report_checks.check_generation(report, known.generation if known else 0)
-    host = known or _create(transaction, report)
+    host = hosts.hold(session, reported.host)
+    if host is None:
+        raise errors.NotFound(f"host {reported.host} was deleted")
+    if said and not host_keys.advance(session, said.key, said.sequence, said.digest):
+        raise Stale
+    if said and _is_beyond(host, reported):
+        host = _renew(transaction, host, reported)
+    report = replace(reported, generation=_converged_to(host, reported))
     host = _write_host(transaction, host, report, parts.reported)
     owned = _write_devices(transaction, host, report)
     held = vgpus.list_(session, {"host_id": host.id})
@@ -96,6 +110,27 @@ def _gone(report: HostReport, held: list[Vgpu]) -> list[Vgpu]:
     ]
 
 
+def _is_beyond(host: Host, report: HostReport) -> bool:
+    """Return whether a host names a generation that the database never gave."""
+    return report.incarnation == host.incarnation and report.generation > host.generation
+
+
+def _renew(transaction: Transaction, host: Host, report: HostReport) -> Host:
+    """Have the host's generations be counted anew: the database was restored, or the host lies."""
+    LOG.warning(
+        "host %s reports generation %d, of %d; they are counted anew",
+        *(host.name, report.generation, host.generation),
+    )
+    fresh = str(uuid.uuid4())
+    return hosts.revise(transaction.session, host.id, incarnation=fresh, applied_generation=0)
+
+
+def _converged_to(host: Host, report: HostReport) -> int:
+    """Return the generation that ``report`` counts for: none of another incarnation, or beyond."""
+    known = report.incarnation == host.incarnation and report.generation <= host.generation
+    return report.generation if known else 0
+
+
 def _write_host(transaction: Transaction, host: Host, report: HostReport, reported: Reported) -> Host:
     room = {
         "state": HostState.UP,
@@ -108,8 +143,6 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
         "agent_version": report.agent_version,
         "applied_generation": max(host.applied_generation, report.generation),
         "simulated": bool(report.devices) and all(each.simulated for each in report.devices),
-        # If this host was here before and was forgotten, its agent must see its generation grow.
-        "generation": max(host.generation, report.generation),
     }
     changes = {name: value for name, value in said.items() if getattr(host, name) != value}
     if not changes and not reported.is_due(host):
@@ -132,15 +165,6 @@ def _log_unable(name: str, why: str) -> None:
         LOG.warning("host %s takes no new vGPUs: %s", name, report_checks.storable(why))
     else:
         LOG.info("host %s takes new vGPUs again", name)
-
-
-def _create(transaction: Transaction, report: HostReport) -> Host:
-    session = transaction.session
-    pool = requests.find_pool(session, report.pool)
-    LOG.info("host %s joins pool %s", report.host, pool.name)
-    transaction.wake_queue()
-    host = Host(id=str(uuid.uuid4()), name=report.host, pool_id=pool.id, state=HostState.UP)
-    return hosts.create(session, host)
 
 
 def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> list[Device]:
@@ -255,7 +279,7 @@ def _write_attachment(
     state = AttachmentState.FAILED if report.error else AttachmentState.READY
     said = {
         "state_reason": report_checks.storable(report.error),
-        "environment": dict(report.environment),
+        "environment": report_checks.environment(attachment, report),
         "cdi_device": report.cdi_device,
     }
     if state != attachment.state:

@@ -11,13 +11,14 @@ import oslo_messaging
 from oslo_config import cfg
 
 from gpupool.conductor import abandoned, claims, hosts, limits, pools, queue, reconciler, settling
+from gpupool.conductor.conductor_keys import ConductorKeys
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.heartbeat import Heartbeat
 from gpupool.conductor.inventory import Inventory
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader import Leader
 from gpupool.conductor.left import Left
-from gpupool.conductor.manager import ConductorManager
+from gpupool.conductor.manager import ConductorManager, ReportsManager
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.parts import Parts
 from gpupool.conductor.peers import Peers
@@ -35,6 +36,8 @@ from gpupool.placement.client import PlacementClient
 from gpupool.placement.provider_tree import ProviderTree
 from gpupool.rpc import conductor as rpc
 from gpupool.rpc import context
+from gpupool.rpc import reports as rpc_reports
+from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.agent import AgentClient
 from gpupool.rpc.sender import Sender
 
@@ -87,6 +90,7 @@ class Conductor:
             inventory=inventory,
             limits=limits.from_conf(conf),
             left=Left(),
+            keys=ConductorKeys(database),
             reported=Reported(database, settings.host_timeout),
             tenure=Tenure(database.clock),
             audit=Turns(settings.reconcile_devices),
@@ -100,9 +104,18 @@ class Conductor:
         self.parts.dependencies.on_return(self._is_back)
         self._served = queue.Queue(self.parts)
         self._heartbeat = Heartbeat(self.parts, lambda: self._leader.led, self._queue.wake)
-        target = oslo_messaging.Target(topic=rpc.TOPIC, version=rpc.VERSION, server=socket.gethostname())
-        endpoints = [ConductorManager(self.parts)]
-        self._server = Server(transport, target, endpoints, self.parts.dependencies.messages.start)
+        self._servers = self._make_servers(transport)
+
+    def _make_servers(self, transport: oslo_messaging.Transport) -> tuple[Server, Server]:
+        """Return what serves agents, and what serves API and other conductors."""
+        here = socket.gethostname()
+        of_agents = rpc_transport.agents_target(transport, rpc_reports.TOPIC, server=here)
+        of_api = oslo_messaging.Target(topic=rpc.TOPIC, server=here)
+        serves = self.parts.dependencies.messages.start
+        return (
+            Server(transport, of_agents, [ReportsManager(self.parts)], lambda: None),
+            Server(transport, of_api, [ConductorManager(self.parts)], serves),
+        )
 
     def start(self) -> None:
         """Begin to serve; raises Unavailable when the database is not there or not of this version.
@@ -113,7 +126,8 @@ class Conductor:
         self._heartbeat.beat()
         self.parts.commit(pools.create_default)
         self.parts.dependencies.start()
-        self._server.start(_PATIENCE)
+        for server in self._servers:
+            server.start(_PATIENCE)
         for each in (self._heartbeat, self._leading, self._clock, self._queue, self._reconciler):
             each.start()
         place = self.parts.database.place
@@ -127,7 +141,8 @@ class Conductor:
         self.parts.dependencies.stop()
         self._leading.stop(_PATIENCE)
         self._leader.stop()
-        self._server.stop(_PATIENCE)
+        for server in self._servers:
+            server.stop(_PATIENCE)
         self._clock.stop()
         self._served.nudge()
         self._queue.stop()

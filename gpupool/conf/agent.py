@@ -54,10 +54,19 @@ OPTS = (
             "keeps some back."
         ),
     ),
+    cfg.ListOpt(
+        "conductor_keys",
+        default=[],
+        help=(
+            "Public keys that conductors sign with, as `gpupool-manage key list` prints them; two while "
+            "one takes the place of another. Unset: those of the first conductor that answers, and "
+            "those that it names later, are trusted."
+        ),
+    ),
     cfg.StrOpt(
         "state_path",
         default="/var/lib/gpupool",
-        help="Folder of what must outlive the agent: ledgers of vGPUs, records of sessions.",
+        help="Folder of what must outlive the agent: its keys, ledgers of vGPUs, records of sessions.",
     ),
     cfg.IntOpt(
         "reserved_disk_mib",

@@ -85,6 +85,41 @@ OPTS = (
         min=1,
         help="How many attachments a claim may have. Each costs its host a socket.",
     ),
+    cfg.StrOpt(
+        "admit_hosts",
+        default="manual",
+        choices=(
+            ("manual", "an operator compares the fingerprint: openstack gpu host admit"),
+            (
+                "automatic",
+                "the first key of a name that had none is believed; only where nobody else "
+                "has an account of the message service",
+            ),
+        ),
+        help="How hosts join. A key that takes another's place waits for an operator either way.",
+    ),
+    cfg.BoolOpt(
+        "require_signed_reports",
+        default=True,
+        help=(
+            "Take no report that is not signed by a host's admitted key. Set to false only while agents "
+            "of a version without keys are upgraded: then hosts that were here before and have never "
+            "had an admitted key go on without, and whoever can send messages can speak for them."
+        ),
+    ),
+    cfg.IntOpt(
+        "max_pending_keys",
+        default=256,
+        min=1,
+        help="How many keys may wait for an operator, four of each host; the newest are kept.",
+    ),
+    cfg.IntOpt(
+        "max_device_memory_mib",
+        default=4 * 2**20,
+        min=1,
+        max=2**31 - 1,
+        help="MiB of memory that a device may have; a report of more is refused.",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from gpupool.model.states import HostState
 _table = Table(models.Host, Host)
 get, get_by_name, find = _table.get, _table.get_by_name, _table.find
 list_, create, update, delete = _table.list_, _table.create, _table.update, _table.delete
+columns = _table.columns
 
 
 def find_in(session: Session, pool_id: str, name_or_id: str) -> Host | None:

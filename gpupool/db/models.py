@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from gpupool.model.attachment import AttachmentKind
 from gpupool.model.claim import ClaimHealth, Layout, OnPreempt, Qos, Tier
 from gpupool.model.device import SharingMode
+from gpupool.model.host_key import KeyState
 from gpupool.model.pool import PolicyName
 from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 
@@ -110,6 +111,7 @@ class Host(Stamps, Base):
     generation: Mapped[int]
     applied_generation: Mapped[int]
     revision: Mapped[int]
+    incarnation: Mapped[Id]
     cpu_milli: Mapped[int]
     memory_mib: Mapped[int]
     agent_version: Mapped[str] = mapped_column(sa.String(64))
@@ -119,6 +121,35 @@ class Host(Stamps, Base):
     held_until: Mapped[datetime | None]
     held_reason: Mapped[str] = mapped_column(sa.String(1000))
     last_seen_at: Mapped[datetime | None]
+
+
+class HostKey(Stamps, Base):
+    """See model.host_key.HostKey.
+
+    The host is no foreign key: a revoked key is remembered when its host is not.
+    """
+
+    __tablename__ = "host_keys"
+    __table_args__ = (sa.Index(None, "host"), sa.Index(None, "state", "created_at"))
+
+    id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    host: Mapped[str] = mapped_column(sa.String(255))
+    state: Mapped[KeyState]
+    signing_key: Mapped[str] = mapped_column(sa.String(64))
+    sealing_key: Mapped[str] = mapped_column(sa.String(64))
+    sequence: Mapped[int]
+    digest: Mapped[str] = mapped_column(sa.String(64))
+
+
+class ConductorKey(Base):
+    """What conductors sign with: of several, that of the least number; the others come after it."""
+
+    __tablename__ = "conductor_keys"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    public_key: Mapped[str] = mapped_column(sa.String(64))
+    private_key: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
 
 
 class Device(Stamps, Base):

@@ -15,6 +15,15 @@ class AttachmentKind(StrEnum):
     CONTAINER = "container"
 
 
+# The kind of what container engines are given, see agent.cdi.
+CDI_KIND = "gpupool.org/vgpu"
+
+
+def cdi_device(attachment_id: str) -> str:
+    """Return what a container engine's --device takes for an attachment."""
+    return f"{CDI_KIND}={attachment_id}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttachmentRequest:
     """What a project asks for; without ``host``, the host of the claim's vGPUs."""

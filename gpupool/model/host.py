@@ -38,6 +38,7 @@ class Host:
     generation: int = 0
     applied_generation: int = 0
     revision: int = 0
+    incarnation: str = ""
     cpu_milli: int = 0
     memory_mib: int = 0
     agent_version: str = ""

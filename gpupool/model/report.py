@@ -71,8 +71,9 @@ class SessionReport:
 class HostReport:
     """Everything a host has. ``generation`` is the desired state it last converged to, or 0.
 
-    ``cpu_milli`` and ``memory_mib`` as on Host. ``unable_reason`` says which resource of the host ran
-    out, so that it can take no new vGPUs for now; empty when it can.
+    It counts in ``incarnation``, see DesiredState. ``cpu_milli`` and ``memory_mib`` as on Host.
+    ``unable_reason`` says which resource of the host ran out, so that it can take no new vGPUs for now;
+    empty when it can.
     """
 
     host: str
@@ -80,6 +81,7 @@ class HostReport:
     pool: str
     agent_version: str
     generation: int
+    incarnation: str = ""
     cpu_milli: int = 0
     memory_mib: int = 0
     unable_reason: str = ""
@@ -121,9 +123,14 @@ class AttachmentSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DesiredState:
-    """Everything a host should have, and nothing else should it have."""
+    """Everything a host should have, and nothing else should it have.
+
+    Generations are compared within one ``incarnation`` only; a host that was forgotten and came back,
+    or whose database was restored, has another, in which they begin anew.
+    """
 
     host: str
     generation: int
+    incarnation: str = ""
     vgpus: tuple[VgpuSpec, ...] = ()
     attachments: tuple[AttachmentSpec, ...] = ()

@@ -39,10 +39,11 @@ class AttachmentState(StrEnum):
 
 
 class HostState(StrEnum):
-    """A host is ``up`` while its agent reports."""
+    """A host is ``up`` while its agent reports; ``pending`` until the operator first admits it."""
 
     UP = "up"
     DOWN = "down"
+    PENDING = "pending"
 
 
 class DeviceHealth(StrEnum):

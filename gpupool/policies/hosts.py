@@ -13,5 +13,11 @@ RULES = (
         ["GET /v1/hosts", "GET /v1/hosts/{host}"],
     ),
     base.rule("hosts:update", base.ADMIN, "Move a host to another pool.", ["PATCH /v1/hosts/{host}"]),
+    base.rule(
+        "hosts:admit",
+        base.ADMIN,
+        "Believe a host that introduced itself, or no longer.",
+        ["POST /v1/hosts/{host}/action"],
+    ),
     base.rule("hosts:delete", base.ADMIN, "Forget a host.", ["DELETE /v1/hosts/{host}"]),
 )

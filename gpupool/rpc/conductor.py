@@ -16,14 +16,14 @@ from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
 from gpupool.model.queue import QueueEntry
 from gpupool.model.quota import Quota
-from gpupool.model.report import DesiredState, HostReport
 from gpupool.model.wire import Payload
 from gpupool.rpc import transport
 
 TOPIC = "gpupool-conductor"
-# 1.0: everything below
+# 1.0: everything below but what is named here
 # 1.1: echo
-VERSION = "1.1"
+# 1.2: admit_host, revoke_host; create_attachment answers without the ticket
+VERSION = "1.2"
 # What conductors of every release understand: the others' calls ask for no more.
 _OLDEST = "1.0"
 T = TypeVar("T")
@@ -37,7 +37,11 @@ class ConductorApi(Protocol):
     """
 
     def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
-        """Take a HostReport, return the DesiredState."""
+        """Take a HostReport, return the DesiredState.
+
+        As agents of a version without keys ask; Forbidden unless ``[conductor] require_signed_reports``
+        is off and the host was here before. Others use rpc.reports.
+        """
 
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: Payload) -> Payload:
         """Take a ClaimRequest, return the Claim, queued, of the context's project and user."""
@@ -49,7 +53,7 @@ class ConductorApi(Protocol):
         """Return the Claim, releasing or released; Conflict when it had ended already."""
 
     def create_attachment(self, ctxt: RequestContext, attachment_id: str, request: Payload) -> Payload:
-        """Take an AttachmentRequest, return the Attachment, pending."""
+        """Take an AttachmentRequest, return the Attachment, pending, without its secrets."""
 
     def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
         """Take an attachment away; its programs lose their devices."""
@@ -90,7 +94,16 @@ class ConductorApi(Protocol):
         """Move a host to another pool; Conflict while vGPUs are on it; return the Host."""
 
     def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
-        """Forget a host and its devices; Conflict unless it is down and holds no vGPU."""
+        """Forget a host and its devices; Conflict while it is up or holds a vGPU."""
+
+    def admit_host(self, ctxt: RequestContext, host_id: str, fingerprint: str) -> Payload:
+        """Believe a key that a host introduced, and no other; return the Host.
+
+        Conflict when it introduced no such key, or it is revoked.
+        """
+
+    def revoke_host(self, ctxt: RequestContext, host_id: str) -> Payload:
+        """Believe no key of a host any more; return the Host, down."""
 
     def set_device_enabled(
         self, ctxt: RequestContext, device_id: str, enabled: bool, reason: str
@@ -115,10 +128,6 @@ class ConductorClient:
         self._replies.wait(self._timeout)
         with transport.reaching(), transport.answering():
             return self._client.call(ctxt, method, **arguments)
-
-    def report_host(self, ctxt: RequestContext, report: HostReport) -> DesiredState:
-        """See ConductorApi."""
-        return wire.load(DesiredState, self._call(ctxt, "report_host", report=wire.dump(report)))
 
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
         """See ConductorApi."""
@@ -168,7 +177,7 @@ class ConductorClient:
     def echo(self, ctxt: RequestContext, token: str) -> None:
         """See ConductorApi; every conductor is told, and the one that knows ``token`` is meant."""
         with transport.reaching():
-            client = self._client.prepare(fanout=True, retry=1, version=VERSION)
+            client = self._client.prepare(fanout=True, retry=1, version="1.1")
             client.cast(ctxt, "echo", token=token)
 
     def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[QueueEntry]:
@@ -200,6 +209,15 @@ class ConductorClient:
     def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
         """See ConductorApi."""
         self._call(ctxt, "delete_host", host_id=host_id)
+
+    def admit_host(self, ctxt: RequestContext, host_id: str, fingerprint: str) -> Host:
+        """See ConductorApi."""
+        answer = self._call(ctxt, "admit_host", host_id=host_id, fingerprint=fingerprint)
+        return wire.load(Host, answer)
+
+    def revoke_host(self, ctxt: RequestContext, host_id: str) -> Host:
+        """See ConductorApi."""
+        return wire.load(Host, self._call(ctxt, "revoke_host", host_id=host_id))
 
     def set_device_enabled(
         self, ctxt: RequestContext, device_id: str, enabled: bool, reason: str

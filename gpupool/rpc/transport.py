@@ -145,6 +145,15 @@ class ReplyQueue:
             done.set()
 
 
+def agents_target(transport: oslo_messaging.Transport, topic: str, **more: str) -> oslo_messaging.Target:
+    """Return a target on the exchange of agents' messages, beside that of the other services.
+
+    An account that may use an exchange has to be allowed to declare it, and so may delete it.
+    """
+    exchange = f"{transport.conf.control_exchange}.agents"
+    return oslo_messaging.Target(exchange=exchange, topic=topic, **more)
+
+
 def get_client(
     transport: oslo_messaging.Transport, target: oslo_messaging.Target, timeout: float | None = None
 ) -> oslo_messaging.RPCClient:

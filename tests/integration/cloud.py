@@ -126,7 +126,11 @@ class Cloud:
     def _conductor_config(self, name: str = "conductor", **default: str) -> Path:
         placement = {"auth_type": "admin_token", "endpoint": self.placement.url, "token": TOKEN}
         often = {"queue_interval": 1, "reconcile_interval": 1}
-        soon = {"host_timeout": self.host_timeout, "allocating_timeout": 1000}
+        soon = {
+            "host_timeout": self.host_timeout,
+            "allocating_timeout": 1000,
+            "admit_hosts": "automatic",
+        }
         groups = {
             "conductor": often | soon,
             "placement": placement,

@@ -8,14 +8,20 @@ from tests.integration import identity, rabbitmq
 
 
 @pytest.fixture(scope="session")
-def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the transport URL of a RabbitMQ node of our own."""
+def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq.RabbitMq]:
+    """Return a RabbitMQ node of our own."""
     try:
         node = rabbitmq.RabbitMq(tmp_path_factory.mktemp("rabbitmq"))
     except rabbitmq.Missing as exc:
         pytest.skip(str(exc))
-    yield node.url
+    yield node
     node.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit(rabbit_node: rabbitmq.RabbitMq) -> str:
+    """Return the transport URL of a RabbitMQ node of our own."""
+    return rabbit_node.url
 
 
 @pytest.fixture(scope="session")

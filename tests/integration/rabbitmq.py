@@ -89,6 +89,27 @@ class RabbitMq:
             else:
                 return
 
+    def control(self, script: str) -> str:
+        """Run a shell script that calls rabbitmqctl; return what it says."""
+        environment = {**self.environment, "PATH": f"{HOME}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["/bin/sh", "-euc", script], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def url_of(self, name: str, secret: str) -> str:
+        """Return the transport URL of an account."""
+        return f"rabbit://{name}:{secret}@{ADDRESS}:{self._port}/"
+
+    def connect(self, name: str, secret: str) -> amqp.Connection:
+        """Return a bare connection of an account."""
+        connection = amqp.Connection(
+            host=f"{ADDRESS}:{self._port}", userid=name, password=secret, connect_timeout=30
+        )
+        connection.connect()
+        return connection
+
     def close(self) -> None:
         """Stop the node and its port mapper."""
         if self._process.poll() is None:

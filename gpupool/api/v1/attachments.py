@@ -43,7 +43,10 @@ class Attachments(Controller):
             made = self.services.conductor.create_attachment(request.caller, attachment_id, wanted)
             if made.claim_id != claim.id:
                 raise errors.Conflict(f"attachment id {attachment_id} is taken")
-            return Answer(201, self._views(request, [made])[0])
+        with self.services.database.reader() as session:
+            # For its secrets, which no message has.
+            shown = attachments.get(session, made.id)
+        return Answer(201, self._views(request, [shown])[0])
 
     def delete(self, request: Request, attachment_id: str) -> Answer:
         """Take an attachment away."""

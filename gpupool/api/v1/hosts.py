@@ -9,12 +9,15 @@ from gpupool.api.controller import Answer, Controller, Json
 from gpupool.api.listing import Listing, found
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import host as schemas
-from gpupool.db import hosts, pools
+from gpupool.db import host_keys, hosts, pools
 from gpupool.model.host import Host
+from gpupool.model.host_key import HostKey, KeyState
+
+_INTERNAL = frozenset({"revision", "incarnation"})
 
 
 class Hosts(Controller):
-    """Hosts, by name or id. Agents make them by reporting."""
+    """Hosts, by name or id. Agents make them by introducing themselves."""
 
     def get_all(self, request: Request) -> Json:
         """List hosts."""
@@ -42,6 +45,20 @@ class Hosts(Controller):
         with self.services.database.reader() as session:
             return _views(session, [moved])[0]
 
+    def action(self, request: Request, name_or_id: str) -> Json:
+        """Admit a host by a key that it introduced, or revoke all its keys."""
+        self.services.authorize(request, "hosts:admit")
+        body = request.checked_body(schemas.ACTION)
+        with self.services.database.reader() as session:
+            host = hosts.find(session, name_or_id)
+        conductor = self.services.conductor
+        if "admit" in body:
+            changed = conductor.admit_host(request.caller, host.id, body["admit"]["fingerprint"])
+        else:
+            changed = conductor.revoke_host(request.caller, host.id)
+        with self.services.database.reader() as session:
+            return _views(session, [changed])[0]
+
     def delete(self, request: Request, name_or_id: str) -> Answer:
         """Forget a host."""
         self.services.authorize(request, "hosts:delete")
@@ -52,6 +69,20 @@ class Hosts(Controller):
 
 
 def _views(session: Session, found: Sequence[Host]) -> list[Json]:
-    """Return hosts less their revision, which only conductors' views in memory need."""
+    """Return hosts with the fingerprints of their keys, less what only conductors and agents need."""
+    of_hosts = host_keys.list_(session, {"host": [host.name for host in found]})
     shown = views.with_pool(session, found)
-    return [{key: value for key, value in view.items() if key != "revision"} for view in shown]
+    return [
+        {
+            **{key: value for key, value in view.items() if key not in _INTERNAL},
+            **_fingerprints([key for key in of_hosts if key.host == view["name"]]),
+        }
+        for view in shown
+    ]
+
+
+def _fingerprints(keys: Sequence[HostKey]) -> Json:
+    """Return the admitted key, if there is one, and those that wait."""
+    admitted = [key.id for key in keys if key.state == KeyState.ADMITTED]
+    pending = [key.id for key in keys if key.state == KeyState.PENDING]
+    return {"fingerprint": admitted[0] if admitted else None, "pending_fingerprints": pending}

@@ -6,12 +6,13 @@ Only the host is simulated: EchoAgent says of everything it should have that it 
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 from oslo_context.context import RequestContext
+from oslo_messaging import Transport
 from oslo_utils import timeutils
 
 from gpupool import conf as gpupool_conf
@@ -19,6 +20,7 @@ from gpupool.api.app import make_app
 from gpupool.conductor.service import Conductor
 from gpupool.db import hosts
 from gpupool.db.api import Database
+from gpupool.model import errors
 from gpupool.model.device import SharingMode
 from gpupool.model.report import (
     AttachmentReport,
@@ -32,6 +34,7 @@ from gpupool.model.states import HostState
 from gpupool.placement.client import PlacementClient
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
+from tests.signing import uplink
 
 MEMORY_MIB = 4096
 CPU_MILLI = 16_000
@@ -54,9 +57,9 @@ DEVICES = tuple(
 class EchoAgent:
     """A simulated host: it has no data plane, and reports as there whatever it should have."""
 
-    def __init__(self, conductor: ConductorClient, host: str) -> None:
+    def __init__(self, transport: Transport, host: str) -> None:
         self.host = host
-        self._conductor = conductor
+        self._uplink = uplink(transport, host)
         self._desired: DesiredState | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=host)
@@ -72,7 +75,9 @@ class EchoAgent:
 
     def _run(self) -> None:
         while not self._stopped.wait(0.1):
-            self.report()
+            # A test may revoke it.
+            with suppress(errors.Unavailable):
+                self.report()
 
     def report(self) -> None:
         """Report once, and remember what is desired for the next time."""
@@ -83,6 +88,7 @@ class EchoAgent:
             pool="default",
             agent_version="test",
             generation=desired.generation if desired else 0,
+            incarnation=desired.incarnation if desired else "",
             cpu_milli=CPU_MILLI,
             memory_mib=HOST_MEMORY_MIB,
             devices=DEVICES,
@@ -93,7 +99,7 @@ class EchoAgent:
                 AttachmentReport(
                     id=one.id,
                     generation=one.generation,
-                    environment={"GPUPOOL_TICKET": one.ticket},
+                    environment={"GPUPOOL_SOCKET": f"/run/{one.id}/session.sock"},
                 )
                 for one in desired.attachments
             )
@@ -101,7 +107,7 @@ class EchoAgent:
             else (),
             sessions=_sessions(desired) if desired else (),
         )
-        self._desired = self._conductor.report_host(RequestContext(), report)
+        self._desired = self._uplink.report_host(RequestContext(), report)
 
 
 def _sessions(desired: DesiredState) -> tuple[SessionReport, ...]:
@@ -123,18 +129,19 @@ def _sessions(desired: DesiredState) -> tuple[SessionReport, ...]:
 class Service:
     """What a test works with: ``app``, and behind it ``database`` and ``conductor``."""
 
-    def __init__(self, conf: cfg.ConfigOpts, database: Database, conductor: ConductorClient) -> None:
-        self.conf, self.database, self.conductor = conf, database, conductor
+    def __init__(self, conf: cfg.ConfigOpts, database: Database, transport: Transport) -> None:
+        self.conf, self.database, self.transport = conf, database, transport
+        self.conductor = conductor = ConductorClient(transport)
         self.app: Any = make_app(conf, database, conductor)
         unique = uuid.uuid4().hex[:8]
         # Device ids, and so Placement's providers, come of the host's name.
-        self.agent = EchoAgent(conductor, f"host-a-{unique}")
+        self.agent = EchoAgent(transport, f"host-a-{unique}")
         self.silent = f"host-z-{unique}"
 
     def start_hosts(self) -> None:
         """Start a host that reports; add one that did so once and is down since."""
         self.agent.start()
-        EchoAgent(self.conductor, self.silent).report()
+        EchoAgent(self.transport, self.silent).report()
         with self.database.writer() as session:
             host = hosts.get_by_name(session, self.silent)
             hosts.update(session, host.id, state=HostState.DOWN)
@@ -153,6 +160,7 @@ def new_conf(folder: Path, auth_strategy: str = "noauth") -> cfg.ConfigOpts:
         www_authenticate_uri = http://keystone.example.org
         [conductor]
         queue_interval = 1
+        admit_hosts = automatic
         [quota]
         projects = tight claims=2 compute=50
         [database]
@@ -171,7 +179,7 @@ def running(folder: Path, placement: PlacementClient) -> Iterator[Service]:
     database.upgrade()
     conductor = Conductor(conf, database, placement, transport)
     conductor.start()
-    service = Service(conf, database, ConductorClient(transport))
+    service = Service(conf, database, transport)
     try:
         service.start_hosts()
         yield service

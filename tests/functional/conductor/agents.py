@@ -1,12 +1,15 @@
 """SIMULATION: an agent without devices. It speaks the real RPC; what it 'has' are dictionaries."""
 
 import threading
+from functools import cached_property
 
 import oslo_messaging
 from oslo_context.context import RequestContext
 
+from gpupool.agent.uplink import Uplink
 from gpupool.model import wire
 from gpupool.model.device import SharingMode
+from gpupool.model.envelope import Envelope
 from gpupool.model.report import (
     AttachmentReport,
     AttachmentSpec,
@@ -20,7 +23,7 @@ from gpupool.model.states import DeviceHealth
 from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc_agent
 from gpupool.rpc import transport as rpc_transport
-from gpupool.rpc.conductor import ConductorClient
+from tests.signing import MemoryIdentity, uplink
 
 
 class SimulatedAgent:
@@ -30,9 +33,15 @@ class SimulatedAgent:
     """
 
     def __init__(
-        self, conductor: ConductorClient, host: str, *, devices: int = 2, memory_mib: int = 4096
+        self,
+        transport: oslo_messaging.Transport,
+        host: str,
+        *,
+        devices: int = 2,
+        memory_mib: int = 4096,
     ) -> None:
-        self._conductor = conductor
+        self._transport = transport
+        self.identity = MemoryIdentity()
         self.host = host
         self.pool = "default"
         self.hypervisor = host
@@ -42,6 +51,7 @@ class SimulatedAgent:
         self.error = ""
         self.host_fault = False
         self.generation = 0
+        self.incarnation = ""
         self.answered = False
         self.vgpus: dict[str, VgpuSpec] = {}
         self.attachments: dict[str, AttachmentSpec] = {}
@@ -57,6 +67,11 @@ class SimulatedAgent:
             for number in range(devices)
         }
 
+    @cached_property
+    def uplink(self) -> Uplink:
+        """What it reports by, and reads what it is told."""
+        return uplink(self._transport, self.host, pool=self.pool, identity=self.identity)
+
     def set_health(self, key: str, health: DeviceHealth) -> None:
         before = self.devices[key]
         self.devices[key] = DeviceReport(**{**vars(before), "health": health})
@@ -69,6 +84,7 @@ class SimulatedAgent:
             pool=self.pool,
             agent_version="simulated",
             generation=self.generation,
+            incarnation=self.incarnation,
             cpu_milli=self.cpu_milli,
             memory_mib=self.memory_mib,
             unable_reason=self.unable_reason,
@@ -87,7 +103,7 @@ class SimulatedAgent:
                     id=spec.id,
                     generation=spec.generation,
                     error=self.error,
-                    environment={"GPUPOOL_TICKET": spec.ticket},
+                    environment={"GPUPOOL_SOCKET": f"/run/{spec.id}/session.sock"},
                     cdi_device=f"gpupool.org/vgpu={spec.id}",
                 )
                 for spec in self.attachments.values()
@@ -96,20 +112,21 @@ class SimulatedAgent:
 
     def send(self, report: HostReport | None = None) -> DesiredState:
         """Send a report, by default of now; return the answer and do nothing about it."""
-        return self._conductor.report_host(RequestContext(), report or self.report())
+        return self.uplink.report_host(RequestContext(), report or self.report())
 
     def apply(self, desired: DesiredState) -> bool:
         """Have exactly what is desired; return whether that changed anything."""
         self.answered = True
         before = (self.generation, self.vgpus, self.attachments)
-        self.generation = desired.generation
+        self.generation, self.incarnation = desired.generation, desired.incarnation
         self.vgpus = {spec.id: spec for spec in desired.vgpus}
         self.attachments = {spec.id: spec for spec in desired.attachments}
         return before != (self.generation, self.vgpus, self.attachments)
 
     def look(self, told: DesiredState | None = None) -> None:
         """Have what was told, if it is news, then report and converge until there is nothing to do."""
-        if told and self.answered and told.generation > self.generation:
+        same = told is not None and told.incarnation == self.incarnation
+        if told and same and self.answered and told.generation > self.generation:
             self.apply(told)
         while self.apply(self.send()):
             pass
@@ -129,12 +146,12 @@ class ServedAgent:
         self._told: DesiredState | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"agent {agent.host}")
-        topic, version = rpc_agent.TOPIC, rpc_agent.VERSION
-        target = oslo_messaging.Target(topic=topic, version=version, server=agent.host)
+        target = rpc_transport.agents_target(transport, rpc_agent.TOPIC, server=agent.host)
         self._server = rpc_transport.get_server(transport, target, [self])
 
-    def look(self, ctxt: RequestContext, desired: Payload) -> None:
-        self._told = wire.load(DesiredState, desired)
+    def look(self, ctxt: RequestContext, message: Payload | None = None) -> None:
+        if message is not None:
+            self._told = self.agent.uplink.open(wire.load(Envelope, message))
         self._wake.set()
 
     def __enter__(self) -> "ServedAgent":

@@ -12,7 +12,7 @@ from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
 from gpupool.conductor import binding, releasing, reports, room
-from gpupool.conductor.manager import ConductorManager
+from gpupool.conductor.manager import ConductorManager, ReportsManager
 from gpupool.conductor.pools import create_default
 from gpupool.conductor.service import Conductor
 from gpupool.db import claims, devices, hosts, pools, vgpus
@@ -27,6 +27,7 @@ from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
 from gpupool.placement.client import PlacementClient
 from gpupool.rpc import conductor as rpc
+from gpupool.rpc import reports as rpc_reports
 from gpupool.rpc import transport as rpc_transport
 from tests.functional.conductor.agents import SimulatedAgent
 from tests.functional.conductor.clocks import SetClock
@@ -34,12 +35,14 @@ from tests.functional.conductor.clocks import SetClock
 PROJECT = "project-1"
 
 
-def new_conf(**conductor: int) -> Any:
+def new_conf(**conductor: object) -> Any:
     """Return a configuration whose in-process exchange no other test shares."""
     conf = gpupool_conf.new(files=[])
     conf.set_override("clock_settle", 0, group="conductor")
     for name, value in conductor.items():
         conf.set_override(name, value, group="conductor")
+    if "admit_hosts" not in conductor:
+        conf.set_override("admit_hosts", "automatic", group="conductor")
     oslo_messaging.set_transport_defaults(f"test-{uuid.uuid4()}")
     transport = rpc_transport.get_transport(conf)
     transport.conf.set_override("transport_url", "fake://")
@@ -61,21 +64,26 @@ class Lab:
         self.parts.commit(create_default)
         self.client = rpc.ConductorClient(self.transport, timeout=60)
         self.ctxt = RequestContext(project_id=PROJECT, user_id="user-1")
-        self._server = rpc_transport.get_server(
-            self.transport,
-            oslo_messaging.Target(topic=rpc.TOPIC, server="test"),
-            [ConductorManager(self.parts)],
-        )
-        self._server.start()
+        of_agents = rpc_transport.agents_target(self.transport, rpc_reports.TOPIC, server="test")
+        self._servers = [
+            rpc_transport.get_server(self.transport, target, [endpoint])
+            for target, endpoint in (
+                (oslo_messaging.Target(topic=rpc.TOPIC, server="test"), ConductorManager(self.parts)),
+                (of_agents, ReportsManager(self.parts)),
+            )
+        ]
+        for server in self._servers:
+            server.start()
 
     def close(self) -> None:
-        self._server.stop()
-        # It notices within a second, during which other tests may run.
-        threading.Thread(target=self._server.wait, daemon=True).start()
+        for server in self._servers:
+            server.stop()
+            # It notices within a second, during which other tests may run.
+            threading.Thread(target=server.wait, daemon=True).start()
 
     def agent(self, **kwargs: Any) -> SimulatedAgent:
         """Return a host of two devices that has reported."""
-        agent = SimulatedAgent(self.client, f"host-{uuid.uuid4().hex[:8]}", **kwargs)
+        agent = SimulatedAgent(self.transport, f"host-{uuid.uuid4().hex[:8]}", **kwargs)
         self.look(agent)
         return agent
 
@@ -106,8 +114,8 @@ class Lab:
         return self.client.release_claim(self.ctxt, claim.id)
 
     def take(self, report: HostReport) -> DesiredState:
-        """Have this very conductor take a report, whichever would answer the message."""
-        return reports.take(self.parts, report)
+        """Have this very conductor take a report that is the host's, whoever says so."""
+        return reports.take(self.parts, report).desired
 
     def serve(self) -> None:
         self.conductor.watch()

@@ -1,6 +1,7 @@
 """Attachments: a claim made usable on the host of its vGPUs."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,10 @@ def test_an_attachment_becomes_ready_and_goes(lab):
     agent.look()
     (ready,) = stored(lab)
     assert ready.state == AttachmentState.READY
-    assert ready.environment == {"GPUPOOL_TICKET": attachment.ticket}
+    assert ready.environment == {
+        "GPUPOOL_TICKET": ready.ticket,
+        "GPUPOOL_SOCKET": f"/run/{ready.id}/session.sock",
+    }
     assert ready.cdi_device == f"gpupool.org/vgpu={attachment.id}"
     spec = agent.attachments[attachment.id]
     assert spec.vgpu_ids == tuple(vgpu.id for vgpu in lab.vgpus(claim_id=claim.id))
@@ -42,11 +46,47 @@ def test_an_attachment_becomes_ready_and_goes(lab):
         lab.client.delete_attachment(lab.ctxt, attachment.id)
 
 
-def test_tickets_are_secret_and_differ(lab):
+def test_tickets_are_in_no_message_and_differ(lab):
     claim = lab.bound(lab.agent())
-    tickets = {attach(lab, claim).ticket for _ in range(3)}
+    assert {attach(lab, claim).ticket for _ in range(3)} == {""}
+    tickets = {attachment.ticket for attachment in stored(lab)}
     assert len(tickets) == 3
     assert all(len(ticket) >= 32 for ticket in tickets)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"environment": {"BASH_ENV": "/tmp/x"}}, "has 'BASH_ENV'; allowed: GPUPOOL_SOCKET, GPUPOOL_T"),
+        ({"environment": {"LD_PRELOAD": "/tmp/x.so"}}, "has 'LD_PRELOAD'; allowed"),
+        ({"environment": {"GPUPOOL_SOCKET": "run/x"}}, "allowed: one absolute path"),
+        ({"environment": {"LD_LIBRARY_PATH": "/a:/b"}}, "allowed: one absolute path"),
+        ({"environment": {"LD_LIBRARY_PATH": "/a/../b"}}, "allowed: one absolute path"),
+        ({"environment": {"LD_LIBRARY_PATH": "/a\nb"}}, "allowed: one absolute path"),
+        ({"environment": {"LD_LIBRARY_PATH": "/" + 4096 * "a"}}, "allowed: one absolute path"),
+        ({"cdi_device": "nvidia.com/gpu=all"}, "cdi_device is 'nvidia.com/gpu=all'; allowed: gpupool"),
+    ],
+)
+def test_a_host_has_programs_given_nothing_but_what_they_need(lab, said, why):
+    agent = lab.agent()
+    attach(lab, lab.bound(agent))
+    agent.apply(agent.send())
+    report = agent.report()
+    forged = replace(report.attachments[0], **said)
+    with pytest.raises(errors.Invalid, match=why):
+        agent.send(replace(report, attachments=(forged,)))
+    assert [each.state for each in stored(lab)] == [AttachmentState.PENDING]
+
+
+def test_a_ticket_that_a_host_reports_is_not_believed(lab):
+    agent = lab.agent()
+    attach(lab, lab.bound(agent))
+    agent.apply(agent.send())
+    report = agent.report()
+    said = {"GPUPOOL_SOCKET": "/run/s", "GPUPOOL_TICKET": "another"}
+    agent.send(replace(report, attachments=(replace(report.attachments[0], environment=said),)))
+    (attachment,) = stored(lab)
+    assert attachment.environment == {**said, "GPUPOOL_TICKET": attachment.ticket}
 
 
 def test_the_same_message_twice_makes_one_attachment(lab):

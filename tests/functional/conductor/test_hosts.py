@@ -57,7 +57,7 @@ def test_what_one_conductor_wrote_to_placement_another_does_not_read(lab, placem
 def test_the_compute_node_is_the_parent(lab):
     root = str(uuid.uuid4())
     lab.parts.placement.create_provider(root, f"node-{root}", None)
-    agent = SimulatedAgent(lab.client, f"host-{root}", devices=1)
+    agent = SimulatedAgent(lab.transport, f"host-{root}", devices=1)
     agent.hypervisor = f"node-{root}"
     lab.look(agent)
     (device,) = lab.devices(agent)
@@ -74,22 +74,24 @@ def test_the_compute_node_is_the_parent(lab):
         ({"host": "a/b"}, "host is 'a/b'; allowed: 1 to 255 of A to Z"),
     ],
 )
-def test_a_bad_report_changes_nothing(lab, change, said):
-    agent = SimulatedAgent(lab.client, "host-bad")
+def test_a_bad_introduction_changes_nothing(lab, change, said):
+    agent = SimulatedAgent(lab.transport, "host-bad")
+    for name, value in change.items():
+        setattr(agent.uplink, f"_{name}", value)  # No configuration names such a host.
     with pytest.raises(errors.Invalid, match=said):
-        agent.send(replace(agent.report(), **change))
+        agent.send()
     with lab.database.reader() as session:
         assert not hosts.list_(session)
 
 
-@pytest.mark.parametrize("generation", [-1, 2**48 + 1, 2**53, 2**63 - 1, 2**63])
+@pytest.mark.parametrize("generation", [-1, 2**63, 2**80])
 def test_a_generation_that_can_not_be_is_refused(lab, generation):
-    agent = SimulatedAgent(lab.client, "host-bad")
+    agent = SimulatedAgent(lab.transport, "host-bad")
     agent.generation = generation
     with pytest.raises(errors.Invalid, match=f"generation is {generation}; allowed: 0 to "):
         agent.send()
     with lab.database.reader() as session:
-        assert not hosts.list_(session)
+        assert not devices.list_(session)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_a_generation_that_can_not_be_is_refused(lab, generation):
 )
 @pytest.mark.parametrize("field", ["hypervisor_hostname", "agent_version"])
 def test_names_that_nobody_can_store_are_refused(lab, field, text):
-    agent = SimulatedAgent(lab.client, "host-bad")
+    agent = SimulatedAgent(lab.transport, "host-bad")
     with pytest.raises(errors.Invalid, match=f"{field} is .*; allowed: up to 255 characters") as caught:
         agent.send(replace(agent.report(), **{field: text}))
     assert caught.value.message.isprintable()
@@ -115,7 +117,7 @@ def test_names_that_nobody_can_store_are_refused(lab, field, text):
     ],
 )
 def test_what_no_device_can_be_is_refused(lab, field, bad, said):
-    agent = SimulatedAgent(lab.client, "host-bad", devices=1)
+    agent = SimulatedAgent(lab.transport, "host-bad", devices=1)
     device = replace(agent.devices["ref-0"], **{field: bad})
     with pytest.raises(errors.Invalid, match=said):
         agent.send(replace(agent.report(), devices=(device,)))
@@ -162,7 +164,7 @@ def test_a_device_that_fails_shows_on_its_claims(lab):
 
 
 def test_one_host_that_can_not_be_served_does_not_keep_the_others(lab, monkeypatch):
-    bad = SimulatedAgent(lab.client, "host-bad")
+    bad = SimulatedAgent(lab.transport, "host-bad")
     bad.send()
     bad_id = lab.host(bad).id
     follow = lab.parts.inventory.follow
@@ -173,7 +175,7 @@ def test_one_host_that_can_not_be_served_does_not_keep_the_others(lab, monkeypat
         follow(host, pool, devices)
 
     monkeypatch.setattr(lab.parts.inventory, "follow", poisoned)
-    good = SimulatedAgent(lab.client, "host-good", devices=1)
+    good = SimulatedAgent(lab.transport, "host-good", devices=1)
     good.send()
     claim = lab.create(host=good.host)
     lab.serve()
@@ -184,7 +186,7 @@ def test_one_host_that_can_not_be_served_does_not_keep_the_others(lab, monkeypat
 
 
 def test_a_device_twice_or_less_than_nothing_is_refused(lab):
-    agent = SimulatedAgent(lab.client, "host-bad")
+    agent = SimulatedAgent(lab.transport, "host-bad")
     report = agent.report()
     with pytest.raises(errors.Invalid, match="reports twice: device ref-0, ref-1"):
         agent.send(replace(report, devices=report.devices * 2))
@@ -248,12 +250,40 @@ def test_an_error_of_an_older_generation_is_old(lab):
     assert vgpu.state == VgpuState.PLANNED
 
 
-def test_a_host_that_was_forgotten_sees_its_generation_grow(lab):
-    agent = SimulatedAgent(lab.client, "host-again")
-    agent.generation = 41
+def test_a_host_that_was_forgotten_begins_a_new_incarnation(lab):
+    agent = lab.agent()
+    agent.generation, agent.incarnation = 41, "of before"
     lab.look(agent)
     lab.bound(agent)
-    assert agent.generation > 41
+    assert agent.generation == lab.host(agent).generation < 41
+    assert agent.incarnation == lab.host(agent).incarnation
+
+
+@pytest.mark.parametrize("generation", [5, 2**48 + 1, 2**53, 2**62])
+def test_a_generation_that_was_never_given_counts_for_nothing(lab, generation):
+    """A host that lies, or a database that was restored: neither stops the host for ever."""
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    before = lab.host(agent)
+    agent.generation = before.generation + generation - 1
+    agent.send()
+    after = lab.host(agent)
+    assert after.generation == before.generation
+    assert after.applied_generation == 0
+    assert after.incarnation != before.incarnation
+    lab.settle(agent)
+    assert lab.host(agent).applied_generation == agent.generation == before.generation
+    other = lab.bound(agent)
+    assert {lab.claim(each).state for each in (claim, other)} == {ClaimState.BOUND}
+    lab.check_books([agent])
+
+
+def test_a_device_of_more_memory_than_there_is_draws_no_claims(lab):
+    agent = SimulatedAgent(lab.transport, "host-bad", devices=1, memory_mib=2**23)
+    with pytest.raises(errors.Invalid, match=f"memory_mib is {2**23}; allowed: 0 to {2**22}"):
+        agent.send()
+    with lab.database.reader() as session:
+        assert not devices.list_(session)
 
 
 def test_usage_and_sessions_are_shown(lab):

@@ -29,7 +29,7 @@ def ratios(lab, device):
 
 def extending(lab, **kwargs):
     """Return a host of one device whose driver extends its memory into the host's."""
-    agent = SimulatedAgent(lab.client, "host-extending", devices=1, **kwargs)
+    agent = SimulatedAgent(lab.transport, "host-extending", devices=1, **kwargs)
     agent.devices["ref-0"] = replace(agent.devices["ref-0"], extends_memory=True)
     lab.look(agent)
     return agent
@@ -137,7 +137,7 @@ def at_once(*works):
 )
 def test_two_conductors_at_once_never_promise_the_same_twice(lab, placement, wish, cpu):
     """Placement would agree to both: it is the host's row that decides."""
-    agent = SimulatedAgent(lab.client, "host-one", devices=1)
+    agent = SimulatedAgent(lab.transport, "host-one", devices=1)
     agent.cpu_milli = cpu
     lab.look(agent)
     overcommit(lab, agent, compute_overcommit=300)
@@ -156,7 +156,7 @@ def test_two_conductors_at_once_never_promise_the_same_twice(lab, placement, wis
 
 
 def test_programs_take_of_their_host_what_is_not_kept_for_workers(lab):
-    agent = SimulatedAgent(lab.client, "host-one", devices=1)
+    agent = SimulatedAgent(lab.transport, "host-one", devices=1)
     agent.cpu_milli, agent.memory_mib = 4500, 8192
     lab.look(agent)
     wish = {"compute": 1, "cpu_milli": 2000, "host_memory_mib": 1024}

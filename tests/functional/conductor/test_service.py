@@ -36,10 +36,9 @@ def running(conf, database, placement):
     transport = rpc_transport.get_transport(conf)
     conductor = Conductor(conf, database, placement.client(), transport)
     conductor.start()
-    client = ConductorClient(transport, timeout=60)
     with ExitStack() as stack:
         for _ in range(2):
-            agent = SimulatedAgent(client, f"host-{uuid.uuid4().hex[:8]}")
+            agent = SimulatedAgent(transport, f"host-{uuid.uuid4().hex[:8]}")
             stack.enter_context(ServedAgent(transport, agent))
         yield transport
     conductor.stop()
@@ -99,7 +98,7 @@ def test_a_lease_ends_while_placement_does_not_answer(conf, database, placement)
     client = ConductorClient(transport, timeout=60)
     request = ClaimRequest(compute=30, memory_mib=64)
     leased, waiting = str(uuid.uuid4()), str(uuid.uuid4())
-    with ServedAgent(transport, SimulatedAgent(client, f"host-{uuid.uuid4().hex[:8]}")):
+    with ServedAgent(transport, SimulatedAgent(transport, f"host-{uuid.uuid4().hex[:8]}")):
         client.create_claim(ctxt, leased, request)
         wait_for(database, leased, ClaimState.BOUND)
         with placement.hanging():

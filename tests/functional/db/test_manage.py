@@ -94,7 +94,7 @@ def test_hosts_and_devices_that_are_not_ready(operator: Operator) -> None:
 
 def test_upgrade_as_sql_touches_nothing(operator: Operator) -> None:
     code, sql, _ = operator.manage("upgrade", "--sql")
-    # Of alembic there is one too.
+    # And alembic's own.
     assert (code, sql.count("CREATE TABLE")) == (0, len(models.Base.metadata.tables) + 1)
     assert operator.manage("version") == (0, "none\n", "")
 
@@ -150,3 +150,23 @@ def test_a_file_that_is_no_database(tmp_path: Path, capsys: pytest.CaptureFixtur
     code, told = operator.status()["Database schema"]
     assert code == 2
     assert told.startswith(f"{unreached}: ")
+
+
+def test_conductors_keys(operator: Operator) -> None:
+    def key(*arguments: str) -> tuple[int, list[str], str]:
+        code = manage.main(["--config-file", str(operator.file), "key", *arguments])
+        said = operator.capsys.readouterr()
+        return code, said.out.split(), said.err
+
+    operator.manage("upgrade")
+    assert key("list") == (0, [], "")
+    (first,) = key("create")[1]
+    assert key("delete", first)[::2] == (
+        1,
+        "gpupool-manage: it is the only conductor key; add another first\n",
+    )
+    (second,) = key("create")[1]
+    assert key("list")[1] == [first, second]
+    assert key("delete", first) == (0, [], "")
+    assert key("list")[1] == [second]
+    assert key("delete", first)[0] == 1

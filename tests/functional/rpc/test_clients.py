@@ -15,15 +15,15 @@ from gpupool.model import errors, wire
 from gpupool.model.attachment import Attachment, AttachmentKind, AttachmentRequest
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest, Tier
 from gpupool.model.device import Device, SharingMode
+from gpupool.model.envelope import Envelope, Purpose
 from gpupool.model.host import Host
 from gpupool.model.move import Move
 from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
 from gpupool.model.queue import QueueEntry
 from gpupool.model.quota import Quota, Resource
-from gpupool.model.report import DesiredState, DeviceReport, HostReport, SessionReport, VgpuSpec
 from gpupool.model.states import AttachmentState, ClaimState, HostState
-from gpupool.rpc import agent, conductor, transport
+from gpupool.rpc import agent, conductor, reports, transport
 from gpupool.rpc.agent import AgentClient
 from gpupool.rpc.conductor import ConductorApi, ConductorClient
 
@@ -42,28 +42,7 @@ CLAIM = Claim(
     state=ClaimState.QUEUED,
     lease_end=NOON,
 )
-REPORT = HostReport(
-    host="host-a",
-    hypervisor_hostname="host-a.example.org",
-    pool="default",
-    agent_version="1",
-    generation=3,
-    devices=(
-        DeviceReport(
-            key="ref-0", vendor="v", product="p", sharing_mode=SharingMode.SHARED, memory_mib=1
-        ),
-    ),
-    sessions=(
-        SessionReport(
-            id="s", attachment_id="a", vgpu_id="v", program_pid=1, worker_pid=2, started_at=NOON
-        ),
-    ),
-)
-DESIRED = DesiredState(
-    host="host-a",
-    generation=4,
-    vgpus=(VgpuSpec(id="v", claim_id="c", device_key="ref-0", compute=1, memory_mib=1, generation=4),),
-)
+TOLD = Envelope(purpose=Purpose.LOOK, host="host-a", key="k", sequence=4, body="b", signature="s")
 REQUEST = ClaimRequest(compute=25, memory_mib=512, tier=Tier.POOL, lease_end=NOON)
 CHANGE = ClaimChange(priority=7)
 ATTACH = AttachmentRequest(claim_id="claim-1", kind=AttachmentKind.CONTAINER)
@@ -92,7 +71,6 @@ QUOTA = Quota(project_id="project", resource=Resource.VGPUS, limit=-1, used=3)
 
 # (method, arguments as the client takes them, what the server answers)
 CALLS = [
-    ("report_host", {"report": REPORT}, DESIRED),
     ("create_claim", {"claim_id": "claim-1", "request": REQUEST}, CLAIM),
     ("update_claim", {"claim_id": "claim-1", "change": CHANGE}, CLAIM),
     ("release_claim", {"claim_id": "claim-1"}, CLAIM),
@@ -108,6 +86,8 @@ CALLS = [
     ("delete_profile", {"profile_id": "p"}, None),
     ("set_host_pool", {"host_id": "host-1", "pool_id": "pool-1"}, HOST),
     ("delete_host", {"host_id": "host-1"}, None),
+    ("admit_host", {"host_id": "host-1", "fingerprint": "SHA256:x"}, HOST),
+    ("revoke_host", {"host_id": "host-1"}, HOST),
     ("set_device_enabled", {"device_id": "d", "enabled": False, "reason": "hot"}, DEVICE),
     ("delete_device", {"device_id": "d"}, None),
 ]
@@ -142,7 +122,7 @@ def _endpoint(method):
     return called
 
 
-for _method in METHODS:
+for _method in METHODS | {"introduce", "report"}:
     setattr(Recorder, _method, _endpoint(_method))
 
 
@@ -158,6 +138,8 @@ def messaging(tmp_path_factory):
 def serve(messaging, topic, server):
     recorder = Recorder()
     target = oslo_messaging.Target(topic=topic, server=server, version=agent.VERSION)
+    if topic != conductor.TOPIC:
+        target = transport.agents_target(messaging, topic, server=server)
     running = transport.get_server(messaging, target, [recorder])
     running.start()
     return recorder, running
@@ -197,7 +179,8 @@ def plain(value):
 
 
 def test_every_method_of_the_interface_is_called_here():
-    assert {name for name, _, _ in CALLS} | {"wake_queue", "echo"} == METHODS
+    # Agents of before, without this client, call report_host.
+    assert {name for name, _, _ in CALLS} | {"wake_queue", "echo", "report_host"} == METHODS
 
 
 class TestServed:
@@ -230,9 +213,9 @@ class TestServed:
         assert (name, received) == ("wake_queue", {})
 
     def test_an_answer_of_a_newer_schema_is_refused(self, server, client, ctxt):
-        server.answer = {**wire.dump(DESIRED), "schema_version": 2}
-        with pytest.raises(errors.Invalid, match="DesiredState: schema version 2"):
-            client.report_host(ctxt, REPORT)
+        server.answer = {**wire.dump(CLAIM), "schema_version": 2}
+        with pytest.raises(errors.Invalid, match="Claim: schema version 2"):
+            client.release_claim(ctxt, "claim-1")
 
 
 @pytest.mark.parametrize(("method", "arguments", "answer"), CALLS)
@@ -247,12 +230,12 @@ def test_look_reaches_only_the_host_it_names(messaging, ctxt):
     b, running_b = serve(messaging, agent.TOPIC, "host-b")
     client = AgentClient(messaging)
     try:
-        client.look(ctxt, DESIRED)
+        client.look(ctxt, "host-a", TOLD)
         name, received_ctxt, arguments = a.received.get(timeout=30)
         assert (name, received_ctxt.request_id) == ("look", ctxt.request_id)
-        assert wire.load(DesiredState, arguments["desired"]) == DESIRED
-        client.look(ctxt, dataclasses.replace(DESIRED, host="host-b"))
-        b.received.get(timeout=30)
+        assert wire.load(Envelope, arguments["message"]) == TOLD
+        client.look(ctxt, "host-b", None)
+        assert b.received.get(timeout=30)[2] == {}
         assert a.received.empty()
     finally:
         for running in (running_a, running_b):
@@ -261,4 +244,29 @@ def test_look_reaches_only_the_host_it_names(messaging, ctxt):
 
 
 def test_look_waits_for_nobody(messaging, ctxt):
-    AgentClient(messaging).look(ctxt, dataclasses.replace(DESIRED, host="host-that-is-not"))
+    AgentClient(messaging).look(ctxt, "host-that-is-not", TOLD)
+
+
+class TestReports:
+    """The client that agents use."""
+
+    @pytest.fixture
+    def served(self, messaging):
+        recorder, running = serve(messaging, reports.TOPIC, "here")
+        yield recorder
+        running.stop()
+        running.wait()
+
+    @pytest.mark.parametrize("method", ["introduce", "report"])
+    def test_a_message_and_its_answer_are_envelopes(self, messaging, served, ctxt, method):
+        served.answer = wire.dump(TOLD)
+        client = reports.ReportsClient(messaging, 30)
+        assert getattr(client, method)(ctxt, TOLD) == TOLD
+        assert served.received.get(timeout=30)[0::2] == (method, {"message": wire.dump(TOLD)})
+        served.answer = errors.Forbidden("not you")
+        with pytest.raises(errors.Forbidden, match="not you"):
+            getattr(client, method)(ctxt, TOLD)
+
+    def test_no_answer_in_time_is_unavailable(self, messaging, ctxt):
+        with pytest.raises(errors.Unavailable, match="no conductor answered"):
+            reports.ReportsClient(messaging, 0.1).report(ctxt, TOLD)

@@ -49,7 +49,7 @@ def test_background_work_names_no_request_and_a_request_its_own(shown, database,
     conductor.start()
     client = ConductorClient(transport, timeout=60)
     requests = {}
-    with ServedAgent(transport, SimulatedAgent(client, f"host-{uuid.uuid4().hex[:8]}")):
+    with ServedAgent(transport, SimulatedAgent(transport, f"host-{uuid.uuid4().hex[:8]}")):
         for _ in range(3):
             ctxt = RequestContext(project_id="project-1", user_id="user-1", overwrite=False)
             claim_id = str(uuid.uuid4())

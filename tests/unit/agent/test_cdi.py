@@ -10,6 +10,7 @@ import pytest
 
 from gpupool.agent import cdi
 from gpupool.dataplane import paths
+from gpupool.model.attachment import cdi_device
 
 ID = "4ee2c1a4-0a2d-4b34-8a52-0f7ed3b1f9d0"
 SOCKET = Path("/run/gpupool/attachments") / ID / "session.sock"
@@ -64,9 +65,7 @@ def spec():
 
 def test_the_spec_is_valid_and_names_its_device(spec):
     jsonschema.validate(spec, SCHEMA)
-    assert (
-        cdi.device_name(ID) == f"{spec['kind']}={spec['devices'][0]['name']}" == f"gpupool.org/vgpu={ID}"
-    )
+    assert cdi_device(ID) == f"{spec['kind']}={spec['devices'][0]['name']}" == f"gpupool.org/vgpu={ID}"
 
 
 def test_the_runtime_and_the_socket_enter_read_only_and_no_device_node(spec):

@@ -22,6 +22,8 @@ REQUESTS = {
     "claim-update": claim.UPDATE,
     "device-disable": device.ACTION,
     "device-enable": device.ACTION,
+    "host-admit": host.ACTION,
+    "host-revoke": host.ACTION,
     "host-update": host.UPDATE,
     "pool-create": pool.CREATE,
     "pool-defragment": pool.ACTION,

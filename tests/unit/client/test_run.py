@@ -1,51 +1,108 @@
 """The environment of a program, and signals and exit codes of real child processes."""
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from osc_lib.exceptions import CommandError
 
-from gpupool.client import run
+from gpupool.client import environment, run
 
 
-def attachment(socket: Path) -> dict[str, object]:
-    environment = {"GPUPOOL_SOCKET": str(socket), "GPUPOOL_TICKET": "t'1", "LD_LIBRARY_PATH": "/runtime"}
-    return {"id": "a-1", "host": "sim-a", "host_id": "h-1", "environment": environment}
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that only this user writes to, with a socket and a runtime."""
+    folder = Path(tempfile.mkdtemp(prefix="gp-"))
+    (folder / "runtime").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "session.sock"))
+        yield folder
+    shutil.rmtree(folder)
 
 
-def test_search_paths_are_prefixed(tmp_path: Path) -> None:
-    socket = tmp_path / "session.sock"
-    socket.touch()
+def attachment(place: Path, **more: str) -> dict[str, object]:
+    variables = {
+        "GPUPOOL_SOCKET": f"{place}/session.sock",
+        "GPUPOOL_TICKET": "t'1",
+        "LD_LIBRARY_PATH": f"{place}/runtime",
+    }
+    return {"id": "a-1", "host": "sim-a", "host_id": "h-1", "environment": {**variables, **more}}
+
+
+def test_search_paths_are_prefixed(place: Path) -> None:
+    wanted = environment.checked(attachment(place))
     own = {"HOME": "/h", "LD_LIBRARY_PATH": "/mine:/yours", "GPUPOOL_TICKET": "old"}
-    made = run.program_environment(attachment(socket), own)
-    assert made["LD_LIBRARY_PATH"] == "/runtime:/mine:/yours"
+    made = run.program_environment(wanted, own)
+    assert made["LD_LIBRARY_PATH"] == f"{place}/runtime:/mine:/yours"
     assert (made["HOME"], made["GPUPOOL_TICKET"]) == ("/h", "t'1")
     for nothing in ({}, {"LD_LIBRARY_PATH": ""}):
-        assert run.program_environment(attachment(socket), nothing)["LD_LIBRARY_PATH"] == "/runtime"
+        assert run.program_environment(wanted, nothing)["LD_LIBRARY_PATH"] == f"{place}/runtime"
 
 
-def test_the_host_must_be_this_machine(tmp_path: Path) -> None:
-    with pytest.raises(
-        CommandError, match=r"this machine is not host sim-a: .*session\.sock is not here"
-    ):
-        run.program_environment(attachment(tmp_path / "session.sock"), {})
+@pytest.mark.parametrize("name", ["no.sock", "runtime", "a\0b"])
+def test_the_host_must_be_this_machine(place: Path, name: str) -> None:
+    with pytest.raises(CommandError, match=r"this machine is not host sim-a: .* is not here"):
+        environment.checked(attachment(place, GPUPOOL_SOCKET=f"{place}/{name}"))
+
+
+def test_nothing_else_is_ever_set(place: Path) -> None:
+    """Whatever the API says: a host that lies got that far once."""
+    forged = {"BASH_ENV": "/tmp/x", "LD_PRELOAD": "/tmp/x.so", "PATH": "/tmp", "A=B; rm": "x"}
+    assert environment.checked(attachment(place, **forged)) == environment.checked(attachment(place))
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "why"),
+    [
+        (0o777, None, "can be written to by others"),
+        (0o1777, None, "can be written to by others"),
+        (0o755, 65534, "is owned by user 65534"),
+    ],
+)
+@pytest.mark.parametrize("outer", [False, True])
+def test_a_library_that_others_put_there_is_not_loaded(
+    place: Path, mode: int, owner: int | None, why: str, outer: bool
+) -> None:
+    changed = place if outer else place / "runtime"
+    changed.chmod(mode)
+    if owner is not None:
+        if os.geteuid() != 0:
+            pytest.skip("only root gives files away")
+        os.chown(changed, owner, -1)
+    if outer and mode == 0o1777:
+        # As in /tmp: others can add to it, but not replace.
+        assert environment.checked(attachment(place))["LD_LIBRARY_PATH"] == f"{place}/runtime"
+        return
+    with pytest.raises(CommandError, match=f"host sim-a names .*runtime as LD_LIBRARY_PATH, but.*{why}"):
+        environment.checked(attachment(place))
+
+
+def test_a_library_path_is_followed_to_its_end(place: Path) -> None:
+    """Whoever owns the link could change it later: the program gets where it leads now."""
+    link = place / "link"
+    link.symlink_to("runtime")
+    wanted = environment.checked(attachment(place, LD_LIBRARY_PATH=str(link)))
+    assert wanted["LD_LIBRARY_PATH"] == f"{place}/runtime"
+    for bad in (f"{place}/gone", f"{place}/session.sock", f"{place}/runtime:/tmp"):
+        with pytest.raises(CommandError, match=r"is not here|is no folder|colon"):
+            environment.checked(attachment(place, LD_LIBRARY_PATH=bad))
 
 
 @pytest.mark.parametrize("before", [None, "", "/mine"])
-def test_a_shell_takes_the_exports(tmp_path: Path, before: str | None) -> None:
-    script = (
-        run.exports(attachment(tmp_path / "s")) + 'printf "%s|%s" "$GPUPOOL_TICKET" "$LD_LIBRARY_PATH"'
-    )
-    environment = {} if before is None else {"LD_LIBRARY_PATH": before}
-    said = subprocess.run(
-        ["/bin/sh", "-eu", "-c", script], env=environment, capture_output=True, check=True
-    )
-    assert said.stdout.decode() == "t'1|/runtime" + (":/mine" if before else "")
+def test_a_shell_takes_the_exports(place: Path, before: str | None) -> None:
+    exports = run.exports("a-1", environment.checked(attachment(place)))
+    script = exports + 'printf "%s|%s" "$GPUPOOL_TICKET" "$LD_LIBRARY_PATH"'
+    given = {} if before is None else {"LD_LIBRARY_PATH": before}
+    said = subprocess.run(["/bin/sh", "-eu", "-c", script], env=given, capture_output=True, check=True)
+    assert said.stdout.decode() == f"t'1|{place}/runtime" + (":/mine" if before else "")
     assert said.stderr == b""
 
 

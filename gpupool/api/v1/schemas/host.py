@@ -14,3 +14,15 @@ LIST = common.listing(
     ("name", "state", "cpu_milli", "memory_mib", "last_seen_at", "created_at", "updated_at"),
 )
 UPDATE = common.body({"pool": common.NAME_OR_ID}, ["pool"])
+_FINGERPRINT: common.Schema = {
+    "type": "string",
+    "maxLength": 50,
+    "pattern": "^SHA256:[A-Za-z0-9+/]{43}\\Z",
+    "description": "SHA256: and 43 characters, as `gpupool-agent-key show` prints",
+}
+ACTION = common.action(
+    {
+        "admit": common.body({"fingerprint": _FINGERPRINT}, ["fingerprint"]),
+        "revoke": common.body({}),
+    }
+)

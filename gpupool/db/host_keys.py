@@ -1,0 +1,64 @@
+"""Keys of hosts in the database."""
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gpupool.db import hosts, models
+from gpupool.db.table import Table
+from gpupool.model.host import Host
+from gpupool.model.host_key import HostKey, KeyState
+
+_table = Table(models.HostKey, HostKey)
+list_, create, update, delete = _table.list_, _table.create, _table.update, _table.delete
+_row = models.HostKey
+
+
+def find(session: Session, name: str) -> tuple[HostKey, Host | None] | None:
+    """Return the key of that fingerprint with its host, in one query; None when there is no such key."""
+    columns = [
+        *(column.label(f"key_{field}") for field, column in _table.columns.items()),
+        *(column.label(f"host_{field}") for field, column in hosts.columns.items()),
+    ]
+    query = sa.select(*columns).outerjoin(models.Host, models.Host.name == _row.host)
+    row = session.execute(query.where(_row.id == name)).mappings().first()
+    if row is None:
+        return None
+    key = HostKey(**{field: row[f"key_{field}"] for field in _table.columns})
+    host = {field: row[f"host_{field}"] for field in hosts.columns}
+    return key, None if host["id"] is None else Host(**host)
+
+
+def admitted(session: Session, names: Collection[str]) -> dict[str, HostKey]:
+    """Return the admitted keys of hosts, by the host's name."""
+    if not names:
+        return {}
+    found = list_(session, {"host": list(names), "state": KeyState.ADMITTED})
+    return {key.host: key for key in found}
+
+
+def advance(session: Session, name: str, sequence: int, digest: str | None = None) -> bool:
+    """Write a sequence number higher than any before, and what was said; return False if it is none."""
+    newer = sa.and_(_row.id == name, _row.sequence < sequence)
+    changes: dict[str, object] = {"sequence": sequence}
+    if digest is not None:
+        changes["digest"] = digest
+    return bool(_table.write(session, newer, changes))
+
+
+def delete_all(session: Session, keys: Iterable[HostKey]) -> None:
+    """Delete keys, those that are there still."""
+    ids = [key.id for key in keys]
+    if ids:
+        session.execute(sa.delete(_row).where(_row.id.in_(ids)))
+
+
+def oldest_pending(session: Session, kept: int) -> list[HostKey]:
+    """Return the pending keys, the oldest first, that are more than ``kept``."""
+    count = session.execute(
+        sa.select(sa.func.count()).select_from(_row).where(_row.state == KeyState.PENDING)
+    ).scalar_one()
+    if count <= kept:
+        return []
+    return list_(session, {"state": KeyState.PENDING}, limit=count - kept)
