@@ -21,7 +21,6 @@ from oslo_service import backend
 backend.init_backend(backend.BackendType.THREADING)
 
 from cheroot import wsgi  # noqa: E402
-from oslo_log import log  # noqa: E402
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 # Where cheroot, as systemd's protocol has it, finds a socket that was made for it.
@@ -41,12 +40,13 @@ def api(config: str) -> Application:
     """Return gpupool's REST API of ``config``."""
     from gpupool import conf as gpupool_conf  # noqa: PLC0415 - Placement's processes need none of it
     from gpupool.api import app  # noqa: PLC0415
+    from gpupool.conf import logs  # noqa: PLC0415
     from gpupool.db.api import Database  # noqa: PLC0415
     from gpupool.rpc import transport  # noqa: PLC0415
     from gpupool.rpc.conductor import ConductorClient  # noqa: PLC0415
 
     conf = gpupool_conf.new(files=[config])
-    log.setup(conf, "gpupool-api")
+    logs.setup(conf, "gpupool-api")
     conductor = ConductorClient(transport.get_transport(conf))
     made: Application = app.make_app(conf, Database.from_conf(conf), conductor)
     return made
@@ -77,10 +77,10 @@ def logged(application: Application, path: str) -> Application:
     return call
 
 
-def _serve(application: Application, threads: int) -> None:
+def _serve(application: Application, port: int, threads: int) -> None:
     """Answer requests until SIGTERM."""
     os.environ["LISTEN_PID"] = str(os.getpid())
-    server = wsgi.Server(("127.0.0.1", 0), application, numthreads=threads, max=threads)
+    server = wsgi.Server(("127.0.0.1", port), application, numthreads=threads, max=threads)
     server.keep_alive_conn_limit = 0
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     server.safe_start()
@@ -100,7 +100,8 @@ def main() -> None:
         os.wait()
     for _ in range(options["processes"]):
         if os.fork() == 0:
-            _serve(logged(make(options["config"]), options["log"]), options["threads"])
+            application = logged(make(options["config"]), options["log"])
+            _serve(application, options["port"], options["threads"])
             os._exit(0)
     sys.stdin.read()
     os.killpg(0, signal.SIGTERM)

@@ -11,6 +11,7 @@ from pathlib import Path
 import amqp
 
 HOME = Path("/usr/lib/rabbitmq/bin")
+SERVER = HOME / "rabbitmq-server"
 START_TIMEOUT = 90
 ADDRESS = "127.0.0.1"
 
@@ -24,21 +25,57 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
+def check_installed() -> None:
+    """Raise Missing unless a node can be run."""
+    if not SERVER.exists() or not shutil.which("epmd"):
+        raise Missing("RabbitMQ is not installed; on Debian: rabbitmq-server")
+
+
+def environment_of(folder: Path, port: int) -> dict[str, str]:
+    """Return the environment of a node that has all it needs in ``folder``; make its files there."""
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = {ADDRESS}:{port}\ndisk_free_limit.absolute = 50MB\n"
+    )
+    (folder / "advanced.config").write_text("[{kernel, [{inet_dist_use_interface, {127,0,0,1}}]}].\n")
+    (folder / "plugins").write_text("[].\n")
+    names = {"CONFIG_FILE": "rabbitmq.conf", "ADVANCED_CONFIG_FILE": "advanced.config"}
+    names |= {"ENABLED_PLUGINS_FILE": "plugins", "MNESIA_BASE": "mnesia", "LOG_BASE": "log"}
+    return {
+        **os.environ,
+        **{f"RABBITMQ_{name}": str(folder / value) for name, value in names.items()},
+        "HOME": str(folder),
+        "RABBITMQ_HOME": str(HOME.parent),
+        "RABBITMQ_NODENAME": f"gpupool{os.getpid()}@localhost",
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        "ERL_EPMD_ADDRESS": ADDRESS,
+        "ERL_EPMD_PORT": str(free_port()),
+    }
+
+
+def answers(port: int) -> bool:
+    """Return whether a node takes connections."""
+    try:
+        with amqp.Connection(host=f"{ADDRESS}:{port}", connect_timeout=5) as connection:
+            return bool(connection.connected)
+    except (OSError, amqp.AMQPError):
+        return False
+
+
 class RabbitMq:
     """Runs from the moment it is made until ``close``; raises Missing when it can't."""
 
     def __init__(self, folder: Path) -> None:
-        server = HOME / "rabbitmq-server"
-        if not server.exists() or not shutil.which("epmd"):
-            raise Missing("RabbitMQ is not installed; on Debian: rabbitmq-server")
+        check_installed()
         self._folder = folder
         self._port = free_port()
-        self.environment = self._make_environment()
+        self.environment = environment_of(folder, self._port)
         # Its port mapper first, so that no daemon of that kind is left behind.
         self._mapper = subprocess.Popen(["epmd"], env=self.environment, stdout=subprocess.DEVNULL)
         self._log = (folder / "output.log").open("wb")
         self._process = subprocess.Popen(
-            [server],
+            [SERVER],
             env=self.environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -52,42 +89,14 @@ class RabbitMq:
         """Process id of the node, which leads a session of its own."""
         return self._process.pid
 
-    def _make_environment(self) -> dict[str, str]:
-        (self._folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = {ADDRESS}:{self._port}\ndisk_free_limit.absolute = 50MB\n"
-        )
-        (self._folder / "advanced.config").write_text(
-            "[{kernel, [{inet_dist_use_interface, {127,0,0,1}}]}].\n"
-        )
-        (self._folder / "plugins").write_text("[].\n")
-        names = {"CONFIG_FILE": "rabbitmq.conf", "ADVANCED_CONFIG_FILE": "advanced.config"}
-        names |= {"ENABLED_PLUGINS_FILE": "plugins", "MNESIA_BASE": "mnesia", "LOG_BASE": "log"}
-        return {
-            **os.environ,
-            **{f"RABBITMQ_{name}": str(self._folder / value) for name, value in names.items()},
-            "HOME": str(self._folder),
-            "RABBITMQ_HOME": str(HOME.parent),
-            "RABBITMQ_NODENAME": f"gpupool{os.getpid()}@localhost",
-            "RABBITMQ_DIST_PORT": str(free_port()),
-            "RABBITMQ_CONF_ENV_FILE": os.devnull,
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
-            "ERL_EPMD_ADDRESS": ADDRESS,
-            "ERL_EPMD_PORT": str(free_port()),
-        }
-
     def _wait(self) -> None:
         end = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                amqp.Connection(host=f"{ADDRESS}:{self._port}", connect_timeout=5).connect()
-            except (OSError, amqp.AMQPError) as exc:
-                if self._process.poll() is not None or time.monotonic() > end:
-                    self.close()
-                    output = (self._folder / "output.log").read_text(errors="replace")
-                    raise AssertionError(f"RabbitMQ did not start:\n{output[-2000:]}") from exc
-                time.sleep(0.2)
-            else:
-                return
+        while not answers(self._port):
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.close()
+                output = (self._folder / "output.log").read_text(errors="replace")
+                raise AssertionError(f"RabbitMQ did not start:\n{output[-2000:]}")
+            time.sleep(0.2)
 
     def control(self, script: str) -> str:
         """Run a shell script that calls rabbitmqctl; return what it says."""
