@@ -47,12 +47,20 @@ _SECRETS = (
     (re.compile(r"(://[^\s:/@]*):[^\s/]*@"), r"\1:***@"),
     (re.compile(r"(?i)(ticket\W{1,8})[\w.-]{16,}"), r"\1***"),
 )
+# What these say below is said by those who use them.
+_LEVELS = {
+    "alembic": logging.WARNING,
+    "keystoneauth.session": logging.ERROR,
+    "urllib3.connectionpool": logging.ERROR,
+}
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 def setup(conf: cfg.ConfigOpts, name: str) -> None:
     """Set up the log of this process as ``conf`` says; raises log.LogConfigError."""
     log.setup(conf, name)
+    for library, level in _LEVELS.items():
+        logging.getLogger(library).setLevel(level)
     keep_rules(logging.getLogger().handlers)
 
 
@@ -74,8 +82,9 @@ def masked(text: str) -> str:
 
 def _one_line(record: logging.LogRecord) -> bool:
     """Bring a record on one line, with its traceback only if that shows a bug."""
-    if record.levelno < logging.INFO:
+    if record.levelno < logging.INFO or hasattr(record, "gpupool_key"):
         return True
+    record.gpupool_key = _key(record)
     message = record.getMessage()
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, BaseException) and is_fault(error):
@@ -84,6 +93,26 @@ def _one_line(record: logging.LogRecord) -> bool:
     first, _, more = message.strip().partition("\n")
     record.msg, record.args = (f"{first} ..." if more else first), None
     return True
+
+
+def _key(record: logging.LogRecord) -> tuple[str, ...]:
+    """Return what a warning says, as far as another one says the same.
+
+    Whoever met that a service is away says the same. Of libraries it is the text without its values.
+    """
+    met = record.exc_info[1] if record.exc_info else None
+    values = record.args if isinstance(record.args, tuple) else ()
+    away = next((str(each) for each in (met, *values) if _is_away(each)), None)
+    if away is not None:
+        return ("away", away)
+    if record.name.startswith("gpupool"):
+        return (record.name, record.getMessage())
+    return (record.name, str(record.msg))
+
+
+def _is_away(value: object) -> bool:
+    kinds = {f"{each.__module__}.{each.__name__}" for each in type(value).__mro__}
+    return "gpupool.model.errors.Unavailable" in kinds
 
 
 def is_fault(error: BaseException) -> bool:
@@ -101,7 +130,7 @@ class _Told(logging.Filter):
         super().__init__()
         self._lock = threading.Lock()
         # When each was told, and how often it came since.
-        self._known: dict[tuple[str, str], tuple[float, int]] = {}
+        self._known: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record."""
@@ -114,7 +143,8 @@ class _Told(logging.Filter):
         return decided
 
     def _decide(self, record: logging.LogRecord) -> bool:
-        key, now = (record.name, _ADDRESS.sub("", record.getMessage())), time.monotonic()
+        now = time.monotonic()
+        key = tuple(_ADDRESS.sub("", part) for part in getattr(record, "gpupool_key", ()))
         with self._lock:
             told, times = self._known.get(key, (-REPEAT_SECONDS, 0))
             if now < told + REPEAT_SECONDS:
@@ -138,4 +168,9 @@ class _Masked(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text to write."""
-        return masked(self._inner.format(record))
+        try:
+            # Beside an error that is handled now oslo.log repeats it after the text, which has it; but
+            # for this kind.
+            raise KeyError
+        except KeyError:
+            return masked(self._inner.format(record))

@@ -193,7 +193,8 @@ class PlacementClient:
         try:
             answer = self._adapter.request(path, method, json=body, params=params, raise_exc=False)
         except (ksa_exceptions.ClientException, OSError) as exc:
-            LOG.error("Placement can't be reached: %s", exc)  # Not for users: it names hosts.
+            # Not for users: it names hosts. That Placement is away is logged once, by ``Dependencies``.
+            LOG.info("%s %s of Placement failed: %s", method, path, exc)
             raise errors.Unavailable("Placement can't be reached", SERVICE) from exc
         if not 200 <= answer.status_code < 300:
             raise _error(answer, f"{method} {path}")

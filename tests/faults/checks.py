@@ -83,6 +83,8 @@ def books(stack: Stack) -> list[str]:
         wrong.append(f"claim {row['id']} is {row['state']} still")
     for host in stack.query("SELECT * FROM gpupool.hosts"):
         wrong += _of_host(stack, host, {row["id"] for row in rows if row["host"] == host["name"]})
+    for device in stack.query("SELECT * FROM gpupool.devices WHERE health != 'ok'"):
+        wrong.append(f"device {device['key']} is {device['health']}")
     return wrong
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gpupool.model import traits
 from tests.faults.service import wait
 from tests.faults.stack import CANARY_POOL, Stack
 
@@ -194,7 +195,12 @@ class Canary:
         Raises TimeoutError when it was not in ``seconds``.
         """
         claim_id = str(uuid.uuid4())
-        body = {"id": claim_id, "pool": CANARY_POOL, "compute": 1, "memory_mib": 16, "name": "canary"}
+        size = {
+            "compute": 1,
+            "memory_mib": 16,
+            "required_traits": [traits.trait("gpupool", "reference")],
+        }
+        body = {"id": claim_id, "pool": CANARY_POOL, "name": "canary", **size}
         path, begun = f"/v1/claims/{claim_id}", time.monotonic()
         wait(lambda: self._status("POST", "/v1/claims", body) == 201, seconds, "a claim is made")
         wait(lambda: self._state(path) == "bound", seconds, f"claim {claim_id} is bound")

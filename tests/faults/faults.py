@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
+from tests.faults.clients import Canary
 from tests.faults.service import Service, wait
-from tests.faults.stack import CLOCK_SETTLE, CONDUCTORS, Stack
+from tests.faults.stack import CANARY_HOST, CLOCK_SETTLE, CONDUCTORS, Stack
 
 HOUR, YEAR = 3600, 365 * 24 * 3600
 _STEPS = (-10 * YEAR, -HOUR, -30, 30, HOUR, 10 * YEAR)
@@ -35,7 +36,7 @@ class Fault:
             time.sleep(rnd.uniform(*self.seconds))
 
 
-def kinds(stack: Stack, rnd: random.Random) -> list[Fault]:
+def kinds(stack: Stack, canary: Canary, rnd: random.Random) -> list[Fault]:
     """Return every fault that this machine lets us make."""
     found = []
     for name, service in stack.services.items():
@@ -53,8 +54,10 @@ def kinds(stack: Stack, rnd: random.Random) -> list[Fault]:
         found.append(Fault(f"fill disk of {host}", host, LONG, _of(_full_disk, disk)))
     both = [stack.services[name] for name in CONDUCTORS]
     found.append(Fault("kill both conductors", "conductors", LONG, _of(_killed, stack, *both)))
-    alone = _of(_leader_without_messages, stack)
+    alone = _of(_leader_without_messages, stack, canary)
     found.append(Fault("leader without messages", "conductors", LONG, alone))
+    hung = _of(_hung_driver, stack, canary)
+    found.append(Fault("hang driver call", CANARY_HOST, LONG, hung))
     found.append(Fault("kill worker", "workers", SHORT, _of(_worker, stack, signal.SIGKILL, rnd)))
     found.append(Fault("freeze worker", "workers", LONG, _of(_worker, stack, signal.SIGSTOP, rnd)))
     return found
@@ -143,11 +146,17 @@ def _worker(stack: Stack, number: signal.Signals, rnd: random.Random) -> Iterato
 
 
 @contextmanager
-def _leader_without_messages(stack: Stack) -> Iterator[None]:
-    """A conductor that can't reach RabbitMQ is there first; the other one, which can, comes later.
+def _hung_driver(stack: Stack, canary: Canary) -> Iterator[None]:
+    """A call about one device never returns; the host's other devices are of use all the same."""
+    stack.set_nvidia("hang")
+    yield
+    canary.sing(_UP)
+    stack.set_nvidia("ok")
 
-    The other one has to do the work while that lasts; so the canary is asked before the end.
-    """
+
+@contextmanager
+def _leader_without_messages(stack: Stack, canary: Canary) -> Iterator[None]:
+    """A conductor that can't reach RabbitMQ is there first; the other one has to do the work."""
     cut, whole = (stack.services[name] for name in CONDUCTORS)
     cut.kill()
     whole.kill()
@@ -156,4 +165,5 @@ def _leader_without_messages(stack: Stack) -> Iterator[None]:
     time.sleep(max(SHORT))
     whole.start()
     yield
+    canary.sing(_UP)
     stack.proxies[f"messages of {cut.name}"].set("pass")

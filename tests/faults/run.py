@@ -113,7 +113,8 @@ class Run:
     def _plan(self) -> list[list[Fault]]:
         """Return rounds of faults that happen at once."""
         words = self._options.only
-        found = [each for each in kinds(self._stack, self._random) if not words or _named(each, words)]
+        found = kinds(self._stack, self._canary, self._random)
+        found = [each for each in found if not words or _named(each, words)]
         if self._options.each:
             return [[fault] for fault in found]
         rounds: list[list[Fault]] = []

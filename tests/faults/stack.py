@@ -31,6 +31,8 @@ CONDUCTORS = ("conductor-1", "conductor-2")
 HOST, CANARY_HOST = "host-a", "host-z"
 CANARY_POOL = "canary"
 DEVICES, DEVICE_MIB = 2, 4096
+# Simulated ones, on the canary's host.
+NVIDIA_DEVICES = 2
 # Seconds. Clocks are set for less than they need to be believed: see "Time" on the architecture page.
 CLOCK_SETTLE = 20
 START = 120
@@ -60,7 +62,6 @@ class Stack:
         # A socket's path has to be short.
         self._short = Path(self._stops.enter_context(tempfile.TemporaryDirectory(prefix="gpf-")))
         self._short.chmod(0o755)
-        self._stops.callback(self._end_all)
         self._start_rabbitmq()
         self._start_mariadb()
         self._start_placement()
@@ -71,6 +72,7 @@ class Stack:
         self._wait_for_hosts()
 
     def close(self) -> None:
+        self._end_all()
         self._stops.close()
 
     def _end_all(self) -> None:
@@ -236,9 +238,11 @@ class Stack:
             self._add_python(name, "gpupool.cmd.conductor", self._write(name, groups))
         self._wait(lambda: self.query("SELECT 1 FROM gpupool.pools"), "a conductor made the pool")
 
-    def _add_python(self, name: str, module: str, config: Path) -> None:
+    def _add_python(
+        self, name: str, module: str, config: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         command = [sys.executable, "-W", "ignore", "-m", module, "--config-file", config]
-        self._add(name, command, cwd=ROOT)
+        self._add(name, command, cwd=ROOT, environment=environment or {})
 
     def _start_api(self) -> None:
         self._add("api", self._wsgi("api", self._api_config, 16), cwd=ROOT)
@@ -261,9 +265,33 @@ class Stack:
             "cpu_milli": 64_000,
             "memory_mib": 65_536,
         }
+        environment: dict[str, str] = {}
+        if name == CANARY_HOST:
+            agent["drivers"] = "reference,nvidia"
+            environment["LD_LIBRARY_PATH"] = str(self._simulate_nvml())
         reference = {"devices": DEVICES, "memory_mib": DEVICE_MIB, "compute_units": 1}
         groups = {**self._common(name), "agent": agent, "reference": reference}
-        self._add_python(name, "gpupool.cmd.agent", self._write(name, groups))
+        config = self._write(name, groups)
+        self._add_python(name, "gpupool.cmd.agent", config, environment)
+
+    def _simulate_nvml(self) -> Path:
+        """Return a folder with a simulated NVML, whose devices no claim asks for."""
+        folder = self.folder / "nvml"
+        folder.mkdir()
+        self._hardware = folder / "hardware"
+        self.set_nvidia("ok")
+        source = ROOT / "tests/unit/drivers/simulated_nvml.c"
+        compile_c(str(source), folder / "libnvidia-ml.so.1", "-shared", "-fPIC")
+        return folder
+
+    def set_nvidia(self, state: str) -> None:
+        """Have every call about one of the simulated NVIDIA devices do this: see simulated_nvml.c."""
+        rows = [
+            f"GPU-{number}|Simulated|{1 << 34}|{1 << 29}|none|ok" for number in range(NVIDIA_DEVICES)
+        ]
+        new = self._hardware.with_name("new")
+        new.write_text("\n".join([*rows[:-1], rows[-1].replace("ok", state)]) + "\n")
+        new.replace(self._hardware)
 
     def state_of(self, host: str) -> Path:
         return self.folder / "hosts" / host
@@ -280,7 +308,7 @@ class Stack:
         up = "SELECT 1 FROM gpupool.hosts WHERE state = 'up'"
         self._wait(lambda: len(self.query(up)) == len(self.hosts), "hosts are up")
         written = "SELECT DISTINCT resource_provider_id FROM placement.inventories"
-        devices = DEVICES * len(self.hosts)
+        devices = DEVICES * len(self.hosts) + NVIDIA_DEVICES
         self._wait(lambda: len(self.query(written)) == devices, "providers of devices")
 
     def call(

@@ -5,8 +5,15 @@ import pytest
 from tests.faults.run import Options, Run
 from tests.integration.rabbitmq import Missing
 
-# One of each way to break: a service, a line, a clock, a disk, and the broker that one leader lacks.
-KINDS = ("kill conductor-1", "freeze mariadb", "cut Placement", "set clock of mariadb", "fill disk")
+# One of each way to break: a service, a line, a clock, a disk, a driver.
+KINDS = (
+    "kill conductor-1",
+    "freeze mariadb",
+    "cut Placement",
+    "set clock of mariadb",
+    "fill disk of host-a",
+    "hang driver call",
+)
 
 
 @pytest.mark.timeout(900)

@@ -73,7 +73,8 @@ def test_a_fault_is_one_line(written, error):
         logger.exception("converging failed")
         logger.warning("again: %s", exc)
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 2
+    # That a service is away is not said again.
+    assert len(lines) == (1 if isinstance(error, errors.Unavailable) else 2)
     assert type(error).__name__.removesuffix("_Remote") in lines[0]
     assert "converging failed: " in lines[0]
     assert TICKET not in stream.getvalue()
@@ -121,6 +122,27 @@ def test_what_is_said_again_is_counted(written, monkeypatch):
     monkeypatch.setattr(logs, "REPEAT_SECONDS", 0.0)
     logger.warning("Placement can't be reached: <connection at 0x0>")
     assert "(99 times more in 0 s)" in stream.getvalue()
+
+
+def test_whoever_meets_that_a_service_is_away_says_it_once(written):
+    stream, logger = written
+    away = errors.Unavailable("the database can't be reached")
+    for what in ("the queue waits", "reports wait", "leases wait"):
+        try:
+            raise away
+        except errors.Unavailable as exc:
+            logger.warning("%s: %s", what, exc)
+            logger.exception("%s", what)
+    assert stream.getvalue().count("the database can't be reached") == 1
+
+
+def test_a_library_that_tries_again_and_again_is_heard_once(written):
+    stream, _ = written
+    library = logging.getLogger("oslo.messaging.test_logs")
+    library.handlers = written[1].handlers
+    for seconds in range(100):
+        library.error("[%s] AMQP server is unreachable. Trying again in %d s", seconds, seconds)
+    assert len(stream.getvalue().splitlines()) == 1
 
 
 def test_different_warnings_are_all_written(written):
