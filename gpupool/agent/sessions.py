@@ -288,6 +288,8 @@ class Sessions:
             copies.callback(os.close, ring_fd)
             ledger_fd = self._vgpus.ledger(made.vgpu_id).open()
             copies.callback(os.close, ledger_fd)
+        with self._needed(made, "the user of the vGPU's workers"):
+            uid = self._vgpus.worker_uid(made.vgpu_id)
         return worker.WorkerSpec(
             session_id=made.id,
             library=device.library,
@@ -300,7 +302,7 @@ class Sessions:
             ring_fd=ring_fd,
             context_mib=made.context_mib,
             granule=device.granule,
-            uid=self._vgpus.worker_uid(made.vgpu_id),
+            uid=uid,
         )
 
     def _start(self, made: SessionRecord, spec: worker.WorkerSpec) -> "subprocess.Popen[bytes]":

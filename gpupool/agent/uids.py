@@ -58,6 +58,13 @@ class WorkerUids:
             os.pwrite(lock, f"{uid:<20}".encode(), 0)
         return uid
 
+    def has(self, ledger: Path, uid: int) -> bool:
+        """Tell whether the number is the vGPU's still: an agent that can't see its ledger frees it."""
+        try:
+            return self._entry(uid).readlink() == ledger
+        except OSError:
+            return False
+
     def give_back(self, ledger: Path) -> None:
         """Let go of the number of a vGPU that is gone. Raises OSError."""
         with self._locked():

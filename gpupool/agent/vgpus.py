@@ -8,7 +8,7 @@ from gpupool.agent import host_memory, record
 from gpupool.agent.debts import Debts
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
-from gpupool.agent.uids import WorkerUids
+from gpupool.agent.uids import REGISTRY, WorkerUids
 from gpupool.dataplane.handshake import VgpuShare
 from gpupool.dataplane.ledger import HOST_ERRORS, Ledger, Limits
 from gpupool.drivers.base import DeviceHandle
@@ -108,12 +108,20 @@ class Vgpus:
             self._uids[vgpu_id] = self._registry.take(self.ledger(vgpu_id).path)
 
     def worker_uid(self, vgpu_id: str) -> int | None:
-        """Return whom the vGPU's workers run as; None: as this process, which is not root."""
+        """Return whom the vGPU's workers run as; None: as this process, which is not root.
+
+        Raises Unavailable or OSError when it has no user.
+        """
         if self._registry is None:
             return None
-        if vgpu_id not in self._uids:
+        uid = self._uids.get(vgpu_id)
+        if uid is None:
             raise errors.Unavailable(f"vGPU {vgpu_id} has no user for its workers yet")
-        return self._uids[vgpu_id]
+        ledger = self.ledger(vgpu_id).path
+        if not self._registry.has(ledger, uid):
+            LOG.warning("vGPU %s has lost user %d and gets another: see %s", vgpu_id, uid, REGISTRY)
+            self._uids[vgpu_id] = uid = self._registry.take(ledger)
+        return uid
 
     def remove(self, vgpu_id: str) -> None:
         """Remove the vGPU; its sessions must have ended. What it owes is its project's from then on."""

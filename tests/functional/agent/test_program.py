@@ -162,6 +162,22 @@ def test_a_vgpu_keeps_its_user_over_a_restart(host, manager):
 
 
 @needs_root
+def test_a_vgpu_whose_user_another_has_gets_a_new_one(host, manager):
+    uid = manager._vgpus.worker_uid(TWO.id)
+    entry = uids.REGISTRY / str(uid)
+    entry.unlink()
+    entry.symlink_to(host.folders.ledgers / ONE.id)
+    program = start(manager, attachment(2, TWO), "loop")
+    assert program.stdout.readline() == "looping\n"
+    (session,) = manager.host_report().sessions
+    status = Path(f"/proc/{session.worker_pid}/status").read_text()
+    assert f"Uid:\t{manager._vgpus.worker_uid(TWO.id)}\t" in status
+    assert manager._vgpus.worker_uid(TWO.id) != uid
+    program.kill()
+    program.communicate()
+
+
+@needs_root
 def test_a_vgpu_without_a_user_is_refused(host):
     uid = 2_099_999_999
     host.conf.set_override("worker_uids", f"{uid}-{uid}", "agent")

@@ -76,6 +76,15 @@ def test_those_of_an_agent_that_is_gone_are_free(registry, ledger):
     assert registry(1).take(ledger("b")) == FIRST
 
 
+def test_one_that_was_taken_away_is_noticed(registry, ledger):
+    """As by an agent that does not see this one's state folder."""
+    users = registry()
+    uid = users.take(ledger("a"))
+    assert users.has(ledger("a"), uid)
+    assert not users.has(ledger("b"), uid)
+    assert not users.has(ledger("a"), uid + 1)
+
+
 def test_when_none_is_left_that_is_said(registry, ledger):
     users = registry(2)
     users.take(ledger("a"))
