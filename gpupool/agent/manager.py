@@ -263,17 +263,24 @@ class AgentManager:
         vgpus = {one.id for one in desired.vgpus if not self._vgpus.wants_remaking(one)}
         removed = False
         # First of all the vGPUs' sessions end: these are what somebody else may be waiting for.
-        for vgpu_id in set(self._vgpus.known()) - vgpus:
+        leaving = set(self._vgpus.known()) - vgpus
+        unused = set(self._attachments.known()) - attachments
+        self._kill_sessions(leaving, unused)
+        for vgpu_id in leaving:
             removed |= _removed(self._remove_vgpu, vgpu_id)
-        for attachment_id in set(self._attachments.known()) - attachments:
+        for attachment_id in unused:
             removed |= _removed(self._attachments.remove, attachment_id)
         self._confinement.keep(self._vgpus.known())
         return removed
 
+    def _kill_sessions(self, vgpu_ids: set[str], attachment_ids: set[str]) -> None:
+        for vgpu_id in vgpu_ids:
+            # Killing needs neither a sound ledger nor one more open file.
+            with suppress(OSError, errors.Invalid):
+                self._vgpus.ledger(vgpu_id).set_lost()
+        self._sessions.kill(vgpu_ids | attachment_ids)
+
     def _remove_vgpu(self, vgpu_id: str) -> bool:
-        # Killing needs neither a sound ledger nor one more open file.
-        with suppress(OSError, errors.Invalid):
-            self._vgpus.ledger(vgpu_id).set_lost()
         left = self._sessions.end(vgpu_id)
         if left:
             LOG.error("vGPU %s: %d workers do not end", vgpu_id, left)

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +87,8 @@ class Sessions:
         self._unborn: dict[str, SessionRecord] = {}
         # Those that ended, until their slots are free again.
         self._leaving: dict[str, SessionRecord] = {}
+        # Until when to wait for workers that were killed; one that the kernel holds is waited for once.
+        self._killed: dict[str, float] = {}
         # Records of sessions that ended, but could not be deleted yet.
         self._ended: dict[str, SessionRecord] = {}
         # Attachments and vGPUs that may have sessions.
@@ -177,9 +179,28 @@ class Sessions:
             opening = sum(one.belongs_to(owner_id) for one in self._opening.values())
             ending = [one for one in self._live.values() if one.record.belongs_to(owner_id)]
             unborn = sum(one.belongs_to(owner_id) for one in self._unborn.values())
-            for one in ending:
-                process.kill(one.pidfd)
+            self._kill(ending)
         return opening + unborn + self._wait_for(ending)
+
+    def kill(self, owner_ids: Collection[str]) -> None:
+        """Kill the sessions of attachments or vGPUs; ``end`` then waits for all of them together.
+
+        Workers on a device that hangs may not end. Were each waited for by itself, no report went out.
+        """
+        with self._lock:
+            self._allowed.difference_update(owner_ids)
+            owners = set(owner_ids)
+            self._kill(
+                one
+                for one in self._live.values()
+                if owners & {one.record.vgpu_id, one.record.attachment_id}
+            )
+
+    def _kill(self, ending: Iterable[Session]) -> None:
+        """Kill workers, and note until when to wait for each; the lock is held."""
+        for one in ending:
+            process.kill(one.pidfd)
+            self._killed.setdefault(one.record.id, time.monotonic() + KILL_SECONDS)
 
     def _wait_opened(self, owner_id: str | None = None) -> None:
         """Wait until no session is being opened, of one owner or at all; the lock is held."""
@@ -193,8 +214,7 @@ class Sessions:
         with self._lock:
             self._wait_opened()
             ending = list(self._live.values())
-            for one in ending:
-                process.kill(one.pidfd)
+            self._kill(ending)
         self._wait_for(ending)
 
     def has_any(self, vgpu_id: str) -> bool:
@@ -361,7 +381,8 @@ class Sessions:
 
     def _wait_for(self, ending: list[Session]) -> int:
         """Wait for killed workers and cross their sessions out; return how many are left."""
-        process.wait([one.pidfd for one in ending], KILL_SECONDS)
+        until = max((self._killed.get(one.record.id, 0.0) for one in ending), default=0.0)
+        process.wait([one.pidfd for one in ending], max(until - time.monotonic(), 0.0))
         return sum(not self._finish(one.record.id) for one in ending)
 
     def _finish(self, session_id: str) -> bool:
@@ -373,6 +394,7 @@ class Sessions:
             if not process.ended(one.pidfd):
                 return False
             del self._live[session_id]
+            self._killed.pop(session_id, None)
             self._leaving[session_id] = one.record
             self._epoll.unregister(one.pidfd)
         why = one.close()

@@ -4,11 +4,14 @@ import threading
 
 import pytest
 
-from tests.unit.drivers.conftest import A2, H200, Hardware, library
+from gpupool.agent import process
+from gpupool.agent import sessions as agent_sessions
+from gpupool.dataplane.handshake import Kind
+from tests.unit.drivers.conftest import A2, H200, Hardware, frozen, library
 
-from .stand_in import eventually, vgpu
+from .stand_in import attachment, eventually, vgpu
 
-__all__ = ["library"]
+__all__ = ["frozen", "library"]
 GOOD, BAD = vgpu(1, device="GPU-1"), vgpu(2, device="GPU-2")
 HUNG = A2.replace("|ok", "|hang")
 
@@ -58,16 +61,17 @@ def test_a_device_that_hangs_keeps_nothing_else(host, hardware):
 
 
 def test_a_device_that_went_on_hanging_is_failed_says_why_and_comes_back(host, hardware):
-    host.conf.set_override("driver_timeout", 1, "agent")
     hardware(H200 + A2)
     host.conductor.want(1, [BAD])
     manager = host.start()
     host.wait_converged(1)
+    for watch in manager._inventory._drivers[0]._watches():
+        watch._timeout = 2.0
     hardware(H200 + HUNG)
     # The drivers have it reported at once.
     eventually(lambda: health(host) == {"GPU-1": "ok", "GPU-2": "failed"}, "the failure")
     report = host.conductor.reported()
-    said = "a call of the vendor's library has not returned for 1 s"
+    said = "a call of the vendor's library has not returned for 2 s"
     assert [each.health_reason for each in report.devices] == ["", said]
     # A vGPU that is there stays.
     assert [each.error for each in report.vgpus] == [""]
@@ -84,7 +88,7 @@ def test_a_device_that_went_on_hanging_is_failed_says_why_and_comes_back(host, h
 
 
 def test_an_agent_that_starts_while_a_device_hangs_reports_the_others(host, hardware):
-    host.conf.set_override("driver_timeout", 1, "agent")
+    host.conf.set_override("driver_timeout", 2, "agent")
     hardware(H200 + HUNG)
     host.conductor.want(1, [GOOD])
     host.start()
@@ -102,3 +106,33 @@ def test_an_agent_that_stops_does_not_wait_for_a_call_that_hangs(host, hardware)
     stopped.start()
     stopped.join(20)
     assert not stopped.is_alive()
+
+
+def test_workers_that_do_not_end_are_waited_for_together_and_once(host, frozen, monkeypatch):
+    """As on a device that hangs: by turns, a host with twenty of them would not report for a minute."""
+    vgpus = [vgpu(number, compute=1, memory_mib=16) for number in range(1, 5)]
+    attachments = [attachment(number, each) for number, each in enumerate(vgpus, start=1)]
+    host.conf.set_override("report_interval", 3600, "agent")
+    host.conductor.want(1, vgpus, attachments)
+    manager = host.start()
+    host.wait_converged(1)
+    for each in attachments:
+        program = host.program(each)
+        assert program.hello(Kind.OPEN).error == 0
+        assert program.wait_ready() == 0
+    eventually(lambda: len(host.worker_pids()) == 4 and all(host.worker_pids()))
+    frozen(*host.worker_pids())
+    waits, wait = [], process.wait
+    monkeypatch.setattr(
+        process, "wait", lambda pidfds, seconds: (waits.append(seconds), wait(pidfds, seconds))[1]
+    )
+    host.conductor.want(2)
+    manager.converge()
+    assert len(host.conductor.reported().vgpus) == 4
+    manager.converge()
+    assert max(waits) <= agent_sessions.KILL_SECONDS
+    assert sum(waits) < 2 * agent_sessions.KILL_SECONDS
+    frozen.thaw()
+    eventually(lambda: not host.session_records(), "the workers' end")
+    manager.converge()
+    assert not host.conductor.reported().vgpus

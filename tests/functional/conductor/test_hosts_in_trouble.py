@@ -165,6 +165,23 @@ def test_a_host_is_not_held_for_a_device_that_failed(lab):
     assert bound.state == ClaimState.BOUND
 
 
+def test_why_a_device_is_not_healthy_is_kept_and_forgotten(lab):
+    agent = lab.agent()
+    healthy = dict(agent.devices)
+    said = "a call of the vendor's library has not returned for 15 s\n\x1b[2J"
+    agent.devices["ref-0"] = replace(healthy["ref-0"], health=DeviceHealth.FAILED, health_reason=said)
+    del agent.devices["ref-1"]
+    agent.send()
+    one, gone = lab.devices(agent)
+    assert (one.health, gone.health) == (DeviceHealth.FAILED, DeviceHealth.MISSING)
+    assert one.health_reason.startswith("a call of the vendor's library has not returned for 15 s")
+    assert one.health_reason.isprintable()
+    assert gone.health_reason == "its host lists it no more"
+    agent.devices = healthy
+    agent.send()
+    assert [each.health_reason for each in lab.devices(agent)] == ["", ""]
+
+
 def test_toggling_does_not_end_a_hold(lab):
     agent = refusing(lab)
     claim = lab.create()

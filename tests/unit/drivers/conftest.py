@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,7 +82,13 @@ class Driver(nvidia.NvidiaDriver):
         self.news = 0
         self.start(self._count)
         eventually(self.ready, "a first look at every device")
+        self.set_timeout(self.timeout)
         return self
+
+    def set_timeout(self, seconds):
+        """Let calls take no longer from now on; before, processes had to start on a busy machine."""
+        for each in self._watches():
+            each._timeout = seconds
 
     def _count(self):
         self.news += 1
@@ -109,7 +116,8 @@ def new_driver(timeout=TIMEOUT, **options):
     for name, value in options.items():
         conf.set_override(name, value, "nvidia")
     driver = Driver(conf)
-    driver._timing = {"timeout": timeout, "interval": 0.05}
+    driver._timing = {"timeout": TIMEOUT, "interval": 0.05}
+    driver.timeout = timeout
     return driver
 
 
@@ -130,6 +138,31 @@ def drivers(hardware, monkeypatch, caplog):
         driver.stop()
     for pid in hardware.numbers("calls") + hardware.numbers("forked"):
         eventually(lambda pid=pid: not is_alive(pid) or pid == os.getpid(), f"the end of process {pid}")
+
+
+@pytest.fixture
+def frozen():
+    """Yield a function that has the kernel hold processes, which then can't even be killed."""
+    folder = Path(f"/sys/fs/cgroup/freezer/gpupool-test-{uuid.uuid4().hex[:8]}")
+    try:
+        folder.mkdir()
+    except OSError as exc:
+        pytest.skip(f"no freezer of cgroup version 1 here: {exc}")
+
+    def freeze(*pids):
+        for each in pids:
+            (folder / "cgroup.procs").write_text(str(each))
+        (folder / "freezer.state").write_text("FROZEN")
+        eventually(lambda: (folder / "freezer.state").read_text() == "FROZEN\n")
+
+    def thaw():
+        (folder / "freezer.state").write_text("THAWED")
+
+    freeze.thaw = thaw
+    yield freeze
+    thaw()
+    eventually(lambda: not (folder / "cgroup.procs").read_text())
+    folder.rmdir()
 
 
 @pytest.fixture
