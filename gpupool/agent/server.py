@@ -16,8 +16,9 @@ from gpupool.agent.fair_pool import FairPool
 from gpupool.agent.limited_log import LimitedLog
 
 LOG = logging.getLogger(__name__)
-# What a client that connects and says nothing can hold up, and for how long: only this attachment.
-# Who may connect is who knows its id; of a container's attachment, the CDI spec's name tells it.
+# Connections of an attachment that are not answered yet. One more hangs up the one that has been silent
+# for longest: a runtime speaks at once. Who may connect is who knows the attachment's id; the name of
+# a container's CDI spec tells it.
 HANDSHAKES = 8
 HELLO_SECONDS = 5.0
 BACKLOG = 64
@@ -43,8 +44,10 @@ class SessionServer:
         self.answer = answer
         self.name = name
         self.owner = owner
-        # Connections that are accepted and not answered yet; the acceptor's, under its lock.
-        self.pending = 0
+        # The acceptor's, under its lock: how many programs are answered or wait for that, and the
+        # descriptors of those that have said nothing yet, the oldest first.
+        self.answering = 0
+        self.silent: dict[int, None] = {}
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
 
     def listen(self) -> None:
@@ -174,15 +177,35 @@ class Acceptor:
         except BlockingIOError:
             return
         try:
-            connection.settimeout(HELLO_SECONDS)
+            connection.setblocking(False)
             self._epoll.register(connection, select.EPOLLIN)
         except OSError:
             connection.close()
             raise
+        if server.answering + len(server.silent) >= HANDSHAKES:
+            self._make_place(server)
+        server.silent[connection.fileno()] = None
         self._silent[connection.fileno()] = _Silent(server, connection, time.monotonic() + HELLO_SECONDS)
-        server.pending += 1
-        if server.pending == HANDSHAKES:
-            self._listen(server, wanted=False)
+
+    def _make_place(self, server: SessionServer) -> None:
+        """Hear the connection that has been silent for longest, or hang up if it still is."""
+        oldest = self._silent[next(iter(server.silent))]
+        if _speaks(oldest.connection):
+            self._hear(oldest)
+        else:
+            self._hang_up(oldest)
+
+    def _hang_up(self, one: _Silent) -> None:
+        """End a connection that has said nothing."""
+        self._forget(one)
+        one.connection.close()
+        self._limited.say(LOG, logging.INFO, one.server.name, "%s: silence", one.server.path)
+
+    def _forget(self, one: _Silent) -> None:
+        descriptor = one.connection.fileno()
+        del self._silent[descriptor]
+        del one.server.silent[descriptor]
+        self._epoll.unregister(one.connection)
 
     def _pause(self, server: SessionServer, exc: Exception) -> None:
         """Let a server rest at which accepting failed: too many open files pass, but not at once."""
@@ -197,8 +220,10 @@ class Acceptor:
 
     def _hear(self, one: _Silent) -> None:
         """Have a connection answered that said something."""
-        del self._silent[one.connection.fileno()]
-        self._epoll.unregister(one.connection)
+        self._forget(one)
+        one.server.answering += 1
+        if one.server.answering == HANDSHAKES:
+            self._listen(one.server, wanted=False)
         self._pool.submit(one.server.owner, lambda: self._serve(one))
 
     def _patience(self) -> float:
@@ -212,26 +237,23 @@ class Acceptor:
         now = time.monotonic()
         with self._lock:
             for one in [one for one in self._silent.values() if one.until <= now]:
-                del self._silent[one.connection.fileno()]
-                self._epoll.unregister(one.connection)
-                one.connection.close()
-                self._limited.say(LOG, logging.INFO, one.server.name, "%s: silence", one.server.path)
-                self._leave(one.server)
+                self._hang_up(one)
             for server in [server for server, until in self._paused.items() if until <= now]:
                 del self._paused[server]
-                if server.pending < HANDSHAKES:
+                if server.answering < HANDSHAKES:
                     self._listen(server, wanted=True)
 
     def _leave(self, server: SessionServer) -> None:
-        """Free a connection's place; the lock is held."""
-        server.pending -= 1
-        if server.pending == HANDSHAKES - 1 and server not in self._paused and not self._epoll.closed:
+        """Note that a program was answered; the lock is held."""
+        server.answering -= 1
+        if server.answering == HANDSHAKES - 1 and server not in self._paused and not self._epoll.closed:
             self._listen(server, wanted=True)
 
     def _serve(self, one: _Silent) -> None:
         server = one.server
         try:
             with one.connection:
+                one.connection.settimeout(HELLO_SECONDS)
                 server.answer(one.connection, _peer_pid(one.connection))
         except OSError as exc:
             self._limited.say(
@@ -248,7 +270,7 @@ class Acceptor:
 def _speaks(connection: socket.socket) -> bool:
     """Return whether something was said or the other side is gone: descriptors are used again."""
     try:
-        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        connection.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
     except OSError:

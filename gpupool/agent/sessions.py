@@ -154,7 +154,7 @@ class Sessions:
         device = self._vgpus.open(program.vgpu_id)
         made = self._begin(program, device)
         try:
-            self._write_down(made)
+            made = self._write_down(made)
             with ExitStack() as copies:
                 spec = self._prepare(made, connection, device, copies)
                 handshake.send_welcome(connection, self._vgpus.shares([made.vgpu_id]), spec.ring_fd)
@@ -256,7 +256,6 @@ class Sessions:
         """Choose a slot and what the session is charged for; both are the session's from then on."""
         with self._needed(program, "the vGPU's ledger"):
             allowed = self._vgpus.sessions(program.vgpu_id)
-            usages = self._vgpus.ledger(program.vgpu_id).usages()
         with self._lock:
             if not self._allowed >= {program.attachment_id, program.vgpu_id}:
                 raise errors.Unavailable(f"vGPU {program.vgpu_id} is being taken away")
@@ -273,7 +272,7 @@ class Sessions:
                 attachment_id=program.attachment_id,
                 vgpu_id=program.vgpu_id,
                 slot=slot,
-                busy_before_ns=usages[slot].busy_ns,
+                busy_before_ns=0,
                 program_pid=program.pid,
                 started_at=timeutils.utcnow(),
                 ring_mib=host_memory.ring_mib(
@@ -295,9 +294,12 @@ class Sessions:
         free = [one for one in self._records() if one.vgpu_id in neighbours and not one.context_mib]
         return len(free) < device.contexts and program.vgpu_id not in {one.vgpu_id for one in free}
 
-    def _write_down(self, made: SessionRecord) -> None:
+    def _write_down(self, made: SessionRecord) -> SessionRecord:
         with self._needed(made, "the session's record"):
+            busy_ns = self._vgpus.ledger(made.vgpu_id).usage(made.slot).busy_ns
+            made = replace(made, busy_before_ns=busy_ns)
             self._reserve.write(self._path(made), made)
+        return made
 
     def _prepare(
         self, made: SessionRecord, connection: socket.socket, device: DeviceHandle, copies: ExitStack

@@ -140,16 +140,19 @@ class Ledger:
 
     def usage(self, slot: int) -> SlotUsage:
         """Return what ``slot`` uses; never more memory than the limit."""
-        used = self.usages()
-        _check(slot, len(used))
-        return used[slot]
+        with self._file(os.O_RDONLY) as (descriptor, slots):
+            _check(slot, slots)
+            return self._usages(descriptor, slot, 1)[0]
 
     def usages(self) -> list[SlotUsage]:
         """Return what each slot uses."""
         with self._file(os.O_RDONLY) as (descriptor, slots):
-            _, limit, _, host_limit = _read(descriptor, _TERMS, _LOST_OFFSET)
-            content = os.pread(descriptor, slots * SLOT.size, HEADER.size)
-        if len(content) < slots * SLOT.size:
+            return self._usages(descriptor, 0, slots)
+
+    def _usages(self, descriptor: int, first: int, count: int) -> list[SlotUsage]:
+        _, limit, _, host_limit = _read(descriptor, _TERMS, _LOST_OFFSET)
+        content = os.pread(descriptor, count * SLOT.size, HEADER.size + first * SLOT.size)
+        if len(content) < count * SLOT.size:
             raise errors.Invalid(f"{self.path}: the ledger was cut short")
         return [
             SlotUsage(_mib(memory, limit), min(busy_ns, BUSY_MAX), _mib(host_memory, host_limit))

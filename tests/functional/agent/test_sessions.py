@@ -88,6 +88,15 @@ def test_silent_clients_hold_up_nobody_else(host, manager, monkeypatch):
     assert not host.folders.socket(OTHER.id).exists()
 
 
+def test_silent_clients_hold_up_no_honest_program_of_their_own(host, manager, monkeypatch):
+    monkeypatch.setattr(server, "HELLO_SECONDS", 60.0)
+    silent = [host.program(OTHER) for _ in range(server.HANDSHAKES)]
+    opened(host, OTHER)
+    silent[0].wait_hung_up()
+    for program in silent[1:]:
+        assert program.hello(Kind.LIST).error == 0
+
+
 def test_a_silent_client_is_hung_up(host, manager, monkeypatch):
     monkeypatch.setattr(server, "HELLO_SECONDS", 0.05)
     for _ in range(server.HANDSHAKES + 1):

@@ -128,7 +128,7 @@ def _allocate(client, fuzzer):
 def hostile(request, tmp_path, sanitized):
     """Yield an agent whose workers are sanitized; afterwards none must have reported anything."""
     log = tmp_path / "log"
-    vgpus = (Vgpu(request.param, 64),)
+    vgpus = (Vgpu(request.param, 64, host_mib=256, granule=1 << 16),)
     agent = LocalAgent(tmp_path, sanitized, vgpus, ring_mib=8, log=log)
     with agent:
         yield agent
