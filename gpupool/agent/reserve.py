@@ -20,7 +20,7 @@ class Reserve:
     """A file that takes room as long as there is enough of it. Safe to call from several threads."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / ".reserve"
+        self._path = folder / "reserve"
         self._lock = threading.Lock()
 
     def keep(self) -> None:

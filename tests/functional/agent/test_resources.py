@@ -136,7 +136,7 @@ def test_the_room_that_is_kept_is_spent_and_comes_back(host, disk):
     host.conductor.want(1, [ONE], [FIRST])
     manager = host.start()
     host.wait_converged(1)
-    kept = (where / ".reserve").stat().st_size
+    kept = (where / "reserve").stat().st_size
     assert 0 < kept <= MIB // 20
     with filled(where):
         programs = []
@@ -146,7 +146,7 @@ def test_the_room_that_is_kept_is_spent_and_comes_back(host, disk):
         # Those that were opened have records: an agent that starts again finds them.
         assert len(manager.host_report().sessions) == len(programs) == len(host.session_records()) > 1
     manager.converge()
-    assert (where / ".reserve").stat().st_size == kept
+    assert (where / "reserve").stat().st_size == kept
 
 
 def test_an_agent_starts_on_a_full_disk_and_serves_what_there_was(host, disk):
