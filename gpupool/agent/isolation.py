@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from subprocess import SubprocessError
 
@@ -33,8 +34,11 @@ def prepare(conf: cfg.ConfigOpts, folders: Folders, sandboxes: Iterable[Sandbox]
             os.geteuid(),
         )
         process.forbid_memory_access()
-    if _SUID_DUMPABLE.read_text().strip() == "1":
-        LOG.warning("fs.suid_dumpable is 1: set it to 0 or 2, so that nobody can open workers' memory")
+    with suppress(OSError):
+        if _SUID_DUMPABLE.read_text().strip() == "1":
+            LOG.warning(
+                "fs.suid_dumpable is 1: set it to 0 or 2, so that nobody can open a worker's memory"
+            )
     for sandbox in sandboxes:
         _log_missing(sandbox, uids[0] if root else None, executable)
     return executable
