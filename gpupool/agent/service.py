@@ -21,10 +21,13 @@ from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.reports import ReportsClient
+from gpupool.rpc.server import Server
 
 LOG = logging.getLogger(__name__)
 # Seconds; well below [conductor] host_timeout, so that one lost report does not mark a host down.
 REPORT_TIMEOUT = 10
+# Seconds that starting and stopping may wait for the broker.
+_PATIENCE = 3.0
 
 
 def check(conf: cfg.ConfigOpts) -> None:
@@ -80,16 +83,18 @@ class Agent:
         uplink = Uplink(conf, Identity(folders.state), ReportsClient(transport, REPORT_TIMEOUT))
         self.manager = AgentManager(conf, uplink)
         target = rpc_transport.agents_target(transport, rpc.TOPIC, server=conf.agent.host)
-        self._server = rpc_transport.get_server(transport, target, [AgentEndpoint(self.manager, uplink)])
+        self._server = Server(transport, target, [AgentEndpoint(self.manager, uplink)])
 
     def start(self) -> None:
-        """Begin to serve; see AgentManager.start for what it raises."""
+        """Begin to serve; see AgentManager.start for what it raises.
+
+        Returns also while the broker is away: programs go on, and the host is reported when it is back.
+        """
         self.manager.start()
-        rpc_transport.start(self._server)
+        self._server.start(_PATIENCE)
         LOG.info("agent of host %s serves, version %s", self.manager.host, VERSION)
 
     def stop(self, end_sessions: bool = False) -> None:
         """Serve no more. Sessions go on without an agent, unless told otherwise."""
-        self._server.stop()
-        self._server.wait()
+        self._server.stop(_PATIENCE)
         self.manager.stop(end_sessions)

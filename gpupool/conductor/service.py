@@ -24,7 +24,6 @@ from gpupool.conductor.parts import Parts
 from gpupool.conductor.peers import Peers
 from gpupool.conductor.periodic import Periodic
 from gpupool.conductor.reported import Reported
-from gpupool.conductor.server import Server
 from gpupool.conductor.silence import Silence
 from gpupool.conductor.tenure import Tenure
 from gpupool.conductor.turns import Turns
@@ -40,6 +39,7 @@ from gpupool.rpc import reports as rpc_reports
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.agent import AgentClient
 from gpupool.rpc.sender import Sender
+from gpupool.rpc.server import Server
 
 LOG = logging.getLogger(__name__)
 VERSION = importlib.metadata.version("gpupool")

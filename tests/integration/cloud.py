@@ -112,6 +112,12 @@ class Cloud:
         self._stops.callback(conductor.stop)
         return conductor
 
+    def another_agent(self, name: str, **options: str) -> Process:
+        """Return one more, with other options in [DEFAULT]."""
+        agent = Process("gpupool.cmd.agent", self._agent_config(name, **options))
+        self._stops.callback(agent.stop)
+        return agent
+
     def close(self) -> None:
         self._stops.close()
 
@@ -139,7 +145,7 @@ class Cloud:
         }
         return self._write(name, groups, **default)
 
-    def _agent_config(self, name: str) -> Path:
+    def _agent_config(self, name: str, **default: str) -> Path:
         agent = {
             "host": name,
             "drivers": "reference",
@@ -149,7 +155,7 @@ class Cloud:
             "cdi_path": self.folder / name / "cdi",
         }
         groups = {"agent": agent, "reference": {"devices": 1}}
-        return self._write(name, groups)
+        return self._write(name, groups, **default)
 
     def wait(self, done: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + WAIT

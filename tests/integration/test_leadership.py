@@ -1,5 +1,6 @@
 """Which of two conductors leads when one can't do the work: on RabbitMQ, through a proxy."""
 
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,11 +23,11 @@ class TwoConductors(Cloud):
         broker = urlsplit(transport_url)
         assert broker.port
         self.proxy = Proxy(broker.port)
-        self._proxied = transport_url.replace(f":{broker.port}/", f":{self.proxy.port}/")
-        assert f"{ADDRESS}:{self.proxy.port}" in self._proxied
+        self.proxied = transport_url.replace(f":{broker.port}/", f":{self.proxy.port}/")
+        assert f"{ADDRESS}:{self.proxy.port}" in self.proxied
 
     def second(self) -> Process:
-        return self.another_conductor(transport_url=self._proxied)
+        return self.another_conductor(transport_url=self.proxied)
 
     def check_binds(self) -> None:
         claim = self.create()
@@ -104,3 +105,33 @@ def test_kill_9_of_the_leader_between_placements_answer_and_the_hand_over(cloud)
     assert f"claim {claim.id} was left allocating: goes on" in second.output
     cloud.check_books(1)
     assert second.stop() == 0
+
+
+def test_sigterm_ends_a_conductor_whose_placement_hangs(cloud):
+    claim = cloud.create()
+    cloud.wait_for("bound", claim)
+    server = cloud.placement._server
+    real, over = server.wsgi_app, threading.Event()
+
+    def hang(environ, start_response):
+        over.wait()
+        return real(environ, start_response)
+
+    server.wsgi_app = hang
+    waiting = cloud.create()
+    cloud.wait_for("allocating", waiting)
+    assert cloud.conductor.stop() == 0
+    assert "not everything ended" in cloud.conductor.output
+    over.set()
+    server.wsgi_app = real
+    # Whoever comes next ends what it left.
+    cloud.conductor.start()
+    cloud.wait_for("bound", waiting)
+    cloud.check_books(2)
+
+
+def test_sigterm_ends_an_agent_that_never_reached_the_broker(cloud):
+    cloud.proxy.cut()
+    agent = cloud.another_agent("host-c", transport_url=cloud.proxied)
+    cloud.wait(lambda: "messages are served as soon as" in agent.output, "it runs without messages")
+    assert agent.stop() == 0

@@ -1,4 +1,4 @@
-"""The message server of a conductor, which is started and stopped without waiting for the broker."""
+"""A message server that is started and stopped without waiting for the broker."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ class Server:
         transport: oslo_messaging.Transport,
         target: oslo_messaging.Target,
         endpoints: Sequence[object],
-        on_start: Callable[[], object],
+        on_start: Callable[[], object] = lambda: None,
     ) -> None:
         self._make: Callable[[], oslo_messaging.MessageHandlingServer] = lambda: (
             rpc_transport.get_server(transport, target, endpoints)
