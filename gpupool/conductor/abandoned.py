@@ -40,6 +40,11 @@ def _is_left(
     return leads and owner is not None and parts.peers.gone(owner)
 
 
+def is_left_move(parts: Parts, claim_id: str, owner: str) -> bool:
+    """Return whether nobody goes on with the move of a claim that a conductor prepared."""
+    return claim_id not in parts.moving if owner == parts.id else parts.peers.gone(owner)
+
+
 def end_one(parts: Parts, claim: Claim) -> None:
     """Have an allocating claim go on if Placement granted all of it, else queue it again."""
     with parts.database.reader() as session:

@@ -136,7 +136,15 @@ def _begin(parts: Parts, proposed: Sequence[Move]) -> list[Move]:
 
 
 def _make(parts: Parts, move: Move) -> None:
-    order, beside = parts.commit(_prepare, move, parts.inventory)
+    parts.moving.append(move.claim_id)
+    try:
+        _move(parts, move)
+    finally:
+        parts.moving.remove(move.claim_id)
+
+
+def _move(parts: Parts, move: Move) -> None:
+    order, beside = parts.commit(_prepare, move, parts.inventory, parts.id)
     try:
         parts.allocations.allocate(order.grants, order.project_id, order.user_id)
     except errors.GpupoolError:
@@ -147,7 +155,9 @@ def _make(parts: Parts, move: Move) -> None:
         raise errors.Conflict(f"claim {move.claim_id} changed meanwhile")
 
 
-def _prepare(transaction: Transaction, move: Move, inventory: Inventory) -> tuple[Order, Vgpu]:
+def _prepare(
+    transaction: Transaction, move: Move, inventory: Inventory, conductor_id: str
+) -> tuple[Order, Vgpu]:
     """Write the row of a vGPU beside the one that moves; Conflict when it can't move."""
     session = transaction.session
     old, device = vgpus.get(session, move.vgpu_id), devices.get(session, move.to_device)
@@ -174,6 +184,7 @@ def _prepare(transaction: Transaction, move: Move, inventory: Inventory) -> tupl
         updated_at=None,
     )
     vgpus.create_all(session, [beside])
+    claims.update(session, claim.id, conductor_id=conductor_id)
     transaction.revise_all(held.values())
     grants = (releasing.grant(beside),)
     order = Order(key=beside.id, grants=grants, project_id=claim.project_id, user_id=claim.user_id)

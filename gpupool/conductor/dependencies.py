@@ -25,6 +25,8 @@ _INTERVAL, _AWAY, _AWAY_MOST = 2.0, 0.5, 2.0
 # Seconds after which a probe without answer is an outage; and for work that failed though probes do not,
 # until it is tried again at most. Without failing so long, it works.
 PATIENCE, _TRY_MOST, _WORKS = 10.0, 8.0, 20.0
+# Seconds until a message that did not come back is sent again.
+_RESEND = 1.0
 # Seconds since the last answer after which it is not known whether a service was there all the time.
 _LATELY = 3 * _INTERVAL
 # Seconds of an outage that make a leader give the lead back, when another may not meet it.
@@ -244,7 +246,10 @@ class Dependencies:
     def _send_to_self(self) -> None:
         token, echo = str(uuid.uuid4()), threading.Event()
         self._echoes = {token: echo}
-        self._client.echo(context.detached(), token)
-        if not echo.wait(PATIENCE):
-            why = f"what this conductor sends itself does not come back in {PATIENCE:g} s"
-            raise errors.Unavailable(why, "messages")
+        # More than once: right after an outage of the broker the server's queue may not be there yet.
+        for _ in range(int(PATIENCE / _RESEND)):
+            self._client.echo(context.detached(), token)
+            if echo.wait(_RESEND):
+                return
+        why = f"what this conductor sends itself does not come back in {PATIENCE:g} s"
+        raise errors.Unavailable(why, "messages")

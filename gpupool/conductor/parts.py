@@ -119,9 +119,9 @@ class Parts:
 
     ``audit`` says which devices are compared with Placement next, ``wake_queue`` has the queue looked
     at soon by whoever serves it, ``wake_here`` by this conductor if that is the one. ``moved`` are the
-    moments of moves that were made by policy, by pool. ``looks`` sends agents what their hosts should
-    have, ``dependencies`` say whether there is a use in asking database and Placement now, ``id`` is
-    this conductor's among all.
+    moments of moves that were made by policy, by pool, ``moving`` the claims that this conductor moves
+    now, one entry a vGPU. ``looks`` sends agents what their hosts should have, ``dependencies`` say
+    whether there is a use in asking database and Placement now, ``id`` is this conductor's among all.
     """
 
     id: str
@@ -145,6 +145,7 @@ class Parts:
     wake_queue: Callable[[], None]
     wake_here: Callable[[], None]
     moved: dict[str, list[float]] = field(default_factory=dict)
+    moving: list[str] = field(default_factory=list)
 
     @property
     def clock(self) -> Clock:

@@ -102,8 +102,12 @@ def end_moving(parts: Parts) -> None:
     """Undo moves that a conductor left prepared."""
     limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
     with parts.database.reader() as session:
-        left = vgpus.left_beside(session, times.now(session) - limit)
-    for beside in left:
+        found = vgpus.beside(session)
+        since = times.now(session) - limit
+    for beside, owner in found:
+        old = beside.created_at is not None and beside.created_at < since
+        if not (old if owner is None else abandoned.is_left_move(parts, beside.claim_id, owner)):
+            continue
         with isolated(f"the move of claim {beside.claim_id} is not undone now"):
             defragmenting.drop(parts, beside)
 

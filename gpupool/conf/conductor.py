@@ -46,8 +46,8 @@ OPTS = (
         default=600,
         min=1,
         help=(
-            "Seconds after which a claim that still is allocating is taken to be left by a crash. "
-            "Longer than Placement may take to answer with all retries."
+            "Seconds after which a claim that still is allocating, or a move, of a conductor of an "
+            "earlier release is taken to be left by a crash. Later ones are known to be gone sooner."
         ),
     ),
     cfg.IntOpt(

@@ -250,7 +250,7 @@ class Claim(Wishes, Stamps, Base):
     state: Mapped[ClaimState]
     state_reason: Mapped[LongText]
     release_to: Mapped[ClaimState | None]
-    # Of an allocating claim: the conductor that binds it. No foreign key: their rows come and go.
+    # Of a claim that is allocating or moves: the conductor that does it. No foreign key: its row goes.
     conductor_id: Mapped[Id | None]
     health: Mapped[ClaimHealth]
     attempts: Mapped[int]

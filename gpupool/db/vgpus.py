@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,13 +57,17 @@ def delete_all(session: Session, vgpu_ids: Collection[str]) -> None:
     session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def left_beside(session: Session, older_than: datetime) -> list[Vgpu]:
-    """Return vGPUs that were made beside others before ``older_than``, and took no place since."""
-    row = models.Vgpu
-    query = _table.query.where(
-        row.index >= BESIDE, row.state == VgpuState.PLANNED, row.created_at < older_than
-    )
-    return _table.items(session, query)
+def beside(session: Session) -> list[tuple[Vgpu, str | None]]:
+    """Return vGPUs that were made beside others and took no place yet, with the conductors that did so.
+
+    None: one of an older release.
+    """
+    row, claim = models.Vgpu, models.Claim
+    query = _table.query.where(row.index >= BESIDE, row.state == VgpuState.PLANNED)
+    found = {vgpu.id: vgpu for vgpu in _table.items(session, query)}
+    owners = sa.select(row.id, claim.conductor_id).join(claim, claim.id == row.claim_id)
+    rows = session.execute(owners.where(row.id.in_(list(found)))).tuples().all() if found else []
+    return [(found[vgpu_id], owner) for vgpu_id, owner in rows]
 
 
 def due(session: Session, device_ids: Collection[str]) -> list[Vgpu]:

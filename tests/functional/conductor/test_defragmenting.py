@@ -2,10 +2,8 @@
 
 import time
 import uuid
-from datetime import timedelta
 
 import pytest
-from oslo_utils import timeutils
 
 from gpupool.conductor import defragmenting
 from gpupool.db import vgpus
@@ -34,12 +32,15 @@ def run(lab, agent, dry_run=False, limit=None):
     return lab.client.defragment(lab.ctxt, lab.host(agent).pool_id, dry_run, limit)
 
 
-def age(lab):
-    """Have what was prepared be left for long."""
-    old = timeutils.utcnow() - timedelta(hours=1)
-    with lab.database.writer() as session:
-        for vgpu in vgpus.list_(session):
-            vgpus.update(session, vgpu.id, created_at=old)
+def prepare(lab, move):
+    """Prepare a move, as one that goes on until ``die``; return order and row."""
+    lab.parts.moving.append(move.claim_id)
+    return lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory, lab.parts.id)
+
+
+def die(lab):
+    """Have nobody go on with the moves that were prepared."""
+    lab.parts.moving.clear()
 
 
 def test_a_dry_run_tells_and_changes_nothing(lab, scattered):
@@ -87,14 +88,14 @@ def test_claims_that_are_attached_stay(lab, scattered):
 def test_what_a_dead_conductor_prepared_is_undone(lab, scattered, allocated):
     agent, *_ = scattered
     (move,) = run(lab, agent, dry_run=True)
-    order, beside = lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    order, beside = prepare(lab, move)
     if allocated:
         lab.parts.allocations.allocate(order.grants, order.project_id, order.user_id)
     lab.look(agent)
     assert beside.id not in agent.vgpus
     lab.reconcile()
     assert beside.id in {vgpu.id for vgpu in lab.vgpus()}  # Perhaps somebody is still at it.
-    age(lab)
+    die(lab)
     lab.settle(agent)
     assert beside.id not in {vgpu.id for vgpu in lab.vgpus()}
     lab.check_books([agent])
@@ -104,11 +105,11 @@ def test_a_claim_whose_move_was_only_prepared_keeps_what_it_has(lab, scattered):
     """The target's room went to somebody else, and nobody is there to undo the move yet."""
     agent, halves, _ = scattered
     (move,) = run(lab, agent, dry_run=True)
-    lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    prepare(lab, move)
     lab.instance_on(move.to_device, 50)
     lab.reconcile()
     assert {lab.claim(claim).state for claim in halves} == {ClaimState.BOUND}
-    age(lab)
+    die(lab)
     lab.settle(agent)
     assert all(vgpu.index < BESIDE for vgpu in lab.vgpus())
     assert {lab.claim(claim).state for claim in halves} == {ClaimState.BOUND}
@@ -141,7 +142,7 @@ def test_a_claim_whose_last_row_was_beside_ends_with_it(lab, scattered):
     """It was released in the moment in which its move was prepared."""
     agent, *_ = scattered
     (move,) = run(lab, agent, dry_run=True)
-    _, beside = lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    _, beside = prepare(lab, move)
     claim = lab.client.release_claim(lab.ctxt, move.claim_id)
     with lab.database.writer() as session:
         vgpus.update(session, beside.id, state=VgpuState.PLANNED, generation=0)
@@ -207,10 +208,10 @@ def test_a_pool_whose_moves_are_used_up_is_not_looked_at(lab, scattered, monkeyp
 def test_a_vgpu_that_moves_already_does_not_move_twice(lab, scattered):
     agent, *_ = scattered
     (move,) = run(lab, agent, dry_run=True)
-    lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory)
+    prepare(lab, move)
     (again,) = defragmenting._begin(lab.parts, [move])
     assert (again.applied, again.reason) == (False, f"vGPU {move.vgpu_id} is moving already")
-    age(lab)
+    die(lab)
     lab.settle(agent)
     lab.check_books([agent])
 

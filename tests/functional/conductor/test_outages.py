@@ -4,12 +4,11 @@ import amqp
 import kombu
 import oslo_messaging
 import pytest
-from oslo_context.context import RequestContext
 
-from gpupool.conductor import abandoned, binding
+from gpupool.conductor import abandoned, binding, defragmenting
 from gpupool.conductor.binding import Choice
 from gpupool.model import errors
-from gpupool.model.report import DesiredState
+from gpupool.model.move import Move
 from gpupool.model.states import ClaimState, HostState
 from gpupool.rpc import transport
 from gpupool.rpc.agent import AgentClient
@@ -33,7 +32,7 @@ def test_errors_of_the_libraries_beneath_are_outages(lab, monkeypatch, error):
 
     monkeypatch.setattr(oslo_messaging.Transport, "_send", fail)
     with pytest.raises(errors.Unavailable) as caught:
-        AgentClient(lab.transport).look(RequestContext(), DesiredState(host="h", generation=1))
+        lab.client.echo(lab.ctxt, "token")
     assert caught.value.service == "messages"
     with pytest.raises(errors.Unavailable):
         lab.client.wake_queue(lab.ctxt)
@@ -192,3 +191,38 @@ def test_who_can_not_do_the_work_does_not_lead(lab):
     lab.serve()
     lab.look(agent)
     assert lab.claim(waiting).state == ClaimState.BOUND
+
+
+@pytest.mark.parametrize("how", ["gone", "outage"])
+def test_a_move_that_nobody_ends_is_undone_in_the_next_run_of_the_reconciler(
+    lab,
+    dead,
+    unreachable,  # noqa: F811
+    monkeypatch,
+    how,
+):
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    (vgpu,) = lab.vgpus(claim_id=claim.id)
+    other = next(each.id for each in lab.devices(agent) if each.id != vgpu.device_id)
+    move = Move(
+        claim_id=claim.id,
+        vgpu_id=vgpu.id,
+        from_device=vgpu.device_id,
+        to_device=other,
+        gain=1,
+        cost_mib=0,
+    )
+    if how == "outage":
+        unreachable(monkeypatch, defragmenting._switch)
+        with pytest.raises(errors.Unavailable):
+            defragmenting._make(lab.parts, move)
+    else:
+        dead.parts.commit(defragmenting._prepare, move, dead.parts.inventory, dead.parts.id)
+        lab.parts.peers.look({dead.parts.id: 1})
+        lab.reconcile()
+        assert len(lab.vgpus()) == 2
+        lab.parts.peers.look({lab.parts.id: 1})
+    lab.reconcile()
+    assert [each.id for each in lab.vgpus()] == [vgpu.id]
+    lab.check_books([agent])

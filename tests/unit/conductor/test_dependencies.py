@@ -29,6 +29,13 @@ class Service:
             raise errors.Unavailable("it can't be reached", "it")
 
 
+class Answering:
+    """Stands for a database or a Placement that answers."""
+
+    def probe(self):
+        pass
+
+
 @pytest.fixture
 def service():
     return Service()
@@ -142,14 +149,29 @@ def test_one_that_is_doubted_is_away_until_it_answers(service):
 
 def test_who_has_no_message_server_yet_neither_leads_nor_listens():
     """The broker may be away from the start on; hosts are not silent because they can't be heard."""
-
-    class Answering:
-        def probe(self):
-            pass
-
     made = Dependencies(Answering(), Answering(), client=None)
     assert made.listens()
     made.start()
     assert not made.listens()
     assert made.missing() == "the message service"
     made.stop()
+
+
+def test_a_message_that_was_lost_is_sent_again(monkeypatch):
+    """As right after an outage, when the broker is there and this conductor's queue is not yet."""
+    monkeypatch.setattr(dependencies, "_RESEND", 0.01)
+    sent = []
+
+    class Client:
+        def echo(self, _ctxt, token):
+            sent.append(token)
+            if len(sent) == 3:
+                made.heard("another's")
+                made.heard(token)
+                made.heard(token)
+
+    nothing = Answering()
+    made = Dependencies(nothing, nothing, client=Client())
+    made.messages.ask()
+    assert len(sent) == 3
+    assert made.messages.answers()
