@@ -44,13 +44,22 @@ class Cgroups(ABC):
     def folders(self) -> Mapping[str, Path]:
         """Return by controller the folder that has the agent's groups."""
 
+    def prepare(self) -> None:
+        """Make the folders, which are there only while they hold groups: an agent killed leaves none."""
+        for folder in self._distinct():
+            folder.mkdir(mode=0o755, exist_ok=True)
+
+    def _distinct(self) -> set[Path]:
+        return set(self.folders().values())
+
     @abstractmethod
     def values(self, limits: Limits) -> Iterator[tuple[str, str, int, bool]]:
         """Yield controller, file, value, and whether a kernel may lack the file."""
 
     def make(self, name: str, limits: Limits) -> None:
         """Make the group, or bring one that is there to ``limits``."""
-        for folder in self.folders().values():
+        self.prepare()
+        for folder in self._distinct():
             (folder / name).mkdir(mode=0o755, exist_ok=True)
         for controller, file, value, optional in self.values(limits):
             if controller not in self.folders():
@@ -61,24 +70,25 @@ class Cgroups(ABC):
 
     def add(self, name: str, pid: int) -> None:
         """Put a process with all its threads into the group."""
-        for folder in set(self.folders().values()):
+        for folder in self._distinct():
             (folder / name / "cgroup.procs").write_text(str(pid))
 
     def remove(self, name: str) -> None:
         """Remove the group; one whose processes have not all ended stays."""
-        for folder in set(self.folders().values()):
-            try:
-                (folder / name).rmdir()
-            except FileNotFoundError:
-                continue
-            except OSError as exc:
-                if exc.errno != errno.EBUSY:
-                    raise
+        for folder in self._distinct():
+            for path in (folder / name, folder):
+                try:
+                    path.rmdir()
+                except FileNotFoundError:
+                    continue
+                except OSError as exc:
+                    if exc.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                        raise
 
     def names(self) -> set[str]:
         """Return the groups there are."""
         found = set()
-        for folder in set(self.folders().values()):
+        for folder in self._distinct():
             with suppress(FileNotFoundError):
                 found |= {entry.name for entry in os.scandir(folder) if entry.is_dir()}
         return found
@@ -87,9 +97,6 @@ class Cgroups(ABC):
         """Remove what is not used any more, of an agent that ends."""
         for name in self.names():
             self.remove(name)
-        for folder in set(self.folders().values()):
-            with suppress(OSError):
-                folder.rmdir()
 
 
 class Unified(Cgroups):
@@ -103,7 +110,10 @@ class Unified(Cgroups):
         above = own.parent if own.name == LEAF else own
         _enable(above, self._controllers)
         self._folder = above / name
-        self._folder.mkdir(mode=0o755, exist_ok=True)
+
+    def prepare(self) -> None:
+        """See Cgroups."""
+        super().prepare()
         _enable(self._folder, self._controllers)
 
     def folders(self) -> Mapping[str, Path]:
@@ -124,15 +134,10 @@ class Legacy(Cgroups):
     def __init__(self, own: Mapping[str, Path], name: str) -> None:
         if "memory" not in own:
             raise OSError(errno.ENOTSUP, "no memory controller is mounted", "/sys/fs/cgroup")
-        self._folders = {}
-        for controller, folder in own.items():
-            try:
-                (folder / name).mkdir(mode=0o755, exist_ok=True)
-            except OSError:
-                if controller == "memory":
-                    raise
-                continue
-            self._folders[controller] = folder / name
+        writable = {one: folder for one, folder in own.items() if os.access(folder, os.W_OK)}
+        if "memory" not in writable:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(own["memory"]))
+        self._folders = {one: folder / name for one, folder in writable.items()}
 
     def folders(self) -> Mapping[str, Path]:
         """See Cgroups."""

@@ -98,6 +98,19 @@ def test_a_worker_that_takes_more_than_its_vgpu_may_is_ended_and_no_other(host, 
     assert process.start_of(stays.worker_pid)
 
 
+def test_an_agent_without_vgpus_leaves_nothing(host, folder):
+    host.conductor.want(1, [ONE], [FIRST])
+    manager = host.start()
+    host.wait_converged(1)
+    assert (folder / ONE.id).exists()
+    host.conductor.want(2)
+    manager.converge()
+    assert not folder.exists()
+    host.conductor.want(3, [ONE], [FIRST])
+    manager.converge()
+    assert (folder / ONE.id).exists()
+
+
 def test_groups_are_found_again(host, folder):
     host.conductor.want(1, [ONE, TWO], [FIRST, SECOND])
     host.start()
@@ -179,5 +192,7 @@ def test_version_1_needs_memory_alone(tmp_path):
     (tmp_path / "memory").mkdir()
     groups = Legacy({"memory": tmp_path / "memory", "pids": tmp_path / "not-there"}, "gpupool-x")
     assert list(groups.folders()) == ["memory"]
+    with pytest.raises(PermissionError):
+        Legacy({"memory": tmp_path / "not-there"}, "gpupool-x")
     with pytest.raises(OSError, match="no memory controller"):
         Legacy({"pids": tmp_path}, "gpupool-x")
