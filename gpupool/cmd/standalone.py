@@ -191,12 +191,12 @@ class Standalone:
 
 
 def _wait_for_hosts(database: Database, wanted: Set[str], before: Mapping[str, datetime | None]) -> None:
-    """Wait until every host has reported with its devices, since it did so last ``before``."""
+    """Wait until every host has reported since ``before``, and its devices can be granted."""
     end = time.monotonic() + READY_TIMEOUT
     while missing := wanted - _reported(database, before):
         if time.monotonic() > end:
             names = ", ".join(sorted(missing))
-            raise CannotStart(f"no report in {READY_TIMEOUT} s from: {names}; see the log")
+            raise CannotStart(f"not ready in {READY_TIMEOUT} s: {names}; see the log")
         time.sleep(0.05)
 
 
@@ -207,10 +207,16 @@ def _last_reports(database: Database) -> dict[str, datetime | None]:
 
 
 def _reported(database: Database, before: Mapping[str, datetime | None]) -> set[str]:
-    """Return the hosts that have reported since; the clock may have been set between two runs."""
+    """Return the hosts that have reported since, and whose devices are in Placement.
+
+    The clock may have been set between two runs.
+    """
     with database.reader() as session:
         up = hosts.list_(session, {"state": HostState.UP})
-    return {host.name for host in up if host.last_seen_at != before.get(host.name)}
+        lacking = devices.list_(session, {"in_placement": False})
+    waits = {device.host_id for device in lacking if device.health != DeviceHealth.MISSING}
+    reported = [host for host in up if host.last_seen_at != before.get(host.name)]
+    return {host.name for host in reported if host.id not in waits}
 
 
 def _conf(path: Path, ours: dict[str, dict[str, Any]], options: Options) -> cfg.ConfigOpts:

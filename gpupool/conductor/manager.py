@@ -146,6 +146,7 @@ class ConductorManager:
     def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
         """See ConductorApi."""
         self._parts.commit(pools.delete, pool_id)
+        self._parts.shown.forget(pool_id)
 
     @_answering
     def defragment(

@@ -18,6 +18,7 @@ from gpupool.conductor.limits import Limits
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.peers import Peers
 from gpupool.conductor.reported import Reported
+from gpupool.conductor.shared import Shared
 from gpupool.conductor.tenure import Tenure
 from gpupool.conductor.turns import Turns
 from gpupool.conductor.views import Views
@@ -28,6 +29,7 @@ from gpupool.model.claim import Claim
 from gpupool.model.clock import Clock
 from gpupool.model.host import Host
 from gpupool.model.host_key import HostKey
+from gpupool.model.queue import QueueEntry
 from gpupool.model.report import DesiredState
 from gpupool.model.states import ClaimState
 from gpupool.placement.allocations import Allocations
@@ -120,8 +122,9 @@ class Parts:
     ``audit`` says which devices are compared with Placement next, ``wake_queue`` has the queue looked
     at soon by whoever serves it, ``wake_here`` by this conductor if that is the one. ``moved`` are the
     moments of moves that were made by policy, by pool, ``moving`` the claims that this conductor moves
-    now, one entry a vGPU. ``looks`` sends agents what their hosts should have, ``dependencies`` say
-    whether there is a use in asking database and Placement now, ``id`` is this conductor's among all.
+    now, one entry a vGPU, ``shown`` what the queue of a pool was last. ``looks`` sends agents what their
+    hosts should have, ``dependencies`` say whether there is a use in asking database and Placement now,
+    ``id`` is this conductor's among all.
     """
 
     id: str
@@ -146,6 +149,7 @@ class Parts:
     wake_here: Callable[[], None]
     moved: dict[str, list[float]] = field(default_factory=dict)
     moving: list[str] = field(default_factory=list)
+    shown: Shared[list[QueueEntry]] = field(default_factory=Shared)
 
     @property
     def clock(self) -> Clock:

@@ -136,16 +136,23 @@ class Queue:
 
 
 def show(parts: Parts, pool_id: str) -> list[QueueEntry]:
-    """Return the claims that wait for a pool, in order; NotFound for a pool that does not exist."""
+    """Return the claims that wait for a pool, in order; NotFound for a pool that does not exist.
+
+    Whoever may read asks for it, and it costs as much as the queue is long: those who ask at once share.
+    """
     with parts.database.reader() as session:
         pool = pools.get(session, pool_id)
+    return parts.shown.get(pool_id, lambda: _entries(parts, pool))
+
+
+def _entries(parts: Parts, pool: Pool) -> list[QueueEntry]:
     now = parts.clock.monotonic()
     queue = _PoolQueue(parts, pool)
     queue.look()
     # This conductor may not be the one that serves the queue, and reads views again when it does.
     parts.views.refresh()
     with parts.views.lock:
-        view = parts.views.of(pool_id).fork()
+        view = parts.views.of(pool.id).fork()
     scheduler, shares = queue.scheduler, queue.shares()
     # What it would decide, on a view of its own: so it tells for whom room will be kept, until when.
     scheduler.decide(view, shares, queue.policy, now)

@@ -96,6 +96,8 @@ def test_devices(openstack) -> None:
     assert len(devices) == 4
     assert {(row["Compute granted"], row["Memory"]) for row in devices} == {(0, 4096)}
     assert len(openstack.json("gpu device list --host sim-a --long")) == 2
+    assert {row["In Placement"] for row in devices} == {True}
+    assert "its host still reports it" in openstack.refused("gpu device delete sim-a/ref-1")
     shown = openstack.json("gpu device show sim-a/ref-1")
     assert (shown["host"], shown["key"], shown["simulated"]) == ("sim-a", "ref-1", True)
     openstack("gpu device set --disable --reason", "the fan", "sim-a/ref-1")

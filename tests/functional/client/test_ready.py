@@ -43,7 +43,7 @@ def test_a_host_counts_when_it_has_reported_since_the_start(
         hosts.update(session, host.id, last_seen_at=seen)
     monkeypatch.setattr(standalone, "READY_TIMEOUT", -1)
     if not ready:
-        with pytest.raises(standalone.CannotStart, match=r"no report in .* from: sim-a;"):
+        with pytest.raises(standalone.CannotStart, match=r"not ready in .* s: sim-a; see the log"):
             standalone._wait_for_hosts(database, {"sim-a"}, before)
     else:
         standalone._wait_for_hosts(database, {"sim-a"}, before)

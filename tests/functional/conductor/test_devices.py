@@ -1,10 +1,12 @@
 """Devices that were taken out, and devices that are not in Placement yet."""
 
 import pytest
+import sqlalchemy as sa
 
 from gpupool.db import usage
 from gpupool.model import errors
 from gpupool.model.states import ClaimState, DeviceHealth
+from tests.functional.conductor.agents import SimulatedAgent
 
 
 def totals(lab):
@@ -122,3 +124,25 @@ def test_what_is_written_of_placement_does_not_make_the_provider_be_written_agai
     placement.requests.clear()
     lab.settle(agent)
     assert [each for each in placement.requests if each.split()[0] != "GET"] == []
+
+
+def test_noting_what_is_in_placement_is_one_statement_for_all_devices_of_a_host(lab):
+    """And none in the reports after that: registering thousands of devices must stay cheap."""
+    agent = SimulatedAgent(lab.client, "host-many", devices=16)
+    with lab.database.reader() as session:
+        engine = session.get_bind()
+    said = []
+
+    def note(_connection, _cursor, statement, *_):
+        if statement.startswith("UPDATE devices SET in_placement"):
+            said.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        for _ in range(3):
+            lab.look(agent)
+            lab.reconcile()
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    assert len(said) == 1
+    assert all(device.in_placement for device in lab.devices(agent))
