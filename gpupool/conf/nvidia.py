@@ -29,6 +29,15 @@ OPTS = (
             "reserved_mib while there is room; any other context is charged to its vGPU's memory."
         ),
     ),
+    cfg.BoolOpt(
+        "clear_memory",
+        default=True,
+        help=(
+            "Whether workers fill device memory with zeros when it is allocated, so that no project is "
+            "given what another one left even where NVIDIA's driver does not clear freed memory. The "
+            "device writes all of it once, which is charged to the vGPU."
+        ),
+    ),
     cfg.IntOpt(
         "worker_mib",
         default=1024,

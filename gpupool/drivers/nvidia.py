@@ -107,6 +107,8 @@ class NvidiaDriver(base.Driver):
             # Programs must not share compiled code; workers have no home to keep it in either.
             "CUDA_CACHE_DISABLE": "1",
         }
+        if self._options.clear_memory:
+            environment["GPUPOOL_CLEAR_MEMORY"] = "1"
         if library.is_absolute():
             environment["LD_LIBRARY_PATH"] = str(library.parent)
         context_mib = self._options.context_mib

@@ -124,7 +124,11 @@ def test_a_worker_sees_its_device_alone(hardware, driver):
     driver.run()
     handle = driver.open("GPU-2")
     assert (str(handle.library), handle.ordinal) == ("libcuda.so.1", 0)
-    assert handle.environment == {"CUDA_VISIBLE_DEVICES": "GPU-2", "CUDA_CACHE_DISABLE": "1"}
+    assert handle.environment == {
+        "CUDA_VISIBLE_DEVICES": "GPU-2",
+        "CUDA_CACHE_DISABLE": "1",
+        "GPUPOOL_CLEAR_MEMORY": "1",
+    }
     assert (handle.granule, handle.memory_in_host) == (2 << 20, False)
 
 
@@ -132,6 +136,12 @@ def test_a_reserve_holds_some_contexts(hardware, drivers):
     hardware(A2)
     handle = drivers(reserved_mib=1100, context_mib=500, worker_mib=300).run().open("GPU-2")
     assert (handle.context_mib, handle.contexts, handle.worker_mib) == (500, 2, 300)
+
+
+def test_memory_is_not_cleared_twice_where_the_operator_relies_on_the_driver(hardware, drivers):
+    hardware(A2)
+    handle = drivers(clear_memory=False).run().open("GPU-2")
+    assert "GPUPOOL_CLEAR_MEMORY" not in handle.environment
 
 
 def test_a_library_given_by_path_brings_its_folder(hardware, drivers):

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "worker/clock.h"
+
 enum {
     MILLISECOND = 1000 * 1000,
     SECOND = 1000 * MILLISECOND,
@@ -16,14 +18,6 @@ enum {
 struct arbiter {
     struct ledger *ledger;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
 
 /* compute percent of ns, without overflow */
 static uint64_t share_of(uint64_t ns, uint64_t compute)

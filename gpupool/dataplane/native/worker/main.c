@@ -16,6 +16,7 @@
 
 #include "wire/futex.h"
 #include "wire/handshake.h"
+#include "worker/clear.h"
 #include "worker/cost.h"
 #include "worker/driver.h"
 #include "worker/isolation.h"
@@ -246,7 +247,7 @@ static bool make_parts(struct session *session)
     session->staging = staging_new();
     session->waiters = waiters_new(session);
     session->arbiter = arbiter_new(session->ledger);
-    if (!session->staging || !session->waiters || !session->arbiter || !spans_open(session))
+    if (!session->staging || !session->waiters || !session->arbiter || !spans_open(session) || !clear_open(session))
         return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "worker", "out of memory");
     pin(session);
     return true;

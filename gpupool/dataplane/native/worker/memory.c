@@ -1,6 +1,7 @@
 /* Device memory: every byte is charged to the ledger before the device is asked for it. */
 #include <stdlib.h>
 
+#include "worker/clear.h"
 #include "worker/cost.h"
 #include "worker/granule.h"
 #include "worker/session.h"
@@ -41,18 +42,21 @@ static bool recharge(struct session *session, uint64_t charged, uint64_t wanted)
     return true;
 }
 
-/* Keep the books on what the device gave, of which `charged` was taken in advance; gives it back when that fails. */
+/* Clear what the device gave, of which `charged` was taken in advance, and keep the books on it; gives it back when that
+ * fails. */
 static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes, uint64_t charged)
 {
     uint64_t wanted = granules_of_its_own(session, address, bytes);
+    CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
     if (recharge(session, charged, wanted)) {
-        if (keep_range(session, (struct range){.start = address, .bytes = bytes}))
-            return CUDA_SUCCESS;
         charged = wanted;
+        result = clear_memory(session, address, bytes);
+        if (result == CUDA_SUCCESS && keep_range(session, (struct range){.start = address, .bytes = bytes}))
+            return CUDA_SUCCESS;
     }
     session->driver.cuMemFree_v2(address);
     ledger_give(session->ledger, charged);
-    return CUDA_ERROR_OUT_OF_MEMORY;
+    return result == CUDA_SUCCESS ? CUDA_ERROR_OUT_OF_MEMORY : result;
 }
 
 CUresult serve_memory_allocate(SERVE_ARGUMENTS)

@@ -63,6 +63,7 @@ struct session {
     atomic_uint streams;
     struct ranges memory; /* allocations (owner 0) and module globals (owner: the module) */
     struct object default_stream;
+    CUstream clearing; /* where new memory is cleared; NULL: it is not */
     struct image image;
     uint64_t limit_bytes[LIMITS]; /* charged for what a limit was raised by */
     struct staging *staging;

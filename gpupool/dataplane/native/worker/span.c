@@ -1,7 +1,8 @@
 #include "worker/span.h"
 
 #include <stdlib.h>
-#include <time.h>
+
+#include "worker/clock.h"
 
 #define SPANS 64u            /* measured runs in flight; more work joins the newest run of its stream */
 #define PIECES 32u           /* most pieces of work in a span */
@@ -29,13 +30,6 @@ struct spans {
     uint64_t empty_ns;     /* what the events around the smallest piece of work measure */
     uint64_t piece_ns;     /* moving mean */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* Note how the device's clock and ours lie to each other now. */
 static CUresult anchor(struct session *session)

@@ -1,19 +1,11 @@
 #include "worker/synchronize.h"
 
-#include <time.h>
-
 #include "wire/futex.h"
+#include "worker/clock.h"
 #include "worker/span.h"
 #include "worker/waiter.h"
 
 #define LOOK_NS 15000 /* about what handing over to another thread costs */
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static CUresult query(struct session *session, struct object *object)
 {

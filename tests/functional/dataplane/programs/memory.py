@@ -1,7 +1,9 @@
 """Memory, copies, memsets."""
 
 import ctypes
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 from cuda.bindings import driver as cu
@@ -217,3 +219,57 @@ def sets():
             cu.cuMemsetD2D32(pointer, 1 << 32, 0, 1, (1 << 32) + 1)[0].name,
         ],
     }
+
+
+SMALL, LARGE, PINNED = 512, 20 << 20, 1 << 20
+
+
+def _everywhere():
+    """Return memory of all kinds: device, in small and large pieces; a module's variable; pinned."""
+    pieces = [(check(cu.cuMemAlloc(size)), size) for size in [SMALL] * 100 + [LARGE] * 2]
+    module = check(cu.cuModuleLoadData(Path(sys.argv[2]).read_bytes()))
+    pieces.append(check(cu.cuModuleGetGlobal(module, b"counter")))
+    return pieces, check(cu.cuMemHostAlloc(PINNED, 0))
+
+
+def dirty():
+    """Write everywhere, then wait."""
+    use_device()
+    pieces, pinned = _everywhere()
+    for pointer, size in pieces:
+        check(cu.cuMemsetD8(pointer, 0xA5, size))
+    ctypes.memset(int(pinned), 0xA5, PINNED)
+    upload(np.full(LARGE, 0xA5, np.uint8))
+    check(cu.cuCtxSynchronize())
+    print("working", flush=True)
+    sys.stdin.readline()
+    return {}
+
+
+def residue():
+    """Return how many bytes are not 0 in memory that this program has not written."""
+    use_device()
+    pieces, pinned = _everywhere()
+    found = sum(int(np.count_nonzero(download(at, np.empty(size, np.uint8)))) for at, size in pieces)
+    return {"device": found, "pinned": sum(map(bool, ctypes.string_at(int(pinned), PINNED)))}
+
+
+def recycled():
+    """Return how many bytes of memory that was freed and allocated again are not 0.
+
+    Pieces of less than a page, between others that stay: the reference device gives these out as they
+    are when it has come to the end of its addresses.
+    """
+    use_device()
+    pieces = [check(cu.cuMemAlloc(SMALL)) for _ in range(16)]
+    for piece in pieces:
+        check(cu.cuMemsetD8(piece, 0xA5, SMALL))
+    for piece in pieces[::2]:
+        check(cu.cuMemFree(piece))
+    again = [check(cu.cuMemAlloc(SMALL))]
+    while int(again[0]) > int(pieces[-1]):
+        check(cu.cuMemFree(again.pop()))
+        again.append(check(cu.cuMemAlloc(SMALL)))
+    again += [check(cu.cuMemAlloc(SMALL)) for _ in range(8)]
+    found = [np.count_nonzero(download(piece, np.empty(SMALL, np.uint8))) for piece in again]
+    return {"not_zero": int(sum(found))}
