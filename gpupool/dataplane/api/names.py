@@ -1,6 +1,6 @@
 """The names of the driver interface.
 
-What CUDA's runtimes 12.4 to 13.0 and the cuda-bindings 13.5 package were seen to ask
+What CUDA's runtimes 12.4 to 13.5 and the cuda-bindings 13.5 package were seen to ask
 cuGetProcAddress for.
 """
 
@@ -121,6 +121,7 @@ cuStreamGetAttribute cuStreamGetCaptureInfo cuStreamGetCtx cuStreamGetDevResourc
 cuStreamGetFlags cuStreamGetGreenCtx cuStreamGetId cuStreamGetPriority cuStreamIsCapturing
 cuStreamQuery cuStreamSetAttribute cuStreamSynchronize cuStreamUpdateCaptureDependencies
 cuStreamWaitEvent cuStreamWaitValue32 cuStreamWaitValue64 cuStreamWriteValue32 cuStreamWriteValue64
+cuSubgridCreate cuSubgridWorkerGridCreate cuSubgridWorksetCreate
 cuSurfObjectCreate cuSurfObjectDestroy cuSurfObjectGetResourceDesc cuSurfRefGetArray
 cuSurfRefSetArray cuTensorMapEncodeIm2col cuTensorMapEncodeIm2colWide cuTensorMapEncodeTiled
 cuTensorMapReplaceAddress cuTensorMapSetAllocationClass cuTexObjectCreate cuTexObjectDestroy

@@ -148,6 +148,8 @@ static CUresult load(const void *bytes, size_t size, struct image *image, struct
 
 static bool check_kernel(const struct refcuda_kernel *kernel, struct reason *why)
 {
+    if (!kernel->name || !kernel->run)
+        return none(why, "a kernel has no name or no code");
     for (size_t i = 0; i < kernel->parameter_count; i++)
         if (kernel->parameters[i].offset + kernel->parameters[i].size > kernel->arguments_size)
             return none(why, "kernel %s describes parameter %zu wrongly", kernel->name, i);
