@@ -45,7 +45,8 @@ def start(manager, wanted, *arguments):
     (reported,) = (one for one in manager.host_report().attachments if one.id == wanted.id)
     return subprocess.Popen(
         [sys.executable, PROGRAM, *arguments],
-        env={"PATH": os.environ["PATH"], **reported.environment},
+        # The ticket is not reported: who may use the attachment adds it.
+        env={"PATH": os.environ["PATH"], "GPUPOOL_TICKET": wanted.ticket, **reported.environment},
         stdout=subprocess.PIPE,
         text=True,
     )
