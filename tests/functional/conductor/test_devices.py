@@ -128,7 +128,7 @@ def test_what_is_written_of_placement_does_not_make_the_provider_be_written_agai
 
 def test_noting_what_is_in_placement_is_one_statement_for_all_devices_of_a_host(lab):
     """And none in the reports after that: registering thousands of devices must stay cheap."""
-    agent = SimulatedAgent(lab.client, "host-many", devices=16)
+    agent = SimulatedAgent(lab.transport, "host-many", devices=16)
     with lab.database.reader() as session:
         engine = session.get_bind()
     said = []
