@@ -102,14 +102,16 @@ class Dependency:
     def failed(self, exc: errors.GpupoolError) -> None:
         """Note that work failed by it: it is probed now, and work waits, longer each time.
 
-        Nothing is noted while nobody probes.
+        Work that did not wait though it was known to be away makes nobody wait longer. Nothing is noted
+        while nobody probes.
         """
         if self._thread is None:
             return
         with self._lock:
-            self._failures += 1
-            wait = min(_AWAY * 2.0 ** min(self._failures, 10), _TRY_MOST)
-            self._try_at = self._clock() + wait
+            if self._away_since is None:
+                self._failures += 1
+                wait = min(_AWAY * 2.0 ** min(self._failures, 10), _TRY_MOST)
+                self._try_at = self._clock() + wait
             self._begin(self._clock(), _why(exc))
         self._wake.set()
 

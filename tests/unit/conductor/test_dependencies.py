@@ -106,6 +106,17 @@ def test_work_that_fails_though_probes_do_not_is_tried_less_and_less_often(servi
     ]
 
 
+def test_heartbeats_that_fail_in_an_outage_do_not_put_off_its_end(service, dependency):
+    service.up = False
+    for _ in range(30):
+        dependency.failed(errors.Unavailable("it can't be reached", "it"))
+        service.now += 1
+        dependency.ask()
+    service.up = True
+    dependency.ask()
+    assert dependency.answers()
+
+
 def test_a_probe_that_hangs_is_an_outage(service, dependency):
     service.hangs.set()
     asking = threading.Thread(target=dependency.ask, daemon=True)
