@@ -52,6 +52,12 @@ def start(manager, wanted, *arguments):
     )
 
 
+def sessions(manager, count):
+    """Return the sessions once there are so many: a program may work before its agent lists it."""
+    eventually(lambda: len(manager.host_report().sessions) == count)
+    return manager.host_report().sessions
+
+
 def outcome(program):
     output, _ = program.communicate(timeout=3 * TIMEOUT)
     assert program.returncode == 0
@@ -73,7 +79,7 @@ def test_a_program_sees_its_claim_as_its_device(host, manager):
 def test_two_programs_share_a_vgpus_memory(host, manager):
     looping = start(manager, attachment(2, TWO), "loop")
     assert looping.stdout.readline() == "looping\n"
-    (session,) = manager.host_report().sessions
+    (session,) = sessions(manager, 1)
     assert (session.vgpu_id, session.program_pid) == (TWO.id, looping.pid)
     assert outcome(start(manager, attachment(2, TWO), "report"))["total_mib"] == 100
     looping.kill()
@@ -95,7 +101,7 @@ def test_a_program_outlives_its_agent(host, manager):
     assert program.stdout.readline() == "looping\n"
     host.stop()
     manager = host.start()
-    assert [one.program_pid for one in manager.host_report().sessions] == [program.pid]
+    assert [one.program_pid for one in sessions(manager, 1)] == [program.pid]
     assert program.poll() is None
     host.conductor.want(2)
     manager.look()
@@ -140,7 +146,7 @@ def test_workers_of_each_vgpu_run_as_a_user_of_their_own(host, manager):
     for program in programs:
         assert program.stdout.readline() == "looping\n"
     users = {}
-    for session in manager.host_report().sessions:
+    for session in sessions(manager, 2):
         status = Path(f"/proc/{session.worker_pid}/status").read_text()
         (user,) = set(re.search("Uid:(.*)", status)[1].split())
         assert int(user) in uids.parse(host.conf.agent.worker_uids)
@@ -170,7 +176,7 @@ def test_a_vgpu_whose_user_another_has_gets_a_new_one(host, manager):
     entry.symlink_to(host.folders.ledgers / ONE.id)
     program = start(manager, attachment(2, TWO), "loop")
     assert program.stdout.readline() == "looping\n"
-    (session,) = manager.host_report().sessions
+    (session,) = sessions(manager, 1)
     status = Path(f"/proc/{session.worker_pid}/status").read_text()
     assert f"Uid:\t{manager._vgpus.worker_uid(TWO.id)}\t" in status
     assert manager._vgpus.worker_uid(TWO.id) != uid
