@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy import orm
+
 from gpupool.conductor import binding, health, holds, report_checks
 from gpupool.conductor.binding import Refusal
 from gpupool.conductor.desired import desired_of, desired_states
@@ -76,6 +78,7 @@ def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: S
         raise Stale
     if said and _is_beyond(host, reported):
         host = _renew(transaction, host, reported)
+    _check_hypervisor(session, host, reported.hypervisor_hostname)
     report = replace(reported, generation=_converged_to(host, reported))
     host = _write_host(transaction, host, report, parts.reported)
     owned = _write_devices(transaction, host, report)
@@ -108,6 +111,15 @@ def _gone(report: HostReport, held: list[Vgpu]) -> list[Vgpu]:
         and vgpu.generation <= report.generation
         and vgpu.id not in listed
     ]
+
+
+def _check_hypervisor(session: orm.Session, host: Host, hypervisor: str) -> None:
+    """Raise Invalid when a host would have its devices put below another host's compute node."""
+    if hypervisor not in ("", host.name) and hosts.list_(session, {"name": hypervisor}):
+        raise errors.Invalid(
+            f"hypervisor_hostname is '{hypervisor}', which is another host; allowed: that of host "
+            f"{host.name} itself"
+        )
 
 
 def _is_beyond(host: Host, report: HostReport) -> bool:

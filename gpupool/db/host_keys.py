@@ -13,16 +13,15 @@ from gpupool.model.host_key import HostKey, KeyState
 _table = Table(models.HostKey, HostKey)
 list_, create, update, delete = _table.list_, _table.create, _table.update, _table.delete
 _row = models.HostKey
+_with_host = sa.select(
+    *(column.label(f"key_{field}") for field, column in _table.columns.items()),
+    *(column.label(f"host_{field}") for field, column in hosts.columns.items()),
+).outerjoin(models.Host, models.Host.name == _row.host)
 
 
 def find(session: Session, name: str) -> tuple[HostKey, Host | None] | None:
     """Return the key of that fingerprint with its host, in one query; None when there is no such key."""
-    columns = [
-        *(column.label(f"key_{field}") for field, column in _table.columns.items()),
-        *(column.label(f"host_{field}") for field, column in hosts.columns.items()),
-    ]
-    query = sa.select(*columns).outerjoin(models.Host, models.Host.name == _row.host)
-    row = session.execute(query.where(_row.id == name)).mappings().first()
+    row = session.execute(_with_host.where(_row.id == name)).mappings().first()
     if row is None:
         return None
     key = HostKey(**{field: row[f"key_{field}"] for field in _table.columns})

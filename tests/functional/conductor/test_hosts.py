@@ -278,6 +278,15 @@ def test_a_generation_that_was_never_given_counts_for_nothing(lab, generation):
     lab.check_books([agent])
 
 
+def test_no_host_puts_its_devices_below_another_s_compute_node(lab):
+    victim, liar = lab.agent(), lab.agent()
+    liar.hypervisor = victim.host
+    with pytest.raises(errors.Invalid, match=f"is '{victim.host}', which is another host"):
+        liar.send()
+    liar.hypervisor = f"node-of-{liar.host}"
+    liar.send()
+
+
 def test_a_device_of_more_memory_than_there_is_draws_no_claims(lab):
     agent = SimulatedAgent(lab.transport, "host-bad", devices=1, memory_mib=2**23)
     with pytest.raises(errors.Invalid, match=f"memory_mib is {2**23}; allowed: 0 to {2**22}"):
