@@ -2,6 +2,7 @@
 
 import sys
 
+from oslo_concurrency import lockutils
 from oslo_config import cfg
 
 from gpupool.agent.service import Agent, check
@@ -10,6 +11,8 @@ from gpupool.rpc import transport
 
 
 def _make(conf: cfg.ConfigOpts) -> Agent:
+    # Where [oslo_messaging_rabbit] use_queue_manager needs a lock.
+    lockutils.set_defaults(conf.agent.state_path)
     return Agent(conf, transport.get_transport(conf))
 
 

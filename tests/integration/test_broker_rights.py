@@ -1,5 +1,8 @@
 """What an agent's account of RabbitMQ may, made by the very commands of the installation guide."""
 
+import subprocess
+import sys
+import tempfile
 import threading
 import uuid
 from pathlib import Path
@@ -82,6 +85,11 @@ class Endpoint:
     def report(self, ctxt, message):
         return message
 
+    def introduce(self, ctxt, message):
+        self.heard.append(message["host"])
+        self.came.set()
+        return message
+
     def look(self, ctxt, message):
         self.heard.append(message)
         self.came.set()
@@ -135,6 +143,25 @@ def test_an_agent_reports_and_is_told(broker, conductor, agents):
         rpc_agent.AgentClient(broker.transport()).look(CTXT, host, MESSAGE)
         assert endpoint.came.wait(60)
         assert endpoint.heard == [wire.dump(MESSAGE)]
+
+
+def test_the_service_runs_with_what_the_guide_says(broker, conductor, native):
+    """gpupool-agent, by its own account, which nothing but the guide gave its rights."""
+    with tempfile.TemporaryDirectory(prefix="gp-") as folder:
+        file = Path(folder, "gpupool.conf")
+        broker.configuration(OTHER)
+        paths = "".join(f"{name}_path = {folder}/{name}\n" for name in ("state", "run", "cdi"))
+        ours = f"[agent]\nhost = {OTHER}\ndrivers = reference\n{paths}"
+        file.write_text((broker.folder / f"{OTHER}.conf").read_text() + ours)
+        command = [sys.executable, "-m", "gpupool.cmd.agent", "--config-file", str(file)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
+            try:
+                assert conductor.came.wait(90)
+            finally:
+                agent.terminate()
+                said = agent.communicate(timeout=60)[1]
+    assert conductor.heard == [OTHER], said
+    conductor.heard.clear()
 
 
 def test_an_agent_can_not_call_conductors(conductor, agents):
