@@ -91,6 +91,21 @@ def test_hosts(openstack) -> None:
     assert "arguments are required: --pool" in openstack.refused("gpu host set sim-a", code=2)
 
 
+def test_services(openstack) -> None:
+    found = openstack.json("gpu service list")
+    assert {(row["Binary"], row["State"]) for row in found} == {
+        ("gpupool-conductor", "up"),
+        ("gpupool-api", "up"),
+        ("gpupool-agent", "up"),
+    }
+    assert {row["Host"] for row in found if row["Binary"] == "gpupool-agent"} == {"sim-a", "sim-b"}
+    (conductor,) = openstack.json("gpu service list --binary gpupool-conductor")
+    assert conductor["Leader"] is True
+    assert conductor["Version"]
+    assert conductor["Started"] < conductor["Last seen"]
+    assert openstack.json("gpu service list --state down") == []
+
+
 def test_devices(openstack) -> None:
     devices = openstack.json("gpu device list")
     assert len(devices) == 4
