@@ -35,9 +35,11 @@ def debt(content: bytes, abandoned: Iterable[Interval], compute: int, now_ns: in
     ``abandoned`` is when its killed workers had work in flight that may not be charged yet.
     """
     debt_ns, at_ns, until, floor, count = _HEAD.unpack_from(content)
-    if compute >= 100 or at_ns > now_ns:
-        return 0  # a whole device is never waited for; and no other boot's debt is owed
+    if at_ns > now_ns:
+        return 0  # no other boot's debt is owed
     owed = left(min(debt_ns, DEBT_MAX), compute, now_ns - at_ns)
+    if compute >= 100:
+        return owed  # what it took over; the work of one that has the whole device makes no debt
     gaps = [_GAP.unpack_from(content, _HEAD.size + at * _GAP.size) for at in range(min(count, GAPS_MAX))]
     work = _union((begin, min(end, now_ns)) for begin, end in abandoned)
     # What is neither before `floor`, in a gap nor after `until` was charged already.

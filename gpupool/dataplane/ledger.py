@@ -174,6 +174,8 @@ class Ledger:
 
         ``ended_ns`` is when it was seen to end, by CLOCK_MONOTONIC: what it had in flight is charged
         until then, by the next worker or when the vGPU is removed. Of one that ended unseen it is not.
+        A worker takes that off the books before anything else: when it is there still, no worker began
+        since, and it stays.
         """
         with self._file() as (descriptor, slots):
             _check(slot, slots)
@@ -181,6 +183,8 @@ class Ledger:
             os.pwrite(descriptor, bytes(8), at)
             os.pwrite(descriptor, bytes(4), at + _PID_OFFSET)
             os.pwrite(descriptor, bytes(8), at + _HOST_MEMORY_OFFSET)
+            if any(os.pread(descriptor, 8, at + _ENDED_OFFSET)):
+                return
             if not ended_ns:
                 os.pwrite(descriptor, bytes(8), at + _IN_FLIGHT_OFFSET)
             os.pwrite(descriptor, struct.pack("<Q", ended_ns), at + _ENDED_OFFSET)
@@ -188,6 +192,10 @@ class Ledger:
     def restart(self) -> None:
         """Forget device time of before; for when no worker lives, as after a reboot of the host."""
         with self._file() as (descriptor, slots):
+            for slot in range(slots):
+                at = HEADER.size + slot * SLOT.size
+                os.pwrite(descriptor, bytes(8), at + _IN_FLIGHT_OFFSET)
+                os.pwrite(descriptor, bytes(8), at + _ENDED_OFFSET)
             os.pwrite(descriptor, bytes(device_time.SIZE), size_of(slots) - device_time.SIZE)
 
     @contextmanager

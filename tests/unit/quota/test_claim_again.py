@@ -158,6 +158,8 @@ def test_a_debt_waits_for_the_next_when_its_taker_never_came_to_be(host):
 def test_another_boot_owes_nothing(host, monkeypatch, tmp_path):
     host.vgpus.make(_spec(1))
     host.run(_spec(1), SECOND)
+    _abandon(host, _spec(1), host.now_ns, host.now_ns + SECOND)
+    host.now_ns += SECOND
     other = tmp_path / "boot_id"
     other.write_text("another\n")
     monkeypatch.setattr(debts, "BOOT_ID", other)
@@ -206,6 +208,30 @@ def test_work_of_a_killed_worker_is_charged_to_the_sessions_that_follow(host):
     host.now_ns += SECOND
     assert host.run(spec, MS) == pytest.approx(SECOND, rel=0.05)
     assert host.run(spec, MS) < 10 * MS
+
+
+def test_work_of_a_killed_worker_is_owed_though_a_session_in_its_place_never_began(host):
+    """Its program left before it was welcome, or its worker found no room: nobody has charged for the work."""
+    spec = _spec(1, compute=50)
+    host.vgpus.make(spec)
+    _abandon(host, spec, host.now_ns, host.now_ns + SECOND)
+    host.vgpus.ledger(spec.id).clear(1)
+    host.now_ns += 60 * SECOND
+    host.vgpus.ledger(spec.id).clear(1, host.now_ns)
+    host.now_ns -= 59 * SECOND
+    assert host.run(spec, MS) == pytest.approx(SECOND, rel=0.05)
+
+
+def test_a_debt_outlives_a_claim_of_the_whole_device(host):
+    """Which would be made for a moment, only to be rid of it."""
+    host.vgpus.make(_spec(1))
+    host.run(_spec(1), 10 * SECOND)
+    host.vgpus.remove("v1")
+    host.vgpus.make(_spec(2, compute=100))
+    assert host.run(_spec(2, compute=100), MS) == 0
+    host.vgpus.remove("v2")
+    host.vgpus.make(_spec(3))
+    assert host.run(_spec(3), MS) > 900 * SECOND
 
 
 def _abandon(host: Host, spec: VgpuSpec, begin: int, end: int, slot: int = 1) -> None:
