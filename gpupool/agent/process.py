@@ -46,10 +46,13 @@ def hold(pid: int, start: str) -> int | None:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
-    if start_of(pid) == start:
-        return pidfd
-    os.close(pidfd)
-    return None
+    same = False
+    try:
+        same = start_of(pid) == start
+    finally:
+        if not same:
+            os.close(pidfd)
+    return pidfd if same else None
 
 
 def ended(pidfd: int) -> bool:

@@ -172,6 +172,8 @@ class Acceptor:
                 self._hear(silent)
 
     def _accept(self, server: SessionServer) -> None:
+        if server.answering >= HANDSHAKES:
+            return  # it was reported before the listener's rest began, and waits in line
         try:
             connection, _ = server.listener.accept()
         except BlockingIOError:

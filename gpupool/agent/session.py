@@ -62,8 +62,8 @@ class Session:
 
 def of_child(record: SessionRecord, child: "subprocess.Popen[bytes]", log: WorkerLog) -> Session:
     """Return the session of a worker just started; even if it ended, it is still ours to reap."""
-    pidfd = os.pidfd_open(child.pid)
     start = process.start_of(child.pid) or ""
+    pidfd = os.pidfd_open(child.pid)
     return Session(replace(record, worker_pid=child.pid, worker_start=start), pidfd, child, log)
 
 

@@ -337,6 +337,7 @@ class Sessions:
         except OSError as exc:
             child.kill()
             child.wait()
+            log.take()
             raise NotStarted(f"the worker can't be watched: {exc}") from exc
         return child
 

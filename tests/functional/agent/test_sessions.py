@@ -1,17 +1,20 @@
 """Sessions: opened by programs, ended with them, with their vGPU, their attachment; never by others."""
 
+import errno
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from gpupool.agent import process, server
+from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import SessionRecord
 from gpupool.dataplane.handshake import Error, Kind
 from gpupool.dataplane.ledger import Ledger
 
-from .stand_in import TICKET, attachment, eventually, vgpu
+from .stand_in import TICKET, Program, attachment, eventually, vgpu
 
 ONE, TWO = vgpu(1), vgpu(2, compute=50, memory_mib=100, device="ref-1")
 BOTH = attachment(1, TWO, ONE)
@@ -105,6 +108,57 @@ def test_a_silent_client_is_hung_up(host, manager, monkeypatch):
     opened(host, OTHER)
 
 
+def test_one_more_waits_in_line_when_as_many_are_answered_as_may_be(tmp_path):
+    """Its arrival was reported with the last words of those before it."""
+    acceptor = server.Acceptor(LimitedLog())  # not started: the test is its thread
+    path = tmp_path / "s"
+    served = server.SessionServer(path, lambda *_: None, "attachment", "claim")
+    acceptor.add(served)
+    programs = [Program(path) for _ in range(server.HANDSHAKES)]
+    for program in programs:
+        program.connection.send(b"hello")
+        acceptor._look_at(served.listener.fileno())
+    for descriptor in list(acceptor._silent):
+        acceptor._look_at(descriptor)
+    assert served.answering == server.HANDSHAKES
+    late = Program(path)
+    acceptor._look_at(served.listener.fileno())
+    late.connection.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        late.connection.recv(1)
+    assert not acceptor._paused
+    acceptor.remove(served)
+    acceptor.stop()
+    for program in (*programs, late):
+        program.close()
+
+
+@pytest.mark.parametrize("part", ["start_of", "register"])
+def test_a_worker_that_can_not_be_watched_leaves_no_descriptor(host, manager, monkeypatch, part):
+    def fail(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    opened(host).close()
+    eventually(lambda: not host.session_records())
+    before = sorted(os.listdir("/proc/self/fd"))
+    if part == "start_of":
+        monkeypatch.setattr(process, "start_of", fail)
+    else:
+        watched = manager._sessions._epoll
+        monkeypatch.setattr(manager._sessions, "_epoll", SimpleNamespace(register=fail))
+    for _ in range(3):
+        program = host.program(BOTH)
+        assert program.hello(Kind.OPEN).error == 0
+        assert "can't be watched" in program.ready()[1]
+        program.wait_hung_up()
+        program.close()
+    monkeypatch.undo()
+    if part == "register":
+        assert manager._sessions._epoll is watched
+    eventually(lambda: not host.session_records())
+    eventually(lambda: sorted(os.listdir("/proc/self/fd")) == before)
+
+
 def test_a_session_too_many_is_refused(host, manager):
     # The ledger's slots are the limit; the first is left free, the rest are taken by records.
     for number in range(TWO.sessions - 1):
@@ -162,8 +216,10 @@ def test_a_context_beyond_the_reserve_is_charged_to_its_vgpu(host):
     opened(host, of[third.id])
     assert used(large) == [0, 0, 0]
     assert used(third) == [40, 0, 0]
+    everyone = [small.id] * 3 + [large.id, third.id]
+    eventually(lambda: sorted(one.vgpu_id for one in manager.host_report().sessions) == everyone)
     first.close()
-    eventually(lambda: len(manager.host_report().sessions) == 4)
+    eventually(lambda: sorted(one.vgpu_id for one in manager.host_report().sessions) == everyone[1:])
     opened(host, of[small.id])
     assert used(small) == [0, 40, 40]
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,14 @@ def test_a_process_has_one_start_and_none_when_it_ended(child):
 
 def test_a_pid_with_another_start_is_another_process(child):
     assert process.hold(child.pid, "an-earlier-boot:1") is None
+
+
+def test_what_can_not_be_looked_at_is_not_held(child, monkeypatch):
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(process, "_BOOT", Path("/not-there"))
+    with pytest.raises(FileNotFoundError):
+        process.hold(child.pid, "any")
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_waiting_tells_who_has_not_ended_and_killing_ends_it(child):

@@ -211,7 +211,7 @@ def test_work_of_a_killed_worker_is_charged_to_the_sessions_that_follow(host):
 
 
 def test_work_of_a_killed_worker_is_owed_though_a_session_in_its_place_never_began(host):
-    """Its program left before it was welcome, or its worker found no room: nobody has charged for the work."""
+    """Its program left before it was welcome, or its worker found no room: nobody has charged for it."""
     spec = _spec(1, compute=50)
     host.vgpus.make(spec)
     _abandon(host, spec, host.now_ns, host.now_ns + SECOND)
