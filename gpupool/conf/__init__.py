@@ -19,6 +19,7 @@ from gpupool.conf import (
     queue,
     quota,
     reference,
+    waiting,
 )
 
 _GROUPS = (agent, allocator, api, conductor, coordination, nvidia, placement, queue, quota, reference)
@@ -32,6 +33,7 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 def new(args: Sequence[str] = (), files: list[str] | None = None) -> cfg.ConfigOpts:
     """Return a configuration read from ``args`` and ``files`` (by default /etc/gpupool/...)."""
+    waiting.by_monotonic_clock()
     conf = cfg.ConfigOpts()
     log.register_options(conf)
     register(conf)
