@@ -202,10 +202,19 @@ def admit(transaction: Transaction, host_id: str, fingerprint: str) -> Host:
 
 
 def revoke(transaction: Transaction, host_id: str) -> Host:
-    """Return the host, down: none of its keys is believed any more, and those never again."""
+    """Return the host, down: none of its keys is believed any more, and those never again.
+
+    Raises Conflict when it has none, as nothing would keep its unsigned reports from being taken.
+    """
     session = transaction.session
     host = hosts.update(session, host_id)
-    for key in host_keys.list_(session, {"host": host.name}):
+    known = host_keys.list_(session, {"host": host.name})
+    if not known:
+        raise errors.Conflict(
+            f"host {host.name} has no key to revoke; set [conductor] require_signed_reports to true, "
+            "so that nothing is believed of hosts without one"
+        )
+    for key in known:
         if key.state != KeyState.REVOKED:
             host_keys.update(session, key.id, state=KeyState.REVOKED)
             LOG.warning("key %s of host %s is revoked", key.id, host.name)

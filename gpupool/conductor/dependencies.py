@@ -133,7 +133,8 @@ class Dependency:
             if self._end():
                 self.on_return()
         finally:
-            self._asked = None
+            with self._lock:
+                self._asked = None
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -162,6 +163,8 @@ class Dependency:
     def _end(self) -> bool:
         """Note that a probe was answered; return whether that ends an outage."""
         with self._lock:
+            # Before anybody is told of it: how long the probe took is no outage any more.
+            self._asked = None
             now, self._misses = self._clock(), 0
             if now < self._try_at:
                 return False

@@ -2,7 +2,6 @@
 
 import threading
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from gpupool.db import host_keys, hosts, times
 from gpupool.db.api import Database
@@ -14,7 +13,7 @@ _PER_TIMEOUT = 3
 
 
 class Stale(Exception):
-    """A report has no higher sequence number than one before it: it is late, or a copy."""
+    """A report has no higher sequence number than one before it, or its key was just revoked."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,6 @@ class Reported:
         # When those that are believed no more were forgotten last.
         self._clock = database.clock
         self._swept = self._clock.monotonic()
-        # By host its last_seen_at, and since when by the monotonic clock it is that.
-        self._seen: dict[str, tuple[datetime, float]] = {}
 
     def answer(self, said: Said, key: HostKey, host: Host) -> str | None:
         """Return what was answered, sealed to ``host``, or None when the report has to be taken.
@@ -99,31 +96,23 @@ class Reported:
     def is_due(self, host: Host) -> bool:
         """Return whether it has to be written again that a host reports.
 
-        By the monotonic clock: what ``last_seen_at`` says may be to come, on a clock that was set.
+        By the clock that all conductors share, as a host reports to any of them: each alone may hear of
+        it too seldom to measure. A time to come, on a clock that was set back, is written again, too.
         """
         if host.last_seen_at is None:
             return True
-        seen, since = self._seen.get(host.name, (None, 0.0))
-        if seen != host.last_seen_at:
-            self.saw(host.name, host.last_seen_at)
-            return False
-        return self._clock.monotonic() - since >= self._timeout / _PER_TIMEOUT
-
-    def saw(self, name: str, at: datetime) -> None:
-        """Note ``last_seen_at`` of a host, as it is in the database from now on."""
-        self._seen[name] = at, self._clock.monotonic()
+        age = (self._clock.now() - host.last_seen_at).total_seconds()
+        return abs(age) >= self._timeout / _PER_TIMEOUT
 
     def _write(self, host: Host, said: Said) -> None:
         @self._database.retry
-        def write() -> datetime:
+        def write() -> None:
             with self._database.writer() as session:
                 if not host_keys.advance(session, said.key, said.sequence):
                     raise Stale
-                at = times.now(session)
-                hosts.update(session, host.id, last_seen_at=at)
-                return at
+                hosts.update(session, host.id, last_seen_at=times.now(session))
 
-        self.saw(host.name, write())
+        write()
 
 
 def _state(host: Host) -> tuple[str, int, int, str, str]:

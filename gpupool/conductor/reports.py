@@ -168,7 +168,6 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
     if changes.keys() & room:
         transaction.revise(host.id)
     now = times.now(transaction.session)
-    reported.saw(host.name, now)
     return hosts.update(transaction.session, host.id, last_seen_at=now, **changes)
 
 

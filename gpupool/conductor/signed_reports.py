@@ -45,7 +45,8 @@ def take(parts: Parts, message: Envelope) -> Envelope:
         sealed = parts.reported.answer(said, sender.key, sender.host)
         sealed = sealed or _take(parts, message.body, said, sender)
     except Stale:
-        last = parts.reported.last(sender.key)
+        # Read again: another conductor may know a higher number, or the key be revoked, by now.
+        last = parts.reported.last(_sender(parts, message).key)
         return parts.keys.sign(Purpose.STALE, message.host, message.sequence, str(last))
     return parts.keys.sign(Purpose.DESIRED, message.host, message.sequence, sealed)
 

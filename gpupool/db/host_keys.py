@@ -38,8 +38,11 @@ def admitted(session: Session, names: Collection[str]) -> dict[str, HostKey]:
 
 
 def advance(session: Session, name: str, sequence: int, digest: str | None = None) -> bool:
-    """Write a sequence number higher than any before, and what was said; return False if it is none."""
-    newer = sa.and_(_row.id == name, _row.sequence < sequence)
+    """Write a sequence number higher than any before, and what was said.
+
+    Return False if it is none, or the key was revoked since it was read.
+    """
+    newer = sa.and_(_row.id == name, _row.sequence < sequence, _row.state != KeyState.REVOKED)
     changes: dict[str, object] = {"sequence": sequence}
     if digest is not None:
         changes["digest"] = digest

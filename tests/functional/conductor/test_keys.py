@@ -200,6 +200,21 @@ def test_a_sign_of_life_makes_what_came_before_it_old(lab):
     assert signed_reports.take(other.parts, copied).purpose is Purpose.STALE
 
 
+def test_a_host_stays_up_however_many_conductors_take_turns_with_its_reports(lab):
+    agent = lab.agent()
+    conductors = [lab, *(Lab(lab.conf, lab.database, lab.parts.placement) for _ in range(7))]
+    for other in conductors[1:]:
+        other.close()
+    for number in range(24):
+        lab.clock.wait(5)
+        message = signed(agent, 10**6 + number)
+        signed_reports.take(conductors[number % len(conductors)].parts, message)
+        lab.conductor.watch()
+        silent = (lab.clock.now() - lab.host(agent).last_seen_at).total_seconds()
+        assert silent < lab.conf.conductor.host_timeout / 2
+    assert lab.host(agent).state == HostState.UP
+
+
 def test_a_host_that_lost_count_goes_on(lab):
     """Its state folder was restored: a conductor tells it, signed, from where."""
     agent = lab.agent()
@@ -260,6 +275,52 @@ def test_a_key_that_is_revoked_is_never_believed_again(lab):
     assert states(lab, agent.host) == {agent.identity.own.fingerprint: KeyState.REVOKED}
     # Another key of that name waits, though hosts are admitted automatically.
     waits(SimulatedAgent(lab.transport, agent.host), "waits to be admitted")
+
+
+def test_a_report_that_is_being_taken_while_its_key_is_revoked_is_not(lab, monkeypatch):
+    agent = lab.agent()
+    message = signed(agent, 10**6, replace(agent.report(), memory_mib=7))
+    checked = signed_reports._sender
+
+    def revoked_meanwhile(parts, message):
+        sender = checked(parts, message)
+        lab.client.revoke_host(CTXT, lab.host(agent).id)
+        return sender
+
+    monkeypatch.setattr(signed_reports, "_sender", revoked_meanwhile)
+    with pytest.raises(errors.Forbidden, match="is revoked"):
+        signed_reports.take(lab.parts, message)
+    assert lab.host(agent).state == HostState.DOWN
+
+
+def test_a_sign_of_life_with_a_key_that_is_being_revoked_is_none(lab, monkeypatch):
+    agent = lab.agent()
+    lab.look(agent)
+    signed_reports.take(lab.parts, signed(agent, 10**6))
+    lab.clock.wait(lab.conf.conductor.host_timeout / 2)
+    seen = lab.host(agent).last_seen_at
+    checked = signed_reports._sender
+
+    def revoked_meanwhile(parts, message):
+        sender = checked(parts, message)
+        lab.client.revoke_host(CTXT, lab.host(agent).id)
+        return sender
+
+    monkeypatch.setattr(signed_reports, "_sender", revoked_meanwhile)
+    with pytest.raises(errors.Forbidden, match="is revoked"):
+        signed_reports.take(lab.parts, signed(agent, 10**6 + 1))
+    assert lab.host(agent).last_seen_at == seen
+
+
+def test_a_host_without_keys_can_not_be_revoked_but_says_why(lab):
+    lab.conf.set_override("require_signed_reports", False, group="conductor")
+    agent = lab.agent()
+    host = lab.host(agent)
+    with lab.database.writer() as session:
+        host_keys.delete_all(session, host_keys.list_(session, {"host": host.name}))
+    with pytest.raises(errors.Conflict, match=r"has no key.*require_signed_reports"):
+        lab.client.revoke_host(CTXT, host.id)
+    assert lab.host(agent).state == HostState.UP
 
 
 def test_new_keys_take_the_place_of_the_old_ones_without_an_operator(manual):

@@ -134,6 +134,25 @@ def test_a_probe_that_hangs_is_an_outage(service, dependency):
     assert dependency.answered_lately()
 
 
+def test_the_end_of_an_outage_is_seen_by_those_it_wakes(service, dependency, caplog):
+    """A probe that hung for longer than it may was answered: at that moment there is no outage."""
+    caplog.set_level(logging.INFO, dependencies.LOG.name)
+    seen = []
+    dependency.on_return = lambda: seen.append(dependency.away_for())
+    service.hangs.set()
+    probe = threading.Thread(target=dependency.ask)
+    probe.start()
+    while dependency._asked is None:
+        pass
+    service.now += dependencies.PATIENCE + 1
+    assert dependency.away_for()
+    service.over.set()
+    probe.join()
+    assert seen == [0]
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["it is away: no answer in 10 s", "it answers again"]
+
+
 def test_a_process_that_stood_still_did_not_listen(service, dependency):
     dependency.ask()
     assert dependency.answered_lately()
