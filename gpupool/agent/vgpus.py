@@ -10,7 +10,7 @@ from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.uids import REGISTRY, WorkerUids
 from gpupool.dataplane.handshake import VgpuShare
-from gpupool.dataplane.ledger import HOST_ERRORS, Ledger, Limits
+from gpupool.dataplane.ledger import BUSY_MAX, HOST_ERRORS, Ledger, Limits
 from gpupool.drivers.base import DeviceHandle
 from gpupool.model import errors
 from gpupool.model.report import VgpuReport, VgpuSpec
@@ -202,7 +202,9 @@ class Vgpus:
             # A vGPU is a ledger, whatever its size: what keeps it from being made is this host's.
             host_fault=vgpu_id in self._errors,
             memory_used_mib=min(sum(slot.memory_mib for slot in slots), limit),
-            busy_ns=sum(slot.busy_ns for slot in slots),
+            # One worker may have written all of them: a number that no database holds would have the
+            # whole host's report refused.
+            busy_ns=min(sum(slot.busy_ns for slot in slots), BUSY_MAX),
         )
 
 

@@ -11,8 +11,9 @@ import pytest
 from gpupool.agent import process, server
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import SessionRecord
+from gpupool.conductor import report_checks
 from gpupool.dataplane.handshake import Error, Kind
-from gpupool.dataplane.ledger import Ledger
+from gpupool.dataplane.ledger import BUSY_MAX, HEADER, SLOT, Ledger
 
 from .stand_in import TICKET, Program, attachment, eventually, vgpu
 
@@ -52,6 +53,20 @@ def test_a_program_opens_a_session_and_ends_it_by_leaving(host, manager):
     eventually(lambda: not host.session_records())
     assert not process.start_of(session.worker_pid)
     assert not manager.host_report().sessions
+
+
+def test_a_report_can_be_taken_whatever_a_worker_wrote_into_its_ledger(host, manager):
+    opened(host)
+    ledger = Ledger(host.folders.ledgers / TWO.id)
+    slots = ledger.slots()
+    with ledger.path.open("r+b") as file:
+        file.seek(HEADER.size)
+        file.write(b"\xff" * SLOT.size * slots)
+    report = manager.host_report()
+    report_checks.check(report, most_memory_mib=2**24)
+    (told,) = (one for one in report.vgpus if one.id == TWO.id)
+    assert told.memory_used_mib == TWO.memory_mib
+    assert told.busy_ns == BUSY_MAX
 
 
 def test_a_wrong_ticket_opens_nothing(host, manager):

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +158,41 @@ static void check_not_listed(int connection)
 #endif
 }
 
+/* A file of the agent's on its own disk: its length is not the worker's to change, by whatever descriptor. */
+static void check_ledger(enum sandbox sandbox, int ledger)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    struct iovec piece = {.iov_base = (char[]){"x"}, .iov_len = 1};
+    char *mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ledger, 0);
+    int other = memfd_create("other", MFD_CLOEXEC);
+
+    CHECK(mapped != MAP_FAILED && other >= 0 && write(other, "x", 1) == 1);
+    DENIED(write(ledger, "x", 1));
+    DENIED(writev(ledger, &piece, 1));
+    DENIED(pwrite(ledger, "x", 1, 4096));
+    DENIED(syscall(SYS_pwritev, ledger, &piece, 1, 4096, 0));
+    DENIED(syscall(SYS_pwritev2, ledger, &piece, 1, 4096, 0, 0));
+    DENIED(ftruncate(ledger, 1 << 20));
+    DENIED(syscall(SYS_fallocate, ledger, 0, 0, 1 << 20));
+    DENIED(syscall(SYS_sendfile, ledger, other, NULL, 1));
+    DENIED(syscall(SYS_copy_file_range, other, NULL, ledger, NULL, 1, 0));
+    DENIED(syscall(SYS_splice, other, NULL, ledger, NULL, 1, 0));
+    DENIED(dup(ledger));
+    DENIED(dup3(ledger, 100, 0));
+    DENIED(fcntl(ledger, F_DUPFD, 0));
+    DENIED(fcntl(ledger, F_DUPFD_CLOEXEC, 0));
+    CHECK(fcntl(ledger, F_SETLK, &lock) == 0 && fcntl(ledger, F_GETLK, &lock) == 0);
+    lock.l_type = F_WRLCK;
+    if (sandbox == SANDBOX_REFERENCE) {
+        DENIED(fcntl(other, F_SETLK, &lock));
+        DENIED(fcntl(other, F_SETLKW, &lock));
+        DENIED(msync(mapped, 4096, MS_SYNC));
+        DENIED(madvise(mapped, 4096, MADV_MERGEABLE));
+    }
+    *mapped = 1;
+    CHECK(!msync(mapped, 4096, MS_ASYNC) && !madvise(mapped, 4096, MADV_DONTNEED) && *mapped == 1);
+}
+
 static void check_allowed(int connection)
 {
     struct rlimit limit;
@@ -183,15 +219,15 @@ int main(int count, char **arguments)
 {
     enum sandbox sandbox;
     pthread_t early;
-    int pair[2];
+    int pair[2], ledger = memfd_create("ledger", MFD_CLOEXEC);
 
-    CHECK(count == 3);
+    CHECK(count == 3 && ledger >= 0 && !ftruncate(ledger, 4096));
     sandbox = strcmp(arguments[1], "nvidia") ? SANDBOX_REFERENCE : SANDBOX_NVIDIA;
     parent = getppid();
     CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
     CHECK(!pthread_barrier_init(&entered, NULL, 2));
     CHECK(!pthread_create(&early, NULL, early_thread, NULL));
-    CHECK(sandbox_enter(sandbox) == 0);
+    CHECK(sandbox_enter(sandbox, ledger) == 0);
     pthread_barrier_wait(&entered);
     CHECK(!pthread_join(early, NULL));
     check_denied();
@@ -200,6 +236,7 @@ int main(int count, char **arguments)
     check_nothing_to_leave_or_share();
     if (sandbox == SANDBOX_REFERENCE)
         check_not_listed(pair[0]);
+    check_ledger(sandbox, ledger);
     check_allowed(pair[0]);
     if (!strcmp(arguments[2], "abort"))
         abort();

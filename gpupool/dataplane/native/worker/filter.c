@@ -65,13 +65,18 @@ void filter_argument(struct filter *filter, uint32_t call, unsigned argument, en
     for (uint8_t i = 0; i < values.count; i++) {
         if (test == FILTER_IS)
             compare(filter, BPF_JEQ, values.value[i], 0, 1);
+        else if (test == FILTER_IS_NOT)
+            compare(filter, BPF_JEQ, values.value[i], 1, 0);
         else if (test == FILTER_HAS)
             compare(filter, BPF_JSET, values.value[i], 0, 1);
         else
             compare(filter, BPF_JSET, ~values.value[i], 1, 0);
         finish(filter, matching);
     }
-    finish(filter, other);
+    if (other == FILTER_NEXT)
+        load(filter, offsetof(struct seccomp_data, nr));
+    else
+        finish(filter, other);
 }
 
 void filter_end(struct filter *filter, uint32_t action)

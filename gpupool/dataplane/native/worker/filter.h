@@ -14,9 +14,13 @@ struct filter {
     unsigned short length;
 };
 
+/* In place of an action: a later rule decides. No action of seccomp has this value. */
+#define FILTER_NEXT 1u
+
 /* How the low word of an argument is compared: arguments that are int or unsigned have no more. */
 enum filter_test {
     FILTER_IS,     /* equal to one of the values */
+    FILTER_IS_NOT, /* not equal to the value */
     FILTER_WITHIN, /* no bit is set that the value has not */
     FILTER_HAS,    /* a bit is set that the value has */
 };
@@ -32,8 +36,8 @@ void filter_begin(struct filter *filter);
 /* Do `action` for each of the calls. */
 void filter_calls(struct filter *filter, const uint32_t *calls, size_t count, uint32_t action);
 
-/* For one call: do `matching` if argument number `argument` compares so, else `other`. FILTER_WITHIN and
- * FILTER_HAS take one value. */
+/* For one call: do `matching` if argument number `argument` compares so, else `other`, which may be FILTER_NEXT.
+ * All tests but FILTER_IS take one value. */
 void filter_argument(struct filter *filter, uint32_t call, unsigned argument, enum filter_test test,
                      struct filter_values values, uint32_t matching, uint32_t other);
 

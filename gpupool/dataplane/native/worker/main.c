@@ -253,8 +253,8 @@ static bool make_parts(struct session *session)
     return true;
 }
 
-/* From here on code of the tenant may run, and what it prints must not get into the agent's log. Standard input
- * is /dev/null; only the reports of sanitizers, which no installed worker has, still go to standard error. */
+/* From here on code of the tenant may run, and what it prints must not get into the agent's log. Nothing can be
+ * written to standard input; only the reports of sanitizers, which no installed worker has, still go to standard error. */
 static bool enter_sandbox(struct session *session, const struct options *options)
 {
     fflush(NULL);
@@ -262,7 +262,7 @@ static bool enter_sandbox(struct session *session, const struct options *options
 #if !defined(__SANITIZE_ADDRESS__)
     dup2(STDIN_FILENO, STDERR_FILENO);
 #endif
-    if (sandbox_enter((enum sandbox)options->sandbox) != 0)
+    if (sandbox_enter((enum sandbox)options->sandbox, options->ledger) != 0)
         return fail(session, CUDA_ERROR_UNKNOWN, "sandbox", strerror(errno));
     return true;
 }

@@ -29,7 +29,7 @@ static const uint32_t allowed[] = {
     SYS_futex, SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_ppoll, SYS_clock_getres,
     SYS_gettimeofday, SYS_sched_yield, SYS_restart_syscall, SYS_setitimer,
     /* memory */
-    SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise, SYS_brk, SYS_msync,
+    SYS_munmap, SYS_mprotect, SYS_mremap, SYS_brk,
     /* descriptors it has, and libraries that an image names; see also openat below */
     SYS_read, SYS_write, SYS_writev, SYS_pread64, SYS_lseek, SYS_close, SYS_fstat, SYS_newfstatat,
     SYS_sendto,
@@ -50,9 +50,9 @@ static const uint32_t unknown[] = {SYS_clone3, SYS_openat2, SYS_statx};
 static const uint32_t allowed_prctl[] = {
     PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS,
 };
-static const uint32_t allowed_fcntl[] = {
-    F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW, F_GET_SEALS,
-};
+static const uint32_t allowed_fcntl[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GET_SEALS};
+/* Of the ledger alone: the kernel charges no one for the memory that locks take. */
+static const uint32_t allowed_locks[] = {F_GETLK, F_SETLK, F_SETLKW};
 
 /* NVIDIA: system calls that no device library needs once it is loaded. */
 static const uint32_t denied[] = {
@@ -99,6 +99,26 @@ static const uint32_t more_of_own_process[] = {
 static const uint32_t owner_commands[] = {F_SETOWN, F_SETOWN_EX, F_SETSIG};
 static const uint32_t owner_requests[] = {FIOSETOWN, SIOCSPGRP};
 
+/* A worker maps its ledger and locks it. What lengthens the file would fill the agent's disk, and what copies the
+ * descriptor gets it out of these rules. */
+static const uint32_t ledger_denied[] = {
+    SYS_write, SYS_writev, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_sendfile, SYS_ftruncate, SYS_fallocate,
+    SYS_dup, SYS_dup3,
+#if defined(__x86_64__)
+    SYS_dup2,
+#endif
+};
+static const uint32_t ledger_denied_second[] = {SYS_copy_file_range, SYS_splice}; /* their argument 2 is written to */
+static const uint32_t copies[] = {F_DUPFD, F_DUPFD_CLOEXEC};
+
+static void keep_ledger(struct filter *filter, uint32_t ledger)
+{
+    for (size_t i = 0; i < COUNT(ledger_denied); i++)
+        filter_argument(filter, ledger_denied[i], 0, FILTER_IS, VALUE(ledger), DENY, FILTER_NEXT);
+    for (size_t i = 0; i < COUNT(ledger_denied_second); i++)
+        filter_argument(filter, ledger_denied_second[i], 2, FILTER_IS, VALUE(ledger), DENY, FILTER_NEXT);
+}
+
 static void on_own_process(struct filter *filter, const uint32_t *calls, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -112,8 +132,9 @@ static void threads_of_its_own(struct filter *filter)
     on_own_process(filter, own_process, COUNT(own_process));
 }
 
-static void write_allow_list(struct filter *filter)
+static void write_allow_list(struct filter *filter, uint32_t ledger)
 {
+    keep_ledger(filter, ledger);
     filter_calls(filter, allowed, COUNT(allowed), ALLOW);
     filter_calls(filter, unknown, COUNT(unknown), UNKNOWN);
     threads_of_its_own(filter);
@@ -122,18 +143,27 @@ static void write_allow_list(struct filter *filter)
     filter_argument(filter, SYS_openat, 2, FILTER_WITHIN, VALUE(O_CLOEXEC | O_LARGEFILE | O_NOCTTY), ALLOW, DENY);
     filter_argument(filter, SYS_memfd_create, 1, FILTER_WITHIN, VALUE(MFD_CLOEXEC), ALLOW, DENY);
     filter_argument(filter, SYS_prctl, 0, FILTER_IS, VALUES(allowed_prctl), ALLOW, DENY);
-    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(allowed_fcntl), ALLOW, DENY);
+    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(allowed_fcntl), ALLOW, FILTER_NEXT);
+    filter_argument(filter, SYS_fcntl, 0, FILTER_IS_NOT, VALUE(ledger), DENY, FILTER_NEXT);
+    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(allowed_locks), ALLOW, DENY);
+    /* How librefcuda asks whether memory is mapped; MS_SYNC would write the ledger to the agent's disk each time. */
+    filter_argument(filter, SYS_msync, 2, FILTER_IS, VALUE(MS_ASYNC), ALLOW, DENY);
+    /* How long a write to a merged page takes tells what other processes have in memory. */
+    filter_argument(filter, SYS_madvise, 2, FILTER_IS, VALUE(MADV_MERGEABLE), DENY, ALLOW);
     filter_end(filter, DENY);
 }
 
-static void write_deny_list(struct filter *filter)
+static void write_deny_list(struct filter *filter, uint32_t ledger)
 {
+    keep_ledger(filter, ledger);
+    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(owner_commands), DENY, FILTER_NEXT);
+    filter_argument(filter, SYS_fcntl, 0, FILTER_IS_NOT, VALUE(ledger), ALLOW, FILTER_NEXT);
+    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(copies), DENY, ALLOW);
     filter_calls(filter, denied, COUNT(denied), DENY);
     filter_calls(filter, unknown, 1, UNKNOWN); /* clone3; the others' arguments are of no concern here */
     threads_of_its_own(filter);
     on_own_process(filter, more_of_own_process, COUNT(more_of_own_process));
     filter_argument(filter, SYS_prctl, 0, FILTER_IS, VALUES(denied_prctl), DENY, ALLOW);
-    filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(owner_commands), DENY, ALLOW);
     filter_argument(filter, SYS_ioctl, 1, FILTER_IS, VALUES(owner_requests), DENY, ALLOW);
     filter_end(filter, ALLOW);
 }
@@ -167,7 +197,7 @@ static int lower_limits(void)
     return 0;
 }
 
-int sandbox_enter(enum sandbox sandbox)
+int sandbox_enter(enum sandbox sandbox, int ledger)
 {
     static struct filter filter; /* large for a stack, and needed once */
     struct sock_fprog program = {.filter = filter.code};
@@ -177,9 +207,9 @@ int sandbox_enter(enum sandbox sandbox)
         return -1;
     filter_begin(&filter);
     if (sandbox == SANDBOX_NVIDIA)
-        write_deny_list(&filter);
+        write_deny_list(&filter, (uint32_t)ledger);
     else
-        write_allow_list(&filter);
+        write_allow_list(&filter, (uint32_t)ledger);
     program.len = filter.length;
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) ? -1 : 0;
 }
