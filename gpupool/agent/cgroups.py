@@ -107,14 +107,15 @@ class Unified(Cgroups):
         self._controllers = [one for one in CONTROLLERS if one in known]
         if "memory" not in known:
             raise OSError(errno.ENOTSUP, "no memory controller", str(own))
-        above = own.parent if own.name == LEAF else own
-        _enable(above, self._controllers)
+        in_leaf = own.name == LEAF
+        above = own.parent if in_leaf else own
+        _enable(above, self._controllers, movable=not in_leaf)
         self._folder = above / name
 
     def prepare(self) -> None:
         """See Cgroups."""
         super().prepare()
-        _enable(self._folder, self._controllers)
+        _enable(self._folder, self._controllers, movable=False)
 
     def folders(self) -> Mapping[str, Path]:
         """See Cgroups."""
@@ -173,15 +174,18 @@ def find(name: str) -> Cgroups | None:
     return None
 
 
-def _enable(folder: Path, controllers: list[str]) -> None:
-    """Have the groups below ``folder`` controlled. It may hold no processes: ours moves to a leaf."""
+def _enable(folder: Path, controllers: list[str], movable: bool) -> None:
+    """Have the groups below ``folder`` controlled. It may hold no processes: ours moves to a leaf.
+
+    Not ``movable`` is one that is not in ``folder`` itself: then others are.
+    """
     file, wanted = folder / "cgroup.subtree_control", " ".join(f"+{one}" for one in controllers)
     if set(controllers) <= set(file.read_text().split()):
         return
     try:
         file.write_text(wanted)
     except OSError as exc:
-        if exc.errno != errno.EBUSY:
+        if exc.errno != errno.EBUSY or not movable:
             raise
         (folder / LEAF).mkdir(mode=0o755, exist_ok=True)
         (folder / LEAF / "cgroup.procs").write_text("0")

@@ -42,12 +42,14 @@ class Confinement:
         self._made.clear()
 
     def make(self, spec: VgpuSpec, device: DeviceHandle) -> None:
-        """Make the vGPU's group, or bring it to what it may have now."""
+        """Make the vGPU's group, or bring it to what it may have now; what fails is tried again."""
         limits = self._limits(spec, device)
         groups = self._cgroups
         if groups and self._made.get(spec.id) != limits:
-            self._try(spec.id, lambda: groups.make(spec.id, limits))
-            self._made[spec.id] = limits
+            if self._try(spec.id, lambda: groups.make(spec.id, limits)):
+                self._made[spec.id] = limits
+            else:
+                self._made.pop(spec.id, None)
 
     def _limits(self, spec: VgpuSpec, device: DeviceHandle) -> cgroups.Limits:
         most = self._options.vgpu_host_memory_mib
@@ -56,9 +58,9 @@ class Confinement:
         return cgroups.Limits(charged + own, spec.sessions * TASKS_OF_SESSION + TASKS_OF_STREAMS)
 
     def add(self, vgpu_id: str, pid: int) -> None:
-        """Put a worker into its vGPU's group."""
+        """Put a worker into its vGPU's group; one that is in it stays."""
         groups = self._cgroups
-        if groups and vgpu_id in self._made:
+        if groups:
             self._try(vgpu_id, lambda: groups.add(vgpu_id, pid))
 
     def keep(self, vgpu_ids: Collection[str]) -> None:
@@ -72,9 +74,12 @@ class Confinement:
             self._made.pop(name, None)
             groups.remove(name)
 
-    def _try(self, what: str, change: Callable[[], None]) -> None:
+    def _try(self, what: str, change: Callable[[], None]) -> bool:
+        """Return whether the change was made; the log says why not."""
         try:
             change()
         except OSError as exc:
             message = "the control group of %s is not as it should be: %s"
             self._limited.say(LOG, logging.WARNING, f"control group {what}", message, what, exc)
+            return False
+        return True

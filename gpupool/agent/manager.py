@@ -100,9 +100,10 @@ class AgentManager:
         self._only = self._folders.lock()
         for folder in (self._folders.ledgers, self._folders.sessions):
             record.remove_unfinished(folder)
+        # Before there are processes of drivers: only this one moves where groups need that.
+        self._confinement.start()
         self._inventory.start(self._wake.set)
         self._inventory.refresh()
-        self._confinement.start()
         executable = isolation.prepare(
             self._conf, self._folders, self._inventory.sandboxes(), self._uids
         )

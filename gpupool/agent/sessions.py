@@ -135,6 +135,9 @@ class Sessions:
         found = session.find(left)
         if found:
             self._add(found)
+            # Workers that were started before there were control groups may hold more than theirs allows.
+            if found.record.ring_mib:
+                self._confinement.add(left.vgpu_id, found.record.worker_pid)
             LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)
         elif left.worker_start or time.monotonic() - self._began > UNBORN:
             self._cross_out(left)

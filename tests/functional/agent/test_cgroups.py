@@ -1,5 +1,7 @@
 """Each vGPU's workers are in a control group of their own, where the host allows it."""
 
+import errno
+import json
 import os
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from gpupool.agent import cgroups, confinement, process
 from gpupool.agent.cgroups import Legacy, Unified
+from gpupool.agent.inventory import Inventory
 from gpupool.dataplane import worker
 from gpupool.dataplane.handshake import Kind
 
@@ -132,6 +135,52 @@ def test_groups_are_found_again(host, folder):
     stays.close()
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_worker_found_again_is_put_into_its_group(host, folder, before):
+    """Its agent was killed before it had done so. Nothing bounds workers of agents before there were groups:
+
+    theirs may hold far more than is allowed now.
+    """
+    host.conductor.want(1, [ONE], [FIRST])
+    host.start()
+    host.wait_converged(1)
+    stays = opened(host, FIRST)
+    eventually(lambda: all(host.worker_pids()))
+    (worker,) = host.worker_pids()
+    host.stop()
+    (folder.parent / "cgroup.procs").write_text(str(worker))
+    assert members(folder / ONE.id) == []
+    if before:
+        (path,) = host.folders.sessions.glob("[!.]*")
+        path.write_text(json.dumps({**json.loads(path.read_text()), "ring_mib": 0}))
+    host.start()
+    assert members(folder / ONE.id) == ([] if before else [worker])
+    stays.close()
+
+
+def test_a_group_that_could_not_be_made_is_made_later(host, folder, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(cgroups.Cgroups, "make", fail)
+    host.conductor.want(1, [ONE], [FIRST])
+    manager = host.start()
+    host.wait_converged(1)
+    assert not folder.exists()
+    monkeypatch.undo()
+    manager.converge()
+    assert limit(folder / ONE.id)
+
+
+def test_groups_are_looked_for_before_any_process_is_started(host, monkeypatch):
+    """With version 2 a group that holds processes has no groups below it; the agent itself can move away."""
+    order = []
+    monkeypatch.setattr(confinement.Confinement, "start", lambda _: order.append("groups"))
+    monkeypatch.setattr(Inventory, "start", lambda *_: order.append("processes"))
+    host.start()
+    assert order == ["groups", "processes"]
+
+
 def test_a_group_that_cannot_be_used_keeps_no_session(host, folder, caplog):
     host.conductor.want(1, [ONE], [FIRST])
     manager = host.start()
@@ -180,6 +229,23 @@ def test_version_2_has_one_folder_below_the_agents_own(tmp_path, inside, monkeyp
     groups.add("vgpu", 17)
     assert (made / "cgroup.procs").read_text() == "17"
     assert groups.names() == {"vgpu"}
+
+
+def test_version_2_an_agent_in_a_leaf_stays_there_beside_others(tmp_path, monkeypatch):
+    """Workers of before an upgrade lie above: those that are started now must not, or there never are groups."""
+    unified(tmp_path)
+    unified(tmp_path / "agent")
+    write = Path.write_text
+
+    def busy(path, *arguments):
+        if path.name == "cgroup.subtree_control":
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+        return write(path, *arguments)
+
+    monkeypatch.setattr(Path, "write_text", busy)
+    with pytest.raises(OSError, match="busy"):
+        Unified(tmp_path / "agent", "gpupool-x")
+    assert not (tmp_path / "cgroup.procs").exists()
 
 
 def test_version_2_without_memory_is_of_no_use(tmp_path):
