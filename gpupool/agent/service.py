@@ -13,9 +13,8 @@ from gpupool.agent.identity import Identity
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.manager import VERSION, AgentManager
 from gpupool.agent.uplink import Uplink
-from gpupool.model import errors, wire
+from gpupool.model import errors
 from gpupool.model import text as texts
-from gpupool.model.envelope import Envelope
 from gpupool.model.host import NAME_ALLOWED, is_name
 from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc
@@ -70,7 +69,7 @@ class AgentEndpoint:
             if not self._uplink.answered:
                 self._manager.look()
             return
-        if told := self._uplink.open(wire.load(Envelope, message)):
+        if told := self._uplink.read(message):
             self._manager.look(told)
 
 

@@ -135,7 +135,7 @@ class Sessions:
         found = session.find(left)
         if found:
             self._add(found)
-            # Workers that were started before there were control groups may hold more than theirs allows.
+            # One that was started before there were control groups may hold more than is allowed.
             if found.record.ring_mib:
                 self._confinement.add(left.vgpu_id, found.record.worker_pid)
             LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)

@@ -8,13 +8,18 @@ from oslo_config import cfg
 from oslo_context.context import RequestContext
 
 from gpupool.agent.identity import Identity
+from gpupool.agent.limited_log import LimitedLog
 from gpupool.model import errors, wire
+from gpupool.model import text as texts
 from gpupool.model.envelope import Envelope, Instructions, Introduction, Purpose, Welcome
 from gpupool.model.host_key import KeyState
 from gpupool.model.report import DesiredState, HostReport
+from gpupool.model.wire import Payload
 from gpupool.rpc import keys
 
 LOG = logging.getLogger(__name__)
+# Characters of the reason for which a message is not believed.
+_SHOWN = 300
 
 
 class Reports(Protocol):
@@ -39,6 +44,7 @@ class Uplink:
             _check_pin(key)
         self._identity = identity
         self._conductor = conductor
+        self._limited = LimitedLog()
         self._trusted = tuple(conf.agent.conductor_keys) or identity.trusted()
         self._keys = identity.keys()
         # The last answer as it came and as it was read: most say the same again.
@@ -66,6 +72,14 @@ class Uplink:
         except (errors.Forbidden, errors.NotFound) as exc:
             raise errors.Unavailable(exc.message) from exc
 
+    def read(self, message: Payload) -> DesiredState | None:
+        """Return what a message that came unasked tells; None as ``open``, or when it is no message."""
+        try:
+            return self.open(wire.load(Envelope, message))
+        except errors.Invalid as exc:
+            self._disbelieve(exc)
+            return None
+
     def open(self, message: Envelope) -> DesiredState | None:
         """Return what a LOOK tells; None when no conductor that is trusted told this host."""
         if message.purpose is not Purpose.LOOK or message.host != self._host:
@@ -74,9 +88,14 @@ class Uplink:
             self._check_signed(message)
             desired = self._unsealed(message.body).desired
         except errors.GpupoolError as exc:
-            LOG.warning("not believed: %s", exc)
+            self._disbelieve(exc)
             return None
         return desired if (desired.host, desired.generation) == (self._host, message.sequence) else None
+
+    def _disbelieve(self, why: errors.GpupoolError) -> None:
+        """Log it, now and then: anyone with an account of the message service may send anything."""
+        shown = texts.shown(why.message, _SHOWN)
+        self._limited.say(LOG, logging.WARNING, "messages", "a message is not believed: %s", shown)
 
     def _report(self, ctxt: RequestContext, body: str) -> DesiredState:
         answer = self._ask(ctxt, body)

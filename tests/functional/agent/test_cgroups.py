@@ -137,9 +137,9 @@ def test_groups_are_found_again(host, folder):
 
 @pytest.mark.parametrize("before", [False, True])
 def test_a_worker_found_again_is_put_into_its_group(host, folder, before):
-    """Its agent was killed before it had done so. Nothing bounds workers of agents before there were groups:
+    """Its agent was killed before it did that.
 
-    theirs may hold far more than is allowed now.
+    One of ``before`` there were groups may hold far more than is allowed now, and is left alone.
     """
     host.conductor.want(1, [ONE], [FIRST])
     host.start()
@@ -173,7 +173,7 @@ def test_a_group_that_could_not_be_made_is_made_later(host, folder, monkeypatch)
 
 
 def test_groups_are_looked_for_before_any_process_is_started(host, monkeypatch):
-    """With version 2 a group that holds processes has no groups below it; the agent itself can move away."""
+    """With version 2 no group below one that holds processes works; the agent itself can move away."""
     order = []
     monkeypatch.setattr(confinement.Confinement, "start", lambda _: order.append("groups"))
     monkeypatch.setattr(Inventory, "start", lambda *_: order.append("processes"))
@@ -232,7 +232,7 @@ def test_version_2_has_one_folder_below_the_agents_own(tmp_path, inside, monkeyp
 
 
 def test_version_2_an_agent_in_a_leaf_stays_there_beside_others(tmp_path, monkeypatch):
-    """Workers of before an upgrade lie above: those that are started now must not, or there never are groups."""
+    """Workers of before an upgrade are above: if those that it starts were, too, it never had groups."""
     unified(tmp_path)
     unified(tmp_path / "agent")
     write = Path.write_text

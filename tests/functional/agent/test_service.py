@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import uuid
 
 import oslo_messaging
@@ -9,6 +10,7 @@ import pytest
 from oslo_context.context import RequestContext
 
 import gpupool.conf
+from gpupool.agent import limited_log
 from gpupool.agent.service import Agent
 from gpupool.model import errors, wire
 from gpupool.model.envelope import Instructions, Introduction, Purpose, Welcome
@@ -107,6 +109,23 @@ def test_what_no_conductor_signed_is_not_followed(messaging, conductor, agent):
     assert len(conductor.reports) == before
     rpc_agent.AgentClient(messaging).look(RequestContext(), HOST, conductor.told())
     eventually(lambda: conductor.reports[-1].generation == 4)
+
+
+def test_messages_that_nobody_signed_do_not_fill_the_log(messaging, conductor, agent, caplog):
+    """Whoever has an account of the message service can send as many as they like."""
+    eventually(lambda: conductor.reports)
+    target = rpc_transport.agents_target(messaging, rpc_agent.TOPIC, version="1.2", server=HOST)
+    client = rpc_transport.get_client(messaging, target, timeout=5)
+    told = conductor.told()
+    forged = dataclasses.replace(told, signature="A" * 86 + "==")
+    shapeless = {**wire.dump(told), "sequence": "many", "body": [["x"] * 100]}
+    caplog.clear()
+    for message in (wire.dump(forged), shapeless, ["x"]) * limited_log.BURST:
+        client.call(RequestContext(), "look", message=message)
+    said = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len(said) == limited_log.BURST
+    assert not any(one.exc_info for one in said)
+    assert max(len(one.getMessage()) for one in said) < 1000
 
 
 def test_an_agent_that_is_not_admitted_keeps_what_it_has(host, messaging, conductor, agent):

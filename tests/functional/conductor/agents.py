@@ -7,9 +7,7 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool.agent.uplink import Uplink
-from gpupool.model import wire
 from gpupool.model.device import SharingMode
-from gpupool.model.envelope import Envelope
 from gpupool.model.report import (
     AttachmentReport,
     AttachmentSpec,
@@ -151,7 +149,7 @@ class ServedAgent:
 
     def look(self, ctxt: RequestContext, message: Payload | None = None) -> None:
         if message is not None:
-            self._told = self.agent.uplink.open(wire.load(Envelope, message))
+            self._told = self.agent.uplink.read(message)
         self._wake.set()
 
     def __enter__(self) -> "ServedAgent":

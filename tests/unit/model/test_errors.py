@@ -92,6 +92,7 @@ def test_statuses_are_those_of_http():
     assert statuses == {
         "GpupoolError": 500,
         "Invalid": 400,
+        "Failed": 500,
         "Forbidden": 403,
         "OverQuota": 403,
         "NotFound": 404,
