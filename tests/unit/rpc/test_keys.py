@@ -63,7 +63,11 @@ def test_what_moves_from_one_field_to_the_next_is_noticed(fields, cut):
     assert is_signed(moved) == (moved == message)
 
 
-@pytest.mark.parametrize("signature", ["", "?", "AAAA", "A" * 88, MESSAGE.signature[:-3] + "!=="])
+@pytest.mark.parametrize(
+    "signature",
+    ["", "?", "AAAA", "A" * 88, MESSAGE.signature[:-3] + "!=="],
+    ids=["empty", "no base64", "short", "another", "bad end"],
+)
 def test_what_is_no_signature_is_refused(signature):
     assert not is_signed(replace(MESSAGE, signature=signature))
 
@@ -112,7 +116,11 @@ def test_a_secret_is_not_in_what_carries_it():
     assert sealed != keys.seal("the-ticket", "host-a", SEALING, OWN.fingerprint)
 
 
-@pytest.mark.parametrize("bad", ["", "AAAA", "?", SIGNING + "=", SIGNING[:-1]])
+@pytest.mark.parametrize(
+    "bad",
+    ["", "AAAA", "?", SIGNING + "=", SIGNING[:-1]],
+    ids=["empty", "short", "no base64", "long", "cut"],
+)
 def test_what_is_no_key_has_no_fingerprint(bad):
     with pytest.raises(errors.Invalid, match="key"):
         keys.fingerprint(bad, SEALING)
