@@ -1,6 +1,7 @@
 """Run faults against services of one's own: ``python -m tests.faults --seed 3 --faults 50``."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +39,8 @@ def _parse() -> Options:
 
 def main() -> int:
     """Return 0, 1 when something was broken, 2 when a service is not installed."""
+    # So that all it has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         result = Run(_parse()).run()
     except Missing as exc:
