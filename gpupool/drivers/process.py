@@ -11,9 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 from gpupool.drivers.protocol import PACKET_MAX
+from gpupool.model import text as texts
 
 # A killed process is gone in milliseconds unless the kernel's driver of the device holds it.
 KILL_SECONDS = 2.0
+# Characters that are kept of an error: it gets into the log and to operators.
+_ERROR_MAX = 500
 
 
 class Refused(Exception):
@@ -54,7 +57,9 @@ class DriverProcess:
         try:
             self._send({**question, "id": self._asked})
             return self._read(self._receive(seconds))
-        except (Lost, Stopped):
+        except Refused:
+            raise
+        except BaseException:
             self._kill()
             raise
 
@@ -147,7 +152,7 @@ class DriverProcess:
         if not isinstance(reply, dict) or reply.get("id") != self._asked:
             raise Lost("the driver's process said what is no answer")
         if isinstance(reply.get("error"), str):
-            raise Refused(reply["error"])
+            raise Refused(texts.shown(reply["error"], _ERROR_MAX))
         return reply.get("answer")
 
     def _why_ended(self) -> str:
@@ -158,7 +163,7 @@ class DriverProcess:
         ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
         if ended is None or ended.si_code == os.CLD_EXITED:
             return f"the driver's process ended with status {ended.si_status if ended else 0}"
-        return f"the driver's process was ended by {signal.Signals(ended.si_status).name}"
+        return f"the driver's process was ended by {_name(ended.si_status)}"
 
     def _kill(self) -> None:
         """Kill the process and all of its session; wait for its end, but not for long."""
@@ -187,6 +192,14 @@ class DriverProcess:
             os.close(self._pidfd)
         self._child, self._pidfd = None, -1
         return True
+
+
+def _name(number: int) -> str:
+    """Return the name of a signal; most real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _is_readable(descriptor: int, seconds: float) -> bool:

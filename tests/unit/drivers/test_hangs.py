@@ -275,6 +275,7 @@ def child(tmp_path, monkeypatch):
         ("c.send(b'')", "ended with status 0"),
         ("sys.exit(3)", "ended with status 3"),
         ("os.kill(os.getpid(), 9)", "ended by SIGKILL"),
+        ("os.kill(os.getpid(), 40)", "ended by signal 40"),
         ("c.close(); import time; time.sleep(60)", "hung up"),
     ],
 )
@@ -291,6 +292,15 @@ def test_an_error_keeps_the_process(child):
     with pytest.raises(Refused, match="no such device"):
         asked.ask({"ask": "device"}, 20)
     assert is_alive(asked.pid)
+
+
+def test_an_error_is_shown_on_one_line(child):
+    error = "a\n2026 CRITICAL forged\x1b[2J" + "b" * 60000
+    asked = child(f"c.send(json.dumps({{'id': 1, 'error': {error!r}}}).encode()); c.recv(1)")
+    with pytest.raises(Refused) as refused:
+        asked.ask({"ask": "device"}, 20)
+    assert str(refused.value).startswith("a\\n2026 CRITICAL forged\\x1b[2Jb")
+    assert len(str(refused.value)) < 1000
 
 
 def test_asking_can_be_stopped(child):
