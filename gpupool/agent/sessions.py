@@ -154,8 +154,7 @@ class Sessions:
         runtime waits to hear why. Raises OSError when it is gone. The caller closes its copy of
         ``connection``.
         """
-        device = self._vgpus.open(program.vgpu_id)
-        made = self._begin(program, device)
+        made, device = self._begin(program)
         try:
             made = self._write_down(made)
             with ExitStack() as copies:
@@ -255,13 +254,16 @@ class Sessions:
         yield from self._leaving.values()
         yield from self._ended.values()
 
-    def _begin(self, program: Program, device: DeviceHandle) -> SessionRecord:
-        """Choose a slot and what the session is charged for; both are the session's from then on."""
+    def _begin(self, program: Program) -> tuple[SessionRecord, DeviceHandle]:
+        """Choose a slot, the device and what the session is charged for: the session's from then on."""
+        self._vgpus.open(program.vgpu_id)  # one that is not there has no ledger, and a reason
         with self._needed(program, "the vGPU's ledger"):
             allowed = self._vgpus.sessions(program.vgpu_id)
         with self._lock:
             if not self._allowed >= {program.attachment_id, program.vgpu_id}:
                 raise errors.Unavailable(f"vGPU {program.vgpu_id} is being taken away")
+            # Under the lock: a vGPU that is to move to another device waits from here on.
+            device = self._vgpus.open(program.vgpu_id)
             others = [one for one in self._records() if one.vgpu_id == program.vgpu_id]
             taken = {one.slot for one in others}
             slot = next((slot for slot in range(allowed) if slot not in taken), None)
@@ -286,7 +288,7 @@ class Sessions:
                 context_mib=0 if self._in_reserve(program, device) else device.context_mib,
             )
             self._opening[made.id] = made
-        return made
+        return made, device
 
     def _in_reserve(self, program: Program, device: DeviceHandle) -> bool:
         """Return whether the device's reserve holds a new session's context; the lock is held.

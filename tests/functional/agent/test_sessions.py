@@ -1,9 +1,11 @@
 """Sessions: opened by programs, ended with them, with their vGPU, their attachment; never by others."""
 
+import dataclasses
 import errno
 import os
 import signal
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -67,6 +69,25 @@ def test_a_report_can_be_taken_whatever_a_worker_wrote_into_its_ledger(host, man
     (told,) = (one for one in report.vgpus if one.id == TWO.id)
     assert told.memory_used_mib == TWO.memory_mib
     assert told.busy_ns == BUSY_MAX
+
+
+def test_a_vgpu_that_moves_while_a_session_is_opened_is_used_where_it_is_then(
+    host, manager, monkeypatch
+):
+    look = manager._vgpus.sessions
+
+    def move_and_look(vgpu_id):
+        monkeypatch.setattr(manager._vgpus, "sessions", look)
+        host.conductor.want(2, [dataclasses.replace(TWO, device_key="ref-0"), ONE], [BOTH])
+        manager.converge()
+        return look(vgpu_id)
+
+    monkeypatch.setattr(manager._vgpus, "sessions", move_and_look)
+    opened(host)
+    eventually(lambda: manager.host_report().sessions)
+    (session,) = manager.host_report().sessions
+    command = Path(f"/proc/{session.worker_pid}/cmdline").read_bytes().split(b"\0")
+    assert command[command.index(b"--ordinal") + 1] == b"0"
 
 
 def test_a_wrong_ticket_opens_nothing(host, manager):
