@@ -13,12 +13,12 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
+from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
-from gpupool.db import devices, hosts
+from gpupool.db import devices, host_keys, hosts
 from gpupool.db.api import Database
-from gpupool.model.device import Device
-from gpupool.model.host import Host
+from gpupool.model.host_key import KeyState
 from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement import client as placement_client
 from gpupool.rpc import transport
@@ -57,20 +57,20 @@ class Checks(upgradecheck.UpgradeCommands):
         return _answer(session.get_token)
 
     def _hosts(self) -> Result:
-        return self._look(lambda known, _: _judge_hosts(known))
+        return self._look(_judge_hosts)
 
     def _devices(self) -> Result:
         return self._look(_judge_devices)
 
-    def _look(self, judge: Callable[[Sequence[Host], Sequence[Device]], Result]) -> Result:
-        """Return what ``judge`` says of hosts and devices, if the database can be read."""
+    def _look(self, judge: Callable[[Session], Result]) -> Result:
+        """Return what ``judge`` finds in the database, if that can be read."""
         found: list[Result] = []
 
         def look() -> None:
             database = Database.from_conf(self._conf)
             database.check()
             with database.reader() as session:
-                found.append(judge(hosts.list_(session), devices.list_(session)))
+                found.append(judge(session))
 
         read = _answer(look)
         return found[0] if found else Result(Code.WARNING, f"not known: {read.details}")
@@ -116,13 +116,20 @@ def _api_user(conf: cfg.ConfigOpts) -> Any:
     return loading.load_auth_from_conf_options(conf, _AUTHTOKEN)
 
 
-def _judge_hosts(known: Sequence[Host]) -> Result:
+def _judge_hosts(session: Session) -> Result:
+    known = hosts.list_(session)
+    admitted = {key.host for key in host_keys.list_(session, {"state": KeyState.ADMITTED})}
     down = [host.name for host in known if host.state == HostState.DOWN]
     own = importlib.metadata.version("gpupool")
     others = [host.name for host in known if host.state == HostState.UP and host.agent_version != own]
+    without = [host.name for host in known if host.name not in admitted]
     said = [
         f"{len(names)} of {len(known)} {what}: {_some(names)}"
-        for names, what in ((down, "are down"), (others, f"have agents of other versions than {own}"))
+        for names, what in (
+            (down, "are down"),
+            (others, f"have agents of other versions than {own}"),
+            (without, "have no admitted key"),
+        )
         if names
     ]
     if not known:
@@ -130,9 +137,9 @@ def _judge_hosts(known: Sequence[Host]) -> Result:
     return Result(Code.WARNING, "; ".join(said)) if said else Result(Code.SUCCESS)
 
 
-def _judge_devices(known: Sequence[Host], owned: Sequence[Device]) -> Result:
-    name_of = {host.id: host.name for host in known}
-    there = [device for device in owned if device.health != DeviceHealth.MISSING]
+def _judge_devices(session: Session) -> Result:
+    name_of = {host.id: host.name for host in hosts.list_(session)}
+    there = [device for device in devices.list_(session) if device.health != DeviceHealth.MISSING]
     lacking = [f"{name_of[each.host_id]}/{each.key}" for each in there if not each.in_placement]
     if not lacking:
         return Result(Code.SUCCESS)

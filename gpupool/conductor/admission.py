@@ -26,6 +26,7 @@ from gpupool.rpc import keys
 LOG = logging.getLogger(__name__)
 PENDING_PER_HOST = 4
 _BODY_MAX = 4096
+_POOL_MAX = 255
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def _check(message: Envelope) -> tuple[Introduction, HostKey]:
         raise errors.Invalid(f"host is '{texts.shown(message.host)}'; allowed: {NAME_ALLOWED}")
     check_sequence(message.sequence)
     introduction = wire.load(Introduction, parse_body(message.body, _BODY_MAX))
+    if len(introduction.pool) > _POOL_MAX or not texts.is_visible(introduction.pool):
+        given = texts.shown(introduction.pool)
+        raise errors.Invalid(f"pool is '{given}'; allowed: a name of up to {_POOL_MAX} characters")
     signing, sealing = introduction.signing_key, introduction.sealing_key
     if keys.fingerprint(signing, sealing) != message.key:
         raise errors.Forbidden(f"{message.key} is not the fingerprint of the keys that it introduces")

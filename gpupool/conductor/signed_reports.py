@@ -14,9 +14,10 @@ from gpupool.conductor.parts import Parts
 from gpupool.conductor.reported import Said, Stale
 from gpupool.db import host_keys, hosts
 from gpupool.model import errors, wire
+from gpupool.model import text as texts
 from gpupool.model.envelope import Envelope, Purpose
 from gpupool.model.host import Host
-from gpupool.model.host_key import HostKey, KeyState
+from gpupool.model.host_key import HostKey, KeyState, is_fingerprint
 from gpupool.model.report import DesiredState, HostReport
 from gpupool.model.states import HostState
 from gpupool.rpc import keys
@@ -55,6 +56,9 @@ def _sender(parts: Parts, message: Envelope) -> _Sender:
     """Raise NotFound or Forbidden unless the admitted key of its host signed ``message``."""
     if message.purpose is not Purpose.REPORT:
         raise errors.Invalid(f"purpose is {message.purpose}; allowed: {Purpose.REPORT}")
+    if not is_fingerprint(message.key):
+        given = texts.shown(message.key)
+        raise errors.Invalid(f"key is '{given}'; allowed: a fingerprint, SHA256: and 43 characters")
     admission.check_sequence(message.sequence)
     with parts.database.reader() as session:
         key, host = host_keys.find(session, message.key) or (None, None)

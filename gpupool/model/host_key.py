@@ -1,8 +1,17 @@
 """The keys of a host: what it signs its reports with, and what its secrets are sealed to."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+# Of a host's two public keys: see rpc.keys.fingerprint.
+FINGERPRINT = "SHA256:[A-Za-z0-9+/]{43}"
+
+
+def is_fingerprint(text: str) -> bool:
+    """Return whether a key may be called ``text``."""
+    return re.fullmatch(FINGERPRINT, text) is not None
 
 
 class KeyState(StrEnum):

@@ -25,7 +25,7 @@ def load(cls: type[T], payload: Mapping[str, Any]) -> T:
     """Return the ``cls`` that ``payload`` describes, or raise Invalid with what did not fit."""
     known = _known(cls)
     if not isinstance(payload, Mapping):
-        raise errors.Invalid(f"{cls.__name__}: no object")
+        raise errors.Invalid(f"{cls.__name__} is {type(payload).__name__}; allowed: an object")
     version = payload.get("schema_version", known)
     if not isinstance(version, int) or version > known:
         raise errors.Invalid(f"{cls.__name__}: schema version {version}, at most {known} is known")

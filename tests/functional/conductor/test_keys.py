@@ -507,6 +507,25 @@ def test_what_is_no_report_is_refused(lab, reports, body):
     agent.send()
 
 
+@pytest.mark.parametrize("name", ["\0", "\ud800", "x" * 10**5], ids=["NUL", "half a pair", "long"])
+def test_names_that_no_database_takes_are_refused(lab, name):
+    """Anybody may send them; a database's own error would be a traceback in the log."""
+    agent = lab.agent()
+    with pytest.raises(errors.Invalid, match=r"key is '.*'; allowed: a fingerprint"):
+        signed_reports.take(lab.parts, replace(signed(agent, 10**6), key=name))
+    own = HostKeys.generate()
+    with pytest.raises(errors.Invalid, match=r"pool is '.*'; allowed|body has .* characters; allowed"):
+        admission.introduce(lab.parts, introduction(own, "host-new", pool=name))
+
+
+@pytest.mark.parametrize("message", [None, [], "report", 7])
+def test_a_message_that_is_no_object_is_refused(lab, message):
+    target = rpc_transport.agents_target(lab.transport, rpc_reports.TOPIC, version="1.0")
+    client = rpc_transport.get_client(lab.transport, target, 60)
+    with pytest.raises(errors.Invalid, match=r"Envelope is .*; allowed: an object"):
+        client.call(CTXT, "report", message=message)
+
+
 def test_agents_reach_reports_and_nothing_else(lab):
     target = rpc_transport.agents_target(lab.transport, rpc_reports.TOPIC)
     client = rpc_transport.get_client(lab.transport, target, 60)

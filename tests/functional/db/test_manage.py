@@ -9,8 +9,9 @@ import pytest
 from oslo_utils import timeutils
 
 from gpupool.cmd import manage, status
-from gpupool.db import claims, devices, hosts, migrations, models, pools
+from gpupool.db import claims, devices, host_keys, hosts, migrations, models, pools
 from gpupool.db.api import Database
+from gpupool.model.host_key import HostKey, KeyState
 from gpupool.model.states import ClaimState
 from tests.functional.db import make
 from tests.functional.db.conftest import Backend
@@ -77,6 +78,8 @@ def test_hosts_and_devices_that_are_not_ready(operator: Operator) -> None:
         for name, state, version in states:
             host = make.host(pool, id=name, name=name, state=state, agent_version=version)
             hosts.create(session, host)
+        key = HostKey(id="key-1", host="a", state=KeyState.ADMITTED, signing_key="s", sealing_key="s")
+        host_keys.create(session, key)
         for key, there, health in (("0", True, "ok"), ("1", False, "ok"), ("2", False, "missing")):
             made = make.device(host, id=key, key=key, in_placement=there, health=health)
             devices.create(session, made)
@@ -84,7 +87,8 @@ def test_hosts_and_devices_that_are_not_ready(operator: Operator) -> None:
     assert found["Hosts"] == (
         1,
         "7 of 9 are down: d0, d1, d2, d3, d4 and 2 more; "
-        f"1 of 9 have agents of other versions than {own}: b",
+        f"1 of 9 have agents of other versions than {own}: b; "
+        "8 of 9 have no admitted key: b, d0, d1, d2, d3 and 3 more",
     )
     assert found["Devices in Placement"] == (
         1,

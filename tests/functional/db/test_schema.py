@@ -1,5 +1,6 @@
 """Migrations and models agree, and the database says when they have not been run."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.orm import Session
 
-from gpupool.db import migrations
+from gpupool.db import claims, devices, host_keys, hosts, migrations, services
 from gpupool.db.api import Database
 from gpupool.db.models import Base
 from gpupool.model import errors
@@ -89,29 +91,54 @@ def test_no_revision_goes_down() -> None:
 
 def test_claims_of_before_keep_the_sessions_they_had(backend: Backend) -> None:
     database = Database.from_url(backend())
-    values = {sa.JSON: "[]", sa.DateTime: datetime(2026, 1, 1)}
-    with database.writer() as session:
-        config = migrations._config()
-        config.attributes["connection"] = session.connection()
-        command.upgrade(config, "0001")
-        for name in ("claims", "profiles"):
-            table = sa.Table(name, sa.MetaData(), autoload_with=session.connection())
-            row = {
-                column.name: next(
-                    (value for kind, value in values.items() if isinstance(column.type, kind)), "1"
-                )
-                for column in table.columns
-                if not column.nullable
-            }
-            session.execute(sa.text(_insert(name, row)), row)
+    _begin(database, claims={}, profiles={})
     database.upgrade()
     with database.reader() as session:
         assert session.execute(sa.text("SELECT sessions FROM claims")).scalars().all() == [64]
         assert session.execute(sa.text("SELECT sessions FROM profiles")).scalars().all() == [None]
 
 
-def _insert(table: str, row: dict[str, object]) -> str:
+def test_hosts_devices_and_claims_of_before_go_on(backend: Backend) -> None:
+    database = Database.from_url(backend())
+    _begin(
+        database,
+        pools={"policy": "pack"},
+        hosts={"state": "up"},
+        devices={"health": "ok", "sharing_mode": "shared", "traits": "[]"},
+        claims={"state": "allocating"},
+    )
+    database.upgrade()
+    with database.reader() as session:
+        host, device = hosts.get(session, "1"), devices.get(session, "1")
+        assert claims.allocating(session) == {"1": None}
+        assert services.list_(session)[0].host == host.name
+        assert host_keys.list_(session) == []
+    assert (host.incarnation, host.generation, host.unable_reason, host.refusals) == ("", 1, "", 0)
+    assert (device.in_placement, device.health_reason) == (False, "")
+
+
+def _begin(database: Database, **tables: Mapping[str, str]) -> None:
+    """Make the schema of the first revision, and a row of each of ``tables``, with these values."""
+    defaults = {sa.JSON: "[]", sa.DateTime: datetime(2026, 1, 1), sa.Boolean: False}
+    with database.writer() as session:
+        config = migrations._config()
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0001")
+        for name, given in tables.items():
+            table = sa.Table(name, sa.MetaData(), autoload_with=session.connection())
+            row = {
+                column.name: next(
+                    (value for kind, value in defaults.items() if isinstance(column.type, kind)), "1"
+                )
+                for column in table.columns
+                if not column.nullable
+            }
+            session.execute(sa.text(_insert(session, name, {**row, **given})), {**row, **given})
+
+
+def _insert(session: Session, table: str, row: Mapping[str, object]) -> str:
     """Return the statement; a column's name may be a word of SQL."""
     assert table.isalpha()
-    names = ", ".join(row)
+    quote = session.get_bind().dialect.identifier_preparer.quote
+    names = ", ".join(map(quote, row))
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in row)})"

@@ -1,6 +1,7 @@
 """Schemas of hosts."""
 
 from gpupool.api.v1.schemas import common
+from gpupool.model.host_key import FINGERPRINT
 from gpupool.model.states import HostState
 
 LIST = common.listing(
@@ -17,7 +18,7 @@ UPDATE = common.body({"pool": common.NAME_OR_ID}, ["pool"])
 _FINGERPRINT: common.Schema = {
     "type": "string",
     "maxLength": 50,
-    "pattern": "^SHA256:[A-Za-z0-9+/]{43}\\Z",
+    "pattern": f"^{FINGERPRINT}\\Z",
     "description": "SHA256: and 43 characters, as `gpupool-agent-key show` prints",
 }
 ACTION = common.action(
