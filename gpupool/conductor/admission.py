@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from gpupool.conductor import health, requests
 from gpupool.conductor.parts import Parts, Transaction
+from gpupool.conf import logs
 from gpupool.db import host_keys, hosts
 from gpupool.model import errors, wire
 from gpupool.model import text as texts
@@ -118,6 +119,7 @@ def _introduce(transaction: Transaction, introduction: Introduction, key: HostKe
     LOG.warning(
         "host %s introduces itself by key %s; to admit it: openstack gpu host admit %s --fingerprint %s",
         *(key.host, key.id, key.host, key.id),
+        extra=logs.alike("introduction"),
     )
     _trim(session, found, transaction.conf.conductor.max_pending_keys)
     return KeyState.PENDING

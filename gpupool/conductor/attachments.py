@@ -2,7 +2,7 @@
 
 import secrets
 
-from gpupool.conductor import releasing
+from gpupool.conductor import releasing, report_checks
 from gpupool.conductor.parts import Transaction
 from gpupool.db import attachments, claims, hosts, vgpus
 from gpupool.model import errors
@@ -12,6 +12,7 @@ from gpupool.model.host import Host
 from gpupool.model.states import AttachmentState, ClaimState, HostState
 
 _TICKET_BYTES = 32
+MOST_OF_HOST = report_checks.LISTS_MAX["attachments"]
 
 
 def create(
@@ -29,7 +30,7 @@ def create(
     # The host is locked from here: the claim can't be released before the commit.
     generation = transaction.touch(host.id)
     claim = _bound(transaction, request.claim_id)
-    _check_count(transaction, claim, at_most)
+    _check_count(transaction, claim, host, at_most)
     attachment = Attachment(
         id=attachment_id,
         claim_id=claim.id,
@@ -49,13 +50,21 @@ def _same(attachment: Attachment, request: AttachmentRequest) -> Attachment:
     return attachment
 
 
-def _check_count(transaction: Transaction, claim: Claim, at_most: int) -> None:
-    """Raise Conflict when there are ``at_most``; one that is being removed is on its host still."""
+def _check_count(transaction: Transaction, claim: Claim, host: Host, at_most: int) -> None:
+    """Raise Conflict when there are ``at_most``; one that is being removed is on its host still.
+
+    Nor may a host have more than it can report: that report would be refused, and the host be down.
+    """
     count = len(attachments.list_(transaction.session, {"claim_id": claim.id}))
     if count >= at_most:
         raise errors.Conflict(
             f"claim {claim.id} has {count} attachments; allowed: up to {at_most}, [conductor] "
             "max_attachments_per_claim; delete those that no program uses any more"
+        )
+    if attachments.count(transaction.session, {"host_id": host.id}) >= MOST_OF_HOST:
+        raise errors.Conflict(
+            f"host {host.name} has {MOST_OF_HOST} attachments, which is as many as it can have; one has "
+            "to be deleted first"
         )
 
 

@@ -16,6 +16,7 @@ from gpupool.conductor.binding import Refusal
 from gpupool.conductor.desired import desired_of, desired_states
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.reported import Reported, Said, Stale
+from gpupool.conf import logs
 from gpupool.db import attachments, devices, host_keys, hosts, sessions, times, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
@@ -132,6 +133,7 @@ def _renew(transaction: Transaction, host: Host, report: HostReport) -> Host:
     LOG.warning(
         "host %s reports generation %d, of %d; they are counted anew",
         *(host.name, report.generation, host.generation),
+        extra=logs.alike("generation", host.name),
     )
     fresh = str(uuid.uuid4())
     return hosts.revise(transaction.session, host.id, incarnation=fresh, applied_generation=0)
@@ -173,7 +175,8 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
 
 def _log_unable(name: str, why: str) -> None:
     if why:
-        LOG.warning("host %s takes no new vGPUs: %s", name, report_checks.storable(why))
+        why = report_checks.storable(why)
+        LOG.warning("host %s takes no new vGPUs: %s", name, why, extra=logs.alike("unable", name))
     else:
         LOG.info("host %s takes new vGPUs again", name)
 

@@ -73,6 +73,14 @@ def keep_rules(handlers: Iterable[logging.Handler]) -> None:
         handler.setFormatter(_Masked(handler.formatter or logging.Formatter()))
 
 
+def alike(*subject: str) -> dict[str, tuple[str, ...]]:
+    """Return the ``extra`` of a call that logs what others can cause, each time in other words.
+
+    Of all warnings about ``subject`` one a minute is written, which says how many there were.
+    """
+    return {"gpupool_alike": subject}
+
+
 def masked(text: str) -> str:
     """Return ``text`` without what is secret in it."""
     for pattern, instead in _SECRETS:
@@ -91,16 +99,29 @@ def _one_line(record: logging.LogRecord) -> bool:
         message = f"{message.rstrip(' :')}: {type(error).__name__.removesuffix('_Remote')}: {error}"
         record.exc_info = record.exc_text = None
     first, _, more = message.strip().partition("\n")
-    record.msg, record.args = (f"{first} ..." if more else first), None
+    record.msg, record.args = _printable(f"{first} ..." if more else first), None
     return True
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` with what could look like another line, or hide one, written as in Python."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _key(record: logging.LogRecord) -> tuple[str, ...]:
     """Return what a warning says, as far as another one says the same.
 
-    Whoever met that a service is away says the same. Of libraries it is the text without its values.
+    Whoever met that a service is away says the same. Of libraries it is the text without its values; a
+    bug that a message or a program can run into again and again is known by where it was met.
     """
+    subject: tuple[str, ...] = getattr(record, "gpupool_alike", ())
+    if subject:
+        return (record.name, *subject)
     met = record.exc_info[1] if record.exc_info else None
+    if met is not None and not is_fault(met):
+        return (record.name, str(record.msg), type(met).__name__, *_place(met))
     values = record.args if isinstance(record.args, tuple) else ()
     away = next((str(each) for each in (met, *values) if _is_away(each)), None)
     if away is not None:
@@ -108,6 +129,14 @@ def _key(record: logging.LogRecord) -> tuple[str, ...]:
     if record.name.startswith("gpupool"):
         return (record.name, record.getMessage())
     return (record.name, str(record.msg))
+
+
+def _place(error: BaseException) -> tuple[str, ...]:
+    """Return file and line of the innermost frame that an error passed."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return () if frame is None else (frame.tb_frame.f_code.co_filename, str(frame.tb_lineno))
 
 
 def _is_away(value: object) -> bool:
@@ -134,7 +163,7 @@ class _Told(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record."""
-        if record.levelno < logging.WARNING or record.exc_info or record.name.startswith(_NEVER_COUNTED):
+        if record.levelno < logging.WARNING or record.name.startswith(_NEVER_COUNTED):
             return True
         # A record passes here once for each handler.
         decided: bool | None = getattr(record, "gpupool_told", None)

@@ -12,7 +12,7 @@ from gpupool.model.states import AttachmentState
 
 _table = Table(models.Attachment, Attachment)
 get, list_, create = _table.get, _table.list_, _table.create
-update, delete = _table.update, _table.delete
+update, delete, count = _table.update, _table.delete, _table.count
 
 
 def transition(

@@ -110,6 +110,11 @@ class Table(Generic[Item]):
         query = pages.page(self.query.where(*self.conditions(filters or {})), order, after)
         return self.items(session, query.limit(limit))
 
+    def count(self, session: Session, filters: Mapping[str, object]) -> int:
+        """Return how many items ``list_`` would; raises Invalid as that does."""
+        query = sa.select(sa.func.count()).select_from(self._table).where(*self.conditions(filters))
+        return session.execute(query).scalar_one()
+
     def create(self, session: Session, item: Item) -> Item:
         """Insert ``item`` and return it as stored; with an id that exists, return what is stored.
 

@@ -90,6 +90,39 @@ def test_a_bug_has_its_traceback(written):
     assert "raise KeyError" in stream.getvalue()
 
 
+def test_a_bug_that_is_met_again_and_again_is_told_once(written):
+    """Whoever can send a message that shows one can send a thousand a second."""
+    stream, logger = written
+    for number in range(100):
+        try:
+            raise KeyError(number)
+        except KeyError:
+            logger.exception("message %d failed", 1)
+    try:
+        raise KeyError("elsewhere")
+    except KeyError:
+        logger.exception("message %d failed", 1)
+    assert stream.getvalue().count("Traceback") == 2
+
+
+def test_what_others_cause_in_ever_other_words_is_told_once(written):
+    stream, logger = written
+    for number in range(100):
+        logger.warning("host %d introduces itself", number, extra=logs.alike("introduction"))
+    logger.warning("host %d lies", 1, extra=logs.alike("lie", "host 1"))
+    logger.warning("host %d lies", 2, extra=logs.alike("lie", "host 2"))
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+@pytest.mark.parametrize("hidden", ["\r", "\x1b[2K", "\x85", "\u2028", "\u202e", "\x00"])
+def test_nobody_writes_a_line_that_is_not_there(written, hidden):
+    stream, logger = written
+    logger.warning("key %s is unknown", f"x{hidden}2030-01-01 CRITICAL forged")
+    assert hidden not in stream.getvalue()
+    assert "forged" in stream.getvalue()
+    assert len(stream.getvalue().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "secret",
     [

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from gpupool.conductor import attachments as conductor_attachments
 from gpupool.db import attachments
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
@@ -103,6 +104,20 @@ def test_the_id_of_another_claim_s_attachment_is_refused(lab):
     attachment = attach(lab, other)
     with pytest.raises(errors.Conflict, match=f"attachment id {attachment.id} is taken"):
         attach(lab, mine, None, attachment.id)
+
+
+def test_a_host_has_no_more_attachments_than_it_can_report(lab, monkeypatch):
+    """A report that lists more is refused as a whole: with many claims one project got a host down."""
+    monkeypatch.setattr(conductor_attachments, "MOST_OF_HOST", 3)
+    agent, elsewhere = lab.agent(), lab.agent()
+    claims = [lab.bound(agent, host=agent.host) for _ in range(2)]
+    made = [attach(lab, claims[number % 2]) for number in range(3)]
+    with pytest.raises(errors.Conflict, match=f"host {agent.host} has 3 attachments"):
+        attach(lab, claims[1])
+    attach(lab, lab.bound(elsewhere, host=elsewhere.host))
+    lab.client.delete_attachment(lab.ctxt, made[0].id)
+    agent.look()
+    attach(lab, claims[1])
 
 
 def test_a_claim_has_no_more_attachments_than_allowed(lab):

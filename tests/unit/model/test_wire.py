@@ -74,6 +74,12 @@ def test_a_schema_version_that_is_not_known_is_refused(cls, version, data):
         wire.load(cls, payload)
 
 
+@pytest.mark.parametrize("payload", [None, [], "x", 1, [["purpose", "report"]]])
+def test_what_is_no_object_is_refused(payload):
+    with pytest.raises(errors.Invalid, match="allowed: an object"):
+        wire.load(report.HostReport, payload)
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_missing_field_is_named(cls):
     needed = [
