@@ -64,7 +64,7 @@ class Attachments:
         before = (known, self._report(one))
         one.spec, one.error = spec, ""
         try:
-            if spec.id not in self.ids():
+            if not self._listing.has(spec.id):
                 (self._folders.attachments / spec.id).touch(mode=0o600)
             self._sessions.allow(spec.id)
             self._serve(one)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +79,16 @@ class Listing:
                 LOG.error("%s can't be read: %s", self._folder, exc)
             self._readable = False
         return self._last
+
+    def has(self, name: str) -> bool:
+        """Tell whether the name is there: one look, however many there are. Raises as ``names``."""
+        try:
+            os.lstat(self._folder / name)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return name in self.names()
+        return True
 
     def forget(self, name: str) -> None:
         """Drop a name whose file was removed, for the time the folder can't be read."""

@@ -65,12 +65,15 @@ class WorkerUids:
         except OSError:
             return False
 
-    def give_back(self, ledger: Path) -> None:
-        """Let go of the number of a vGPU that is gone. Raises OSError."""
+    def give_back(self, ledger: Path, uid: int | None = None) -> None:
+        """Let go of the number of a vGPU that is gone, ``uid`` if that is known. Raises OSError."""
         with self._locked():
-            for uid, owner in self._taken().items():
+            if uid is not None and self.has(ledger, uid):
+                self._entry(uid).unlink()
+                return
+            for number, owner in self._taken().items():
                 if owner == ledger:
-                    self._entry(uid).unlink()
+                    self._entry(number).unlink()
 
     def _entry(self, uid: int) -> Path:
         return self._registry / str(uid)

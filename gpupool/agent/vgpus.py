@@ -60,7 +60,7 @@ class Vgpus:
 
     def wants_remaking(self, spec: VgpuSpec) -> bool:
         """Tell whether the vGPU exists but is on another device, or its ledger was damaged."""
-        if spec.id not in self.ids():
+        if not self._listing.has(spec.id):
             return False
         known = self._specs.get(spec.id, spec)
         return known.device_key != spec.device_key or not self.ledger(spec.id).sound()
@@ -74,7 +74,7 @@ class Vgpus:
         self._specs[spec.id] = spec
         error, new = "", True
         try:
-            new = spec.id not in self.ids()
+            new = not self._listing.has(spec.id)
             if new:
                 self._inventory.open(spec.device_key)
             owed = (self._debts.take(spec), self._debts.now_ns) if new else (0, 0)
@@ -132,16 +132,16 @@ class Vgpus:
         self.forget(vgpu_id)
 
     def _give_uid_back(self, vgpu_id: str) -> None:
-        self._uids.pop(vgpu_id, None)
+        uid = self._uids.pop(vgpu_id, None)
         if self._registry:
             try:
-                self._registry.give_back(self.ledger(vgpu_id).path)
+                self._registry.give_back(self.ledger(vgpu_id).path, uid)
             except OSError as exc:  # its ledger is gone, so the number counts as free all the same
                 LOG.debug("the user of vGPU %s is not given back yet: %s", vgpu_id, exc)
 
     def _note_debt(self, vgpu_id: str) -> None:
         spec = self._specs.get(vgpu_id)
-        if spec is None or vgpu_id not in self.ids():
+        if spec is None or not self._listing.has(vgpu_id):
             return
         # Unreadable: a worker damaged it, which might as well have written that nothing is owed.
         with suppress(errors.Invalid, OSError):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gpupool.agent import record
 from gpupool.agent.manager import AgentManager
 from gpupool.dataplane import ledger
 from gpupool.dataplane.handshake import Kind
@@ -32,6 +33,22 @@ def limits(host, spec):
     """Return the percent and MiB that workers read in the vGPU's ledger; see native/worker/ledger.h."""
     memory, compute = struct.unpack_from("<QI", (host.folders.ledgers / spec.id).read_bytes(), 16)
     return compute, memory >> 20
+
+
+def test_many_vgpus_cost_a_listing_of_their_folders_no_more_often(host, monkeypatch):
+    host.conf.set_override("report_interval", 3600, "agent")
+    names, listed = record.names, []
+    monkeypatch.setattr(record, "names", lambda folder: listed.append(folder) or names(folder))
+    manager = host.start()
+    counts = []
+    for number in (1, 30):
+        vgpus = [vgpu(each, compute=1, memory_mib=1) for each in range(number)]
+        host.conductor.want(number, vgpus, [attachment(each, one) for each, one in enumerate(vgpus)])
+        manager.converge()
+        listed.clear()
+        manager.converge()
+        counts.append(len(listed))
+    assert counts[0] == counts[1]
 
 
 def test_what_was_told_is_made_before_the_next_report(host):

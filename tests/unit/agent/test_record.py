@@ -1,6 +1,7 @@
 """Records: whole or not there."""
 
 import errno
+import os
 import stat
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,3 +56,16 @@ def test_what_is_removed_is_not_listed_while_the_folder_cannot_be_read(tmp_path,
     monkeypatch.setattr(record, "names", full)
     listing.forget("gone")
     assert listing.names() == ["stays"]
+
+
+def test_what_cannot_be_looked_at_is_what_was_listed(tmp_path, monkeypatch):
+    (tmp_path / "one").touch()
+    listing = record.Listing(tmp_path)
+    assert (listing.has("one"), listing.has("two")) == (True, False)
+    listing.names()
+
+    def fail(_path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "lstat", fail)
+    assert (listing.has("one"), listing.has("two")) == (True, False)

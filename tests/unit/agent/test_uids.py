@@ -45,6 +45,15 @@ def test_each_vgpu_has_one_and_keeps_it(registry, ledger):
     assert [registry().take(ledger(name)) for name in "abc"] == taken
 
 
+def test_a_number_that_is_another_vgpus_by_now_stays_its_own(registry, ledger):
+    numbers = registry(2)
+    gone, stays = ledger("gone"), ledger("stays")
+    uid, other = numbers.take(gone), numbers.take(stays)
+    numbers.give_back(gone, other)
+    assert not numbers.has(gone, uid)
+    assert numbers.has(stays, other)
+
+
 def test_agents_that_take_at_once_get_different_ones(registry, ledger):
     taken, paths = [], [ledger(f"vgpu-{number}") for number in range(32)]
 
