@@ -35,6 +35,8 @@ LISTS_MAX: Mapping[str, int] = {
     "attachments": 16_384,
     "sessions": 65_536,
 }
+# Devices that are remembered of a host, those too that it lists no more.
+_REMEMBERED_MAX = 2 * LISTS_MAX["devices"]
 _TRAITS_MAX = 64
 _TRAIT = re.compile(rf"[A-Z0-9_]{{1,{_NAME_MAX}}}")
 _ERROR_MAX = 1000
@@ -52,6 +54,19 @@ def check_sizes(report: Mapping[str, Any]) -> None:
         given = report.get(name, ())
         if isinstance(given, Collection) and len(given) > most:
             raise errors.Invalid(f"{name} are {len(given)}; allowed: at most {most}")
+
+
+def check_remembered(host: str, known: Collection[str], listed: Collection[str]) -> None:
+    """Raise Invalid when a host lists so many new devices that too many have to be remembered.
+
+    ``known`` are the keys of those in the database, ``listed`` those of a report.
+    """
+    every = {*known, *listed}
+    if len(every) > max(_REMEMBERED_MAX, len(known)):
+        raise errors.Invalid(
+            f"host {host} would have {len(every)} devices, {len(every) - len(listed)} of them missing; "
+            f"allowed: at most {_REMEMBERED_MAX}; forget those: openstack gpu device delete"
+        )
 
 
 def check(report: HostReport, most_memory_mib: int) -> None:

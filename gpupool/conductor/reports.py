@@ -185,6 +185,8 @@ def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> 
     """Return the devices of the host, those too that it does not report any more."""
     session = transaction.session
     before = {device.id: device for device in devices.list_(session, {"host_id": host.id})}
+    listed = [each.key for each in report.devices]
+    report_checks.check_remembered(host.name, [device.key for device in before.values()], listed)
     owned = []
     for each in report.devices:
         device = _device(host, each)

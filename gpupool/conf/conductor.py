@@ -111,7 +111,10 @@ OPTS = (
         "max_pending_keys",
         default=256,
         min=1,
-        help="How many keys may wait for an operator, four of each host; the newest are kept.",
+        help=(
+            "How many keys of hosts that never joined may wait for an operator; the newest are "
+            "kept. Of each host, also of one that was here before, four may wait."
+        ),
     ),
     cfg.IntOpt(
         "max_device_memory_mib",

@@ -9,6 +9,7 @@ from gpupool.db import hosts, models
 from gpupool.db.table import Table
 from gpupool.model.host import Host
 from gpupool.model.host_key import HostKey, KeyState
+from gpupool.model.states import HostState
 
 _table = Table(models.HostKey, HostKey)
 list_, create, update, delete = _table.list_, _table.create, _table.update, _table.delete
@@ -57,10 +58,11 @@ def delete_all(session: Session, keys: Iterable[HostKey]) -> None:
 
 
 def oldest_pending(session: Session, kept: int) -> list[HostKey]:
-    """Return the pending keys, the oldest first, that are more than ``kept``."""
-    count = session.execute(
-        sa.select(sa.func.count()).select_from(_row).where(_row.state == KeyState.PENDING)
-    ).scalar_one()
+    """Return the keys of hosts that never joined, the oldest first, that are more than ``kept``."""
+    new = sa.select(models.Host.name).where(models.Host.state == HostState.PENDING)
+    waiting = sa.and_(_row.state == KeyState.PENDING, _row.host.in_(new))
+    count = session.execute(sa.select(sa.func.count()).select_from(_row).where(waiting)).scalar_one()
     if count <= kept:
         return []
-    return list_(session, {"state": KeyState.PENDING}, limit=count - kept)
+    query = _table.query.where(waiting).order_by(_row.created_at, _row.id)
+    return _table.items(session, query.limit(count - kept))

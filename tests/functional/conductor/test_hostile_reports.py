@@ -13,7 +13,7 @@ from gpupool.db import claims, sessions
 from gpupool.model import errors, wire
 from gpupool.model.envelope import Purpose
 from gpupool.model.report import HostReport, SessionReport, VgpuReport
-from gpupool.model.states import ClaimState
+from gpupool.model.states import ClaimState, DeviceHealth
 from gpupool.rpc.reports import ReportsClient
 from tests.functional.conductor.agents import SimulatedAgent
 
@@ -226,3 +226,23 @@ def test_a_report_that_lists_too_much_is_not_read(lab, monkeypatch, name):
         ReportsClient(lab.transport, 60).report(RequestContext(), signed)
     with pytest.raises(errors.Invalid, match=refused):
         lab.client._call(RequestContext(), "report_host", report=plain)
+
+
+def test_the_devices_of_a_host_are_bounded_however_often_they_change(lab):
+    """Each that it ever reported is a row, and a provider in Placement, until an operator deletes it."""
+    agent = lab.agent(devices=1)
+    most = report_checks.LISTS_MAX["devices"]
+    (first,) = agent.devices.values()
+
+    def fresh(turn):
+        found = tuple(replace(first, key=f"{turn}-{number}") for number in range(most))
+        return replace(agent.report(), devices=found)
+
+    agent.send(fresh(0))
+    refused = r"would have 513 devices, 257 of them missing; allowed: at most 512; .* gpu device delete"
+    for turn in range(1, 4):
+        with pytest.raises(errors.Invalid, match=refused):
+            agent.send(fresh(turn))
+    assert len(lab.devices(agent)) == most + 1
+    agent.send()
+    assert lab.devices(agent)[-1].health == DeviceHealth.OK

@@ -382,6 +382,25 @@ def test_a_flood_of_introductions_is_bounded(manual):
     agent.send()
 
 
+def test_keys_of_hosts_of_before_do_not_count_as_a_flood(lab):
+    """Of more hosts than max_pending_keys all may be upgraded before the first is admitted."""
+    lab.conf.set_override("require_signed_reports", False, group="conductor")
+    agents = [lab.agent() for _ in range(4)]
+    with lab.database.writer() as session:
+        host_keys.delete_all(session, host_keys.list_(session))
+    lab.conf.set_override("admit_hosts", "manual", group="conductor")
+    lab.conf.set_override("max_pending_keys", 2, group="conductor")
+    for agent in agents:
+        agent.send()
+    for number in range(5):
+        admission.introduce(lab.parts, introduction(HostKeys.generate(), f"host-{number}"))
+    own = {agent.identity.own.fingerprint for agent in agents}
+    with lab.database.reader() as session:
+        left = {key.id for key in host_keys.list_(session)}
+    assert own <= left
+    assert len(left - own) == 2
+
+
 def test_unsigned_reports_are_not_taken(lab):
     agent = lab.agent()
     client = old_client(lab)
