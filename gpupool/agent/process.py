@@ -6,13 +6,14 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PR_SET_DUMPABLE = 4
 _STATE_FIELD = 0
 _START_FIELD = 19
+ANYONE = (range(2**32),)
 
 
 def raise_open_files() -> None:
@@ -85,8 +86,11 @@ def wait(pidfds: Sequence[int], seconds: float) -> list[int]:
     return list(left)
 
 
-def find_by_argument(option: str, value: str) -> int | None:
-    """Return the pid of a process whose command line has ``option`` followed by ``value``."""
+def find_by_argument(option: str, value: str, users: Collection[range] = ANYONE) -> int | None:
+    """Return the pid of a process of ``users`` whose command line has ``option`` followed by ``value``.
+
+    Anyone can write what they like into their own processes' command lines.
+    """
     wanted = b"\0".join([b"", option.encode(), value.encode(), b""])
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -95,6 +99,15 @@ def find_by_argument(option: str, value: str) -> int | None:
             command = (entry / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if wanted in command:
+        if wanted in command and any(_user(entry) in each for each in users):
             return int(entry.name)
     return None
+
+
+def _user(folder: Path) -> int:
+    """Return the real user of a process in /proc, -1 when it ended; see proc_pid_status(5)."""
+    try:
+        lines = (folder / "status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
+    return next((int(line.split()[1]) for line in lines if line.startswith("Uid:")), -1)

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -67,13 +68,14 @@ def of_child(record: SessionRecord, child: "subprocess.Popen[bytes]", log: Worke
     return Session(replace(record, worker_pid=child.pid, worker_start=start), pidfd, child, log)
 
 
-def find(record: SessionRecord) -> Session | None:
+def find(record: SessionRecord, users: Collection[range]) -> Session | None:
     """Return the session of a record that an earlier agent left; None when its worker has ended.
 
-    An agent that died right after it started the worker left no pid; its command line tells.
+    An agent that died right after it started the worker left no pid; its command line tells, and that
+    it is of ``users``, as whom nothing but workers and agents run.
     """
     if record.worker_start is None:
-        pid = process.find_by_argument("--session", record.id)
+        pid = process.find_by_argument("--session", record.id, users)
         start = process.start_of(pid) if pid else None
         if pid is None or start is None:
             return None

@@ -20,7 +20,7 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from gpupool.agent import host_memory, process, record, session
+from gpupool.agent import host_memory, process, record, session, uids
 from gpupool.agent.confinement import Confinement
 from gpupool.agent.folders import Folders
 from gpupool.agent.limited_log import LimitedLog
@@ -70,6 +70,8 @@ class Sessions:
     ) -> None:
         self._options = conf.agent
         self._executable = paths.WORKER
+        # A worker that was just started is still the agent's.
+        self._users = (uids.parse(conf.agent.worker_uids), range(os.geteuid(), os.geteuid() + 1))
         self._folders = folders
         self._vgpus = vgpus
         self._confinement = confinement
@@ -132,7 +134,7 @@ class Sessions:
 
     def _find(self, left: SessionRecord) -> None:
         """Go on with the worker of a record, or cross the record out if there is none any more."""
-        found = session.find(left)
+        found = session.find(left, self._users)
         if found:
             self._add(found)
             # One that was started before there were control groups may hold more than is allowed.

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from gpupool.agent import process, sessions
 from gpupool.dataplane.handshake import Hello, Kind
+from tests.markers import needs_root
 
 from .stand_in import TICKET, attachment, eventually, vgpu
 
@@ -100,6 +102,26 @@ def test_killed_while_it_creates_a_session(host, wanted, monkeypatch, moment, li
     opened(host)
     slots = [record["slot"] for record in host.session_records()]
     assert sorted(slots) == list(range(1 + lives))
+
+
+@needs_root
+def test_a_program_that_calls_itself_a_worker_is_none(host, wanted, monkeypatch):
+    """Everybody on the host reads the command lines of workers, and can start something like them."""
+    monkeypatch.setattr(sessions, "UNBORN", 0.0)
+    killed = host.start_process("written")
+    host.wait_converged(1)
+    host.program(ATTACHMENT).connection.send(HELLO)
+    killed.wait()
+    (record,) = host.session_records()
+    command = ["sh", "-c", "echo; read line", "--session", record["id"], "--end"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, user=54321, group=54321, extra_groups=[], **pipes) as impostor:
+        impostor.stdout.readline()
+        assert process.find_by_argument("--session", record["id"]) == impostor.pid
+        assert not host.start().host_report().sessions
+        assert not host.session_records()
+        assert impostor.poll() is None
+        impostor.kill()
 
 
 def test_a_worker_that_may_still_be_born_keeps_its_slot(host, wanted):
