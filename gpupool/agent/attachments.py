@@ -137,7 +137,8 @@ class Attachments:
             path,
             lambda connection, pid: self._answer(one, connection, pid),
             name=f"attachment {one.spec.id}",
-            owner=one.spec.claim_id,
+            # A claim each would be one turn for each claim: a project can have many small ones.
+            owner=self._vgpus.project(one.spec.vgpu_ids) or one.spec.claim_id,
         )
         self._acceptor.add(server)
         one.server = server

@@ -24,7 +24,7 @@ HELLO_SECONDS = 5.0
 BACKLOG = 64
 # Seconds until a socket at which accepting failed is tried again: too many open files, say.
 PAUSE = 0.1
-# Hellos that are answered at a time: of all attachments, and of one claim's.
+# Hellos that are answered at a time: of all attachments, and of one project's.
 ANSWERS = 8
 ANSWERS_OF_ONE = 2
 _CREDENTIALS = struct.Struct("3i")
@@ -36,7 +36,7 @@ class SessionServer:
     """A socket at ``path``; the acceptor has ``answer`` speak to each program that says something.
 
     ``answer`` is given the connection and the pid of its process as this host sees it; what it raises
-    of OSError ends the connection. ``name`` is the attachment, ``owner`` its claim: claims take turns.
+    of OSError ends the connection. ``name`` is the attachment; ``owner`` its project: these take turns.
     """
 
     def __init__(self, path: Path, answer: Answer, name: str, owner: str) -> None:

@@ -174,6 +174,11 @@ class Vgpus:
         spec = self._specs.get(vgpu_id)
         return host_memory.shared_mib(spec.memory_mib if spec else 0, self._host_memory_mib)
 
+    def project(self, vgpu_ids: Iterable[str]) -> str:
+        """Return whose these vGPUs of one claim are; empty when nobody told."""
+        found = (self._specs.get(vgpu_id) for vgpu_id in vgpu_ids)
+        return next((spec.project_id for spec in found if spec), "")
+
     def neighbours(self, vgpu_id: str) -> set[str]:
         """Return the vGPUs on the same device, this one included."""
         keys = {other: spec.device_key for other, spec in list(self._specs.items())}

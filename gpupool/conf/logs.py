@@ -17,6 +17,8 @@ from oslo_log import log
 REPEAT_SECONDS = 60.0
 # Each of its requests has an id that its caller knows, and finds again here.
 _NEVER_COUNTED = "gpupool.api"
+# Characters of what is said: an error may quote a message, which may have megabytes.
+_LONGEST = 8192
 # So many different warnings are remembered at most.
 _MOST = 1000
 # Errors that say what is wrong around a service, not within it: by module, or by module and name.
@@ -104,7 +106,8 @@ def _one_line(record: logging.LogRecord) -> bool:
 
 
 def _printable(text: str) -> str:
-    """Return ``text`` with what could look like another line, or hide one, written as in Python."""
+    """Return ``text``, cut, with what could look like another line, or hide one, escaped."""
+    text = text[:_LONGEST]
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

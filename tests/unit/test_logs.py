@@ -114,6 +114,12 @@ def test_what_others_cause_in_ever_other_words_is_told_once(written):
     assert len(stream.getvalue().splitlines()) == 3
 
 
+def test_a_line_has_an_end(written):
+    stream, logger = written
+    logger.warning("key %s is unknown", "x" * 10**6)
+    assert len(stream.getvalue()) < 10_000
+
+
 @pytest.mark.parametrize("hidden", ["\r", "\x1b[2K", "\x85", "\u2028", "\u202e", "\x00"])
 def test_nobody_writes_a_line_that_is_not_there(written, hidden):
     stream, logger = written

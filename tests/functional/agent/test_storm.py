@@ -27,9 +27,10 @@ def manager(host):
 
 
 class Gate:
-    """Holds the start of every worker of one attachment until it is opened."""
+    """Holds the start of every worker of some attachments until it is opened."""
 
     def __init__(self, host, monkeypatch):
+        self.storm = {STORM.id}
         self.held = []
         self.opened = threading.Event()
         self._host = host
@@ -38,7 +39,7 @@ class Gate:
 
     def spawn(self, spec, executable):
         found = json.loads((self._host.folders.sessions / spec.session_id).read_text())
-        if found["attachment_id"] == STORM.id:
+        if found["attachment_id"] in self.storm:
             self.held.append(spec.session_id)
             assert self.opened.wait(TIMEOUT)
         return self._spawn(spec, executable)
@@ -77,6 +78,22 @@ def test_a_neighbour_waits_for_none_of_a_storm(host, manager, gate):
         assert program.connection.recv(65536)
         assert program.wait_ready() == 0
     assert len(gate.held) == 16
+
+
+def test_many_claims_of_a_project_have_no_more_turns_than_one(host, manager, gate):
+    one_project = [vgpu(number, compute=1, project="p") for number in range(11, 19)]
+    storm = [attachment(number, one) for number, one in enumerate(one_project, 11)]
+    gate.storm = {one.id for one in storm}
+    host.conductor.want(2, [NOISY, CALM, *one_project], [STORM, NEIGHBOUR, *storm])
+    manager.converge()
+    asked = [ask(host, one) for one in storm]
+    eventually(lambda: len(gate.held) == server.ANSWERS_OF_ONE, "the storm")
+    opened(host, NEIGHBOUR)
+    assert len(gate.held) == server.ANSWERS_OF_ONE
+    gate.opened.set()
+    for program in asked:
+        assert program.connection.recv(65536)
+        assert program.wait_ready() == 0
 
 
 def test_what_is_being_opened_ends_before_its_vgpu(host, manager, gate, monkeypatch):
