@@ -93,13 +93,14 @@ def find_by_argument(option: str, value: str, users: Collection[range] = ANYONE)
     """
     wanted = b"\0".join([b"", option.encode(), value.encode(), b""])
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
+        # The user first: a process can have whoever reads its command line wait for ever.
+        if not entry.name.isdigit() or not any(_user(entry) in each for each in users):
             continue
         try:
             command = (entry / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if wanted in command and any(_user(entry) in each for each in users):
+        if wanted in command:
             return int(entry.name)
     return None
 

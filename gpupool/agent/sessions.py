@@ -141,7 +141,7 @@ class Sessions:
             if found.record.ring_mib:
                 self._confinement.add(left.vgpu_id, found.record.worker_pid)
             LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)
-        elif left.worker_start or time.monotonic() - self._began > UNBORN:
+        elif left.worker_start is not None or time.monotonic() - self._began > UNBORN:
             self._cross_out(left)
 
     def allow(self, owner_id: str) -> None:

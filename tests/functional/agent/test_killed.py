@@ -3,10 +3,12 @@
 import os
 import signal
 import subprocess
+from datetime import datetime
 
 import pytest
 
-from gpupool.agent import process, sessions
+from gpupool.agent import process, record, sessions
+from gpupool.agent.session import SessionRecord
 from gpupool.dataplane.handshake import Hello, Kind
 from tests.markers import needs_root
 
@@ -102,6 +104,29 @@ def test_killed_while_it_creates_a_session(host, wanted, monkeypatch, moment, li
     opened(host)
     slots = [record["slot"] for record in host.session_records()]
     assert sorted(slots) == list(range(1 + lives))
+
+
+def test_a_worker_that_ended_before_it_was_looked_at_keeps_no_slot(host, wanted, monkeypatch):
+    """It was born, so nobody has to wait for that."""
+    host.start()
+    host.wait_converged(1)
+    opened(host)
+    eventually(lambda: all(host.worker_pids()))
+    host.stop(end_sessions=True)
+    made = SessionRecord(
+        id="1",
+        attachment_id=ATTACHMENT.id,
+        vgpu_id=ONE.id,
+        slot=0,
+        busy_before_ns=0,
+        program_pid=1,
+        started_at=datetime(2026, 1, 1),
+        worker_pid=2**22 - 1,
+        worker_start="",
+    )
+    record.write(host.folders.sessions / made.id, made)
+    host.start()
+    assert not host.session_records()
 
 
 @needs_root
