@@ -85,6 +85,15 @@ class Cgroups(ABC):
                     if exc.errno not in (errno.EBUSY, errno.ENOTEMPTY):
                         raise
 
+    def shared_mib(self, name: str) -> int:
+        """Return the MiB of shared memory that the group is charged for, also of ended processes."""
+        try:
+            text = (self.folders()["memory"] / name / "memory.stat").read_text()
+        except FileNotFoundError:  # a crash may leave a group of some controllers only
+            return 0
+        values = dict(line.split() for line in text.splitlines())
+        return int(values.get("shmem", 0)) // MIB
+
     def names(self) -> set[str]:
         """Return the groups there are."""
         found = set()

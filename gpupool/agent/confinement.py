@@ -10,6 +10,7 @@ from gpupool.agent import cgroups, host_memory
 from gpupool.agent.folders import Folders
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.drivers.base import DeviceHandle
+from gpupool.model import errors
 from gpupool.model.report import VgpuSpec
 
 LOG = logging.getLogger(__name__)
@@ -29,6 +30,10 @@ class Confinement:
         self._limited = limited
         self._cgroups: cgroups.Cgroups | None = None
         self._made: dict[str, cgroups.Limits] = {}
+        # By vGPU, also of those that are gone while their group is there.
+        self._projects: dict[str, str] = {}
+        # MiB in groups of vGPUs that are gone.
+        self._left: dict[str, int] = {}
 
     def start(self) -> None:
         """Find out where groups can be made; without ``[agent] cgroups`` none are."""
@@ -44,6 +49,7 @@ class Confinement:
     def make(self, spec: VgpuSpec, device: DeviceHandle) -> None:
         """Make the vGPU's group, or bring it to what it may have now; what fails is tried again."""
         limits = self._limits(spec, device)
+        self._projects[spec.id] = spec.project_id
         groups = self._cgroups
         if groups and self._made.get(spec.id) != limits:
             if self._try(spec.id, lambda: groups.make(spec.id, limits)):
@@ -64,7 +70,11 @@ class Confinement:
             self._try(vgpu_id, lambda: groups.add(vgpu_id, pid))
 
     def keep(self, vgpu_ids: Collection[str]) -> None:
-        """Remove the groups of all others, as far as their workers have ended."""
+        """Remove the groups of all others, as far as their workers have ended and their memory is free.
+
+        A program that keeps the ring of a session keeps what the worker wrote there: it stays charged to
+        the agent's own group, whichever group is removed, and not to the program's.
+        """
         groups = self._cgroups
         if groups:
             self._try("vGPUs that are gone", lambda: self._remove(groups, vgpu_ids))
@@ -72,7 +82,27 @@ class Confinement:
     def _remove(self, groups: cgroups.Cgroups, vgpu_ids: Collection[str]) -> None:
         for name in groups.names() - set(vgpu_ids):
             self._made.pop(name, None)
+            self._left[name] = groups.shared_mib(name)
+            if self._left[name] and self._projects.get(name):
+                continue
             groups.remove(name)
+            self._left.pop(name)
+            self._projects.pop(name, None)
+
+    def check_left(self, project_id: str) -> None:
+        """Raise Unavailable while programs keep too much memory of vGPUs that the project has no more.
+
+        Else a claim could be made and deleted again and again, until the agent's memory is used up.
+        """
+        left = sum(
+            mib for name, mib in list(self._left.items()) if self._projects.get(name) == project_id
+        )
+        most = self._options.vgpu_host_memory_mib
+        if project_id and left > most:
+            raise errors.Unavailable(
+                f"programs keep {left} MiB of this host's memory of sessions whose vGPUs are gone; "
+                f"allowed: {most} of a project; end these programs first"
+            )
 
     def _try(self, what: str, change: Callable[[], None]) -> bool:
         """Return whether the change was made; the log says why not."""

@@ -259,6 +259,7 @@ class Sessions:
     def _begin(self, program: Program) -> tuple[SessionRecord, DeviceHandle]:
         """Choose a slot, the device and what the session is charged for: the session's from then on."""
         self._vgpus.open(program.vgpu_id)  # one that is not there has no ledger, and a reason
+        self._confinement.check_left(self._vgpus.project([program.vgpu_id]))
         with self._needed(program, "the vGPU's ledger"):
             allowed = self._vgpus.sessions(program.vgpu_id)
         with self._lock:

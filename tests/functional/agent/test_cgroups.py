@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,6 +76,31 @@ def test_workers_are_in_the_group_of_their_vgpu(host, folder):
     manager.converge()
     manager.converge()
     assert [path.name for path in folder.iterdir() if path.is_dir()] == [TWO.id]
+
+
+def test_memory_that_a_program_keeps_of_a_vgpu_that_is_gone_counts_for_its_project(host, folder):
+    """A ring is the program's as long as it likes; what the worker wrote there is the agent's memory."""
+    ours, again, others = (vgpu(number, project=name) for number, name in ((1, "p"), (2, "p"), (3, "q")))
+    ask = [attachment(number, one) for number, one in enumerate((ours, again, others), 1)]
+    host.conf.set_override("vgpu_host_memory_mib", 64, "agent")
+    host.conductor.want(1, [ours, others], [ask[0], ask[2]])
+    manager = host.start()
+    host.wait_converged(1)
+    ring = os.memfd_create("ring")
+    written = f"open('{folder / ours.id}/cgroup.procs', 'w').write('0'); import os; "
+    written += f"os.write({ring}, bytes(80 << 20))"
+    subprocess.run([sys.executable, "-c", written], pass_fds=[ring], check=True)
+    opened(host, ask[0]).close()
+    eventually(lambda: not host.session_records())
+    host.conductor.want(2, [again, others], [ask[1], ask[2]])
+    manager.converge()
+    refused = host.program(ask[1]).hello(Kind.OPEN)
+    assert refused.error
+    assert "MiB of this host's memory of sessions whose vGPUs are gone" in refused.message
+    opened(host, ask[2]).close()
+    os.close(ring)
+    eventually(lambda: manager.converge() or not (folder / ours.id).exists())
+    opened(host, ask[1])
 
 
 def test_a_worker_that_takes_more_than_its_vgpu_may_is_ended_and_no_other(host, folder, monkeypatch):
