@@ -126,12 +126,15 @@ def release(transaction: Transaction, claim_id: str) -> Claim:
 def expire(parts: Parts) -> None:
     """End every claim whose lease has ended, or that was bound for as long as its time limit.
 
-    No lease ends before the clock is known to be right.
+    None ends before the clock is known to be right, which tells when claims were bound that were so
+    when this conductor started.
     """
     with parts.database.reader() as session:
-        overdue = claims.overdue(session, parts.clock.now()) if parts.clock.steady else []
         bound = claims.bound(session)
+        overdue = claims.overdue(session, parts.clock.now()) if parts.clock.steady else []
     parts.tenure.look({claim_id: at for claim_id, (at, _) in bound.items()})
+    if not parts.clock.steady:
+        return
     for claim in overdue:
         with isolated(f"claim {claim.id} does not expire now"):
             parts.commit(_end_lease, claim)
