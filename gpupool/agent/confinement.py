@@ -49,8 +49,10 @@ class Confinement:
     def make(self, spec: VgpuSpec, device: DeviceHandle) -> None:
         """Make the vGPU's group, or bring it to what it may have now; what fails is tried again."""
         limits = self._limits(spec, device)
-        self._projects[spec.id] = spec.project_id
         groups = self._cgroups
+        if groups:
+            self._projects[spec.id] = spec.project_id
+            self._left.pop(spec.id, None)  # made anew, it is bounded by its group again
         if groups and self._made.get(spec.id) != limits:
             if self._try(spec.id, lambda: groups.make(spec.id, limits)):
                 self._made[spec.id] = limits
