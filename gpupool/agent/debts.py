@@ -3,13 +3,14 @@
 A vGPU's workers keep its debt in its ledger, which goes with the vGPU. What is left of it then waits
 here for the project's next vGPU on that device, whose ledger starts with it: else a claim could be
 deleted and made anew after each long kernel. While no vGPU pays, the debt falls with time as it would
-have in the claim that made it. It does not fall faster while the device idles: a share is a limit, on
-an idle device too. Other vGPUs of the project, which were there before, do not pay.
+have in the claim that made it, also after a larger one had taken it over for a while. It does not fall
+faster while the device idles: a share is a limit, on an idle device too. Other vGPUs of the project,
+which were there before, do not pay.
 """
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,6 +47,8 @@ class Book:
 
     boot_id: str = ""
     debts: dict[str, Debt] = field(default_factory=dict)
+    # By vGPU the share at which debts were made that it took over; what it leaves falls no faster.
+    shares: dict[str, int] = field(default_factory=dict)
 
 
 class Debts:
@@ -74,19 +77,29 @@ class Debts:
         found = record.read(self._path, Book)
         same = found is not None and found.boot_id == boot_id
         debts = found.debts if found and same else {}
+        shares = found.shares if found and same else {}
         # The agent may have been killed right after it made the vGPU that takes a debt over.
         kept = {name: one for name, one in debts.items() if one.taken_by not in vgpu_ids}
-        self._write(Book(boot_id=boot_id, debts=kept))
+        taken = [one for name, one in debts.items() if name not in kept]
+        late = {
+            taker: self._share([one for one in taken if one.taken_by == taker])
+            for taker in {one.taken_by for one in taken}
+        }
+        there = {name: share for name, share in {**shares, **late}.items() if name in vgpu_ids}
+        self._write(Book(boot_id=boot_id, debts=kept, shares=there))
         return same
 
     def note(self, vgpu_id: str, spec: VgpuSpec, debt_ns: int) -> None:
         """Remember what a vGPU owes that is about to be removed."""
+        shares = dict(self._book.shares)
+        share = min(spec.compute, shares.pop(vgpu_id, spec.compute))
+        self._book = replace(self._book, shares=shares)
         if not spec.project_id or not debt_ns:
             return  # a conductor of before projects were told; or nothing to remember
         left = Debt(
             device_key=spec.device_key,
             project_id=spec.project_id,
-            compute=spec.compute,
+            compute=share,
             debt_ns=debt_ns,
             at_ns=self.now_ns,
         )
@@ -105,7 +118,15 @@ class Debts:
         """Forget what the new vGPU took over: its ledger has it now."""
         owed = self._owed_for(spec)
         if owed:
+            shares = {**self._book.shares, spec.id: self._share(owed.values())}
+            self._book = replace(self._book, shares=shares)
             self._change({name: one for name, one in self._book.debts.items() if name not in owed})
+
+    def _share(self, debts: Iterable[Debt]) -> int:
+        """Return the share of several debts: the mean by what is left of each, rounded up."""
+        left = [(one.left(self.now_ns), one.compute) for one in debts]
+        total = sum(debt for debt, _ in left)
+        return -(-sum(debt * share for debt, share in left) // total) if total else 100
 
     def _owed_for(self, spec: VgpuSpec) -> dict[str, Debt]:
         return {

@@ -98,6 +98,45 @@ def test_a_debt_falls_with_time_at_the_share_it_was_made_at(host):
     assert host.run(_spec(2), MS) == pytest.approx(0.8 * SECOND, abs=0.05 * SECOND)
 
 
+def _owe_and_take_over(host: Host) -> None:
+    """Owe 9.9 s at 1 %, taken over by a vGPU of nearly the whole device."""
+    host.vgpus.make(_spec(1))
+    host.run(_spec(1), 10 * SECOND)
+    host.vgpus.remove("v1")
+    host.vgpus.make(_spec(2, compute=99))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_debt_falls_no_faster_for_having_been_a_larger_claims_for_a_moment(host, restarted):
+    _owe_and_take_over(host)
+    if restarted:
+        host.restart_agent()
+        host.vgpus.make(_spec(2, compute=99))
+    host.vgpus.remove("v2")
+    host.now_ns += 10 * SECOND
+    host.vgpus.make(_spec(3))
+    assert host.run(_spec(3), MS) > 900 * SECOND
+
+
+def test_a_debt_falls_no_faster_though_the_agent_is_killed_when_it_is_taken_over(host):
+    host.vgpus._debts.taken = lambda spec: None
+    _owe_and_take_over(host)
+    host.restart_agent()
+    host.vgpus.make(_spec(2, compute=99))
+    host.vgpus.remove("v2")
+    host.now_ns += 10 * SECOND
+    host.vgpus.make(_spec(3))
+    assert host.run(_spec(3), MS) > 900 * SECOND
+
+
+def test_what_a_larger_claim_pays_of_a_debt_is_paid(host):
+    _owe_and_take_over(host)
+    host.now_ns += 11 * SECOND
+    host.vgpus.remove("v2")
+    host.vgpus.make(_spec(3))
+    assert host.run(_spec(3), MS) == 0
+
+
 def test_others_do_not_pay(host):
     standing = _spec(10)
     host.vgpus.make(standing)
