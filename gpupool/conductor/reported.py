@@ -66,11 +66,25 @@ class Reported:
             self._write(host, said)
         return known.answer
 
+    def answer_unsigned(self, digest: str, host: Host) -> str | None:
+        """Return what the host's agent, of a version without keys, was answered, as ``answer`` does.
+
+        What another conductor heard meanwhile is not known of it, other than by what that changed.
+        """
+        known = self._known.get(host.name)
+        if known is None or known.said != unsigned(digest) or not self._is_so_still(known, host):
+            return None
+        if self.is_due(host):
+            self._write(host, None)
+        return known.answer
+
     def _holds(self, known: _Known, said: Said, key: HostKey, host: Host) -> bool:
         """Return whether what is known answers ``said`` too."""
         same = known.said.key == said.key and known.said.digest == said.digest == key.digest
-        fresh = known.until >= self._clock.monotonic()
-        return same and fresh and _state(known.host) == _state(host)
+        return same and self._is_so_still(known, host)
+
+    def _is_so_still(self, known: _Known, host: Host) -> bool:
+        return known.until >= self._clock.monotonic() and _state(known.host) == _state(host)
 
     def last(self, key: HostKey) -> int:
         """Return the highest sequence number that is known of, -1 when there is none."""
@@ -104,15 +118,20 @@ class Reported:
         age = (self._clock.now() - host.last_seen_at).total_seconds()
         return abs(age) >= self._timeout / _PER_TIMEOUT
 
-    def _write(self, host: Host, said: Said) -> None:
+    def _write(self, host: Host, said: Said | None) -> None:
         @self._database.retry
         def write() -> None:
             with self._database.writer() as session:
-                if not host_keys.advance(session, said.key, said.sequence):
+                if said and not host_keys.advance(session, said.key, said.sequence):
                     raise Stale
                 hosts.update(session, host.id, last_seen_at=times.now(session))
 
         write()
+
+
+def unsigned(digest: str) -> Said:
+    """Return what stands for a report that nobody signed."""
+    return Said("", -1, digest)
 
 
 def _state(host: Host) -> tuple[str, int, int, str, str]:

@@ -7,11 +7,12 @@ may reach another conductor within a third of ``[conductor] host_timeout``: it c
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 
 from gpupool.conductor import admission, report_checks, reports
 from gpupool.conductor.parts import Parts
-from gpupool.conductor.reported import Said, Stale
+from gpupool.conductor.reported import Said, Stale, unsigned
 from gpupool.db import host_keys, hosts
 from gpupool.model import errors, wire
 from gpupool.model import text as texts
@@ -40,8 +41,7 @@ def take(parts: Parts, message: Envelope) -> Envelope:
     Or, for a sequence number that is not higher than the last, a STALE that says which was that.
     """
     sender = _sender(parts, message)
-    digest = hashlib.sha256(message.body.encode(errors="surrogatepass")).hexdigest()
-    said = Said(message.key, message.sequence, digest)
+    said = Said(message.key, message.sequence, _digest(message.body))
     try:
         sealed = parts.reported.answer(said, sender.key, sender.host)
         sealed = sealed or _take(parts, message.body, said, sender)
@@ -107,4 +107,14 @@ def take_unsigned(parts: Parts, report: HostReport) -> DesiredState:
             f"the report of host {report.host} is not signed: upgrade its agent, and see "
             "[conductor] require_signed_reports"
         )
-    return reports.take(parts, report).desired
+    digest = _digest(json.dumps(wire.dump(report), sort_keys=True))
+    if answer := parts.reported.answer_unsigned(digest, found[0]):
+        return wire.load(DesiredState, json.loads(answer))
+    taken = reports.take(parts, report)
+    if taken.settled:
+        parts.reported.keep(unsigned(digest), taken.host, json.dumps(wire.dump(taken.desired)))
+    return taken.desired
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import sqlalchemy as sa
 from oslo_utils import timeutils
 
-from gpupool.db import sessions, vgpus
+from gpupool.conductor import signed_reports
+from gpupool.db import host_keys, sessions, vgpus
 from gpupool.model.report import SessionReport, VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
 from tests.functional.conductor.lab import Lab
@@ -39,6 +40,29 @@ def test_a_report_without_news_is_one_read(lab):
         answer = agent.send()
     assert said == ["SELECT"]
     assert {spec.id for spec in answer.vgpus} == {vgpu.id for vgpu in lab.vgpus()}
+
+
+def test_an_unsigned_report_without_news_is_two_reads(lab):
+    """A large deployment may have no other for the days in which its agents are upgraded."""
+    lab.conf.set_override("require_signed_reports", False, group="conductor")
+    agent = lab.agent()
+    claim = lab.bound(agent)
+    lab.look(agent)
+    with lab.database.writer() as session:
+        host_keys.delete_all(session, host_keys.list_(session))
+    report = agent.report()
+    told = signed_reports.take_unsigned(lab.parts, report)
+    with statements(lab) as said:
+        again = signed_reports.take_unsigned(lab.parts, report)
+    assert said == ["SELECT"] * 2
+    assert again == told
+    assert [spec.claim_id for spec in again.vgpus] == [claim.id]
+    seen = lab.host(agent).last_seen_at
+    lab.clock.wait(lab.conf.conductor.host_timeout / 2)
+    signed_reports.take_unsigned(lab.parts, report)
+    assert lab.host(agent).last_seen_at > seen
+    lab.release(claim)
+    assert signed_reports.take_unsigned(lab.parts, report).vgpus == ()
 
 
 def test_sessions_that_change_are_few_statements_whatever_their_number(lab):
