@@ -89,14 +89,17 @@ class WorkerUids:
             os.close(lock)
 
     def _taken(self) -> dict[int, Path]:
-        """Return the ledgers by number; drop the entries of vGPUs that are gone."""
+        """Return the ledgers by number; drop the entries of vGPUs that are gone.
+
+        Those of other ranges are of agents whose ledgers may be out of sight.
+        """
         taken = {}
         for entry in self._registry.iterdir():
             if not entry.name.isdecimal():
                 continue
             if entry.exists():
                 taken[int(entry.name)] = entry.readlink()
-            else:
+            elif int(entry.name) in self._allowed:
                 entry.unlink()
         return taken
 

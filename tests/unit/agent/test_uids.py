@@ -54,6 +54,18 @@ def test_a_number_that_is_another_vgpus_by_now_stays_its_own(registry, ledger):
     assert numbers.has(stays, other)
 
 
+def test_numbers_of_another_range_are_left_to_its_agents(registry, ledger, tmp_path):
+    """Whose ledgers may be where this agent does not see them."""
+    one = registry()
+    elsewhere = ledger("elsewhere")
+    uid = one.take(elsewhere)
+    elsewhere.rename(tmp_path / "hidden")
+    other = WorkerUids(range(FIRST + 100, FIRST + 104), tmp_path / "registry", ())
+    other.take(ledger("a"))
+    other.give_back(ledger("b"))
+    assert one.has(elsewhere, uid)
+
+
 def test_agents_that_take_at_once_get_different_ones(registry, ledger):
     taken, paths = [], [ledger(f"vgpu-{number}") for number in range(32)]
 
