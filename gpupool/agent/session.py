@@ -52,13 +52,15 @@ class Session:
     def close(self) -> str:
         """Let go of a worker that has ended; return why, as far as that is known, for the log."""
         status = self.child.wait() if self.child else 0
-        os.close(self.pidfd)
         reasons = []
         if status not in (0, -signal.SIGKILL):  # which is how the agent ends one
             reasons.append(f"{_STATUSES.get(status, 'its worker ended')} (status {status})")
-        if self.log:
-            reasons += self.log.take()
-        return "; ".join(reasons)
+        return "; ".join([*reasons, *self.release()])
+
+    def release(self) -> list[str]:
+        """Close the descriptors of a worker, which may go on; return what it wrote for the log."""
+        os.close(self.pidfd)
+        return self.log.take() if self.log else []
 
 
 def of_child(record: SessionRecord, child: "subprocess.Popen[bytes]", log: WorkerLog) -> Session:

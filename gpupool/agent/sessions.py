@@ -119,6 +119,10 @@ class Sessions:
         self._watcher.join()
         self._epoll.close()
         os.close(self._stop)
+        with self._lock:
+            for one in self._live.values():
+                one.release()
+            self._live.clear()
 
     def look_again(self) -> None:
         """Find the workers of records that have none, or cross the records out."""

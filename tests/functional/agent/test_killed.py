@@ -55,6 +55,20 @@ def test_sessions_survive_and_are_taken_over(host, wanted):
     eventually(lambda: not host.session_records())
 
 
+def test_an_agent_that_stops_leaves_no_descriptor_of_the_sessions_that_go_on(host, wanted):
+    host.start()
+    host.wait_converged(1)
+    host.stop()
+    before = len(os.listdir("/proc/self/fd"))
+    host.start()
+    eventually(host.folders.socket(ATTACHMENT.id).exists)
+    opened(host)
+    wait_for_workers(host, 1)
+    eventually(lambda: host.managers[0].host_report().sessions)
+    host.stop()
+    assert len(os.listdir("/proc/self/fd")) == before + 1  # the program's own
+
+
 def test_a_session_taken_over_can_be_ended(host, wanted):
     killed = host.start_process()
     host.wait_converged(1)
