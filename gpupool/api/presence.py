@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import uuid
+from datetime import datetime
 from typing import Any
 
 from gpupool.db import services
@@ -51,27 +52,33 @@ class _Life:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._id = str(uuid.uuid4())
+        self._started_at: datetime | None = None
         self._over = threading.Event()
 
     def run(self) -> None:
         """Go on until ``end``; an outage of the database is logged by whoever needs it."""
-        started_at = self._database.clock.now()
         while not self._over.is_set():
             try:
-                with self._database.writer() as session:
-                    services.beat(
-                        session,
-                        self._id,
-                        binary=API,
-                        host=socket.gethostname(),
-                        version=_VERSION,
-                        started_at=started_at,
-                    )
+                self.beat()
             except errors.Unavailable:
                 pass
             except Exception:
                 LOG.exception("this process can't be written into the table of services")
             self._over.wait(_INTERVAL)
+
+    def beat(self) -> None:
+        """Give one sign of life, by the clock of the database, which listings go by, too."""
+        self._database.follow_clock()
+        self._started_at = self._started_at or self._database.clock.now()
+        with self._database.writer() as session:
+            services.beat(
+                session,
+                self._id,
+                binary=API,
+                host=socket.gethostname(),
+                version=_VERSION,
+                started_at=self._started_at,
+            )
 
     def end(self) -> None:
         """Say that this process is gone."""

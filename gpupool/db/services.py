@@ -12,8 +12,7 @@ from gpupool.db.table import Table
 from gpupool.model.service import AGENT, CONDUCTOR, Service
 from gpupool.model.states import HostState
 
-# Seconds without a beat after which a listing shows a process as down. By the clocks of the processes:
-# nothing is decided by it.
+# Seconds without a beat after which a listing shows a process as down. Nothing is decided by it.
 _DOWN = 15.0
 _row = models.Service.__table__.c
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from gpupool.api.presence import _Life
 from gpupool.db import hosts, services, times
 from gpupool.db.api import Database
 from gpupool.model import errors
+from gpupool.model.clock import Clock
 from gpupool.model.service import AGENT, API, CONDUCTOR
 from gpupool.model.states import HostState
 from tests.functional.db import make
@@ -61,6 +63,23 @@ def test_agents_are_listed_with_the_state_of_their_hosts(database: Database) -> 
         assert set(pages) == set(found)
         with pytest.raises(errors.Invalid, match="filter is 'beats'"):
             services.list_(session, {"beats": 1})
+
+
+def test_a_process_of_the_api_whose_own_clock_is_wrong_goes_by_the_databases(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.reader() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            pytest.skip("SQLite has no clock but the process's")
+    beat(database, "a")
+    right = database.clock.wall
+    monkeypatch.setattr(database, "clock", Clock(wall=lambda: right() + timedelta(hours=1)))
+    _Life(database).beat()
+    with database.reader() as session:
+        found = {each.binary: each for each in services.list_(session)}
+    assert {each.state for each in found.values()} == {HostState.UP}
+    assert found[API].last_seen_at is not None
+    assert abs(found[API].last_seen_at - right()) < timedelta(minutes=5)
 
 
 def test_one_that_gives_no_sign_of_life_is_down_leads_no_more_and_is_purged(
