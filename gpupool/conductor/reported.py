@@ -1,15 +1,22 @@
 """What hosts reported last, and what they were answered: a report without news costs one small read."""
 
 import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from gpupool.db import host_keys, hosts, times
 from gpupool.db.api import Database
+from gpupool.model import errors
 from gpupool.model.host import Host
 from gpupool.model.host_key import HostKey
 
 # So often in the time after which a silent host is down its last report is written.
 _PER_TIMEOUT = 3
+# Reports of one host that a conductor takes at a time: one, and one that was sent again after a timeout.
+# They wait for each other in the database, each with a thread that others' reports need.
+AT_ONCE = 2
 
 
 class Stale(Exception):
@@ -46,9 +53,27 @@ class Reported:
         self._timeout = timeout
         self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
+        self._taking: Counter[str] = Counter()
         # When those that are believed no more were forgotten last.
         self._clock = database.clock
         self._swept = self._clock.monotonic()
+
+    @contextmanager
+    def taking(self, name: str) -> Iterator[None]:
+        """Take a report of a host in the block; raises Unavailable while AT_ONCE are being taken."""
+        with self._lock:
+            if self._taking[name] >= AT_ONCE:
+                raise errors.Unavailable(
+                    f"{AT_ONCE} reports of host {name} are being taken; allowed: one after the other"
+                )
+            self._taking[name] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taking[name] -= 1
+                if not self._taking[name]:
+                    del self._taking[name]
 
     def answer(self, said: Said, key: HostKey, host: Host) -> str | None:
         """Return what was answered, sealed to ``host``, or None when the report has to be taken.

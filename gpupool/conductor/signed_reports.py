@@ -43,8 +43,9 @@ def take(parts: Parts, message: Envelope) -> Envelope:
     sender = _sender(parts, message)
     said = Said(message.key, message.sequence, _digest(message.body))
     try:
-        sealed = parts.reported.answer(said, sender.key, sender.host)
-        sealed = sealed or _take(parts, message.body, said, sender)
+        with parts.reported.taking(sender.host.name):
+            sealed = parts.reported.answer(said, sender.key, sender.host)
+            sealed = sealed or _take(parts, message.body, said, sender)
     except Stale:
         # Read again: another conductor may know a higher number, or the key be revoked, by now.
         last = parts.reported.last(_sender(parts, message).key)

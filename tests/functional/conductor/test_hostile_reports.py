@@ -1,14 +1,16 @@
 """A host that lies: what it says stays within bounds, and says nothing of other hosts and projects."""
 
 import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import report_checks
+from gpupool.conductor import report_checks, reported, reports
 from gpupool.db import claims, sessions
 from gpupool.model import errors, wire
 from gpupool.model.envelope import Purpose
@@ -37,6 +39,43 @@ def attached(lab, agent):
 def stored(lab):
     with lab.database.reader() as opened:
         return {(each.attachment_id, each.vgpu_id) for each in sessions.list_(opened)}
+
+
+def signed(agent, sequence):
+    body = json.dumps(wire.dump(agent.report()), sort_keys=True)
+    return agent.identity.own.signer.sign(Purpose.REPORT, agent.host, sequence, body)
+
+
+def test_reports_of_one_host_take_no_threads_of_others(lab, monkeypatch):
+    """A host may send a thousand at once, which all wait for its row."""
+    hostile, other = lab.agent(), lab.agent()
+    begun, let_go = threading.Semaphore(0), threading.Event()
+    take = reports.take
+
+    def slow(parts, report, said=None):
+        if report.host == hostile.host:
+            begun.release()
+            assert let_go.wait(60)
+        return take(parts, report, said)
+
+    monkeypatch.setattr(reports, "take", slow)
+    messages = [signed(hostile, number) for number in (10**6, 10**6 + 1, 10**6 + 2)]
+    client = ReportsClient(lab.transport, 60)
+    with ThreadPoolExecutor() as pool:
+        sent = [
+            pool.submit(client.report, RequestContext(), each) for each in messages[: reported.AT_ONCE]
+        ]
+        for _ in sent:
+            assert begun.acquire(timeout=60)
+        with pytest.raises(
+            errors.Unavailable, match=f"2 reports of host {hostile.host} are being taken"
+        ):
+            client.report(RequestContext(), messages[2])
+        other.send()
+        let_go.set()
+        for each in sent:
+            each.result(60)
+    client.report(RequestContext(), signed(hostile, 10**6 + 3))
 
 
 def test_sessions_of_others_are_not_shown(lab):
