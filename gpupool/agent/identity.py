@@ -39,6 +39,10 @@ class Identity:
         self._number: int | None = None
         self._below = 0
 
+    def has_keys(self) -> bool:
+        """Return whether the agent has made its keys."""
+        return self._keys.exists()
+
     def keys(self) -> HostKeys:
         """Return the present keys, made at the first call. Raises Invalid when they are damaged."""
         found = _read_keys(self._keys)

@@ -19,18 +19,28 @@ def main(args: Sequence[str] | None = None) -> int:
     conf.register_cli_opt(cfg.SubCommandOpt("command", handler=_add_parsers))
     try:
         conf(sys.argv[1:] if args is None else list(args), project="gpupool")
-        state = Path(conf.agent.state_path).absolute()
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        print(conf.command.run(Identity(state)))
+        print(conf.command.run(_identity(conf)))
     except (errors.GpupoolError, cfg.Error, OSError) as exc:
         print(f"gpupool-agent-key: {exc}", file=sys.stderr)
         return 1
     return 0
 
 
+def _identity(conf: cfg.ConfigOpts) -> Identity:
+    """Return this host's identity; NotFound without keys: another folder's would be no agent's."""
+    state = Path(conf.agent.state_path).absolute()
+    identity = Identity(state)
+    if not identity.has_keys():
+        raise errors.NotFound(
+            f"host {conf.agent.host} has no keys in {state} ([agent] state_path): its agent makes them "
+            "at its first start; start it, or name the agent's own configuration by --config-file"
+        )
+    return identity
+
+
 def _add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     show = subparsers.add_parser(
-        "show", help="Print the fingerprint, which openstack gpu host admit takes; make keys if none are"
+        "show", help="Print the fingerprint of the agent's keys, which openstack gpu host admit takes"
     )
     show.set_defaults(run=lambda identity: identity.keys().fingerprint)
     rotate = subparsers.add_parser(

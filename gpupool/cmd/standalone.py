@@ -35,6 +35,7 @@ from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
 from gpupool.api.presence import Presence
+from gpupool.cmd.status import ENDPOINTS
 from gpupool.conductor.service import Conductor
 from gpupool.conf import logs
 from gpupool.dataplane import paths, whole_file
@@ -184,7 +185,7 @@ class Standalone:
 
     def _write_endpoints(self, placement_url: str) -> None:
         """Write down where to reach what; the file is there while this is ready."""
-        path = self._options.state_dir / "endpoints.json"
+        path = self._options.state_dir / ENDPOINTS
         content = json.dumps({"api": self.api_url, "placement": placement_url})
         whole_file.write(path, content.encode(), path.with_suffix(".partial"))
         self._stops.callback(path.unlink, missing_ok=True)

@@ -4,9 +4,12 @@ Every check ends by itself, whatever it asks: what gives no answer is told like 
 """
 
 import importlib.metadata
+import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from keystoneauth1 import loading
@@ -16,15 +19,19 @@ from oslo_upgradecheck.upgradecheck import Code, Result
 from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
-from gpupool.db import devices, host_keys, hosts
+from gpupool.db import devices, host_keys, hosts, services, times
 from gpupool.db.api import Database
+from gpupool.model import errors
 from gpupool.model.host_key import KeyState
+from gpupool.model.service import CONDUCTOR
 from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement import client as placement_client
 from gpupool.rpc import transport
 
 # Seconds that a service has to answer in.
 PATIENCE = 10
+# Of standalone's addresses, beside its database.
+ENDPOINTS = "endpoints.json"
 _AUTHTOKEN = "keystone_authtoken"
 # How many names a line tells.
 _NAMED = 5
@@ -40,7 +47,26 @@ class Checks(upgradecheck.UpgradeCommands):
         return _answer(lambda: Database.from_conf(self._conf).check())
 
     def _placement(self) -> Result:
-        return _answer(lambda: placement_client.from_conf(self._conf).traits())
+        file = self._endpoints()
+        if file is None:
+            return _answer(lambda: placement_client.from_conf(self._conf).traits())
+        if not file.exists():
+            why = f"not checked: Placement is part of gpupool-standalone, which does not run ({file})"
+            return Result(Code.SUCCESS, why)
+        return _answer(lambda: _embedded(file).traits())
+
+    def _endpoints(self) -> Path | None:
+        """Return where standalone writes its addresses while it runs; None unless this is standalone's.
+
+        Its Placement is inside of it, at another address after each start, so no section describes it.
+        """
+        if self._conf.placement.auth_type or not transport.within_process(self._conf):
+            return None
+        try:
+            file = Database.from_conf(self._conf).file
+        except errors.GpupoolError:
+            return None
+        return file and file.with_name(ENDPOINTS)
 
     def _messages(self) -> Result:
         return _answer(lambda: transport.probe(self._conf))
@@ -57,10 +83,12 @@ class Checks(upgradecheck.UpgradeCommands):
         return _answer(session.get_token)
 
     def _hosts(self) -> Result:
-        return self._look(_judge_hosts)
+        signed = self._conf.conductor.require_signed_reports
+        return self._look(lambda session: _judge_hosts(session, signed))
 
     def _devices(self) -> Result:
-        return self._look(_judge_devices)
+        interval = self._conf.conductor.reconcile_interval
+        return self._look(lambda session: _judge_devices(session, interval))
 
     def _look(self, judge: Callable[[Session], Result]) -> Result:
         """Return what ``judge`` finds in the database, if that can be read."""
@@ -116,12 +144,23 @@ def _api_user(conf: cfg.ConfigOpts) -> Any:
     return loading.load_auth_from_conf_options(conf, _AUTHTOKEN)
 
 
-def _judge_hosts(session: Session) -> Result:
+def _embedded(endpoints: Path) -> placement_client.PlacementClient:
+    """Return a client of the Placement of a standalone, whose addresses are in a file."""
+    url = json.loads(endpoints.read_text())["placement"]
+    return placement_client.by_token(url, placement_client.TOKEN, PATIENCE)
+
+
+def _judge_hosts(session: Session, signed: bool) -> Result:
     known = hosts.list_(session)
     admitted = {key.host for key in host_keys.list_(session, {"state": KeyState.ADMITTED})}
     down = [host.name for host in known if host.state == HostState.DOWN]
     own = importlib.metadata.version("gpupool")
     others = [host.name for host in known if host.state == HostState.UP and host.agent_version != own]
+    with_keys = {key.host for key in host_keys.list_(session)}
+    # What is pending has never reported, what has keys signs.
+    unsigned = [
+        host.name for host in known if host.state != HostState.PENDING and host.name not in with_keys
+    ]
     without = [host.name for host in known if host.name not in admitted]
     said = [
         f"{len(names)} of {len(known)} {what}: {_some(names)}"
@@ -129,6 +168,11 @@ def _judge_hosts(session: Session) -> Result:
             (down, "are down"),
             (others, f"have agents of other versions than {own}"),
             (without, "have no admitted key"),
+            (
+                unsigned if signed else (),
+                "reported before hosts had keys: set [conductor] require_signed_reports = false until "
+                "their agents are upgraded and they are admitted, else they count as down",
+            ),
         )
         if names
     ]
@@ -137,14 +181,25 @@ def _judge_hosts(session: Session) -> Result:
     return Result(Code.WARNING, "; ".join(said)) if said else Result(Code.SUCCESS)
 
 
-def _judge_devices(session: Session) -> Result:
+def _judge_devices(session: Session, interval: int) -> Result:
     name_of = {host.id: host.name for host in hosts.list_(session)}
     there = [device for device in devices.list_(session) if device.health != DeviceHealth.MISSING]
     lacking = [f"{name_of[each.host_id]}/{each.key}" for each in there if not each.in_placement]
     if not lacking:
         return Result(Code.SUCCESS)
-    what = f"{len(lacking)} of {len(there)} devices can't be granted: Placement has no provider of"
-    return Result(Code.WARNING, f"{what} {_some(lacking)}")
+    what = f"{len(lacking)} of {len(there)} devices"
+    if not _has_compared(session, interval):
+        done = f"a conductor does so within {interval} s of its start ([conductor] reconcile_interval)"
+        return Result(Code.WARNING, f"{what} are not compared with Placement yet; {done}")
+    why = "can't be granted: Placement has no provider of"
+    return Result(Code.WARNING, f"{what} {why} {_some(lacking)}")
+
+
+def _has_compared(session: Session, interval: int) -> bool:
+    """Return whether a conductor that is up has run for ``interval`` seconds."""
+    up = services.list_(session, {"binary": CONDUCTOR, "state": HostState.UP})
+    since = times.now(session) - timedelta(seconds=interval)
+    return any(each.started_at is not None and each.started_at <= since for each in up)
 
 
 def _some(names: Sequence[str]) -> str:

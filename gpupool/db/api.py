@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,6 +53,8 @@ class Database:
             given.pop("pool_timeout", None)
         # Where it is, without credentials: the same for all who use this one, and for nobody else.
         self.place = f"{url.host or ''}:{url.port or ''}/{url.database}"
+        # The file that a SQLite database is in; None for others.
+        self.file = Path(url.database or "") if self._dialect == "sqlite" else None
         # What the time is for all who use it: the conductor has it follow the server's clock.
         self.clock = Clock()
         self._probed = url.difference_update_query(["plugin"])

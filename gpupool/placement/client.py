@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from keystoneauth1 import adapter as ksa_adapter
 from keystoneauth1 import exceptions as ksa_exceptions
-from keystoneauth1 import loading
+from keystoneauth1 import loading, token_endpoint
+from keystoneauth1 import session as ksa_session
 from oslo_config import cfg
 
 from gpupool.conf import placement as conf_placement
@@ -27,6 +28,8 @@ MICROVERSION = "1.39"
 # What errors.Unavailable calls this service.
 SERVICE = "Placement"
 _PROBE_SECONDS = 10
+# Of a Placement without Keystone. No secret: noauth2 takes the token for the user's name.
+TOKEN = "admin"  # noqa: S105
 _CONCURRENT_UPDATE = "placement.concurrent_update"
 
 
@@ -44,6 +47,20 @@ def from_conf(conf: cfg.ConfigOpts) -> "PlacementClient":
     except (ksa_exceptions.ClientException, cfg.Error) as exc:
         raise errors.Invalid(f"[placement] does not describe a service: {exc}") from exc
     return PlacementClient(adapter)
+
+
+def by_token(url: str, token: str, timeout: float) -> "PlacementClient":
+    """Return the client of a service at ``url`` that takes ``token``, with no Keystone in between."""
+    session = ksa_session.Session(auth=token_endpoint.Token(url, token), timeout=timeout)
+    return PlacementClient(
+        ksa_adapter.Adapter(
+            session,
+            service_type="placement",
+            default_microversion=MICROVERSION,
+            # The server may close an idle connection just when it is used again.
+            connect_retries=1,
+        )
+    )
 
 
 class PlacementClient:

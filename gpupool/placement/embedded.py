@@ -13,16 +13,14 @@ from types import TracebackType
 from typing import Any
 
 from cheroot import wsgi
-from keystoneauth1 import adapter, session, token_endpoint
 from oslo_config import cfg
 from oslo_db.sqlalchemy import enginefacade
 from placement import conf as placement_conf
 from placement import db_api, deploy
 from placement.objects import resource_class, trait
 
-from gpupool.placement.client import MICROVERSION, PlacementClient
+from gpupool.placement.client import TOKEN, PlacementClient, by_token
 
-TOKEN = "admin"  # noqa: S105 - no secret: noauth2 takes the token for the user's name
 # A claim of 1,024 vGPUs takes Placement half a minute.
 _TIMEOUT = 180
 _LOCK = threading.RLock()
@@ -81,16 +79,7 @@ class EmbeddedPlacement:
 
     def client(self) -> PlacementClient:
         """Return a client of this service."""
-        credentials = token_endpoint.Token(self.url, TOKEN)
-        return PlacementClient(
-            adapter.Adapter(
-                session.Session(auth=credentials, timeout=_TIMEOUT),
-                service_type="placement",
-                default_microversion=MICROVERSION,
-                # The server may close an idle connection just when it is used again.
-                connect_retries=1,
-            )
-        )
+        return by_token(self.url, TOKEN, _TIMEOUT)
 
     def close(self) -> None:
         """Stop serving, free the port, close the database; closing twice is the same."""

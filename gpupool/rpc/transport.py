@@ -82,6 +82,14 @@ def get_transport(conf: cfg.ConfigOpts) -> oslo_messaging.Transport:
     return transport
 
 
+def within_process(conf: cfg.ConfigOpts) -> bool:
+    """Return whether messages stay within the process that sends them, as those of standalone do."""
+    try:
+        return bool(oslo_messaging.TransportURL.parse(conf).transport == "fake")
+    except oslo_messaging.InvalidTransportURL:
+        return False
+
+
 def _register(conf: cfg.ConfigOpts) -> None:
     for group, module in _UNREGISTERED.items():
         try:

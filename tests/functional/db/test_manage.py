@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from oslo_utils import timeutils
 
+from gpupool import conf as configuration
 from gpupool.cmd import manage, status
-from gpupool.db import claims, devices, host_keys, hosts, migrations, models, pools
+from gpupool.db import claims, devices, host_keys, hosts, migrations, models, pools, services
 from gpupool.db.api import Database
 from gpupool.model.host_key import HostKey, KeyState
 from gpupool.model.states import ClaimState
+from gpupool.placement.embedded import EmbeddedPlacement
 from tests.functional.db import make
 from tests.functional.db.conftest import Backend
 
@@ -34,7 +36,7 @@ class Operator:
         code = manage.main(["--config-file", str(self.file), "db", *arguments])
         return code, *self.capsys.readouterr()
 
-    def status(self) -> dict[str, tuple[int, str]]:
+    def status(self) -> dict[str, tuple[int, str | None]]:
         """Return result and details by check; the exit status is the worst result."""
         code = status.main(["--config-file", str(self.file), "upgrade", "check", "--json"])
         checks = json.loads(self.capsys.readouterr().out)["checks"]
@@ -61,7 +63,7 @@ def test_upgrade(operator: Operator) -> None:
     found = operator.status()
     assert found == {
         "Database schema": (0, None),
-        "Placement": (2, "[placement] auth_type is not set; e.g. password"),
+        "Placement": found["Placement"],
         "Message service": (0, None),
         "Keystone": (1, "[keystone_authtoken] auth_type is not set; the API needs it"),
         "Hosts": (1, "no host has reported yet"),
@@ -78,8 +80,10 @@ def test_hosts_and_devices_that_are_not_ready(operator: Operator) -> None:
         for name, state, version in states:
             host = make.host(pool, id=name, name=name, state=state, agent_version=version)
             hosts.create(session, host)
-        key = HostKey(id="key-1", host="a", state=KeyState.ADMITTED, signing_key="s", sealing_key="s")
-        host_keys.create(session, key)
+        admitted = KeyState.ADMITTED
+        host_keys.create(
+            session, HostKey(id="key-1", host="a", state=admitted, signing_key="s", sealing_key="s")
+        )
         for key, there, health in (("0", True, "ok"), ("1", False, "ok"), ("2", False, "missing")):
             made = make.device(host, id=key, key=key, in_placement=there, health=health)
             devices.create(session, made)
@@ -88,12 +92,45 @@ def test_hosts_and_devices_that_are_not_ready(operator: Operator) -> None:
         1,
         "7 of 9 are down: d0, d1, d2, d3, d4 and 2 more; "
         f"1 of 9 have agents of other versions than {own}: b; "
-        "8 of 9 have no admitted key: b, d0, d1, d2, d3 and 3 more",
+        "8 of 9 have no admitted key: b, d0, d1, d2, d3 and 3 more; "
+        "8 of 9 reported before hosts had keys: set [conductor] require_signed_reports = false until "
+        "their agents are upgraded and they are admitted, else they count as down: "
+        "b, d0, d1, d2, d3 and 3 more",
     )
     assert found["Devices in Placement"] == (
         1,
-        "1 of 2 devices can't be granted: Placement has no provider of d6/1",
+        "1 of 2 devices are not compared with Placement yet; a conductor does so within 30 s of its "
+        "start ([conductor] reconcile_interval)",
     )
+    now = timeutils.utcnow()
+    for number, age, said in ((1, 0, "are not compared"), (2, 60, "can't be granted: Placement has no")):
+        started_at = now - timedelta(seconds=age)
+        with operator.database.writer() as session:
+            binary, ident = "gpupool-conductor", str(number)
+            services.beat(session, ident, binary=binary, host="c", version=own, started_at=started_at)
+        assert said in str(operator.status()["Devices in Placement"][1])
+    with operator.file.open("a") as file:
+        file.write("[conductor]\nrequire_signed_reports = false\n")
+    assert "reported before" not in str(operator.status()["Hosts"][1])
+
+
+def test_placement_of_a_cloud_and_of_standalone(operator: Operator, tmp_path: Path) -> None:
+    told = operator.file.read_text()
+    operator.file.write_text(told.replace("fake://", "rabbit://nobody@127.0.0.1:1/"))
+    checks = status.Checks(configuration.new(["--config-file", str(operator.file)]))
+    found = checks._placement()
+    assert (found.code, found.details) == (2, "[placement] auth_type is not set; e.g. password")
+    database = tmp_path / "gpupool.sqlite"
+    operator.file.write_text(
+        f"[DEFAULT]\ntransport_url = fake://\n[database]\nconnection = sqlite:///{database}\n"
+    )
+    result, why = operator.status()["Placement"]
+    assert result == 0
+    assert "not checked: Placement is part of gpupool-standalone, which does not run" in str(why)
+    with EmbeddedPlacement(tmp_path / "placement") as placement:
+        (tmp_path / status.ENDPOINTS).write_text(json.dumps({"placement": placement.url}))
+        assert operator.status()["Placement"] == (0, None)
+    assert operator.status()["Placement"][0] == 2
 
 
 def test_upgrade_as_sql_touches_nothing(operator: Operator) -> None:
@@ -153,7 +190,7 @@ def test_a_file_that_is_no_database(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert "Traceback" not in err
     code, told = operator.status()["Database schema"]
     assert code == 2
-    assert told.startswith(f"{unreached}: ")
+    assert str(told).startswith(f"{unreached}: ")
 
 
 def test_conductors_keys(operator: Operator) -> None:

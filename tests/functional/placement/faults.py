@@ -5,8 +5,8 @@ import threading
 from cheroot import wsgi
 from keystoneauth1 import adapter, session, token_endpoint
 
-from gpupool.placement.client import MICROVERSION, PlacementClient
-from gpupool.placement.embedded import TOKEN, PlacementApplication
+from gpupool.placement.client import MICROVERSION, TOKEN, PlacementClient
+from gpupool.placement.embedded import PlacementApplication
 
 
 class FaultyPlacement:

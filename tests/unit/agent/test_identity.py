@@ -84,10 +84,24 @@ def test_conductors_keys_are_kept(tmp_path):
     assert Identity(tmp_path).trusted() == ("one", "two")
 
 
+@pytest.mark.parametrize("command", ["show", "rotate"])
+def test_the_command_makes_no_keys_that_no_agent_has(tmp_path, capsys, command):
+    config = tmp_path / "gpupool.conf"
+    config.write_text(f"[agent]\nhost = compute-1\nstate_path = {tmp_path}/state\n")
+    assert agent_key.main(["--config-file", str(config), command]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"host compute-1 has no keys in {tmp_path}/state ([agent] state_path)" in said.err
+    assert "its agent makes them at its first start" in said.err
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_command_shows_and_rotates(tmp_path, capsys):
     config = tmp_path / "gpupool.conf"
     config.write_text(f"[agent]\nstate_path = {tmp_path}/state\n")
+    (tmp_path / "state").mkdir()
     own = Identity(tmp_path / "state")
+    own.keys()
 
     def run(command):
         assert agent_key.main(["--config-file", str(config), command]) == 0
