@@ -170,7 +170,7 @@ def test_one_more_waits_in_line_when_as_many_are_answered_as_may_be(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["start_of", "register"])
-def test_a_worker_that_can_not_be_watched_leaves_no_descriptor(host, manager, monkeypatch, part):
+def test_a_worker_that_can_not_be_watched_leaves_no_descriptor(host, manager, monkeypatch, caplog, part):
     def fail(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -180,17 +180,14 @@ def test_a_worker_that_can_not_be_watched_leaves_no_descriptor(host, manager, mo
     if part == "start_of":
         monkeypatch.setattr(process, "start_of", fail)
     else:
-        watched = manager._sessions._epoll
         monkeypatch.setattr(manager._sessions, "_epoll", SimpleNamespace(register=fail))
     for _ in range(3):
         program = host.program(BOTH)
         assert program.hello(Kind.OPEN).error == 0
-        assert "can't be watched" in program.ready()[1]
-        program.wait_hung_up()
+        program.wait_hung_up()  # perhaps after the worker was ready
         program.close()
     monkeypatch.undo()
-    if part == "register":
-        assert manager._sessions._epoll is watched
+    assert caplog.text.count("the worker can't be watched") == 3
     eventually(lambda: not host.session_records())
     eventually(lambda: sorted(os.listdir("/proc/self/fd")) == before)
 
