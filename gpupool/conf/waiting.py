@@ -3,6 +3,10 @@
 import time
 from types import SimpleNamespace
 
+# The wall clock as it was when this began, gone on with by the monotonic clock: no client that exists
+# already was made later than that.
+_BEGAN = time.time() - time.monotonic()
+
 
 def by_monotonic_clock() -> None:
     """Have keystoneauth measure by the monotonic clock when a client may send its next request.
@@ -15,4 +19,8 @@ def by_monotonic_clock() -> None:
     except ImportError:
         return
     # Its module has no other use for the clock.
-    vars(_fair_semaphore)["time"] = SimpleNamespace(time=time.monotonic, sleep=time.sleep)
+    vars(_fair_semaphore)["time"] = SimpleNamespace(time=_now, sleep=time.sleep)
+
+
+def _now() -> float:
+    return _BEGAN + time.monotonic()
