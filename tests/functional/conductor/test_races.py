@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gpupool.conductor import binding, health, reconciler, settling
+from gpupool.conductor import abandoned, binding, health, reconciler, settling
 from gpupool.db import hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -153,7 +153,9 @@ def test_one_that_can_not_be_given_back_does_not_keep_the_others_of_its_batch(la
         monkeypatch.undo()
         allocate_all([order for order in orders if order.key == gone.id])
         lab.release(gone)
-        lab.look(agent)
+        # Not lab.look: this conductor's queue did not begin this batch, and would take it for left.
+        agent.look()
+        settling.settle(lab.parts)
         allocate_all([order for order in orders if order.key == gone.id])
         monkeypatch.setattr(allocations, "deallocate", away)
         return {refused.id: NoCapacity("no room")}
@@ -193,17 +195,17 @@ def test_a_claim_that_went_on_while_it_was_to_be_undone_keeps_what_it_has(lab, m
     choice = binding.Choice(claim_id=claim.id, device_ids=device_ids)
     (planned,) = binding.reserve(lab.parts, [choice]).planned
     make_old(lab, claim)
-    asked = reconciler._agreed
+    asked = abandoned._agreed
 
     def slow(parts, vgpu):
         agreed = asked(parts, vgpu)
-        monkeypatch.setattr(reconciler, "_agreed", asked)
+        monkeypatch.setattr(abandoned, "_agreed", asked)
         parts.allocations.allocate_all([planned.order()])
         binding.hand_over(parts, [planned])
         agent.look()
         return agreed
 
-    monkeypatch.setattr(reconciler, "_agreed", slow)
+    monkeypatch.setattr(abandoned, "_agreed", slow)
     reconciler.end_allocating(lab.parts)
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.check_books([agent])
