@@ -31,6 +31,7 @@ _FAULTS = (
     "oslo_db.exception.DBConnectionError",
     "oslo_db.exception.DBDeadlock",
     "oslo_db.exception.DBNonExistentDatabase",
+    "oslo_db.exception.DBNonExistentTable",
     "oslo_messaging",
     "pymysql.err.OperationalError",
     "pymysql.err.InterfaceError",
@@ -53,6 +54,7 @@ _SECRETS = (
 _LEVELS = {
     "alembic": logging.WARNING,
     "keystoneauth.session": logging.ERROR,
+    "oslo_db.sqlalchemy.exc_filters": logging.ERROR,
     "urllib3.connectionpool": logging.ERROR,
 }
 _ADDRESS = re.compile(r"0x[0-9a-f]+")

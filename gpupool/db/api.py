@@ -23,6 +23,8 @@ from gpupool.model.clock import Clock
 LOG = logging.getLogger(__name__)
 # How long a SQLite connection waits for another one's transaction to end, milliseconds.
 SQLITE_BUSY_MS = 60_000
+# What MySQL and PostgreSQL answer when a table is not there.
+_NO_TABLE = (1146, "42P01")
 
 
 @enginefacade.transaction_context_provider
@@ -80,7 +82,10 @@ class Database:
 
     @contextmanager
     def reader(self) -> Iterator[Session]:
-        """Open a transaction that only reads; Unavailable when the database can't be reached."""
+        """Open a transaction that only reads.
+
+        Raises Unavailable when the database can't be reached, or lacks a table.
+        """
         with self._alone(), _unavailable(), self._manager.reader.using(_Context()) as session:
             times.follow(session, self.clock)
             yield session
@@ -89,7 +94,7 @@ class Database:
     def writer(self) -> Iterator[Session]:
         """Open a transaction; it is committed at the end, and rolled back when an error leaves it.
 
-        Raises Unavailable when the database can't be reached; see ``retry`` for deadlocks.
+        Raises Unavailable as ``reader`` does; see ``retry`` for deadlocks.
         """
         with self._alone(), _unavailable(), self._manager.writer.using(_Context()) as session:
             session.connection(execution_options={"gpupool_writer": True})
@@ -166,15 +171,28 @@ def _url(connection: str | None) -> sa.URL:
 
 @contextmanager
 def _unavailable(log: bool = True) -> Iterator[None]:
-    """Raise Unavailable for every error that says that the database can't be reached."""
+    """Raise Unavailable for every error that says that the database is away, or lacks a table."""
     try:
         yield
     except Exception as exc:
+        if _lacks_table(exc):
+            if log:
+                why = str(exc).partition("\n")[0]  # The statement that met it follows.
+                LOG.error("The database lacks a table, see `gpupool-manage db upgrade`: %s", why)
+            raise errors.Unavailable("the database lacks a table", "database") from exc
         if not _is_outage(exc):
             raise
         if log:
             LOG.error("The database can't be reached: %s", exc)  # Not for users: it names hosts.
         raise errors.Unavailable("the database can't be reached", "database") from exc
+
+
+def _lacks_table(exc: BaseException) -> bool:
+    """Return whether a table is not there. oslo.db has a name for that on SQLite only."""
+    inner = exc.inner_exception if isinstance(exc, exception.DBError) else exc
+    said = getattr(inner, "orig", None)
+    code = getattr(said, "pgcode", None) or next(iter(getattr(said, "args", ())), None)
+    return isinstance(exc, exception.DBNonExistentTable) or code in _NO_TABLE
 
 
 def _is_outage(exc: BaseException) -> bool:

@@ -58,6 +58,25 @@ def test_a_database_that_does_not_answer(url: str, max_retries: int, tmp_path: P
         pools.create(session, make.pool())
 
 
+def test_a_database_without_tables(backend: Backend) -> None:
+    """One that was restored from an empty backup, for instance."""
+    database = Database.from_url(backend())
+    with (
+        pytest.raises(errors.Unavailable, match=r"^the database lacks a table$") as caught,
+        database.reader() as session,
+    ):
+        pools.list_(session)
+    assert caught.value.service == "database"
+    with (
+        pytest.raises(errors.Unavailable, match=r"^the database lacks a table$"),
+        database.writer() as session,
+    ):
+        pools.create(session, make.pool())
+    database.upgrade()
+    with database.reader() as session:
+        assert pools.list_(session) == []
+
+
 def test_two_databases_know_nothing_of_each_other(backend: Backend) -> None:
     first, second = Database.from_url(backend()), Database.from_url(backend())
     for database in (first, second):
