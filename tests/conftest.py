@@ -1,7 +1,9 @@
 """What every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,3 +19,22 @@ def native() -> Path:
     """
     other = os.environ.get("GPUPOOL_TEST_NATIVE")
     return Path(other) if other else build.ensure()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[None]:
+    """Escape the halves of surrogate pairs that hostile input leaves in what a test logs or fails with.
+
+    pytest-xdist can't send them, and ends the whole run.
+    """
+    return _sendable((yield))
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_sendable, value))
+    return value
