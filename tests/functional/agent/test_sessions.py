@@ -368,6 +368,7 @@ def test_a_vgpu_that_could_not_be_made_refuses_with_the_reason(host, manager):
 
 def test_stopping_an_agent_leaves_its_sessions_unless_told_otherwise(host, manager):
     program = opened(host)
+    eventually(lambda: all(host.worker_pids()))
     host.stop()
     (pid,) = host.worker_pids()
     assert process.start_of(pid)

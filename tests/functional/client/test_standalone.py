@@ -145,7 +145,9 @@ def test_a_checkout_that_only_root_may_enter(tmp_path: Path, monkeypatch: pytest
             assert programs[-1].hello(Kind.OPEN, ticket=environment["GPUPOOL_TICKET"]).error == 0
             assert programs[-1].wait_ready() == 0
         for record in (tmp_path / "state" / "hosts").glob("*/sessions/[!.]*"):
-            pid = json.loads(record.read_text())["worker_pid"]
+            # A worker may be ready before the agent has written down which one it is.
+            while not (pid := json.loads(record.read_text())["worker_pid"]):
+                time.sleep(0.05)
             uids.add(Path(f"/proc/{pid}/status").read_text().partition("Uid:")[2].split()[0])
         assert len(uids) == 4
         assert "0" not in uids
