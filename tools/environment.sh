@@ -10,6 +10,24 @@ need() { # COMMAND WHAT
     command -v "$1" >/dev/null || { say "$1 is missing: $2"; exit 1; }
 }
 
+still() { # WHAT COMMAND...: runs it, and says each half minute that it goes on
+    local what=$1 begun=$SECONDS pid status=0
+    shift
+    (
+        trap 'kill "$!" 2>/dev/null; exit' TERM
+        while :; do
+            sleep 30 &
+            wait "$!"
+            say "... still $what ($((SECONDS - begun)) s)"
+        done
+    ) &
+    pid=$!
+    "$@" || status=$?
+    kill "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null || true
+    return "$status"
+}
+
 make_venv() {
     [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
     # Debian keeps ensurepip in a package of its own; virtualenv brings its own pip.
@@ -31,7 +49,8 @@ install_extra() {
     if [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ]; then
         say "Setting up a virtual environment in ${VENV#"$ROOT"/} (extra: $1) ..."
         make_venv
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$ROOT[$1]"
+        still "installing" "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+            --editable "$ROOT[$1]"
         printf '%s' "$sum" >"$stamp"
     fi
     "$VENV/bin/python" -c 'from gpupool.dataplane import build; build.ensure()'

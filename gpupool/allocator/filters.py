@@ -1,7 +1,7 @@
 """Filters: which devices and hosts a demand may have, and how many were left after each, for people."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -127,9 +127,9 @@ def _of_devices(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[s
     yield from _of_kind(view, demand)
     if not empty:
         yield "enabled and healthy", view.usable
-        yield "host up", np.broadcast_to(view.up[:, None], shape)
-        if view.closed:
-            yield _closed(view), np.broadcast_to(view.open[:, None], shape)
+        yield _up(view), np.broadcast_to(view.up[:, None], shape)
+        if name := _closed(view):
+            yield name, np.broadcast_to(view.open[:, None], shape)
         if view.holding:
             yield "not kept for claims before it", ~view.held
     if demand.sharing_mode == SharingMode.SHARED:
@@ -169,17 +169,31 @@ def _of_hosts(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[str
     if demand.host is not None:
         yield f"host {demand.host}", view.is_host(demand.host)
     if not empty:
-        yield "host up", view.up
-        if view.closed:
-            yield _closed(view), view.open
+        yield _up(view), view.up
+        if name := _closed(view):
+            yield name, view.open
     yield "host CPU and memory", programs(view, demand, empty=empty)
 
 
+def _up(view: PoolView) -> str:
+    """Return the name of the filter of hosts that are up, with the first reason of one that is not."""
+    why = _first(view, [host for host in view.closed if not view.up[host]], "is down")
+    return f"host up ({why})" if why else "host up"
+
+
 def _closed(view: PoolView) -> str:
-    """Return the name of the filter of hosts that take no new vGPUs, with the first one's reason."""
-    host = min(view.closed)
-    more = f", and {len(view.closed) - 1} more" if len(view.closed) > 1 else ""
-    return f"host open (host {view.hosts[host]} takes no new vGPUs: {view.closed[host]}{more})"
+    """Return the name of the filter of hosts that are up and take no new vGPUs; empty without any."""
+    why = _first(view, [host for host in view.closed if view.up[host]], "takes no new vGPUs")
+    return f"host open ({why})" if why else ""
+
+
+def _first(view: PoolView, closed: Sequence[int], what: str) -> str:
+    """Return what is the matter with the first of these hosts, and how many more there are."""
+    if not closed:
+        return ""
+    host = min(closed)
+    more = f", and {len(closed) - 1} more" if len(closed) > 1 else ""
+    return f"host {view.hosts[host]} {what}: {view.closed[host]}{more}"
 
 
 def _amounts(view: PoolView, demand: Demand, empty: bool) -> tuple[Amounts, Amounts]:

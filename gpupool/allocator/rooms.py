@@ -38,7 +38,7 @@ class DeviceRoom:
 class HostRoom:
     """One host and its devices; ``up`` while it reports.
 
-    ``closed`` says why the host takes no new vGPUs although it is up; empty when it takes them.
+    ``closed`` says why the host takes no new vGPUs; empty when it takes them, or is only silent.
 
     CPU (thousandths of a core) and memory (MiB) are what programs may take of the host: what is kept
     for the workers of its devices is off already.

@@ -331,7 +331,7 @@ class PoolView:
         before = self._lasting(host)
         self.up[host], self.open[host] = room.up, room.up and not room.closed
         self.closed.pop(host, None)
-        if room.up and room.closed:
+        if room.closed:
             self.closed[host] = room.closed
         self.cpu_total[host], self.cpu_free[host] = room.cpu_total, room.cpu_free
         self.host_memory_total[host] = room.memory_total

@@ -1,6 +1,7 @@
 """What the commands of every noun have in common; a noun's file says what is its own."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +11,12 @@ from osc_lib.exceptions import CommandError
 
 from gpupool.client import arguments, columns, plugin
 from gpupool.client.columns import Column
-from gpupool.client.rest import ApiError, Client
+from gpupool.client.rest import ApiError, Client, Item
+
+
+def note(text: str) -> None:
+    """Tell people, on standard error, what an empty table means."""
+    print(text, file=sys.stderr)
 
 
 class GpuCommand(command.Command):
@@ -41,6 +47,8 @@ class ListCommand(GpuCommand, command.Lister):
     columns: ClassVar[tuple[Column, ...]]
     long_columns: ClassVar[tuple[Column, ...]] = ()
     filters: ClassVar[tuple[Filter, ...]] = ()
+    # Fields by which whole listings are sorted for people unless they ask otherwise; else as they come.
+    order: ClassVar[tuple[str, ...]] = ()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser: paging and this noun's filters."""
@@ -68,7 +76,13 @@ class ListCommand(GpuCommand, command.Lister):
         """Return titles and rows."""
         shown = self.columns + (self.long_columns if parsed_args.long else ())
         items = list(self.client.list(self.collection, self.query(parsed_args), parsed_args.limit))
-        return columns.table(items, shown)
+        if not (parsed_args.sort or parsed_args.limit or parsed_args.marker):
+            items.sort(key=lambda item: [str(item.get(field) or "") for field in self.order])
+        return columns.table([self.row(item) for item in items], shown)
+
+    def row(self, item: Item) -> Item:
+        """Return the item as it is to be listed; a noun leaves out of it what says nothing."""
+        return item
 
 
 class ItemCommand(GpuCommand):

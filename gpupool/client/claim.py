@@ -34,6 +34,7 @@ class ListClaims(base.ListCommand):
         Column("id", "ID"),
         Column("name", "Name"),
         Column("state", "State"),
+        Column("trouble", "Health"),
         Column("count", "Count"),
         Column("compute", "Compute"),
         Column("memory_mib", "Memory"),
@@ -42,7 +43,6 @@ class ListClaims(base.ListCommand):
     )
     long_columns = (
         Column("state_reason", "Reason"),
-        Column("health", "Health"),
         Column("project_id", "Project"),
         Column("pool", "Pool"),
         Column("qos", "Class"),
@@ -66,6 +66,10 @@ class ListClaims(base.ListCommand):
         arguments.add_projects(parser)
         parser.add_argument("--ended", action="store_true", help="Also claims that have ended")
         return parser
+
+    def row(self, item: Item) -> Item:
+        """Return the claim with its health as people want to see it in a list."""
+        return {**item, "trouble": item["health"]}
 
     def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
         """Add whose claims, and, unless asked for others, only those that have not ended."""

@@ -85,6 +85,14 @@ class Nothing(FormattableColumn[None]):
         return ""
 
 
+class Trouble(FormattableColumn[str]):
+    """A health of which only what is not in order is worth a look."""
+
+    def human_readable(self) -> str:
+        """Return nothing for ok."""
+        return "" if self._value == "ok" else self._value
+
+
 class YesNo(FormattableColumn[bool]):
     """A truth value."""
 
@@ -129,6 +137,7 @@ _SHOWN: Mapping[str, type[FormattableColumn[Any]]] = {
     "simulated": YesNo,
     "time_limit": Seconds,
     "traits": ListColumn,
+    "trouble": Trouble,
     "vgpu_ids": ListColumn,
 }
 

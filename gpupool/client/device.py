@@ -15,6 +15,7 @@ class ListDevices(base.ListCommand):
     """List devices and how much of each is granted."""
 
     collection = "devices"
+    order = ("host", "key")
     columns = (
         Column("id", "ID"),
         Column("host", "Host"),

@@ -13,6 +13,7 @@ class ListHosts(base.ListCommand):
     """List hosts: machines with an agent."""
 
     collection = "hosts"
+    order = ("name",)
     columns = (
         Column("id", "ID"),
         Column("name", "Name"),

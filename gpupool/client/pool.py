@@ -113,6 +113,8 @@ class DefragmentPool(base.GpuCommand, command.Lister):
         """Return titles and rows."""
         body = {"dry_run": parsed_args.dry_run, **arguments.given(parsed_args, "limit")}
         answer = self.client.action("pools", parsed_args.pool, "defragment", body)
+        if not answer["moves"]:
+            base.note("nothing to move")
         return columns.table(answer["moves"], MOVES)
 
 

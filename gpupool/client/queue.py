@@ -38,4 +38,6 @@ class ShowQueue(base.GpuCommand, command.Lister):
         """Return titles and rows."""
         everything = "true" if parsed_args.all_projects else None
         found = self.client.queue({"pool": parsed_args.pool, "all_projects": everything})
+        if not found["queue"]:
+            base.note("no claim waits")
         return columns.table(found["queue"], COLUMNS)

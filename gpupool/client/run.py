@@ -77,7 +77,10 @@ class RunProgram(base.GpuCommand):
         except NotFound:
             return
         except (ApiError, child.Interrupted) as exc:
-            self.log.error("attachment %s may be left, delete it by hand: %s", attachment_id, exc)
+            self.log.error(
+                "attachment %s may be left (%s); delete it by: openstack gpu attachment delete %s",
+                *(attachment_id, exc, attachment_id),
+            )
 
 
 def program_environment(wanted: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

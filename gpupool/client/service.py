@@ -2,12 +2,14 @@
 
 from gpupool.client import base
 from gpupool.client.columns import Column
+from gpupool.client.rest import Item
 
 
 class ListServices(base.ListCommand):
     """List the processes of the service: conductors, APIs and agents."""
 
     collection = "services"
+    order = ("binary", "host")
     columns = (
         Column("binary", "Binary"),
         Column("host", "Host"),
@@ -28,3 +30,7 @@ class ListServices(base.ListCommand):
         base.Filter("host", "host", "Only on this host"),
         base.Filter("state", "state", "Only in this state", ("up", "down")),
     )
+
+    def row(self, item: Item) -> Item:
+        """Return the service; of those that never lead it is not told that they do not."""
+        return item if item["binary"] == "gpupool-conductor" else {**item, "leader": None}

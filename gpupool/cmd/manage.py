@@ -12,15 +12,20 @@ from sqlalchemy.orm import Session
 from gpupool import conf as configuration
 from gpupool.cmd import output
 from gpupool.conductor import room
-from gpupool.db import claims, conductor_keys, devices, history, hosts, pools
+from gpupool.db import claims, conductor_keys, devices, history, host_keys, hosts, pools
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.device import Device
+from gpupool.model.host_key import KeyState
 from gpupool.model.states import DeviceHealth
 from gpupool.placement import names
 from gpupool.replay import recording
 from gpupool.rpc import keys
 
+# When agents have been told of a new conductor key; conductors read theirs once a minute.
+_TOLD_WITHIN = timedelta(seconds=60)
+# How many hosts a message names.
+_NAMED = 5
 # What a recording says of the group [queue], as named there.
 _OF_QUEUE = ("half_life", "project_weights", "backfill", "reservations", "min_run_time")
 
@@ -79,6 +84,9 @@ def _add_key_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     create.set_defaults(run=_create_key)
     delete = commands.add_parser("delete", help="Delete a key; the next one is in use within a minute")
     delete.add_argument("key", metavar="KEY", help="As `gpupool-manage key list` prints it")
+    delete.add_argument(
+        "--force", action="store_true", help="Also while hosts may trust no other; they would be down"
+    )
     delete.set_defaults(run=_delete_key)
 
 
@@ -101,6 +109,29 @@ def _delete_key(database: Database, conf: cfg.ConfigOpts) -> None:
     database.check()
     with database.writer() as session:
         conductor_keys.remove(session, conf.command.key)
+        if not conf.command.force:
+            _check_others_are_known(session, conf.command.key)
+
+
+def _check_others_are_known(session: Session, deleted: str) -> None:
+    """Raise Conflict, which undoes the deletion, while admitted hosts may know no key that is left.
+
+    Agents are told of a key with the answer to a report after it was made.
+    """
+    known_by = min(key.created_at for key in conductor_keys.list_(session)) + _TOLD_WITHIN
+    names = {key.host for key in host_keys.list_(session, {"state": KeyState.ADMITTED})}
+    behind = [
+        host.name
+        for host in hosts.list_(session, {"name": list(names)}, [("name", "asc")])
+        if host.last_seen_at is None or host.last_seen_at < known_by
+    ]
+    if behind:
+        named = ", ".join(behind[:_NAMED]) + (" ..." if len(behind) > _NAMED else "")
+        raise errors.Conflict(
+            f"{len(behind)} of {len(names)} admitted hosts may trust {deleted} alone: {named}. It can "
+            "be deleted when each has reported a minute after its successor was made, and agents with "
+            "[agent] conductor_keys name that; --force deletes it now, then those hosts are down"
+        )
 
 
 def _days(text: str) -> int:

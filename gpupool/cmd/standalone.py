@@ -15,14 +15,13 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from string import ascii_lowercase
 from types import FrameType
@@ -35,15 +34,17 @@ from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
 from gpupool.api.presence import Presence
+from gpupool.cmd import readiness
 from gpupool.cmd.status import ENDPOINTS
 from gpupool.conductor.service import Conductor
 from gpupool.conf import logs
 from gpupool.dataplane import paths, whole_file
-from gpupool.db import devices, hosts
+from gpupool.db import devices
 from gpupool.db.api import Database
+from gpupool.model import errors
 from gpupool.model import text as texts
 from gpupool.model.host import NAME_ALLOWED, is_name
-from gpupool.model.states import DeviceHealth, HostState
+from gpupool.model.states import DeviceHealth
 from gpupool.placement.embedded import EmbeddedPlacement
 from gpupool.rpc import transport
 from gpupool.rpc.conductor import ConductorClient
@@ -56,14 +57,16 @@ DEFAULT_PORT = 8790
 API_THREADS = 16
 # Seconds for requests under way when this stops; connections that clients keep open would use them up.
 API_PATIENCE = 1
-# Seconds until every host has reported its devices; it takes one or two.
-READY_TIMEOUT = 60
 # Characters of a host's folder of sockets.
 _SHORT = 16
 
 
 class CannotStart(Exception):
     """What stands in the way, in words for whoever started this."""
+
+
+# What keeps this from starting, and is no fault in its code.
+EXPECTED = (CannotStart, errors.GpupoolError, OSError, cfg.Error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +136,14 @@ class Standalone:
         # The port first: it is what is most likely to be in use.
         self._server = self._bind()
         placement = self._stops.enter_context(EmbeddedPlacement(self._options.state_dir / "placement"))
-        before = _last_reports(self._database)
+        before = readiness.last_reports(self._database)
         conductor = Conductor(self._conf, self._database, placement.client(), self._messages)
         conductor.start()
         self._stops.callback(conductor.stop)
         for name in self._options.host_names():
             self._start_agent(name, run_dir)
         self._serve()
-        _wait_for_hosts(self._database, set(self._options.host_names()), before)
+        readiness.wait_for_hosts(self._database, set(self._options.host_names()), before, self.api_url)
         if not self._options.simulated:
             self._check_devices()
         self._write_endpoints(placement.url)
@@ -189,35 +192,6 @@ class Standalone:
         content = json.dumps({"api": self.api_url, "placement": placement_url})
         whole_file.write(path, content.encode(), path.with_suffix(".partial"))
         self._stops.callback(path.unlink, missing_ok=True)
-
-
-def _wait_for_hosts(database: Database, wanted: Set[str], before: Mapping[str, datetime | None]) -> None:
-    """Wait until every host has reported since ``before``, and its devices can be granted."""
-    end = time.monotonic() + READY_TIMEOUT
-    while missing := wanted - _reported(database, before):
-        if time.monotonic() > end:
-            names = ", ".join(sorted(missing))
-            raise CannotStart(f"not ready in {READY_TIMEOUT} s: {names}; see the log")
-        time.sleep(0.05)
-
-
-def _last_reports(database: Database) -> dict[str, datetime | None]:
-    """Return by name when each host has reported last."""
-    with database.reader() as session:
-        return {host.name: host.last_seen_at for host in hosts.list_(session)}
-
-
-def _reported(database: Database, before: Mapping[str, datetime | None]) -> set[str]:
-    """Return the hosts that have reported since, and whose devices are in Placement.
-
-    The clock may have been set between two runs.
-    """
-    with database.reader() as session:
-        up = hosts.list_(session, {"state": HostState.UP})
-        lacking = devices.list_(session, {"in_placement": False})
-    waits = {device.host_id for device in lacking if device.health != DeviceHealth.MISSING}
-    reported = [host for host in up if host.last_seen_at != before.get(host.name)]
-    return {host.name for host in reported if host.id not in waits}
 
 
 def _conf(path: Path, ours: dict[str, dict[str, Any]], options: Options) -> cfg.ConfigOpts:
@@ -301,6 +275,7 @@ def _locked(state_dir: Path) -> Iterator[None]:
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (state_dir / "lock").open("a+")
+        _warn_of_others(state_dir)
     except OSError as exc:
         raise CannotStart(f"the state folder {state_dir} cannot be used: {exc.strerror}") from exc
     with lock:
@@ -317,9 +292,19 @@ def _locked(state_dir: Path) -> Iterator[None]:
         yield
 
 
+def _warn_of_others(state_dir: Path) -> None:
+    """Say when others than the owner can look into the state folder: keys and sockets are in it."""
+    if (mode := stat.S_IMODE(state_dir.stat().st_mode)) & 0o077:
+        print(
+            f"gpupool-standalone: warning: others can look into the state folder {state_dir} "
+            f"(mode {mode:o}): chmod 700 {state_dir}",
+            file=sys.stderr,
+        )
+
+
 def _greet(api_url: str, options: Options) -> None:
     """Say where this listens and what to try."""
-    what = f"{options.hosts} simulated hosts, {options.devices} simulated devices on each"
+    what = f"{_count(options.hosts, 'host')}, {_count(options.devices, 'device')} on each"
     print(
         f"""\
 gpupool runs on this machine: {what if options.simulated else "its GPUs"}.
@@ -337,6 +322,10 @@ Try, in another terminal:
 Ctrl-C stops all of it; the next start goes on from there.""",
         flush=True,
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} simulated {noun}{'' if number == 1 else 's'}"
 
 
 def _stop_signal() -> threading.Event:
@@ -442,6 +431,9 @@ def _run(options: Options) -> None:
         _greet(standalone.api_url, options)
         stop.wait()
         print("Stopping ...", flush=True)
+    except EXPECTED as exc:
+        LOG.error("cannot start: %s", exc)
+        raise
     except Exception:
         LOG.exception("this ends gpupool-standalone")
         raise

@@ -19,7 +19,7 @@ from gpupool.db import host_keys, hosts
 from gpupool.model import errors, wire
 from gpupool.model import text as texts
 from gpupool.model.envelope import Envelope, Introduction, Purpose, Welcome
-from gpupool.model.host import NAME_ALLOWED, Host, is_name
+from gpupool.model.host import NAME_ALLOWED, REVOKED, Host, is_name
 from gpupool.model.host_key import HostKey, KeyState
 from gpupool.model.states import HostState
 from gpupool.rpc import keys
@@ -164,6 +164,8 @@ def _believe(transaction: Transaction, host: Host, key: HostKey, why: str) -> Ke
 
 def _join(transaction: Transaction, host: Host, name: str, why: str) -> None:
     LOG.info("host %s is admitted by key %s, %s", host.name, name, why)
+    if host.unable_reason == REVOKED:
+        hosts.revise(transaction.session, host.id, unable_reason="")
     if host.state == HostState.PENDING:
         # Until it reports.
         hosts.update(transaction.session, host.id, state=HostState.DOWN)
@@ -224,6 +226,8 @@ def revoke(transaction: Transaction, host_id: str) -> Host:
         if key.state != KeyState.REVOKED:
             host_keys.update(session, key.id, state=KeyState.REVOKED)
             LOG.warning("key %s of host %s is revoked", key.id, host.name)
+    if host.unable_reason != REVOKED:
+        hosts.revise(session, host_id, unable_reason=REVOKED)
     if host.state != HostState.DOWN:
         hosts.revise(session, host_id, state=HostState.DOWN)
         health.write(transaction, host_id)

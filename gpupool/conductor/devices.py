@@ -4,7 +4,8 @@ from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import devices, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device
-from gpupool.model.states import DeviceHealth
+from gpupool.model.host import Host
+from gpupool.model.states import DeviceHealth, HostState
 
 
 def set_enabled(parts: Parts, device_id: str, enabled: bool, reason: str) -> Device:
@@ -41,13 +42,21 @@ def _removable(transaction: Transaction, device_id: str) -> Device:
     (host,) = transaction.hold([devices.get(session, device_id).host_id]).values()
     device = devices.get(session, device_id)
     if device.health != DeviceHealth.MISSING:
-        raise errors.Conflict(
-            f"device {host.name}/{device.key} is {device.health}: its host still reports it; "
-            "take it out of the host first, or disable it"
-        )
+        raise errors.Conflict(f"device {host.name}/{device.key} is {device.health}: {_advice(host)}")
     if held := len(vgpus.list_(session, {"device_id": device_id})):
         raise errors.Conflict(f"device {host.name}/{device.key} still holds {held} vGPUs")
     return device
+
+
+def _advice(host: Host) -> str:
+    """Return why a device that is not missing is not deleted, and what an operator can do."""
+    if host.state == HostState.UP:
+        return (
+            "its host still reports it, and would again; delete it once the host does not, or disable "
+            "it to keep it from taking new vGPUs"
+        )
+    why = host.unable_reason or "no report"
+    return f"its host {host.name} is {host.state} ({why}) and had it last; delete the host instead"
 
 
 def _delete(transaction: Transaction, device_id: str) -> None:

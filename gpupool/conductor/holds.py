@@ -8,7 +8,8 @@ a step of that clock ends a hold sooner or later, by no more than the longest.
 from datetime import datetime, timedelta
 from typing import Any
 
-from gpupool.model.host import Host
+from gpupool.model.host import REVOKED, Host
+from gpupool.model.states import HostState
 
 FIRST, LONGEST = timedelta(seconds=5), timedelta(minutes=5)
 
@@ -28,7 +29,9 @@ def is_held(held_until: datetime | None, now: datetime) -> bool:
 
 
 def closed(host: Host, now: datetime) -> str:
-    """Return why a host that is up takes no new vGPUs; empty when it does."""
+    """Return why a host takes no new vGPUs; empty when it does, and for one that only is silent."""
+    if host.state != HostState.UP:
+        return REVOKED if host.unable_reason == REVOKED else ""
     if host.unable_reason:
         return host.unable_reason
     if not is_held(host.held_until, now):

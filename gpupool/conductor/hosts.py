@@ -45,6 +45,9 @@ def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:
 def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> Host:
     session = transaction.session
     pools.hold(session, pool_id)
+    host = hosts.update(session, host_id)
+    if host.pool_id == pool_id:
+        return host
     host = hosts.revise(session, host_id, pool_id=pool_id)
     _check_empty(transaction, host)
     return host

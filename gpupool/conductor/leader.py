@@ -50,6 +50,8 @@ class Leader:
         self._lost = False
         # What ``leads`` said last, for those who must not wait for the backend.
         self.led = not self._url
+        # Before it leads for the first time it can't lead no more, and what it needs is still starting.
+        self._has_led = False
 
     def leads(self, missing: str = "") -> bool:
         """Return whether this conductor leads now; becomes the leader when there is none.
@@ -65,10 +67,11 @@ class Leader:
         elif time.monotonic() >= self._due:
             self.led = self._holds()
             self._due = time.monotonic() + (MAKE_SURE if self.led else TRY)
-        if self.led != before:
+        if self.led != before and (self.led or self._has_led):
             LOG.info("this conductor %s", "leads" if self.led else "leads no more")
             if missing:
                 LOG.warning("this conductor can't lead without %s", missing)
+        self._has_led = self._has_led or self.led
         return self.led
 
     def stop(self) -> None:

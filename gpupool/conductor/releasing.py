@@ -11,11 +11,12 @@ from datetime import datetime
 from gpupool.conductor import consumption
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, times, vgpus
+from gpupool.db import attachments, claims, hosts, times, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim, ClaimHealth
-from gpupool.model.states import ENDED, AttachmentState, ClaimState, VgpuState
+from gpupool.model.host import REVOKED
+from gpupool.model.states import ENDED, AttachmentState, ClaimState, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Grant, Order
 
@@ -23,6 +24,7 @@ LOG = logging.getLogger(__name__)
 # So many vGPUs are given back in one request and one transaction.
 _BATCH = 32
 _WAITING = "its allocations wait to be given back: "
+_AWAY = "waits for hosts that are down: "
 
 
 def grant(vgpu: Vgpu) -> Grant:
@@ -48,6 +50,8 @@ def start(transaction: Transaction, claim: Claim, release_to: ClaimState, reason
     remove_vgpus(transaction, held)
     for attachment in attachments.list_(transaction.session, {"claim_id": claim.id}):
         remove_attachment(transaction, attachment)
+    if away := _away(transaction, held):
+        reason = f"{reason}; {_AWAY}{away}" if reason else _AWAY + away
     claim = transaction.move(claim, ClaimState.RELEASING, release_to=release_to, state_reason=reason)
     return claim if held else finish(transaction, [claim.id])[0]
 
@@ -172,7 +176,17 @@ def _note_waiting(transaction: Transaction, claim_id: str, why: str) -> None:
 
 
 def _without_waiting(reason: str) -> str:
-    return reason.partition(_WAITING)[0].removesuffix("; ")
+    for mark in (_WAITING, _AWAY):
+        reason = reason.partition(mark)[0].removesuffix("; ")
+    return reason
+
+
+def _away(transaction: Transaction, held: Iterable[Vgpu]) -> str:
+    """Return which hosts of these vGPUs can't take them away now."""
+    ids = {vgpu.host_id for vgpu in held}
+    down = hosts.list_(transaction.session, {"id": ids, "state": HostState.DOWN}, [("name", "asc")])
+    revoked = f" ({REVOKED})"
+    return ", ".join(f"{one.name}{revoked if one.unable_reason == REVOKED else ''}" for one in down)
 
 
 def note(transaction: Transaction, claim_id: str, reason: str) -> None:

@@ -162,7 +162,7 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
     if not changes and not reported.is_due(host):
         return host
     if host.state == HostState.DOWN:
-        LOG.info("host %s is up again", host.name)
+        LOG.info("host %s is up%s", host.name, " again" if host.last_seen_at else "")
         transaction.wake_queue()
     if "unable_reason" in changes:
         _log_unable(host.name, report.unable_reason)

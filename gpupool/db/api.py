@@ -1,10 +1,11 @@
 """The database as an object: connections, transactions, migrations. There is no global one."""
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ class Database:
             # Its connections are no pool, and SQLAlchemy refuses to be told how long to wait for one.
             given.pop("pool_timeout", None)
         # Where it is, without credentials: the same for all who use this one, and for nobody else.
-        self.place = f"{url.host or ''}:{url.port or ''}/{url.database}"
+        address = f"{url.host or ''}:{url.port or ''}/{url.database}"
+        self.place = str(url.database) if self._dialect == "sqlite" else address
         # The file that a SQLite database is in; None for others.
         self.file = Path(url.database or "") if self._dialect == "sqlite" else None
         # What the time is for all who use it: the conductor has it follow the server's clock.
@@ -119,6 +121,8 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the schema to what this code needs; doing so again changes nothing."""
+        if self.file:
+            _keep_private(self.file)
         with self.writer() as session:
             migrations.upgrade(session.connection())
 
@@ -167,6 +171,18 @@ def _url(connection: str | None) -> sa.URL:
     if dialect.name in ("mysql", "mariadb") and "charset" not in url.query:
         url = url.update_query_dict({"charset": "utf8mb4"})
     return url
+
+
+def _keep_private(file: Path) -> None:
+    """Have only the owner read a SQLite database, which holds private keys.
+
+    SQLite makes its -wal and -shm files with the rights of the database.
+    """
+    with suppress(OSError):  # what is wrong with the file SQLite says better
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for path in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+            with suppress(FileNotFoundError):
+                path.chmod(0o600)
 
 
 @contextmanager

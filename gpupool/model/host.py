@@ -9,6 +9,8 @@ from gpupool.model.states import HostState
 # A host's name is part of message topics, folders, addresses and names of providers. More than DNS
 # takes: machines are called gpu_node-1 or fe80::1, too.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,254}")
+# Why a host whose keys an operator revoked takes no new vGPUs.
+REVOKED = "its key is revoked"
 NAME_ALLOWED = "1 to 255 of A to Z, a to z, 0 to 9, '_', '.', ':' and '-', no '.', ':' or '-' first"
 
 
@@ -26,6 +28,7 @@ class Host:
     or have granted, so that views kept in memory know what to read again. ``cpu_milli`` (thousandths
     of a core) and ``memory_mib`` are what programs on it may claim; 0 when it does not say.
 
+    A host that was revoked says so in ``unable_reason``, until it is admitted by another key.
     A host that is up takes no new vGPUs while its agent says that it is unable to (``unable_reason``,
     a full disk for instance), and until ``held_until`` after it refused vGPUs: ``refusals`` counts the
     reports in a row that did, ``held_reason`` is what the last one said.

@@ -70,7 +70,7 @@ def test_delete_goes_on_after_an_error(openstack) -> None:
 
 def test_hosts(openstack) -> None:
     hosts = openstack.json("gpu host list")
-    assert sorted((row["Name"], row["State"], row["Pool"]) for row in hosts) == [
+    assert [(row["Name"], row["State"], row["Pool"]) for row in hosts] == [
         ("sim-a", "up", "default"),
         ("sim-b", "up", "default"),
     ]
@@ -93,6 +93,8 @@ def test_hosts(openstack) -> None:
 
 def test_services(openstack) -> None:
     found = openstack.json("gpu service list")
+    assert found == sorted(found, key=lambda row: (row["Binary"], row["Host"]))
+    assert {row["Leader"] for row in found if row["Binary"] != "gpupool-conductor"} == {None}
     assert {(row["Binary"], row["State"]) for row in found} == {
         ("gpupool-conductor", "up"),
         ("gpupool-api", "up"),
@@ -109,6 +111,7 @@ def test_services(openstack) -> None:
 def test_devices(openstack) -> None:
     devices = openstack.json("gpu device list")
     assert len(devices) == 4
+    assert devices == sorted(devices, key=lambda row: (row["Host"], row["Key"]))
     assert {(row["Compute granted"], row["Memory"]) for row in devices} == {(0, 4096)}
     assert len(openstack.json("gpu device list --host sim-a --long")) == 2
     assert {row["In Placement"] for row in devices} == {True}

@@ -125,7 +125,8 @@ def test_a_signal_ends_it_while_the_api_hangs() -> None:
     assert asked[0] == "POST /v1/attachments"
     assert asked[1].startswith("DELETE /v1/attachments/")
     attachment_id = asked[1].rpartition("/")[2]
-    assert f"attachment {attachment_id} may be left, delete it by hand: SIGTERM" in error
+    assert f"attachment {attachment_id} may be left (SIGTERM" in error
+    assert f"delete it by: openstack gpu attachment delete {attachment_id}" in error
     assert process.returncode == 143
 
 
@@ -180,7 +181,7 @@ def test_stopping_standalone_ends_sessions(tmp_path: Path, native: Path) -> None
     assert users_of(ledgers) == []
     output, error = process.communicate(timeout=60)
     assert output == "CUDA_ERROR_DEVICE_UNAVAILABLE\n"
-    assert "may be left, delete it by hand" in error
+    assert "delete it by: openstack gpu attachment delete" in error
 
 
 def users_of(folder: str) -> list[int]:

@@ -263,13 +263,22 @@ def test_a_key_that_is_revoked_is_never_believed_again(lab):
     claim = lab.bound(agent)
     host = lab.host(agent)
     assert lab.client.revoke_host(CTXT, host.id).state == HostState.DOWN
+    assert lab.host(agent).unable_reason == "its key is revoked"
     assert lab.claim(claim).health == ClaimHealth.HOST_DOWN
     for _ in range(2):
         waits(agent, "is revoked")
     lab.serve()
     assert lab.host(agent).state == HostState.DOWN
+    waiting = lab.create()
+    lab.serve()
+    assert f"host {agent.host} is down: its key is revoked" in lab.claim(waiting).state_reason
+    lab.release(waiting)
     lab.release(claim)
+    released = lab.claim(claim)
+    assert released.state == ClaimState.RELEASING
+    assert released.state_reason == f"waits for hosts that are down: {agent.host} (its key is revoked)"
     lab.settle()
+    assert lab.claim(claim).state_reason == ""
     lab.client.delete_host(CTXT, host.id)
     waits(agent, "was not introduced|is revoked")
     assert states(lab, agent.host) == {agent.identity.own.fingerprint: KeyState.REVOKED}

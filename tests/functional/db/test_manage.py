@@ -193,6 +193,31 @@ def test_a_file_that_is_no_database(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert str(told).startswith(f"{unreached}: ")
 
 
+def test_a_conductor_key_that_hosts_need_stays(operator: Operator) -> None:
+    def key(*arguments: str) -> tuple[int, str, str]:
+        code = manage.main(["--config-file", str(operator.file), "key", *arguments])
+        said = operator.capsys.readouterr()
+        return code, said.out.strip(), said.err
+
+    operator.manage("upgrade")
+    first, second = key("create")[1], key("create")[1]
+    now, admitted = timeutils.utcnow(), KeyState.ADMITTED
+    with operator.database.writer() as session:
+        pool = pools.create(session, make.pool())
+        for name, minutes in (("ahead", 10), ("behind", -10), ("stranger", -10)):
+            seen = now + timedelta(minutes=minutes)
+            hosts.create(session, make.host(pool, id=name, name=name, last_seen_at=seen))
+        for name in ("ahead", "behind"):
+            made = HostKey(id=name, host=name, state=admitted, signing_key="s", sealing_key="s")
+            host_keys.create(session, made)
+    code, _, why = key("delete", first)
+    assert code == 1
+    assert f"1 of 2 admitted hosts may trust {first} alone: behind." in why
+    assert key("list")[1].split() == [first, second]
+    assert key("delete", first, "--force") == (0, "", "")
+    assert key("list")[1] == second
+
+
 def test_conductors_keys(operator: Operator) -> None:
     def key(*arguments: str) -> tuple[int, list[str], str]:
         code = manage.main(["--config-file", str(operator.file), "key", *arguments])
