@@ -421,6 +421,9 @@ def test_a_host_moves_to_another_pool_when_it_is_empty(lab):
     with pytest.raises(errors.Conflict, match=f"host {agent.host} still has 1 vGPUs"):
         lab.client.set_host_pool(lab.ctxt, host.id, pool.id)
     assert lab.host(agent).pool_id == host.pool_id
+    # Where it is already: nothing moves, so nothing is in the way.
+    before = lab.host(agent)
+    assert lab.client.set_host_pool(lab.ctxt, host.id, host.pool_id).revision == before.revision
     lab.release(claim)
     lab.look(agent)
     assert lab.client.set_host_pool(lab.ctxt, host.id, pool.id).pool_id == pool.id
