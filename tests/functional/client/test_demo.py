@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,14 @@ def test_a_check_that_fails_is_counted(tmp_path: Path, monkeypatch, capfd) -> No
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_it_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        DEMO,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell has what it runs in the background ignore Ctrl-C, which programs inherit.
+        preexec_fn=partial(signal.signal, signum, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
         while "$ openstack" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signum)
