@@ -60,6 +60,7 @@ static CUresult context_make(struct device *device, struct context **out)
 CUresult context_new(struct device *device, unsigned flags, bool primary, CUcontext *handle)
 {
     struct context *context;
+    CUcontext made;
     CUresult result;
     if (flags & ~(unsigned)CU_CTX_FLAGS_MASK || (flags & CU_CTX_SCHED_MASK) > CU_CTX_SCHED_BLOCKING_SYNC)
         return refuse(CUDA_ERROR_INVALID_VALUE, "there are no context flags %#x", flags);
@@ -67,11 +68,11 @@ CUresult context_new(struct device *device, unsigned flags, bool primary, CUcont
         return result;
     context->flags = flags;
     context->primary = primary;
-    if (!object_publish(&context->object)) {
+    if (!(made = object_publish(&context->object))) {
         object_release(context);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
-    *handle = context->object.handle;
+    *handle = made;
     return CUDA_SUCCESS;
 }
 

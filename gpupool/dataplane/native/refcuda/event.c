@@ -70,6 +70,7 @@ API CUresult cuEventCreate(CUevent *out, unsigned int flags)
 {
     HELD struct context *context = NULL;
     struct event *event;
+    CUevent handle;
     CUresult result = context_current(&context);
     if (result)
         return result;
@@ -80,11 +81,11 @@ API CUresult cuEventCreate(CUevent *out, unsigned int flags)
     object_init(&event->object, KIND_EVENT, context, event_destroy);
     pthread_mutex_init(&event->lock, NULL);
     event->flags = flags;
-    if (!object_publish(&event->object)) {
+    if (!(handle = object_publish(&event->object))) {
         object_release(event);
         return context_refusal(context);
     }
-    *out = event->object.handle;
+    *out = handle;
     return CUDA_SUCCESS;
 }
 

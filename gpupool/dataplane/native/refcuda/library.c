@@ -51,16 +51,17 @@ static void kernel_destroy(struct object *object)
 static CUkernel kernel_new(struct library *library, const struct refcuda_kernel *description)
 {
     struct kernel *kernel = calloc(1, sizeof *kernel);
+    CUkernel handle;
     if (!kernel)
         return NULL;
     object_init(&kernel->object, KIND_KERNEL, library, kernel_destroy);
     kernel->library = object_retain(library);
     kernel->description = description;
-    if (!object_publish(&kernel->object)) {
+    if (!(handle = object_publish(&kernel->object))) {
         object_release(kernel);
         return NULL;
     }
-    return kernel->object.handle;
+    return handle;
 }
 
 static CUresult add_kernels(struct library *library)
@@ -81,8 +82,9 @@ static void retire_kernels(const struct library *library)
         object_release(kernel);
 }
 
-/* Fills in what is needed to publish it. */
-static CUresult library_open(struct library *library, const void *bytes, size_t size, struct reason *why)
+/* Fills in what is needed to publish it, and does so. */
+static CUresult library_open(struct library *library, const void *bytes, size_t size, CUlibrary *handle,
+                             struct reason *why)
 {
     CUresult result;
     if (!(library->bytes = malloc(size)))
@@ -91,12 +93,13 @@ static CUresult library_open(struct library *library, const void *bytes, size_t 
     library->size = size;
     if ((result = image_open(bytes, size, &library->image, why)) || (result = add_kernels(library)))
         return result;
-    return object_publish(&library->object) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return (*handle = object_publish(&library->object)) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 static CUresult library_new(CUlibrary *handle, const void *bytes, size_t limit, struct reason *why)
 {
     struct library *library;
+    CUlibrary made;
     size_t size = image_size(bytes, limit, why);
     CUresult result;
     if (!size)
@@ -106,12 +109,12 @@ static CUresult library_new(CUlibrary *handle, const void *bytes, size_t limit, 
     library->image.descriptor = -1;
     pthread_mutex_init(&library->lock, NULL);
     object_init(&library->object, KIND_LIBRARY, NULL, library_destroy);
-    if ((result = library_open(library, bytes, size, why))) {
+    if ((result = library_open(library, bytes, size, &made, why))) {
         retire_kernels(library);
         object_release(library);
         return result;
     }
-    *handle = library->object.handle;
+    *handle = made;
     return CUDA_SUCCESS;
 }
 

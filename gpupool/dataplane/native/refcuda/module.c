@@ -35,6 +35,7 @@ static void function_destroy(struct object *object)
 static CUfunction function_new(struct module *module, const struct refcuda_kernel *kernel)
 {
     struct function *function = calloc(1, sizeof *function);
+    CUfunction handle;
     if (!function)
         return NULL;
     object_init(&function->object, KIND_FUNCTION, module->object.owner, function_destroy);
@@ -42,11 +43,11 @@ static CUfunction function_new(struct module *module, const struct refcuda_kerne
     function->kernel = kernel;
     atomic_init(&function->dynamic_shared, SHARED_DEFAULT);
     atomic_init(&function->carveout, -1);
-    if (!object_publish(&function->object)) {
+    if (!(handle = object_publish(&function->object))) {
         object_release(function);
         return NULL;
     }
-    return function->object.handle;
+    return handle;
 }
 
 /* The module's variables become device memory. */
@@ -85,6 +86,7 @@ static void retire_functions(const struct module *module)
 CUresult module_new(struct context *context, const void *bytes, size_t size, CUmodule *handle, struct reason *why)
 {
     struct module *module = calloc(1, sizeof *module);
+    CUmodule made = NULL;
     CUresult result;
     if (!module)
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -94,14 +96,14 @@ CUresult module_new(struct context *context, const void *bytes, size_t size, CUm
     }
     object_init(&module->object, KIND_MODULE, context, module_destroy);
     if (!(result = add_globals(context, module)) && !(result = add_functions(module)) &&
-        !object_publish(&module->object))
+        !(made = object_publish(&module->object)))
         result = context_refusal(context);
     if (result) {
         retire_functions(module);
         object_release(module);
         return result;
     }
-    *handle = module->object.handle;
+    *handle = made;
     return CUDA_SUCCESS;
 }
 

@@ -55,9 +55,10 @@ static uint32_t take_slot(void)
     return ++used;
 }
 
-bool object_publish(struct object *object)
+void *object_publish(struct object *object)
 {
     const struct object *owner = object->owner;
+    void *handle = NULL;
     uint32_t number;
     pthread_mutex_lock(&lock);
     number = owner && owner->ended ? 0 : take_slot();
@@ -65,11 +66,12 @@ bool object_publish(struct object *object)
         struct slot *slot = &slots[number - 1];
         slot->object = object;
         slot->generation++;
-        object->handle = (void *)((uintptr_t)slot->generation << (KIND_BITS + SLOT_BITS) |
-                                  (uintptr_t)number << KIND_BITS | object->kind);
+        handle = (void *)((uintptr_t)slot->generation << (KIND_BITS + SLOT_BITS) | (uintptr_t)number << KIND_BITS |
+                          object->kind);
+        object->handle = handle;
     }
     pthread_mutex_unlock(&lock);
-    return number;
+    return handle;
 }
 
 /* The live slot of a handle; the lock is held. */

@@ -25,9 +25,9 @@ struct object {
 /* One reference, the caller's. */
 void object_init(struct object *object, enum kind kind, const void *owner, void (*destroy)(struct object *));
 
-/* Gives it a handle; the table takes the caller's reference over. False when there is no memory, or when its owner has
- * ended, of which the caller holds a reference. */
-bool object_publish(struct object *object);
+/* Gives it a handle, which is returned; the table takes the caller's reference over, so the object may be gone already.
+ * NULL when there is no memory, or when its owner has ended, of which the caller holds a reference. */
+void *object_publish(struct object *object);
 
 /* A new reference to what the handle stands for; NULL when it is stale or of another kind. */
 void *object_acquire(enum kind kind, const void *handle);

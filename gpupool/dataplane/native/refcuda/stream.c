@@ -67,6 +67,7 @@ API CUresult cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int p
 {
     HELD struct context *context = NULL;
     struct stream *stream;
+    CUstream handle;
     CUresult result = context_current(&context);
     if (result)
         return result;
@@ -76,12 +77,12 @@ API CUresult cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int p
     priority = priority < GREATEST_PRIORITY ? GREATEST_PRIORITY : priority;
     if (!(stream = stream_new(context, flags, priority)))
         return context_refusal(context);
-    if (!object_publish(&stream->object)) {
+    if (!(handle = object_publish(&stream->object))) {
         stream_close(stream);
         object_release(stream);
         return context_refusal(context);
     }
-    *out = stream->object.handle;
+    *out = handle;
     return CUDA_SUCCESS;
 }
 
