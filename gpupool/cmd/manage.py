@@ -169,8 +169,10 @@ def _record(database: Database, conf: cfg.ConfigOpts) -> None:
     now = database.clock.now()
     since = now - timedelta(days=conf.command.days)
     with database.reader() as session:
-        for line in recording.lines(records(session, conf, conf.command.pool, now, since)):
-            print(line)
+        # All of them before the first is printed: a slow reader must not keep the transaction open.
+        lines = list(recording.lines(records(session, conf, conf.command.pool, now, since)))
+    for line in lines:
+        print(line)
 
 
 def records(
