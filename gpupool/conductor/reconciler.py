@@ -224,8 +224,12 @@ def _write_health(transaction: Transaction, host_id: str) -> None:
 
 def purge_services(parts: Parts) -> None:
     """Delete rows of processes that were killed long ago: the others delete their own."""
+    with parts.database.reader() as session:
+        older_than = times.now(session) - _PURGED
+        if not services.seen_before(session, older_than):
+            return
     with parts.database.writer() as session:
-        services.purge(session, times.now(session) - _PURGED)
+        services.purge(session, older_than)
 
 
 def compare_ledger(parts: Parts) -> None:

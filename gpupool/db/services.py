@@ -90,6 +90,12 @@ def forget(session: Session, service_id: str) -> None:
     session.execute(sa.delete(models.Service).where(_row.id == service_id))
 
 
+def seen_before(session: Session, moment: datetime) -> bool:
+    """Return whether there is a process that was not seen since ``moment``."""
+    found = session.execute(sa.select(_row.id).where(_row.last_seen_at < moment).limit(1))
+    return found.first() is not None
+
+
 def purge(session: Session, older_than: datetime) -> int:
     """Delete the processes that were not seen since; return how many."""
     found = session.execute(sa.delete(models.Service).where(_row.last_seen_at < older_than))
