@@ -427,8 +427,9 @@ def test_a_conductor_that_starts_reads_some_providers_at_a_time(database, placem
 def test_missing_providers_are_written_some_at_a_time(database, placement):
     """By a conductor that has written none of them: another may be about to."""
     lab = Lab(new_conf(), database, placement.client())
-    other = Lab(new_conf(reconcile_devices=2), database, placement.client())
     agent = lab.agent(devices=5)
+    # Afterwards: the two serve one topic, and either would take the report.
+    other = Lab(new_conf(reconcile_devices=2), database, placement.client())
     ids = {device.id for device in lab.devices(agent)}
     for each in ids:
         lab.parts.placement.delete_provider(each)

@@ -40,7 +40,9 @@ def test_what_is_undone(lab):
     claim = lab.create()
     choice = binding.Choice(claim_id=claim.id, device_ids=(lab.devices(agent)[0].id,))
     with revising(lab, agent):
-        (planned,) = lab.parts.commit(binding._reserve, [choice], lab.parts.inventory).planned
+        (planned,) = lab.parts.commit(
+            binding._reserve, [choice], lab.parts.inventory, lab.parts.id
+        ).planned
     with revising(lab, agent):
         binding.undo(lab.parts, [(planned, "tried only")])
 
