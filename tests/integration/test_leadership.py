@@ -102,7 +102,8 @@ def test_kill_9_of_the_leader_between_placements_answer_and_the_hand_over(cloud)
     claim = cloud.create()
     cloud.wait_for("bound", claim)
     assert killed
-    assert f"claim {claim.id} was left allocating: goes on" in second.output
+    line = f"claim {claim.id} was left allocating: goes on"
+    cloud.wait(lambda: line in second.output, "the other conductor says that it went on")
     cloud.check_books(1)
     assert second.stop() == 0
 
