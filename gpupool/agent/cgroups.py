@@ -184,7 +184,7 @@ def find(name: str) -> Cgroups | None:
 
 
 def _enable(folder: Path, controllers: list[str], movable: bool) -> None:
-    """Have the groups below ``folder`` controlled. It may hold no processes: ours moves to a leaf.
+    """Enable the controllers below ``folder``. It may hold no processes, so the agent moves to a leaf.
 
     Not ``movable`` is one that is not in ``folder`` itself: then others are.
     """

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
 LOG = logging.getLogger(__name__)
-# What is being done when the pool stops is not waited for any longer.
+# Longest wait, on stop, for the jobs that still run.
 STOP_SECONDS = 5.0
 
 Job = Callable[[], None]

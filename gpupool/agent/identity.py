@@ -1,4 +1,4 @@
-"""Who this host is to conductors: its private keys, how often it signed, and which conductors it trusts.
+"""The identity of this host: its private keys, its signature counter, the conductors it trusts.
 
 All of it is in files of the state folder that only the agent's user reads. New keys, made by
 ``gpupool-agent-key rotate``, lie beside the present ones until a conductor has taken them.
@@ -81,7 +81,7 @@ class Identity:
         return self._number
 
     def skip_to(self, sequence: int) -> None:
-        """Have the next number be higher than ``sequence``: the state folder was restored, say."""
+        """Raise the next number above ``sequence``, as after a restore of the state folder."""
         self._number = max(self._number or 0, sequence)
 
     def _write_ahead(self) -> None:

@@ -32,12 +32,12 @@ class Inventory:
         self._found: dict[str, tuple[Driver, DeviceReport]] = {}
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Have drivers begin to look at devices; ``changed`` is called when they have news."""
+        """Start the drivers, which look at devices and call ``changed`` when a device has changed."""
         for driver in self._drivers:
             driver.start(changed)
 
     def stop(self) -> None:
-        """Have drivers end what they started."""
+        """Stop the drivers and the processes that they started."""
         for driver in self._drivers:
             driver.stop()
 

@@ -23,7 +23,7 @@ def raise_open_files() -> None:
 
 
 def forbid_memory_access() -> None:
-    """Have no other process of this user open this one's memory; root may still."""
+    """Close this process's memory to other processes of the same user; root may still open it."""
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

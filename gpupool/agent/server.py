@@ -221,7 +221,7 @@ class Acceptor:
             self._epoll.modify(server.listener, select.EPOLLIN if wanted else 0)
 
     def _hear(self, one: _Silent) -> None:
-        """Have a connection answered that said something."""
+        """Pass a connection with a pending message on to the pool, which answers it."""
         self._forget(one)
         one.server.answering += 1
         if one.server.answering == HANDSHAKES:

@@ -141,7 +141,7 @@ class Sessions:
         found = session.find(left, self._users)
         if found:
             self._add(found)
-            # One that was started before there were control groups may hold more than is allowed.
+            # A worker started before control groups were in use may exceed the limit.
             if found.record.ring_mib:
                 self._confinement.add(left.vgpu_id, found.record.worker_pid)
             LOG.info("session %s goes on with worker %d", left.id, found.record.worker_pid)

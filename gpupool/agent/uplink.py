@@ -150,7 +150,7 @@ class Uplink:
         return welcome.state
 
     def _take_next(self, ctxt: RequestContext) -> None:
-        """Have keys that were made to take the place of the present ones do so."""
+        """Replace the present keys by those that a rotation made."""
         following = self._identity.next_keys()
         if following is None:
             return

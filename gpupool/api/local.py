@@ -1,4 +1,4 @@
-"""Who may talk to an API that asks nobody who they are: programs of this machine, and no web pages.
+"""Protects an API without authentication: only programs of this machine may use it, no web page may.
 
 A browser on this machine runs pages of strangers. A page can't read answers of other sites, but may
 send them simple requests; and a name of its own site may be made to lead to this machine (DNS

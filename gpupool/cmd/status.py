@@ -157,7 +157,7 @@ def _judge_hosts(session: Session, signed: bool) -> Result:
     own = importlib.metadata.version("gpupool")
     others = [host.name for host in known if host.state == HostState.UP and host.agent_version != own]
     with_keys = {key.host for key in host_keys.list_(session)}
-    # What is pending has never reported, what has keys signs.
+    # Pending hosts have never reported; hosts with an admitted key sign their reports.
     unsigned = [
         host.name for host in known if host.state != HostState.PENDING and host.name not in with_keys
     ]

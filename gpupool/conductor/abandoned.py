@@ -46,7 +46,7 @@ def is_left_move(parts: Parts, claim_id: str, owner: str) -> bool:
 
 
 def end_one(parts: Parts, claim: Claim) -> None:
-    """Have an allocating claim go on if Placement granted all of it, else queue it again."""
+    """Continue an allocating claim if Placement granted all of it, else queue it again."""
     with parts.database.reader() as session:
         planned = vgpus.list_(session, {"claim_id": claim.id})
     left = binding.Planned(claim=claim, vgpus=tuple(planned))

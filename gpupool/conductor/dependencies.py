@@ -214,7 +214,7 @@ class Dependencies:
             each.stop()
 
     def on_return(self, call: Callable[[], object]) -> None:
-        """Have ``call`` called, from any thread, whenever an outage has ended."""
+        """Register ``call``, which is called, from any thread, when an outage has ended."""
         for each in self._all:
             each.on_return = call
 

@@ -129,7 +129,7 @@ def _is_beyond(host: Host, report: HostReport) -> bool:
 
 
 def _renew(transaction: Transaction, host: Host, report: HostReport) -> Host:
-    """Have the host's generations be counted anew: the database was restored, or the host lies."""
+    """Start a new incarnation of the host's generations: the database was restored, or the host lies."""
     LOG.warning(
         "host %s reports generation %d, of %d; they are counted anew",
         *(host.name, report.generation, host.generation),

@@ -69,7 +69,7 @@ def setup(conf: cfg.ConfigOpts, name: str) -> None:
 
 
 def keep_rules(handlers: Iterable[logging.Handler]) -> None:
-    """Have what ``handlers`` write keep the rules; they have their formatters already."""
+    """Apply the rules to ``handlers``, which have their formatters already."""
     told = _Told()
     for handler in handlers:
         handler.addFilter(_one_line)

@@ -9,7 +9,7 @@ _BEGAN = time.time() - time.monotonic()
 
 
 def by_monotonic_clock() -> None:
-    """Have keystoneauth measure by the monotonic clock when a client may send its next request.
+    """Replace the clock by which keystoneauth spaces the requests of a client by the monotonic one.
 
     By the wall clock it does not send one before its client was made: a clock that is set back makes
     every request to Placement and Keystone wait for as long as the step.

@@ -42,7 +42,7 @@ def debt(content: bytes, abandoned: Iterable[Interval], compute: int, now_ns: in
         return owed  # what it took over; the work of one that has the whole device makes no debt
     gaps = [_GAP.unpack_from(content, _HEAD.size + at * _GAP.size) for at in range(min(count, GAPS_MAX))]
     work = _union((begin, min(end, now_ns)) for begin, end in abandoned)
-    # What is neither before `floor`, in a gap nor after `until` was charged already.
+    # Time that is neither before `floor`, in a gap nor after `until` was charged already.
     uncharged = _union([(0, floor), *gaps, (until, now_ns)])
     fresh = sum(_overlap(one, other) for one in work for other in uncharged)
     ended = max((end for _, end in work), default=now_ns)

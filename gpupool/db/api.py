@@ -115,7 +115,7 @@ class Database:
             self._open.one = False
 
     def follow_clock(self) -> None:
-        """Have ``clock`` take what the server's clock shows now; Unavailable as ``reader``."""
+        """Set ``clock`` by the server's clock; raises Unavailable as ``reader``."""
         with self.reader() as session:
             times.observe(session)
 
@@ -174,7 +174,7 @@ def _url(connection: str | None) -> sa.URL:
 
 
 def _keep_private(file: Path) -> None:
-    """Have only the owner read a SQLite database, which holds private keys.
+    """Restrict a SQLite database, which holds private keys, to its owner.
 
     SQLite makes its -wal and -shm files with the rights of the database.
     """

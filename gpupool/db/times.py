@@ -17,7 +17,7 @@ _ASK = {
 
 
 def follow(session: Session, clock: Clock) -> None:
-    """Have ``now`` of this session be the time of ``clock``."""
+    """Attach ``clock`` to the session, whose ``now`` it tells from then on."""
     session.info[_KEY] = clock
 
 
@@ -28,7 +28,7 @@ def now(session: Session) -> datetime:
 
 
 def observe(session: Session) -> None:
-    """Have the session's clock take what the server's shows."""
+    """Set the session's clock by the database server's."""
     clock: Clock = session.info[_KEY]
     ask = _ASK.get(session.get_bind().dialect.name)
     if ask is None:

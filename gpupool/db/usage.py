@@ -84,7 +84,7 @@ def _devices() -> sa.Subquery:
             sa.func.sum(Device.memory_mib).label("memory_mib_total"),
         )
         .join(Host, Host.id == Device.host_id)
-        # What was taken out of its host is not there to be granted.
+        # A device taken out of its host can't be granted.
         .where(Device.health != DeviceHealth.MISSING)
         .group_by(Host.pool_id)
         .subquery()

@@ -50,7 +50,7 @@ def _reply(vendor: Any, question: dict[str, Any]) -> bytes:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the agent's thread that started it ends."""
+    """Ask the kernel to kill this process when the agent's thread that started it ends."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("the agent died before this process could follow it")

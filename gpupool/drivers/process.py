@@ -68,7 +68,7 @@ class DriverProcess:
         self._kill()
 
     def stop(self) -> None:
-        """Have ``ask`` raise Stopped, from now on."""
+        """Make every later ``ask`` raise Stopped."""
         os.eventfd_write(self._stop, 1)
 
     def close(self) -> None:

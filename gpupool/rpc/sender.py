@@ -32,7 +32,7 @@ class Sender:
         self._failures = self._dropped = 0
 
     def put(self, key: Hashable, send: Send, rank: int = 0) -> None:
-        """Have ``send``, which raises Unavailable when the broker is away, called soon."""
+        """Queue ``send``, to be called soon; it raises Unavailable when the broker is away."""
         with self._changed:
             if rank >= self._waiting.get(key, (rank,))[0]:
                 self._waiting[key] = rank, send

@@ -66,7 +66,7 @@ static void end_item(struct session *session, enum handle_kind kind, uint64_t ha
     module_item_free(kind, item);
 }
 
-/* What is in the making ends when it is made: its maker then finds the context gone. */
+/* An object that is still being created ends later: its creator finds the context gone. */
 static void clear_items(struct session *session, uint64_t context)
 {
     for (uint32_t index = 1; index < session->handles.count; index++) {

@@ -129,7 +129,7 @@ static CUresult settle_module(struct session *session, uint64_t number, struct i
     return live ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
-/* What was to be made is not. */
+/* Drop a handle whose object the worker did not create. */
 static void forget(struct session *session, uint64_t number)
 {
     pthread_mutex_lock(&session->table_lock);

@@ -40,7 +40,7 @@ static inline uint64_t memory_charge(uint64_t bytes)
 
 #define LIMITS 3 /* stack, print queue and heap: CU_LIMIT_STACK_SIZE and the two after it */
 
-/* What was sent of a module's image; its room is charged to the vGPU's host memory. */
+/* The part of a module's image received so far; its room is charged to the vGPU's host memory. */
 struct image {
     unsigned char *bytes;
     uint64_t size;

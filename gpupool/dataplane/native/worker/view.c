@@ -66,7 +66,7 @@ static bool show(const char *path)
     return mount(path, place, NULL, MS_BIND | MS_REC, NULL) == 0;
 }
 
-/* What is mounted from here on is nobody else's. */
+/* Mounts from here on are private to this worker. */
 static bool make_private(void)
 {
     return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;

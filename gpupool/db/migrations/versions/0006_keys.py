@@ -48,7 +48,7 @@ def _text(name: str, length: int) -> sa.Column[Any]:
 
 
 def _options() -> dict[str, Any]:
-    """Have text compared byte by byte, as the tables of revision 0001 do."""
+    """Compare text byte by byte, as the tables of revision 0001 do."""
     context = op.get_context()
     dialect = context.dialect
     if dialect.name not in ("mysql", "mariadb"):
