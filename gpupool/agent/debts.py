@@ -14,12 +14,11 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpupool.agent import record
+from gpupool.agent import process, record
 from gpupool.dataplane import device_time
 from gpupool.model.report import VgpuSpec
 
 LOG = logging.getLogger(__name__)
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ class Debts:
 
         The clock of another boot says nothing, so its debts are forgotten.
         """
-        boot_id = BOOT_ID.read_text().strip()
+        boot_id = process.boot_id()
         found = record.read(self._path, Book)
         same = found is not None and found.boot_id == boot_id
         debts = found.debts if found and same else {}

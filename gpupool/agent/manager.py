@@ -1,6 +1,5 @@
 """The agent's manager: makes this host have what the conductor wants of it (D2)."""
 
-import importlib.metadata
 import logging
 import os
 import threading
@@ -25,10 +24,10 @@ from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
 from gpupool.model import errors
 from gpupool.model.report import AttachmentSpec, DesiredState, HostReport, VgpuSpec
+from gpupool.model.service import VERSION
 from gpupool.rpc import context
 
 LOG = logging.getLogger(__name__)
-VERSION = importlib.metadata.version("gpupool")
 # The thread may be waiting for a conductor that does not answer; it changes nothing any more.
 STOP_SECONDS = 1.0
 

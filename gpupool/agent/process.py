@@ -27,6 +27,11 @@ def forbid_memory_access() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def boot_id() -> str:
+    """Return what tells this boot of the machine from every other; see random(4)."""
+    return _BOOT.read_text().strip()
+
+
 def start_of(pid: int) -> str | None:
     """Return what tells this process from every other that had or will have its pid; None if dead.
 
@@ -38,7 +43,7 @@ def start_of(pid: int) -> str | None:
         return None
     if fields[_STATE_FIELD] in "ZX":
         return None
-    return f"{_BOOT.read_text().strip()}:{fields[_START_FIELD]}"
+    return f"{boot_id()}:{fields[_START_FIELD]}"
 
 
 def hold(pid: int, start: str) -> int | None:

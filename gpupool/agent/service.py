@@ -11,11 +11,12 @@ from gpupool.agent import uids
 from gpupool.agent.folders import Folders
 from gpupool.agent.identity import Identity
 from gpupool.agent.inventory import Inventory
-from gpupool.agent.manager import VERSION, AgentManager
+from gpupool.agent.manager import AgentManager
 from gpupool.agent.uplink import Uplink
 from gpupool.model import errors
 from gpupool.model import text as texts
 from gpupool.model.host import NAME_ALLOWED, is_name
+from gpupool.model.service import VERSION
 from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc
 from gpupool.rpc import transport as rpc_transport

@@ -1,7 +1,6 @@
 """The sign of life that every process of the API gives in the database, for ``GET /v1/services``."""
 
 import atexit
-import importlib.metadata
 import logging
 import os
 import socket
@@ -13,11 +12,10 @@ from typing import Any
 from gpupool.db import services
 from gpupool.db.api import Database
 from gpupool.model import errors
-from gpupool.model.service import API
+from gpupool.model.service import API, VERSION
 
 LOG = logging.getLogger(__name__)
 _INTERVAL = 5.0
-_VERSION = importlib.metadata.version("gpupool")
 
 
 class Presence:
@@ -76,7 +74,7 @@ class _Life:
                 self._id,
                 binary=API,
                 host=socket.gethostname(),
-                version=_VERSION,
+                version=VERSION,
                 started_at=self._started_at,
             )
 

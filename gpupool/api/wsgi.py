@@ -3,7 +3,6 @@
 Only such a server imports this: doing so reads the configuration and opens the database.
 """
 
-import importlib.metadata
 import logging
 from typing import Any
 
@@ -16,6 +15,7 @@ from gpupool import conf as gpupool_conf  # noqa: E402
 from gpupool.api import app, presence  # noqa: E402
 from gpupool.conf import logs  # noqa: E402
 from gpupool.db.api import Database  # noqa: E402
+from gpupool.model.service import VERSION  # noqa: E402
 from gpupool.rpc import transport  # noqa: E402
 from gpupool.rpc.conductor import ConductorClient  # noqa: E402
 
@@ -28,7 +28,7 @@ def _make_application() -> Any:
     logs.setup(conf, "gpupool")
     database = Database.from_conf(conf)
     database.check()
-    LOG.info("API of %s serves, version %s", database.place, importlib.metadata.version("gpupool"))
+    LOG.info("API of %s serves, version %s", database.place, VERSION)
     made = app.make_app(conf, database, ConductorClient(transport.get_transport(conf)))
     return presence.Presence(made, database)
 

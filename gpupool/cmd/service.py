@@ -1,6 +1,5 @@
 """What the services have in common: their configuration, their log, and oslo.service on threads."""
 
-import importlib.metadata
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from oslo_service import opts, service
 from gpupool import conf as gpupool_conf
 from gpupool.conf import logs
 from gpupool.model import errors
+from gpupool.model.service import VERSION
 
 LOG = logging.getLogger(__name__)
 # Seconds from SIGTERM to the end of both processes, launcher and child, whatever hangs: by default, and
@@ -119,7 +119,7 @@ def serve(name: str, make: Callable[[cfg.ConfigOpts], Part], check: Check) -> in
         opts.set_service_opts_defaults(cfg.ConfigOpts(), graceful_shutdown_timeout=STOP_TIMEOUT)
         conf = gpupool_conf.new(sys.argv[1:])
         logs.setup(conf, name)
-        LOG.info("%s starts, version %s", name, importlib.metadata.version("gpupool"))
+        LOG.info("%s starts, version %s", name, VERSION)
         check(conf)
     except Exception as exc:
         if not isinstance(exc, EXPECTED):

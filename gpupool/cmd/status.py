@@ -3,7 +3,6 @@
 Every check ends by itself, whatever it asks: what gives no answer is told like what refuses.
 """
 
-import importlib.metadata
 import json
 import sys
 import threading
@@ -23,7 +22,7 @@ from gpupool.db import devices, host_keys, hosts, services, times
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.host_key import KeyState
-from gpupool.model.service import CONDUCTOR
+from gpupool.model.service import CONDUCTOR, VERSION
 from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement import client as placement_client
 from gpupool.rpc import transport
@@ -154,7 +153,7 @@ def _judge_hosts(session: Session, signed: bool) -> Result:
     known = hosts.list_(session)
     admitted = {key.host for key in host_keys.list_(session, {"state": KeyState.ADMITTED})}
     down = [host.name for host in known if host.state == HostState.DOWN]
-    own = importlib.metadata.version("gpupool")
+    own = VERSION
     others = [host.name for host in known if host.state == HostState.UP and host.agent_version != own]
     with_keys = {key.host for key in host_keys.list_(session)}
     # Pending hosts have never reported; hosts with an admitted key sign their reports.

@@ -1,6 +1,5 @@
 """The sign of life that a conductor gives in the database, and its look at that of the others."""
 
-import importlib.metadata
 import socket
 from collections.abc import Callable
 
@@ -8,10 +7,9 @@ from gpupool.conductor.parts import Parts
 from gpupool.conductor.periodic import Periodic
 from gpupool.db import services
 from gpupool.model import errors
-from gpupool.model.service import CONDUCTOR
+from gpupool.model.service import CONDUCTOR, VERSION
 
 _INTERVAL = 1.0
-_VERSION = importlib.metadata.version("gpupool")
 
 
 class Heartbeat:
@@ -47,7 +45,7 @@ class Heartbeat:
                     self._parts.id,
                     binary=CONDUCTOR,
                     host=socket.gethostname(),
-                    version=_VERSION,
+                    version=VERSION,
                     started_at=self._started_at,
                     leads=self._leads(),
                 )

@@ -1,6 +1,5 @@
 """A running conductor: its RPC server and its threads."""
 
-import importlib.metadata
 import logging
 import socket
 import uuid
@@ -30,6 +29,7 @@ from gpupool.conductor.turns import Turns
 from gpupool.conductor.views import Views
 from gpupool.db.api import Database
 from gpupool.model import errors
+from gpupool.model.service import VERSION
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.client import PlacementClient
 from gpupool.placement.provider_tree import ProviderTree
@@ -42,7 +42,6 @@ from gpupool.rpc.sender import Sender
 from gpupool.rpc.server import Server
 
 LOG = logging.getLogger(__name__)
-VERSION = importlib.metadata.version("gpupool")
 # Seconds at least between two messages to the leader that the queue has changed: each has all conductors
 # read it, and the leader decides about all that waits, not about one claim.
 _BELL_PAUSE = 0.2

@@ -1,11 +1,14 @@
 """A service: one running process of gpupool."""
 
+import importlib.metadata
 from dataclasses import dataclass
 from datetime import datetime
 
 from gpupool.model.states import HostState
 
 CONDUCTOR, API, AGENT = "gpupool-conductor", "gpupool-api", "gpupool-agent"
+# Of the package that runs here.
+VERSION = importlib.metadata.version("gpupool")
 
 
 @dataclass(frozen=True, kw_only=True)

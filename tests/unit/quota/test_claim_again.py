@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import gpupool.conf
-from gpupool.agent import debts
+from gpupool.agent import debts, process
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.vgpus import Vgpus
@@ -201,7 +201,7 @@ def test_another_boot_owes_nothing(host, monkeypatch, tmp_path):
     host.now_ns += SECOND
     other = tmp_path / "boot_id"
     other.write_text("another\n")
-    monkeypatch.setattr(debts, "BOOT_ID", other)
+    monkeypatch.setattr(process, "_BOOT", other)
     host.restart_agent()
     host.vgpus.make(_spec(1))
     assert host.run(_spec(1), MS) == 0
