@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpupool.agent.cgroup_mounts import mounts
+
 LOG = logging.getLogger(__name__)
 MIB = 1 << 20
-SELF = Path("/proc/self")
 CONTROLLERS = ("memory", "pids", "cpu")
 # Where the agent's own processes are, in version 2: a group with groups below it holds none.
 LEAF = "agent"
@@ -27,14 +28,6 @@ class Limits:
 
     memory_mib: int
     tasks: int
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One mounted hierarchy: what it controls (nothing: version 2), and the folder of our own group."""
-
-    controllers: frozenset[str]
-    own: Path
 
 
 class Cgroups(ABC):
@@ -163,15 +156,15 @@ class Legacy(Cgroups):
 
 def find(name: str) -> Cgroups | None:
     """Return the groups of the agent ``name``; None, and one line in the log, where it may make none."""
-    mounts = list(_mounts())
+    mounted = list(mounts())
     reasons = []
-    for mount in mounts:
+    for mount in mounted:
         if not mount.controllers:
             try:
                 return Unified(mount.own, name)
             except OSError as exc:
                 reasons.append(str(exc))
-    own = {one: mount.own for mount in mounts for one in CONTROLLERS if one in mount.controllers}
+    own = {one: mount.own for mount in mounted for one in CONTROLLERS if one in mount.controllers}
     if own or not reasons:
         try:
             return Legacy(own, name)
@@ -204,20 +197,3 @@ def _enable(folder: Path, controllers: list[str], movable: bool) -> None:
             (folder / "cgroup.procs").write_text("0")
             (folder / LEAF).rmdir()
             raise
-
-
-def _mounts() -> Iterator[Mount]:
-    """Yield the hierarchies that are mounted; see proc(5), /proc/PID/mountinfo and /proc/PID/cgroup."""
-    groups = {}
-    for line in (SELF / "cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        groups[frozenset(controllers.split(",")) - {""}] = path
-    for line in (SELF / "mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        key = frozenset(options.split(",")) if kind == "cgroup" else frozenset[str]()
-        found = next((one for one in groups if one <= key and bool(one) == bool(key)), None)
-        if kind in ("cgroup", "cgroup2") and found is not None:
-            root, point = before.split(" ")[3:5]
-            inside = groups[found].removeprefix(root if root != "/" else "").lstrip("/")
-            yield Mount(found, Path(point) / inside)

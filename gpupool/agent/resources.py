@@ -16,7 +16,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from gpupool.agent import cgroup
+from gpupool.agent import cgroup_bounds
 from gpupool.agent.folders import Folders
 from gpupool.agent.reserve import Reserve
 
@@ -114,7 +114,7 @@ class Resources:
                 name: int(rest.split()[0]) << 10 for name, _, rest in (x.partition(":") for x in lines)
             }
             yield _Left("it has no memory left", amounts["MemTotal"], amounts["MemAvailable"], keep)
-        for bound in cgroup.memory():
+        for bound in cgroup_bounds.memory():
             yield _Left("its agent's memory limit is reached", bound.limit, bound.left, keep)
 
     def _probe_disk(self) -> list[str]:
@@ -150,7 +150,7 @@ def _left_of_tasks() -> Iterator[_Left]:
         limits = [Path(f"/proc/sys/kernel/{name}").read_text() for name in ("threads-max", "pid_max")]
         most = min(map(int, limits))
         yield _Left(what, most, most - used, _TASKS)
-    for bound in cgroup.pids():
+    for bound in cgroup_bounds.pids():
         yield _Left(what, bound.limit, bound.left, _TASKS)
 
 

@@ -222,7 +222,7 @@ def test_a_group_that_cannot_be_used_keeps_no_session(host, folder, caplog):
 
 
 def test_where_there_are_none_it_is_said_once(host, monkeypatch, caplog):
-    monkeypatch.setattr(cgroups, "_mounts", lambda: iter(()))
+    monkeypatch.setattr(cgroups, "mounts", lambda: iter(()))
     host.conf.set_override("cgroups", True, "agent")
     host.conductor.want(1, [ONE], [FIRST])
     manager = host.start()

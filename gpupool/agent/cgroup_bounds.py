@@ -1,10 +1,12 @@
 """Limits that control groups put on this process: of processes and of memory."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_MOUNT = Path("/sys/fs/cgroup")
+from gpupool.agent.cgroup_mounts import mounts
+
 # Above this a limit of version 1 means that there is none.
 _NO_LIMIT = 1 << 62
 
@@ -36,13 +38,11 @@ def memory() -> Iterator[Bound]:
 
 def _groups(controller: str) -> Iterator[Path]:
     """Yield this process's group of a controller and those above it, of either version of cgroups."""
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        root = _MOUNT / controllers if controllers else _MOUNT
-        group = root / path.strip("/")
-        yield from (each for each in (group, *group.parents) if each.is_relative_to(root))
+    with suppress(OSError):
+        for mount in mounts():
+            if controller in mount.controllers or not mount.controllers:
+                groups = (mount.own, *mount.own.parents)
+                yield from (each for each in groups if each.is_relative_to(mount.point))
 
 
 def _droppable(group: Path) -> int:
