@@ -75,6 +75,12 @@ class Lab:
         for server in self._servers:
             server.start()
 
+    def another(self) -> "Lab":
+        """Return another conductor of the same services; no message reaches it."""
+        other = Lab(self.conf, self.database, self.parts.placement)
+        other.close()
+        return other
+
     def close(self) -> None:
         for server in self._servers:
             server.stop()

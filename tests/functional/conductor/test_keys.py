@@ -131,8 +131,7 @@ def test_the_answer_is_for_the_host_alone(lab, reports):
 
 def test_a_report_is_taken_once(lab, reports):
     agent = lab.agent()
-    other = Lab(lab.conf, lab.database, lab.parts.placement)
-    other.close()
+    other = lab.another()
     broken = agent.report()
     agent.set_health("ref-0", DeviceHealth.FAILED)
     failed = signed(agent, 10**6)
@@ -157,8 +156,7 @@ def test_a_report_answered_from_memory_is_answered_once(lab, reports):
 def test_what_another_conductor_answered_from_memory_changes_nothing_here(lab):
     """Within a third of host_timeout a copy may be taken by another conductor, and says nothing new."""
     agent = lab.agent()
-    other = Lab(lab.conf, lab.database, lab.parts.placement)
-    other.close()
+    other = lab.another()
     quiet = signed(agent, 10**6 + 1)
     signed_reports.take(lab.parts, signed(agent, 10**6))
     signed_reports.take(lab.parts, quiet)
@@ -173,8 +171,7 @@ def test_what_another_conductor_answered_from_memory_changes_nothing_here(lab):
 def test_a_late_report_is_overruled_by_the_next_one_on_any_conductor(lab):
     """One that was held back, and comes to a conductor that knows of no later one, is news there."""
     agent = lab.agent()
-    other = Lab(lab.conf, lab.database, lab.parts.placement)
-    other.close()
+    other = lab.another()
     healthy = agent.report()
     signed_reports.take(lab.parts, signed(agent, 10**6, healthy))
     agent.set_health("ref-0", DeviceHealth.FAILED)
@@ -188,8 +185,7 @@ def test_a_late_report_is_overruled_by_the_next_one_on_any_conductor(lab):
 
 def test_a_sign_of_life_makes_what_came_before_it_old(lab):
     agent = lab.agent()
-    other = Lab(lab.conf, lab.database, lab.parts.placement)
-    other.close()
+    other = lab.another()
     lab.look(agent)
     copied = signed(agent, 10**6)
     signed_reports.take(lab.parts, copied)
@@ -202,9 +198,7 @@ def test_a_sign_of_life_makes_what_came_before_it_old(lab):
 
 def test_a_host_stays_up_however_many_conductors_take_turns_with_its_reports(lab):
     agent = lab.agent()
-    conductors = [lab, *(Lab(lab.conf, lab.database, lab.parts.placement) for _ in range(7))]
-    for other in conductors[1:]:
-        other.close()
+    conductors = [lab, *(lab.another() for _ in range(7))]
     for number in range(24):
         lab.clock.wait(5)
         message = signed(agent, 10**6 + number)
