@@ -5,10 +5,37 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import gpupool.cmd  # noqa: F401 first: it chooses threads, as every entry point does
 from gpupool.dataplane import build
+
+# A busy machine is slow, which says nothing of what is tested.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--seeds",
+        type=_seeds,
+        metavar="FIRST-LAST",
+        help="for a long run: tests marked with seeds(n) take these in place of the first n",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("seeds")
+    if marker:
+        metafunc.parametrize("seed", metafunc.config.getoption("seeds") or range(*marker.args))
+
+
+def _seeds(given: str) -> range:
+    first, _, last = given.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 @pytest.fixture(scope="session")

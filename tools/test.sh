@@ -7,7 +7,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 
 # What the integration tests start; a test whose service is missing is skipped, with its reason.
-DEBIAN=(gcc libc6-dev podman runc rabbitmq-server mariadb-server postgresql)
+DEBIAN=(gcc libc6-dev musl-tools nginx-light podman python3-venv runc rabbitmq-server mariadb-server postgresql)
 
 install_debian() {
     local missing=() name

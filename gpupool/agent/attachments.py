@@ -4,7 +4,8 @@ import hmac
 import logging
 import shutil
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from gpupool.agent import cdi, record
 from gpupool.agent.folders import Folders
@@ -12,7 +13,7 @@ from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.server import Acceptor, SessionServer
 from gpupool.agent.sessions import NotStarted, Program, Sessions
 from gpupool.agent.vgpus import Vgpus
-from gpupool.dataplane import handshake, paths
+from gpupool.dataplane import handshake, paths, whole_file
 from gpupool.dataplane.handshake import Error, Hello, Kind
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, cdi_device
@@ -26,6 +27,19 @@ class _Attachment:
     spec: AttachmentSpec
     server: SessionServer | None = None
     error: str = ""
+    # What opens each of its vGPUs, by id. No number is used again: a program that learnt of one that was
+    # taken away meanwhile must not be given another in its place.
+    ordinals: dict[str, int] = field(default_factory=dict)
+    numbered: int = 0
+
+    def renew(self, spec: AttachmentSpec) -> None:
+        """Take what it is to be now; vGPUs that stay keep their ordinals."""
+        ordinals = {}
+        for vgpu_id in spec.vgpu_ids:
+            ordinals[vgpu_id] = self.ordinals.get(vgpu_id, self.numbered)
+            self.numbered += vgpu_id not in self.ordinals
+        # At once: programs are answered meanwhile, by other threads.
+        self.spec, self.ordinals = spec, ordinals
 
 
 class Attachments:
@@ -53,7 +67,11 @@ class Attachments:
         return sorted({*self.ids(), *self._made})
 
     def wants_remaking(self, spec: AttachmentSpec) -> bool:
-        """Tell whether the attachment exists for other vGPUs, another ticket or another kind."""
+        """Tell whether the attachment exists for another ticket or of another kind.
+
+        An elastic claim's has other vGPUs now and then: programs that start see these, and sessions on
+        those that stay go on.
+        """
         known = self._made.get(spec.id)
         return known is not None and _essence(known.spec) != _essence(spec)
 
@@ -62,20 +80,24 @@ class Attachments:
         known = spec.id in self._made
         one = self._made.setdefault(spec.id, _Attachment(spec))
         before = (known, self._report(one))
-        one.spec, one.error = spec, ""
+        one.renew(spec)
+        one.error, why = "", ""
         try:
             if not self._listing.has(spec.id):
                 (self._folders.attachments / spec.id).touch(mode=0o600)
             self._sessions.allow(spec.id)
             self._serve(one)
             if spec.kind is AttachmentKind.CONTAINER:
-                content = cdi.spec(spec.id, spec.ticket, self._folders.socket(spec.id))
+                ticket = self._write_ticket(spec)
+                content = cdi.spec(spec.id, ticket, self._folders.socket(spec.id))
                 cdi.write(self._folders.cdi, spec.id, content)
         except OSError as exc:
-            one.error = f"attachment can't be made: {exc}"
+            # Its project reads it; the path, which says nothing there, is in the log.
+            one.error = f"its host can't make it: {exc.strerror or exc}"
+            why = str(exc)
         changed = before != (True, self._report(one))
         if changed and one.error:
-            LOG.error("attachment %s: %s", spec.id, one.error)
+            LOG.error("attachment %s can't be made: %s", spec.id, why)
         elif not known:
             LOG.info("attachment %s of claim %s is served", spec.id, spec.claim_id)
         return changed
@@ -86,6 +108,7 @@ class Attachments:
         if one:
             self._stop_serving(one)
         cdi.remove(self._folders.cdi, attachment_id)
+        record.remove(self._folders.tickets / attachment_id)
         shutil.rmtree(self._folders.run_of(attachment_id), ignore_errors=True)
         left = self._sessions.end(attachment_id)
         if left:
@@ -127,8 +150,23 @@ class Attachments:
             "LD_LIBRARY_PATH": str(paths.RUNTIME.parent),
         }
 
+    def _write_ticket(self, spec: AttachmentSpec) -> Path:
+        """Write the ticket, unless it is there, for every user of the container; return where.
+
+        Nobody else of the host reaches it: its folder is the agent's.
+        """
+        path = self._folders.tickets / spec.id
+        content = f"{spec.ticket}\n".encode()
+        try:
+            if path.read_bytes() == content:
+                return path
+        except FileNotFoundError:
+            pass
+        whole_file.write(path, content, path.with_name(f".{spec.id}.partial"), mode=0o444)
+        return path
+
     def _serve(self, one: _Attachment) -> None:
-        """Have a server that serves."""
+        """Start the attachment's server, unless it serves."""
         if one.server and self._acceptor.serves(one.server):
             return
         self._stop_serving(one)
@@ -158,18 +196,26 @@ class Attachments:
         if not hmac.compare_digest(hello.ticket.encode(), one.spec.ticket.encode()):
             self._say(logging.WARNING, one.spec, "process %d has a wrong ticket", pid)
             handshake.send_refusal(connection, Error.NO_DEVICE, "the ticket is not this attachment's")
-        elif hello.kind is Kind.LIST:
-            handshake.send_welcome(connection, self._vgpus.shares(one.spec.vgpu_ids))
+        elif hello.kind is Kind.OPEN:
+            self._open(one, hello, connection, pid)
         else:
-            self._open(one.spec, hello, connection, pid)
+            ordinals = one.ordinals
+            shares = self._vgpus.shares(ordinals)
+            told = [replace(each, ordinal=ordinals[each.id]) for each in shares]
+            handshake.send_vgpus(connection, hello.kind, told)
 
-    def _open(self, spec: AttachmentSpec, hello: Hello, connection: socket.socket, pid: int) -> None:
-        count = len(spec.vgpu_ids)
-        if hello.ordinal >= count:
-            message = f"device {hello.ordinal}; allowed: 0 to {count - 1}"
-            handshake.send_refusal(connection, Error.INVALID_DEVICE, message)
+    def _open(self, one: _Attachment, hello: Hello, connection: socket.socket, pid: int) -> None:
+        spec = one.spec
+        by_ordinal = {ordinal: vgpu_id for vgpu_id, ordinal in one.ordinals.items()}
+        if hello.ordinal not in by_ordinal:
+            if hello.ordinal < one.numbered:
+                error, message = Error.DEVICE_UNAVAILABLE, "the device was taken from the claim"
+            else:
+                error = Error.INVALID_DEVICE
+                message = f"device {hello.ordinal}; allowed: 0 to {one.numbered - 1}"
+            handshake.send_refusal(connection, error, message)
             return
-        program = Program(spec.id, spec.vgpu_ids[hello.ordinal], pid)
+        program = Program(spec.id, by_ordinal[hello.ordinal], pid)
         try:
             self._sessions.open(program, connection)
         except NotStarted as exc:
@@ -186,4 +232,4 @@ class Attachments:
 
 
 def _essence(spec: AttachmentSpec) -> tuple[object, ...]:
-    return (spec.kind, spec.ticket, spec.vgpu_ids)
+    return (spec.kind, spec.ticket)

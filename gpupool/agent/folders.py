@@ -10,8 +10,6 @@ from oslo_config import cfg
 from gpupool.model import errors
 
 SOCKET = "session.sock"
-# sun_path holds 108 bytes with its NUL; a new socket has one more character, a leading dot, at first.
-SOCKET_PATH_MAX = 106
 
 
 @dataclass(frozen=True)
@@ -24,16 +22,11 @@ class Folders:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> "Folders":
-        """Return the folders that ``[agent]`` names; Invalid when sockets would not fit."""
-        run = Path(conf.agent.run_path).absolute()
-        made = cls(Path(conf.agent.state_path).absolute(), run, Path(conf.agent.cdi_path).absolute())
-        room = SOCKET_PATH_MAX - len(os.fsencode(made.socket("0" * 36))) + len(os.fsencode(run))
-        if len(os.fsencode(run)) > room:
-            raise errors.Invalid(
-                f"[agent] run_path {run} has {len(os.fsencode(run))} bytes; allowed: up to {room}, "
-                "because a Unix socket's path is short"
-            )
-        return made
+        """Return the folders that ``[agent]`` names."""
+        agent = conf.agent
+        return cls(
+            *(Path(path).absolute() for path in (agent.state_path, agent.run_path, agent.cdi_path))
+        )
 
     @property
     def ledgers(self) -> Path:
@@ -44,6 +37,11 @@ class Folders:
     def attachments(self) -> Path:
         """One empty file per attachment, made before anything else of it and removed last."""
         return self.state / "attachments"
+
+    @property
+    def tickets(self) -> Path:
+        """One file per container's attachment: the ticket, which is mounted into the container."""
+        return self.state / "tickets"
 
     @property
     def sessions(self) -> Path:
@@ -74,7 +72,7 @@ class Folders:
         Whoever reached another's socket could not open a session, but keep its programs waiting: so
         nobody may list the attachments.
         """
-        for folder in (self.state, self.ledgers, self.attachments, self.sessions):
+        for folder in (self.state, self.ledgers, self.attachments, self.tickets, self.sessions):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.run, self.run / "attachments", self.cdi):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -187,7 +187,7 @@ class Vgpus:
     def shares(self, vgpu_ids: Iterable[str]) -> list[VgpuShare]:
         """Return what a program may know of these vGPUs before it opens one."""
         found = (self._specs.get(vgpu_id) for vgpu_id in vgpu_ids)
-        return [VgpuShare(spec.compute, spec.memory_mib) for spec in found if spec]
+        return [VgpuShare(spec.compute, spec.memory_mib, spec.id) for spec in found if spec]
 
     def report(self) -> tuple[VgpuReport, ...]:
         """Return every vGPU that exists or could not be made."""

@@ -1,14 +1,18 @@
 """Builds the C of native/ with nothing but gcc. Standard library only: the package build runs it.
 
-``python -m gpupool.dataplane.build [--sanitize address,undefined] [--output DIR]``
+``python -m gpupool.dataplane.build [--sanitize address,undefined] [--output DIR] [--only TARGET]``
+
+The environment's CC names another compiler, with its arguments: ``CC="aarch64-linux-gnu-gcc"``,
+``CC="python -m ziglang cc -target aarch64-linux-gnu.2.17"`` (for runtime/libcuda.so.1 alone).
 """
 
 import argparse
 import fcntl
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -54,13 +58,34 @@ class Target:
     folders: tuple[str, ...]
     flags: tuple[str, ...]
     frame_limit: int = FRAME_LIMIT
+    # Whether it enters containers, and so must load with any C library that these have.
+    portable: bool = False
 
+
+# The oldest glibc that a portable target loads with: that of manylinux2014 and Enterprise Linux 7.
+OLDEST_GLIBC = "2.17"
+PORTABLE_CFLAGS = (
+    "-include",
+    str(NATIVE / "portable" / "libc.h"),
+    # Some distributions' gcc sets it: memcpy and others then become calls of what musl does not have.
+    "-U_FORTIFY_SOURCE",
+)
 
 # Threads and thread-local destructors run code of the libraries, so dlclose must not unmap them.
 _SHARED = ("-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,relro,-z,now,-z,nodelete", "-ldl", "-lm")
+# Of a program that enters containers; "portable" is among its folders, which has where it starts.
+PORTABLE_PROGRAM = ("-pie", "-nostartfiles", "-Wl,--no-dynamic-linker", "-Wl,-z,relro,-z,now")
+RUNTIME_FOLDERS = ("runtime", "attachment", "wire")
 TARGETS = (
     Target("refcuda/libcuda.so.1", ("refcuda",), _SHARED),
-    Target("runtime/libcuda.so.1", ("runtime", "wire"), _SHARED, RUNTIME_FRAME_LIMIT),
+    Target(
+        "runtime/libcuda.so.1",
+        RUNTIME_FOLDERS,
+        _SHARED,
+        RUNTIME_FRAME_LIMIT,
+        portable=True,
+    ),
+    Target("gpupool-doctor", ("doctor", "attachment", "portable"), PORTABLE_PROGRAM, portable=True),
     Target("gpupool-worker", ("worker", "wire"), ("-pie", "-Wl,-z,relro,-z,now", "-ldl")),
 )
 
@@ -78,7 +103,8 @@ def compile_flags(sanitize: str = "", frame_limit: int = FRAME_LIMIT) -> list[st
 def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] = TARGETS) -> None:
     """Generate what the API table yields and build every target under ``output``.
 
-    ``sanitize`` is what gcc's -fsanitize takes. Raises CalledProcessError when gcc refuses.
+    ``sanitize`` is what gcc's -fsanitize takes. Raises CalledProcessError when gcc refuses, and when a
+    portable target needs more than the oldest glibc, or musl, has. With a sanitizer that is not checked.
     """
     instrumented = [f"-fsanitize={sanitize}"] if sanitize else []
     with TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -87,8 +113,12 @@ def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] =
         _run([sys.executable, str(HERE / "generator.py"), folder])
         for target in targets:
             flags = compile_flags(sanitize, target.frame_limit)
+            if target.portable:
+                flags += PORTABLE_CFLAGS
             objects = list(pool.map(partial(_compile, work, flags), _sources(target)))
-            _link(objects, output / target.path, [*instrumented, *target.flags])
+            check = None if sanitize else partial(_check_needs, target)
+            libraries = libraries_once_apart() if target.portable else []
+            _link(objects, output / target.path, [*instrumented, *libraries, *target.flags], check)
 
 
 def ensure(output: Path = OUTPUT) -> Path:
@@ -116,20 +146,52 @@ def _sources(target: Target) -> list[Path]:
 def _compile(work: Path, flags: Sequence[str], source: Path) -> str:
     """Return the object file made of ``source``, beside the generated files in ``work``."""
     made = str(work / f"{source.parent.name}_{source.stem}.o")
-    _run([_cc(), *flags, f"-I{NATIVE}", f"-I{work}", "-c", str(source), "-o", made])
+    _run([*_cc(), *flags, f"-I{NATIVE}", f"-I{work}", "-c", str(source), "-o", made])
     return made
 
 
-def _link(objects: Sequence[str], path: Path, flags: Sequence[str]) -> None:
+def libraries_once_apart() -> list[str]:
+    """Return the linker flags for the libraries in which glibc before 2.34 has threads and dlopen.
+
+    Newer ones still have libraries of these names, with nothing in them. For an older glibc they must be
+    named all the same; "-lpthread" is an empty archive then, so they are linked by file name.
+    """
+    asked = subprocess.run(
+        [*_cc(), "-E", "-P", "-x", "c", "-include", "features.h", "-"],
+        input="__GLIBC__ __GLIBC_MINOR__",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    release = asked.stdout.split()[-2:]
+    merged = all(map(str.isdigit, release)) and tuple(map(int, release)) >= (2, 34)
+    names = ["-l:libpthread.so.0", "-l:libdl.so.2"] if merged else ["-lpthread", "-ldl"]
+    return ["-Wl,--no-as-needed", *names, "-Wl,--as-needed"]
+
+
+def _check_needs(target: Target, linked: Path) -> None:
+    limits = ["--glibc", OLDEST_GLIBC, "--musl"] if target.portable else []
+    _run([sys.executable, str(HERE / "libc_needs.py"), str(linked), "--name", target.path, *limits])
+
+
+def _link(
+    objects: Sequence[str], path: Path, flags: Sequence[str], check: Callable[[Path], None] | None
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A new file replaces the old one: programs may have that mapped.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    _run([_cc(), "-pthread", *objects, "-o", str(unfinished), *flags])
-    unfinished.replace(path)
+    try:
+        _run([*_cc(), "-pthread", *objects, "-o", str(unfinished), *flags])
+        if check:
+            check(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def _cc() -> str:
-    return os.environ.get("CC", "gcc")
+def _cc() -> list[str]:
+    """Return the compiler's command; CC may have arguments, such as a target."""
+    return shlex.split(os.environ.get("CC", "gcc"))
 
 
 def _run(command: list[str]) -> None:
@@ -138,11 +200,14 @@ def _run(command: list[str]) -> None:
 
 def main() -> None:
     """Build from the command line."""
+    names = [target.path for target in TARGETS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--sanitize", default="")
+    parser.add_argument("--only", choices=names, help="what to build of all; every one by default")
     options = parser.parse_args()
-    build(options.output, options.sanitize)
+    targets = [target for target in TARGETS if options.only in (None, target.path)]
+    build(options.output, options.sanitize, targets)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 import struct
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,6 +22,7 @@ MAX_DEVICES = 1024
 HELLO = struct.Struct(f"<6I{TEXT}s")
 WELCOME = struct.Struct(f"<4IQ{TEXT}s")
 WELCOME_DEVICE = struct.Struct("<2IQ")
+WELCOME_VGPU = struct.Struct("<16sQ2I")
 READY = struct.Struct(f"<4I{TEXT}s")
 
 MIB = 1 << 20
@@ -31,10 +33,11 @@ class HandshakeError(Exception):
 
 
 class Kind(IntEnum):
-    """What a runtime asks for."""
+    """What a runtime asks for. ``LIST`` is what those of earlier versions ask in place of ``VGPUS``."""
 
     LIST = 1
     OPEN = 2
+    VGPUS = 3
 
 
 class Error(IntEnum):
@@ -70,26 +73,55 @@ class Hello:
         magic, version, kind, ordinal, pid, _, ticket = HELLO.unpack(packet)
         _check_head(magic, version)
         if kind not in list(Kind):
-            raise HandshakeError(f"hello kind {kind}; allowed: 1 (list), 2 (open)")
+            raise HandshakeError(f"hello kind {kind}; allowed: 1 (list), 2 (open), 3 (vgpus)")
         return cls(Kind(kind), ordinal, pid, _text(ticket))
 
 
 @dataclass(frozen=True)
 class VgpuShare:
-    """What a program may know of a vGPU before it opens it: compute in percent, memory in MiB."""
+    """What a program may know of a vGPU before it opens it: compute in percent, memory in MiB.
+
+    ``id`` is the vGPU's UUID, by which CUDA_VISIBLE_DEVICES may name it; empty where it was not told.
+    ``ordinal`` is what opens it.
+    """
 
     compute: int
     memory_mib: int
+    id: str = ""
+    ordinal: int = 0
+
+    @classmethod
+    def unpack(cls, kind: Kind, packet: bytes) -> "list[VgpuShare]":
+        """Return the vGPUs that follow a welcome's head, as an answer to ``kind`` has them."""
+        if kind is Kind.VGPUS:
+            vgpus = WELCOME_VGPU.iter_unpack(packet)
+            return [
+                cls(share, size // MIB, str(uuid.UUID(bytes=own)), ordinal)
+                for own, size, share, ordinal in vgpus
+            ]
+        devices = WELCOME_DEVICE.iter_unpack(packet)
+        return [cls(share, size // MIB) for share, _, size in devices]
+
+    def pack(self, kind: Kind) -> bytes:
+        """Return the vGPU as an answer to ``kind`` has it. Raises ValueError when its id is no UUID."""
+        memory = self.memory_mib * MIB
+        if kind is Kind.VGPUS:
+            return WELCOME_VGPU.pack(uuid.UUID(self.id).bytes, memory, self.compute, self.ordinal)
+        return WELCOME_DEVICE.pack(self.compute, 0, memory)
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """The agent's answer. ``error`` is a CUresult, 0 for welcome; then ``message`` is empty."""
+    """The agent's answer to ``kind``.
+
+    ``error`` is a CUresult, 0 for welcome; then ``message`` is empty.
+    """
 
     devices: tuple[VgpuShare, ...] = ()
     ring_bytes: int = 0
     error: int = 0
     message: str = ""
+    kind: Kind = Kind.OPEN
 
     def pack(self) -> bytes:
         """Return the packet. Raises HandshakeError for more devices than a claim may have."""
@@ -98,20 +130,19 @@ class Welcome:
         message = self.message.encode()[: TEXT - 1]
         count = len(self.devices)
         head = WELCOME.pack(MAGIC, VERSION, self.error, count, self.ring_bytes, message)
-        shares = (WELCOME_DEVICE.pack(one.compute, 0, one.memory_mib * MIB) for one in self.devices)
-        return head + b"".join(shares)
+        return head + b"".join(one.pack(self.kind) for one in self.devices)
 
     @classmethod
-    def unpack(cls, packet: bytes) -> "Welcome":
-        """Read a packet. Raises HandshakeError naming what is wrong with it."""
+    def unpack(cls, packet: bytes, kind: Kind = Kind.OPEN) -> "Welcome":
+        """Read the answer to ``kind``. Raises HandshakeError naming what is wrong with it."""
         if len(packet) < WELCOME.size:
             raise HandshakeError(f"welcome of {len(packet)} bytes; allowed: at least {WELCOME.size}")
         magic, version, error, count, ring_bytes, message = WELCOME.unpack_from(packet)
         _check_head(magic, version)
-        _check_size("welcome", packet, WELCOME.size + count * WELCOME_DEVICE.size)
-        shares = WELCOME_DEVICE.iter_unpack(packet[WELCOME.size :])
-        devices = tuple(VgpuShare(compute, memory // MIB) for compute, _, memory in shares)
-        return cls(devices, ring_bytes, error, _text(message))
+        each = WELCOME_VGPU if kind is Kind.VGPUS else WELCOME_DEVICE
+        _check_size("welcome", packet, WELCOME.size + count * each.size)
+        devices = tuple(VgpuShare.unpack(kind, packet[WELCOME.size :]))
+        return cls(devices, ring_bytes, error, _text(message), kind)
 
 
 def receive_hello(connection: socket.socket) -> Hello:
@@ -122,16 +153,18 @@ def receive_hello(connection: socket.socket) -> Hello:
     return Hello.unpack(connection.recv(HELLO.size + 1))
 
 
-def send_welcome(
-    connection: socket.socket, devices: Sequence[VgpuShare], ring_fd: int | None = None
-) -> None:
-    """Answer a hello: the claim's vGPUs and, for kind open, the session's ring (see make_ring).
+def send_vgpus(connection: socket.socket, kind: Kind, vgpus: Sequence[VgpuShare]) -> None:
+    """Answer a hello of kind ``VGPUS`` or ``LIST``. Raises OSError when the runtime is gone."""
+    connection.send(Welcome(tuple(vgpus), kind=kind).pack())
+
+
+def send_welcome(connection: socket.socket, devices: Sequence[VgpuShare], ring_fd: int) -> None:
+    """Answer a hello of kind ``OPEN`` with the session's vGPU and its ring, see make_ring.
 
     Raises OSError when the runtime is gone.
     """
-    ring_bytes = os.fstat(ring_fd).st_size if ring_fd is not None else 0
-    packet = Welcome(tuple(devices), ring_bytes).pack()
-    socket.send_fds(connection, [packet], [] if ring_fd is None else [ring_fd])
+    packet = Welcome(tuple(devices), os.fstat(ring_fd).st_size).pack()
+    socket.send_fds(connection, [packet], [ring_fd])
 
 
 def send_refusal(connection: socket.socket, error: Error, message: str) -> None:

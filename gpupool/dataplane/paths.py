@@ -8,5 +8,7 @@ RUNTIME = LIB / "runtime" / "libcuda.so.1"
 # The reference device (D6): a simulation on the CPU.
 REFERENCE = LIB / "refcuda" / "libcuda.so.1"
 WORKER = LIB / "gpupool-worker"
+# Says which libcuda a program finds and which attachments.
+DOCTOR = LIB / "gpupool-doctor"
 # Headers a kernel for the reference device is compiled with.
 REFERENCE_INCLUDE = Path(__file__).parent / "native" / "refcuda" / "include"

@@ -9,7 +9,8 @@ MESSAGES = (
         "",
         "int32_t driver_version, uint32_t attribute_count, uint32_t reserved0, uint32_t reserved1, "
         "char name[256], char uuid[16], char bus[32], int32_t attributes[160], uint8_t known[160]",
-        "What the runtime answers by itself from then on; known[n] is 1 where attribute n exists.",
+        "What the runtime answers by itself from then on; known[n] is 1 where attribute n exists. The "
+        "uuid is the device's, which only runtimes of earlier versions tell programs.",
     ),
     Message("memory_allocate", SYNCHRONOUS, "uint64_t bytes, uint64_t context", "uint64_t address"),
     Message(

@@ -21,7 +21,6 @@ def run(tmp_path, options):
     ("options", "message"),
     [
         ("drivers = abacus", "drivers names abacus; allowed: nvidia, reference"),
-        ("run_path = /" + "r" * 60, "run_path /r"),
         ("worker_uids = 2-1", "worker_uids is 2-1; allowed: FIRST-LAST"),
     ],
 )

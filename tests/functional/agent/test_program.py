@@ -41,12 +41,17 @@ def manager(host):
     return manager
 
 
-def start(manager, wanted, *arguments):
+def start(manager, wanted, *arguments, **environment):
     (reported,) = (one for one in manager.host_report().attachments if one.id == wanted.id)
     return subprocess.Popen(
         [sys.executable, PROGRAM, *arguments],
         # The ticket is not reported: who may use the attachment adds it.
-        env={"PATH": os.environ["PATH"], "GPUPOOL_TICKET": wanted.ticket, **reported.environment},
+        env={
+            "PATH": os.environ["PATH"],
+            "GPUPOOL_TICKET": wanted.ticket,
+            **reported.environment,
+            **environment,
+        },
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -86,6 +91,22 @@ def test_two_programs_share_a_vgpus_memory(host, manager):
     looping.communicate()
     eventually(lambda: not host.session_records())
     assert [one.memory_used_mib for one in manager.host_report().vgpus] == [0, 0]
+
+
+def test_each_rank_of_a_program_lands_on_a_vgpu_of_its_own(host, manager):
+    """As launchers of distributed programs start them; one is told its device by the vGPU's id."""
+    wanted = attachment(1, ONE, TWO)
+    ranks = [
+        start(manager, wanted, "loop", CUDA_VISIBLE_DEVICES=device)
+        for device in ("0", "1", f"GPU-{TWO.id}")
+    ]
+    for one in ranks:
+        assert one.stdout.readline() == "looping\n"
+    used = {one.program_pid: one.vgpu_id for one in sessions(manager, 3)}
+    assert [used[one.pid] for one in ranks] == [ONE.id, TWO.id, TWO.id]
+    for one in ranks:
+        one.kill()
+        one.communicate()
 
 
 def test_a_program_whose_vgpu_goes_gets_device_lost(host, manager):

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class Vgpu:
     host_mib: int = 0
     granule: int = 512
     sessions: int = 64
+    id: str = ""
 
 
 @dataclass
@@ -49,12 +51,18 @@ class LocalAgent:
 
     def __post_init__(self) -> None:
         self.socket_path = self.folder / "session.sock"
+        self.ids = [
+            one.id or str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.socket_path}#{number}"))
+            for number, one in enumerate(self.vgpus)
+        ]
         self.ledgers = [Ledger(self.folder / f"ledger-{index}") for index in range(len(self.vgpus))]
         for ledger, vgpu in zip(self.ledgers, self.vgpus, strict=True):
             ledger.create(Limits(vgpu.compute, vgpu.memory_mib, vgpu.host_mib), vgpu.sessions)
         registry = uids.registry(uids.parse(gpupool.conf.new(files=[]).agent.worker_uids))
         self.uids = [registry and registry.take(ledger.path.absolute()) for ledger in self.ledgers]
         self._workers: list[subprocess.Popen[bytes]] = []
+        # Of each session, which of the vGPUs it is on.
+        self.opened: list[int] = []
         self._opening = threading.Lock()
         self._slots = [itertools.count() for _ in self.vgpus]
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -113,14 +121,17 @@ class LocalAgent:
         if hello.ticket != TICKET:
             refusal = handshake.Error.DEVICE_UNAVAILABLE
             handshake.send_refusal(connection, refusal, "this ticket opens no claim")
-        elif hello.kind is handshake.Kind.LIST:
-            handshake.send_welcome(connection, self._shares())
-        else:
+        elif hello.kind is handshake.Kind.OPEN:
             with self._opening:
                 self._open(connection, hello.ordinal)
+        else:
+            handshake.send_vgpus(connection, hello.kind, self._shares())
 
     def _shares(self) -> list[handshake.VgpuShare]:
-        return [handshake.VgpuShare(one.compute, one.memory_mib) for one in self.vgpus]
+        return [
+            handshake.VgpuShare(one.compute, one.memory_mib, vgpu_id, ordinal)
+            for ordinal, (one, vgpu_id) in enumerate(zip(self.vgpus, self.ids, strict=True))
+        ]
 
     def _open(self, connection: socket.socket, ordinal: int) -> None:
         ring_fd = handshake.make_ring(self.ring_mib)
@@ -144,6 +155,7 @@ class LocalAgent:
                 uid=self.uids[ordinal],
             )
             self._workers.append(worker.spawn(spec, self.native / "gpupool-worker"))
+            self.opened.append(ordinal)
         finally:
             os.close(ring_fd)
             os.close(ledger_fd)

@@ -135,11 +135,8 @@ def hostile(request, tmp_path, sanitized):
     assert log.read_text() == ""
 
 
-@pytest.mark.parametrize(
-    ("hostile", "seed"),
-    [*((100, seed) for seed in range(5)), (25, 5), (25, 6)],
-    indirect=["hostile"],
-)
+@pytest.mark.parametrize("hostile", [100, 25], indirect=True)
+@pytest.mark.seeds(4)
 def test_plausible_records(hostile, kernels, seed):
     fuzzer = Fuzzer(seed)
     client = _open(hostile, kernels)
@@ -158,7 +155,7 @@ def test_plausible_records(hostile, kernels, seed):
     assert hostile.ledgers[0].usage(0).memory_mib == 0
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.seeds(4)
 def test_mutated_records(hostile, seed):
     """Sizes, numbers and content that fit nothing: the session ends, the worker does so in order."""
     fuzzer = Fuzzer(seed)
@@ -182,7 +179,7 @@ def _scribble(memory, seed, done):
         memory[at : at + 4] = pick.choice([b"\xff" * 4, pick.randbytes(4), b"\x10\0\0\0"])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.seeds(4)
 def test_a_ring_that_changes_while_it_is_read(hostile, seed):
     fuzzer = Fuzzer(seed)
     for turn in range(6):

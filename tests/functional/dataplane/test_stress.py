@@ -22,7 +22,7 @@ def compiled(tmp_path_factory):
         made = folder / f"{source.stem}-{sanitize}"
         if made.exists():
             return made
-        sources = [path for part in ("runtime", "wire") for path in (build.NATIVE / part).glob("*.c")]
+        sources = [path for part in build.RUNTIME_FOLDERS for path in (build.NATIVE / part).glob("*.c")]
         command = ["gcc", *build.compile_flags(sanitize), "-fno-sanitize-recover=all"]
         include = [f"-I{build.NATIVE}", f"-I{folder}"]
         subprocess.run([*command, *include, *sources, source, "-o", made], check=True)
@@ -44,10 +44,11 @@ def _run(program, agent, *arguments):
 
 @pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
 @pytest.mark.parametrize("ring_mib", [4, 32])
-def test_random_calls_of_several_threads(tmp_path, native, kernels, compiled, sanitize, ring_mib):
+@pytest.mark.seeds(1)
+def test_random_calls_of_several_threads(tmp_path, native, kernels, compiled, sanitize, ring_mib, seed):
     stress = compiled(HERE / "stress.c", sanitize)
     with LocalAgent(tmp_path, native, (Vgpu(100, 64),), ring_mib=ring_mib) as agent:
-        done = _run(stress, agent, "1", "6", "60", kernels)
+        done = _run(stress, agent, str(seed), "6", "60", kernels)
         assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
         assert agent.workers[0].wait(10) == 0
         assert agent.ledgers[0].usage(0).memory_mib == 0

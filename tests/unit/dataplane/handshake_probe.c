@@ -11,7 +11,7 @@ int main(void)
 {
     printf("magic %u\nversion %u\ntext %d\ndevices %d\n", HANDSHAKE_MAGIC, HANDSHAKE_VERSION, HANDSHAKE_TEXT,
            HANDSHAKE_DEVICES);
-    printf("list %d\nopen %d\n", HELLO_LIST, HELLO_OPEN);
+    printf("list %d\nopen %d\nvgpus %d\n", HELLO_LIST, HELLO_OPEN, HELLO_VGPUS);
     SIZE(hello);
     FIELD(hello, magic); FIELD(hello, version); FIELD(hello, kind); FIELD(hello, ordinal);
     FIELD(hello, pid); FIELD(hello, ticket);
@@ -20,6 +20,9 @@ int main(void)
     FIELD(welcome, ring_bytes); FIELD(welcome, message);
     SIZE(welcome_device);
     FIELD(welcome_device, compute); FIELD(welcome_device, memory);
+    SIZE(welcome_vgpu);
+    FIELD(welcome_vgpu, uuid); FIELD(welcome_vgpu, memory); FIELD(welcome_vgpu, compute);
+    FIELD(welcome_vgpu, ordinal);
     SIZE(ready);
     FIELD(ready, magic); FIELD(ready, version); FIELD(ready, error); FIELD(ready, message);
     return 0;

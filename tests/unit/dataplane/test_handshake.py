@@ -29,9 +29,11 @@ def test_the_layouts_are_those_of_the_c_header(compile_probe):
         "devices": handshake.MAX_DEVICES,
         "list": Kind.LIST,
         "open": Kind.OPEN,
+        "vgpus": Kind.VGPUS,
         **_offsets("hello", handshake.HELLO, "magic version kind ordinal pid - ticket"),
         **_offsets("welcome", handshake.WELCOME, "magic version error device_count ring_bytes message"),
         **_offsets("welcome_device", handshake.WELCOME_DEVICE, "compute - memory"),
+        **_offsets("welcome_vgpu", handshake.WELCOME_VGPU, "uuid memory compute ordinal"),
         **_offsets("ready", handshake.READY, "magic version error - message"),
     }
 
@@ -41,9 +43,8 @@ def _offsets(name, layout, fields):
     found = {name: layout.size}
     names = fields.split()
     for index, field in enumerate(names):
-        text = len(names) - 1 if isinstance(layout.unpack(bytes(layout.size))[-1], bytes) else -1
-        values = [b"" if place == text else 0 for place in range(len(names))]
-        values[index] = b"\1" if index == text else 1
+        values = [type(value)() for value in layout.unpack(bytes(layout.size))]
+        values[index] = b"\1" if values[index] == b"" else 1
         if field != "-":
             found[f"{name}.{field}"] = layout.pack(*values).index(1)
     return found
@@ -66,6 +67,17 @@ def test_a_welcome_comes_back(shares, ring_bytes, error, message):
     assert Welcome.unpack(welcome.pack()) == welcome
 
 
+@given(
+    shares=st.lists(
+        st.builds(VgpuShare, st.integers(1, 100), st.integers(1, 1 << 30), st.uuids().map(str), NUMBERS),
+        max_size=20,
+    )
+)
+def test_an_answer_with_identities_comes_back(shares):
+    welcome = Welcome(tuple(shares), kind=Kind.VGPUS)
+    assert Welcome.unpack(welcome.pack(), Kind.VGPUS) == welcome
+
+
 @given(packet=st.binary(max_size=600))
 def test_any_other_packet_is_refused_by_name(packet):
     for read in (Hello.unpack, Welcome.unpack):
@@ -75,7 +87,7 @@ def test_any_other_packet_is_refused_by_name(packet):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({0: 7}, "magic"), ({1: 9}, "handshake version 9"), ({2: 3}, "hello kind 3")],
+    [({0: 7}, "magic"), ({1: 9}, "handshake version 9"), ({2: 4}, "hello kind 4")],
 )
 def test_a_wrong_hello_is_named(change, named):
     fields = [handshake.MAGIC, handshake.VERSION, 1, 0, 1, 0, b""]

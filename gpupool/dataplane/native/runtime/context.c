@@ -5,19 +5,44 @@
 
 #define STACK 64
 
-static _Thread_local struct {
-    CUcontext contexts[STACK];
+/* The contexts that a thread has made current, in memory of the thread's own: a thread-local variable in a library
+ * makes it name glibc's dynamic linker, so that musl's does not load it. */
+struct stack {
     int depth;
-} stack;
+    CUcontext contexts[STACK];
+};
+
+static pthread_key_t stack_key;
+static bool stack_key_made;
+
+__attribute__((constructor)) static void make_stack_key(void)
+{
+    stack_key_made = !pthread_key_create(&stack_key, free);
+}
+
+/* NULL while the thread has never had a current context. */
+static struct stack *own_stack(void)
+{
+    return stack_key_made ? pthread_getspecific(stack_key) : NULL;
+}
 
 static CUcontext top(void)
 {
-    return stack.depth ? stack.contexts[stack.depth - 1] : NULL;
+    const struct stack *stack = own_stack();
+    return stack && stack->depth ? stack->contexts[stack->depth - 1] : NULL;
+}
+
+static CUcontext pop(void)
+{
+    struct stack *stack = own_stack();
+    return stack && stack->depth ? stack->contexts[--stack->depth] : NULL;
 }
 
 void context_forget(void)
 {
-    stack.depth = 0;
+    struct stack *stack = own_stack();
+    if (stack)
+        stack->depth = 0;
 }
 
 CUresult context_primary_new(struct session *session)
@@ -190,11 +215,24 @@ CUresult runtime_cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, i
 
 /* --- contexts of one's own --- */
 
+static struct stack *make_stack(void)
+{
+    struct stack *stack = stack_key_made ? calloc(1, sizeof *stack) : NULL;
+    if (stack && pthread_setspecific(stack_key, stack)) {
+        free(stack);
+        return NULL;
+    }
+    return stack;
+}
+
 static CUresult push(CUcontext context)
 {
-    if (stack.depth == STACK)
+    struct stack *stack = own_stack();
+    if (!stack)
+        stack = make_stack();
+    if (!stack || stack->depth == STACK)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    stack.contexts[stack.depth++] = context;
+    stack->contexts[stack->depth++] = context;
     return CUDA_SUCCESS;
 }
 
@@ -261,7 +299,7 @@ CUresult runtime_cuCtxDestroy_v2(CUcontext ctx)
     pthread_mutex_unlock(&session->table_lock);
     free(context);
     if (top() == ctx)
-        stack.depth--;
+        pop();
     return context ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
@@ -283,16 +321,14 @@ static CUresult check(CUcontext ctx)
 CUresult runtime_cuCtxSetCurrent(CUcontext ctx)
 {
     if (!ctx) {
-        stack.depth -= stack.depth > 0;
+        pop();
         return CUDA_SUCCESS;
     }
     CUresult result = check(ctx);
     if (result != CUDA_SUCCESS)
         return result;
-    if (!stack.depth)
-        return push(ctx);
-    stack.contexts[stack.depth - 1] = ctx;
-    return CUDA_SUCCESS;
+    pop();
+    return push(ctx);
 }
 
 CUresult runtime_cuCtxPushCurrent_v2(CUcontext ctx)
@@ -303,12 +339,10 @@ CUresult runtime_cuCtxPushCurrent_v2(CUcontext ctx)
 
 CUresult runtime_cuCtxPopCurrent_v2(CUcontext *pctx)
 {
-    if (!stack.depth)
-        return CUDA_ERROR_INVALID_CONTEXT;
-    stack.depth--;
-    if (pctx)
-        *pctx = stack.contexts[stack.depth];
-    return CUDA_SUCCESS;
+    CUcontext popped = pop();
+    if (popped && pctx)
+        *pctx = popped;
+    return popped ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
 CUresult runtime_cuCtxGetDevice_v2(CUdevice *device, CUcontext ctx)

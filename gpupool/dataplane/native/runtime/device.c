@@ -1,24 +1,27 @@
-/* The process's state: cuInit, the claim's devices, their sessions, fork. */
+/* The process's state: cuInit, the devices of its attachments, their sessions, fork. What the environment says is read
+ * by cuInit and holds from then on. */
 #include <stdlib.h>
 #include <string.h>
 #include <stdio.h>
 
 #include "runtime/runtime.h"
 
+/* Volatile, so that neither compiler nor linker leave out what only others look for in the file. */
+static const volatile char marker[] = RUNTIME_MARKER;
+
 static struct {
     pthread_mutex_t lock;
     atomic_bool entered;
     bool fork_handled;
-    int count;
-    struct vgpu *vgpus;
-    struct session *_Atomic *sessions;
+    struct vgpus vgpus; /* the program's devices */
+    struct session *_Atomic *sessions; /* of each device; NULL: not opened */
 } process = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* fork() copies the books as they are: no thread may be changing them. */
 static void before_fork(void)
 {
     pthread_mutex_lock(&process.lock);
-    for (int index = 0; index < process.count; index++)
+    for (int index = 0; index < process.vgpus.count; index++)
         if (process.sessions[index])
             pthread_mutex_lock(&process.sessions[index]->table_lock);
     host_lock();
@@ -27,7 +30,7 @@ static void before_fork(void)
 static void after_fork(void)
 {
     host_unlock();
-    for (int index = process.count; index-- > 0;)
+    for (int index = process.vgpus.count; index-- > 0;)
         if (process.sessions[index])
             pthread_mutex_unlock(&process.sessions[index]->table_lock);
     pthread_mutex_unlock(&process.lock);
@@ -38,40 +41,43 @@ static void after_fork(void)
 static void start_anew(void)
 {
     after_fork();
-    for (int index = 0; index < process.count; index++)
+    for (int index = 0; index < process.vgpus.count; index++)
         if (process.sessions[index])
             session_abandon(process.sessions[index]);
     host_forget();
     stream_forget();
     process.sessions = NULL;
-    process.vgpus = NULL;
-    process.count = 0;
+    process.vgpus = (struct vgpus){0};
     atomic_store(&process.entered, false);
     context_forget();
 }
 
-static CUresult enter(void)
+/* Learn what devices there are; no session is opened yet. */
+static CUresult list_devices(void)
 {
-    if (!getenv("GPUPOOL_SOCKET")) {
-        runtime_log("no device: this program was not started with a claim (GPUPOOL_SOCKET is not set); "
-                    "see openstack gpu run");
-        return CUDA_ERROR_NO_DEVICE;
-    }
-    struct vgpu *vgpus = NULL;
-    int count = 0;
-    CUresult result = handshake_list(&vgpus, &count);
+    CUresult result = vgpus_list(&process.vgpus);
     if (result != CUDA_SUCCESS)
         return result;
-    process.sessions = count ? calloc((size_t)count, sizeof *process.sessions) : NULL;
-    if (!process.sessions) {
-        free(vgpus);
-        return count ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_NO_DEVICE;
+    result = vgpus_select(&process.vgpus, getenv("CUDA_VISIBLE_DEVICES"));
+    if (result == CUDA_SUCCESS && !process.vgpus.count)
+        result = CUDA_ERROR_NO_DEVICE;
+    if (result == CUDA_SUCCESS) {
+        process.sessions = calloc((size_t)process.vgpus.count, sizeof *process.sessions);
+        result = process.sessions ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
     }
-    process.vgpus = vgpus;
-    process.count = count;
+    if (result != CUDA_SUCCESS)
+        vgpus_clear(&process.vgpus);
+    return result;
+}
+
+static CUresult enter(void)
+{
+    (void)*marker;
+    CUresult result = list_devices();
+    if (result != CUDA_SUCCESS)
+        return result;
     if (!process.fork_handled)
-        pthread_atfork(before_fork, after_fork, start_anew);
-    process.fork_handled = true;
+        process.fork_handled = fork_watch(before_fork, after_fork, start_anew);
     atomic_store(&process.entered, true);
     return CUDA_SUCCESS;
 }
@@ -96,25 +102,25 @@ CUresult runtime_entered(void)
 
 int runtime_device_count(void)
 {
-    return process.count;
+    return process.vgpus.count;
 }
 
 struct session *runtime_opened(int ordinal)
 {
-    return ordinal >= 0 && ordinal < process.count ? process.sessions[ordinal] : NULL;
+    return ordinal >= 0 && ordinal < process.vgpus.count ? process.sessions[ordinal] : NULL;
 }
 
 CUresult runtime_session(CUdevice device, struct session **session)
 {
     CUresult result = CUDA_SUCCESS;
-    if (device < 0 || device >= process.count)
+    if (device < 0 || device >= process.vgpus.count)
         return CUDA_ERROR_INVALID_DEVICE;
     *session = process.sessions[device];
     if (!*session) {
         pthread_mutex_lock(&process.lock);
         *session = process.sessions[device];
         if (!*session)
-            result = session_open(device, session);
+            result = session_open(device, &process.vgpus.items[device], session);
         process.sessions[device] = *session;
         pthread_mutex_unlock(&process.lock);
     }
@@ -140,7 +146,7 @@ CUresult runtime_cuDeviceGet(CUdevice *device, int ordinal)
 {
     if (!device)
         return CUDA_ERROR_INVALID_VALUE;
-    if (ordinal < 0 || ordinal >= process.count)
+    if (ordinal < 0 || ordinal >= process.vgpus.count)
         return CUDA_ERROR_INVALID_DEVICE;
     *device = ordinal;
     return CUDA_SUCCESS;
@@ -150,7 +156,7 @@ CUresult runtime_cuDeviceGetCount(int *count)
 {
     if (!count)
         return CUDA_ERROR_INVALID_VALUE;
-    *count = process.count;
+    *count = process.vgpus.count;
     return CUDA_SUCCESS;
 }
 
@@ -181,7 +187,7 @@ CUresult runtime_cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId)
     struct session *session;
     if (!dev || !pciBusId)
         return CUDA_ERROR_INVALID_VALUE;
-    for (int index = 0; index < process.count; index++) {
+    for (int index = 0; index < process.vgpus.count; index++) {
         CUresult result = runtime_session(index, &session);
         if (result != CUDA_SUCCESS)
             return result;
@@ -193,24 +199,24 @@ CUresult runtime_cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId)
     return CUDA_ERROR_INVALID_DEVICE;
 }
 
+/* The vGPU's, as a MIG instance has one of its own: several on one device would be taken for one. */
 CUresult runtime_cuDeviceGetUuid(CUuuid *uuid, CUdevice dev)
 {
-    struct session *session;
     if (!uuid)
         return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = runtime_session(dev, &session);
-    if (result == CUDA_SUCCESS)
-        memcpy(uuid->bytes, session->snapshot.uuid, sizeof uuid->bytes);
-    return result;
+    if (dev < 0 || dev >= process.vgpus.count)
+        return CUDA_ERROR_INVALID_DEVICE;
+    memcpy(uuid->bytes, process.vgpus.items[dev].uuid, sizeof uuid->bytes);
+    return CUDA_SUCCESS;
 }
 
 CUresult runtime_cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev)
 {
     if (!bytes)
         return CUDA_ERROR_INVALID_VALUE;
-    if (dev < 0 || dev >= process.count)
+    if (dev < 0 || dev >= process.vgpus.count)
         return CUDA_ERROR_INVALID_DEVICE;
-    *bytes = process.vgpus[dev].memory;
+    *bytes = process.vgpus.items[dev].memory;
     return CUDA_SUCCESS;
 }
 
@@ -242,7 +248,7 @@ CUresult runtime_cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevic
 {
     if (!canAccessPeer)
         return CUDA_ERROR_INVALID_VALUE;
-    if (dev < 0 || dev >= process.count || peerDev < 0 || peerDev >= process.count)
+    if (dev < 0 || dev >= process.vgpus.count || peerDev < 0 || peerDev >= process.vgpus.count)
         return CUDA_ERROR_INVALID_DEVICE;
     *canAccessPeer = 0;
     return CUDA_SUCCESS;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "attachment/attachment.h"
 #include "cuda/cuda_abi.h"
 #include "gpupool_calls.h"
 #include "gpupool_messages.h"
@@ -57,8 +58,9 @@ struct bytes {
     size_t size;
 };
 
-/* Open a session on vGPU `ordinal`; on failure `*session` is NULL and one log line says why. */
-CUresult session_open(int ordinal, struct session **session);
+/* Open a session on a vGPU, which is the program's device `ordinal`; on failure `*session` is NULL and one log line
+ * says why. */
+CUresult session_open(int ordinal, const struct vgpu *vgpu, struct session **session);
 /* Send a one-way message. */
 CUresult session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload);
 /* Begin a one-way message of `bytes` where the worker reads it, instead of in the caller's stack; on success no one
@@ -74,18 +76,6 @@ void places_give(struct places *places, unsigned place);
 /* After fork(), in the child: forget the parent's connection. */
 void session_abandon(struct session *session);
 
-/* --- handshake.c --- */
-
-struct vgpu {
-    uint64_t memory;
-    uint32_t compute;
-};
-
-/* Ask the agent which vGPUs the ticket gives; `*vgpus` is malloc-ed. Errors are logged. */
-CUresult handshake_list(struct vgpu **vgpus, int *count);
-/* Open: on success a connection to a worker that serves, and the ring's descriptor. Errors are logged. */
-CUresult handshake_open(int ordinal, int *connection, int *ring);
-
 /* --- device.c: the process's state --- */
 
 /* CUDA_SUCCESS once cuInit was called in this process. */
@@ -95,6 +85,11 @@ int runtime_device_count(void);
 CUresult runtime_session(CUdevice device, struct session **session);
 /* The session of a device if it was opened, else NULL. */
 struct session *runtime_opened(int ordinal);
+
+/* --- fork.c --- */
+
+/* Register functions for every fork(): called before it, after it in the parent, after it in the child. */
+bool fork_watch(void (*before)(void), void (*parent)(void), void (*child)(void));
 
 /* --- context.c --- */
 
@@ -204,10 +199,5 @@ struct function {
     uint32_t parameter_count, parameter_bytes;
     struct { uint16_t offset, bytes; } parameters[]; /* where the device wants them */
 };
-
-/* --- log.c --- */
-
-/* One line on standard error, starting "gpupool: ". */
-void runtime_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

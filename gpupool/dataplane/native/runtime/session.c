@@ -18,7 +18,8 @@ static CUresult lost(void)
 static void mark_lost(struct session *session)
 {
     if (!atomic_exchange(&session->lost, true))
-        runtime_log("device %d is lost: its worker ended (the claim was released, or the worker failed)",
+        runtime_log("device %d is lost: its worker ended (its claim, vGPU, attachment or session was ended, or "
+                    "the worker failed)",
                     session->ordinal);
 }
 
@@ -75,10 +76,10 @@ static CUresult ask_snapshot(struct session *session)
     return result;
 }
 
-static CUresult start(struct session *session)
+static CUresult start(struct session *session, const struct vgpu *vgpu)
 {
     int ring = -1;
-    CUresult result = handshake_open(session->ordinal, &session->connection, &ring);
+    CUresult result = handshake_open(vgpu, &session->connection, &ring);
     if (result != CUDA_SUCCESS)
         return result;
     bool mapped = ring_map(&session->ring, ring);
@@ -95,12 +96,12 @@ static CUresult start(struct session *session)
     return result;
 }
 
-CUresult session_open(int ordinal, struct session **session)
+CUresult session_open(int ordinal, const struct vgpu *vgpu, struct session **session)
 {
     *session = new_session(ordinal);
     if (!*session)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = start(*session);
+    CUresult result = start(*session, vgpu);
     if (result == CUDA_SUCCESS)
         return result;
     session_abandon(*session);

@@ -3,8 +3,8 @@
  * Kept equal to gpupool/dataplane/handshake.py; tests/unit/dataplane/test_handshake.py compares both.
  *
  *   runtime -> agent    struct hello
- *   agent   -> runtime  struct welcome, then device_count times struct welcome_device (kind list) or,
- *                       kind open, the ring's memfd as SCM_RIGHTS
+ *   agent   -> runtime  struct welcome, then device_count times struct welcome_vgpu (kind vgpus) or struct
+ *                       welcome_device (kinds list and open); kind open: with the ring's memfd as SCM_RIGHTS
  *   worker  -> runtime  struct ready, on the same connection (kind open); with an error it may be the
  *                       agent's, which could not start a worker
  */
@@ -19,8 +19,9 @@
 #define HANDSHAKE_DEVICES 1024 /* most vGPUs of one claim */
 
 enum hello_kind {
-    HELLO_LIST = 1, /* which vGPUs does the ticket give? The connection ends after the answer. */
-    HELLO_OPEN = 2, /* open a session on vGPU `ordinal` */
+    HELLO_LIST = 1, /* as HELLO_VGPUS, from runtimes of earlier versions, which go on while an agent is upgraded */
+    HELLO_OPEN = 2, /* open a session on vGPU `ordinal`, as struct welcome_vgpu has it */
+    HELLO_VGPUS = 3, /* which vGPUs does the ticket give? The connection ends after the answer. */
 };
 
 struct hello {
@@ -46,6 +47,13 @@ struct welcome_device {
     uint32_t compute; /* percent */
     uint32_t reserved;
     uint64_t memory; /* bytes */
+};
+
+struct welcome_vgpu {
+    uint8_t uuid[16]; /* the vGPU's, which is no device's: several vGPUs may be on one device */
+    uint64_t memory; /* bytes */
+    uint32_t compute; /* percent */
+    uint32_t ordinal; /* what opens it, of this attachment; one that is taken away leaves its to no other */
 };
 
 struct ready {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "wire/futex.h"
 
@@ -39,15 +39,16 @@ static void lay_out(struct ring *ring, unsigned char *base)
 
 bool ring_map(struct ring *ring, int fd)
 {
-    struct stat status;
+    /* fstat is no symbol of glibc's before 2.33. */
+    off_t bytes = lseek(fd, 0, SEEK_END);
     memset(ring, 0, sizeof *ring);
-    if (fstat(fd, &status) != 0)
+    if (bytes < 0)
         return false;
-    if (status.st_size < (off_t)RING_MINIMUM) {
+    if (bytes < (off_t)RING_MINIMUM) {
         errno = EINVAL;
         return false;
     }
-    ring->bytes = (size_t)status.st_size;
+    ring->bytes = (size_t)bytes;
     void *base = mmap(NULL, ring->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return false;

@@ -6,6 +6,7 @@ They use NVIDIA's cuda-bindings, whatever libcuda.so.1 the loader finds.
 import json
 import sys
 
+import devices
 import life
 import memory
 import work
@@ -14,7 +15,9 @@ from cuda.bindings import driver as cu
 import tools
 
 name = sys.argv[1]
-program = next(getattr(module, name) for module in (work, memory, life, tools) if hasattr(module, name))
+program = next(
+    getattr(module, name) for module in (work, memory, life, devices, tools) if hasattr(module, name)
+)
 if name != "init":
     tools.check(cu.cuInit(0))
 print(json.dumps(program()))

@@ -1,9 +1,9 @@
+#include "attachment/attachment.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "runtime/runtime.h"
 
 void runtime_log(const char *format, ...)
 {

@@ -1,4 +1,4 @@
-#include "wire/handshake.h"
+#include "attachment/attachment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,8 +9,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include "runtime/runtime.h"
 
 #define ANSWER_MS 120000 /* a device's library may take long to start */
 
@@ -89,8 +87,13 @@ static ssize_t receive(int fd, void *buffer, size_t room, int *passed)
 
 struct answer {
     struct welcome head;
-    struct welcome_device devices[HANDSHAKE_DEVICES];
+    struct welcome_vgpu vgpus[HANDSHAKE_DEVICES]; /* of HELLO_VGPUS */
 };
+
+static size_t size_of_each(uint32_t kind)
+{
+    return kind == HELLO_VGPUS ? sizeof(struct welcome_vgpu) : sizeof(struct welcome_device);
+}
 
 /* Whether a packet's head is ours; logs otherwise. */
 static bool is_ours(const char *path, ssize_t got, size_t least, const uint32_t *head)
@@ -105,22 +108,23 @@ static bool is_ours(const char *path, ssize_t got, size_t least, const uint32_t 
 }
 
 /* Say hello and read the welcome; -1 with `*result` set when there is none. Returns the connection. */
-static int greet(uint32_t kind, int ordinal, struct answer *answer, int *passed, CUresult *result)
+static int greet(const struct attachment *attachment, uint32_t kind, int ordinal, struct answer *answer, int *passed,
+                 CUresult *result)
 {
-    const char *path = getenv("GPUPOOL_SOCKET"), *ticket = getenv("GPUPOOL_TICKET");
+    const char *path = attachment->socket;
     *result = CUDA_ERROR_DEVICE_UNAVAILABLE;
     *passed = -1;
-    int fd = connect_to(path ? path : "");
+    int fd = connect_to(path);
     if (fd < 0) {
-        unreachable(path ? path : "", strerror(errno));
+        unreachable(path, strerror(errno));
         return -1;
     }
     ssize_t got = -1;
-    if (send_hello(fd, kind, ordinal, ticket ? ticket : ""))
+    if (send_hello(fd, kind, ordinal, attachment->ticket))
         got = receive(fd, answer, sizeof *answer, passed);
     if (is_ours(path, got, sizeof answer->head, &answer->head.magic)) {
         answer->head.message[HANDSHAKE_TEXT - 1] = 0;
-        size_t size = sizeof answer->head + answer->head.device_count * sizeof *answer->devices;
+        size_t size = sizeof answer->head + answer->head.device_count * size_of_each(kind);
         *result = (CUresult)answer->head.error;
         if (*result != CUDA_SUCCESS)
             runtime_log("the agent refused: %s", answer->head.message);
@@ -135,20 +139,29 @@ static int greet(uint32_t kind, int ordinal, struct answer *answer, int *passed,
     return -1;
 }
 
-CUresult handshake_list(struct vgpu **vgpus, int *count)
+static CUresult copy_vgpus(const struct attachment *attachment, const struct answer *answer, struct vgpu **vgpus,
+                           int *count)
+{
+    *count = (int)answer->head.device_count;
+    *vgpus = calloc((size_t)*count + 1, sizeof **vgpus);
+    if (!*vgpus)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (int index = 0; index < *count; index++) {
+        const struct welcome_vgpu *given = &answer->vgpus[index];
+        struct vgpu *made = &(*vgpus)[index];
+        *made = (struct vgpu){attachment, (int)given->ordinal, given->memory, given->compute, {0}};
+        memcpy(made->uuid, given->uuid, sizeof made->uuid);
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult handshake_list(const struct attachment *attachment, struct vgpu **vgpus, int *count)
 {
     CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
     struct answer *answer = calloc(1, sizeof *answer);
-    int passed, fd = answer ? greet(HELLO_LIST, 0, answer, &passed, &result) : -1;
+    int passed, fd = answer ? greet(attachment, HELLO_VGPUS, 0, answer, &passed, &result) : -1;
     if (fd >= 0) {
-        int devices = (int)answer->head.device_count;
-        *vgpus = calloc((size_t)devices + 1, sizeof **vgpus);
-        result = *vgpus ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-        for (int index = 0; *vgpus && index < devices; index++) {
-            (*vgpus)[index].memory = answer->devices[index].memory;
-            (*vgpus)[index].compute = answer->devices[index].compute;
-        }
-        *count = devices;
+        result = copy_vgpus(attachment, answer, vgpus, count);
         if (passed >= 0)
             close(passed);
         close(fd);
@@ -175,11 +188,11 @@ static CUresult wait_ready(int fd, int *ring)
     return (CUresult)ready.error;
 }
 
-CUresult handshake_open(int ordinal, int *connection, int *ring)
+CUresult handshake_open(const struct vgpu *vgpu, int *connection, int *ring)
 {
     CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
     struct answer *answer = calloc(1, sizeof *answer);
-    *connection = answer ? greet(HELLO_OPEN, ordinal, answer, ring, &result) : -1;
+    *connection = answer ? greet(vgpu->attachment, HELLO_OPEN, vgpu->ordinal, answer, ring, &result) : -1;
     free(answer);
     if (*connection < 0)
         return result;
