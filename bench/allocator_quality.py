@@ -33,6 +33,7 @@ from gpupool.model import errors  # noqa: E402
 from gpupool.model.pool import PolicyName  # noqa: E402
 from gpupool.replay import openb, openb_run  # noqa: E402
 from gpupool.replay.filling import Filler, Filling  # noqa: E402
+from gpupool.replay.lines import BadLines  # noqa: E402
 from gpupool.replay.openb_run import Settings  # noqa: E402
 from gpupool.replay.report import Report  # noqa: E402
 
@@ -91,7 +92,7 @@ def measure(
     """Return the means over the seeds."""
     settings = replace(Settings(nodes=nodes, pods=pods), **row.settings)  # type: ignore[arg-type]
     alone = 1 if row.key == DECISION else processes
-    trace = openb_run.read(settings)
+    trace = openb_run.read(settings, BadLines())
     fillings = list(openb_run.runs(settings, trace, seeds, alone))
     return dict(openb_run.report(settings, trace, fillings).answer())
 

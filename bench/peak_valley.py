@@ -227,7 +227,9 @@ def draw(path: Path, devices: int, seconds: float, course: Course) -> None:
         sum(service.replicas(at, devices) * service.compute for service in SERVICES) / devices
         for at in moments
     ]
-    plot.stacked(path, [at / HOUR for at in moments], layers, {"what the services need": needed})
+    title = f"{len(SERVICES)} services and batch jobs on {devices} simulated devices"
+    lines = {"what the services need": needed}
+    plot.stacked(path, title, [at / HOUR for at in moments], layers, lines)
 
 
 def main() -> int:

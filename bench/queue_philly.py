@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from gpupool.model import errors  # noqa: E402
 from gpupool.replay import philly, philly_run  # noqa: E402
+from gpupool.replay.lines import BadLines  # noqa: E402
 from gpupool.replay.philly_run import Settings  # noqa: E402
 from gpupool.replay.queueing import FAIR, FIFO  # noqa: E402
 from gpupool.replay.report import Values  # noqa: E402
@@ -28,7 +29,7 @@ TARGET = 0.7
 
 def clusters(path: Path, gangs: int) -> list[str]:
     """Return the clusters with so many jobs of several devices in their busiest weeks, most first."""
-    records = philly.read_jobs(path)
+    records = philly.read_jobs(path, BadLines())
     found = {}
     for name in {record.cluster for record in records}:
         week = philly.busiest_week(philly.of_cluster(records, name)[1])
@@ -52,7 +53,7 @@ def replay(path: Path, cluster: str, load: float, projects: int) -> tuple[int, d
             time_limit=limit,
             orders=orders,
         )
-        report, _ = philly_run.run(settings)
+        report, _ = philly_run.run(settings, BadLines())
         devices = int(str(report.assumptions["devices"]))
         found[FIFO], found[name] = report.rows[FIFO], report.rows[FAIR]
         found["none"] = report.rows[f"{FAIR}, no time limits"]
@@ -65,7 +66,7 @@ def table(given: argparse.Namespace) -> Iterator[str]:
     yield f"{'':42} mean times, s             what is known of run times"
     titles = f"{'wait':>9} {'completion':>12}   {'exact':>7} {'x2':>7} {'none':>7}"
     yield f"{'cluster':<10} {'load':>6} {'devices':>8} {'projects':>9} {'':5} {titles}"
-    usual = philly.of_cluster(philly.read_jobs(given.jobs), None)[0]
+    usual = philly.of_cluster(philly.read_jobs(given.jobs, BadLines()), None)[0]
     for cluster in clusters(given.jobs, given.gangs):
         for load in given.load:
             for projects in given.projects:

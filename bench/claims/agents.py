@@ -72,7 +72,7 @@ class Looks:
         self._told: dict[str, DesiredState] = {}
 
     def add(self, host: str, told: DesiredState | None = None) -> None:
-        """Have ``host`` look as soon as a thread is free, at what it was told if it was."""
+        """Let ``host`` look as soon as a thread is free, at what it was told if it was."""
         with self._changed:
             if told:
                 self._told[host] = told
@@ -117,7 +117,7 @@ class Looks:
 
 
 def follow(hosts: dict[str, Host], looks: Looks) -> None:
-    """Have hosts look, one after the other, for ever."""
+    """Let hosts look, one after the other, for ever."""
     while True:
         name, desired = looks.take()
         try:

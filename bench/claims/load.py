@@ -144,7 +144,7 @@ class Jobs:
         self._closed = False
 
     def add(self, due: float, job: Callable[[], None]) -> None:
-        """Have ``job`` done at ``due``, or as soon as a thread is free."""
+        """Do ``job`` at ``due``, or as soon as a thread is free."""
         with self._changed:
             heapq.heappush(self._heap, (due, next(self._order), job))
             self._changed.notify()

@@ -97,7 +97,7 @@ class AgentManager:
         process.raise_open_files()
         self._folders.make()
         self._only = self._folders.lock()
-        for folder in (self._folders.ledgers, self._folders.sessions):
+        for folder in (self._folders.ledgers, self._folders.sessions, self._folders.tickets):
             record.remove_unfinished(folder)
         # Before there are processes of drivers: only this one moves where groups need that.
         self._confinement.start()
@@ -220,6 +220,7 @@ class AgentManager:
         """Make the host as desired; return whether there is something new to report."""
         # Before it is written down: a full disk must not keep what somebody else waits for.
         changed = self._remove(desired)
+        self._sessions.end_named(desired.ended_sessions)
         self._write_down(desired)
         for vgpu in desired.vgpus:
             changed |= self._make_vgpu(vgpu)

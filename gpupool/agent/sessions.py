@@ -93,6 +93,8 @@ class Sessions:
         self._killed: dict[str, float] = {}
         # Records of sessions that ended, but could not be deleted yet.
         self._ended: dict[str, SessionRecord] = {}
+        # Sessions that are to end though their attachment and vGPU stay, until they are gone.
+        self._unwanted: set[str] = set()
         # Attachments and vGPUs that may have sessions.
         self._allowed: set[str] = set()
         self._epoll = select.epoll()
@@ -189,6 +191,16 @@ class Sessions:
             unborn = sum(one.belongs_to(owner_id) for one in self._unborn.values())
             self._kill(ending)
         return opening + unborn + self._wait_for(ending)
+
+    def end_named(self, session_ids: Collection[str]) -> None:
+        """End sessions by their ids; one whose worker is not found yet ends when it is."""
+        with self._lock:
+            self._unwanted.update(session_ids)
+            self._unwanted &= {one.id for one in self._records()}
+            ending = [one for one in self._live.values() if one.record.id in self._unwanted]
+            self._kill(ending)
+        if ending and (left := self._wait_for(ending)):
+            LOG.error("%d sessions that are to end have workers that do not", left)
 
     def kill(self, owner_ids: Collection[str]) -> None:
         """Kill the sessions of attachments or vGPUs; ``end`` then waits for all of them together.
@@ -387,6 +399,8 @@ class Sessions:
                 raise
             self._live[one.record.id] = one
             self._leave(one.record)
+            if one.record.id in self._unwanted:
+                self._kill([one])
 
     def _leave(self, one: SessionRecord) -> None:
         """Forget that a session is being opened, looked for or crossed out; the lock is held."""

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 - every policy is asked alike, this one needs little of the question
-"""Costs that were worked out beforehand, as a policy."""
+"""Policies of a kind: those without prices, and costs that were worked out beforehand."""
 
 from collections.abc import Hashable
 
@@ -10,7 +10,15 @@ from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.view import Amounts, PoolView
 
 
-class DeviceCosts:
+class Unpriced:
+    """Base of policies to which no class of devices is dearer than another."""
+
+    def prices(self, view: PoolView, demand: Demand) -> Floats | None:
+        """See Policy."""
+        return None
+
+
+class DeviceCosts(Unpriced):
     """Takes the devices that ``costs`` (hosts x slots) says are the cheapest; see Policy."""
 
     alike = False

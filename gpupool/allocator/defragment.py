@@ -162,6 +162,8 @@ def _promise(view: PoolView, claim: Running, index: int, measure: FragmentationG
     ranked = ranking(view, one, measure, program=False)
     host = ranked.best()
     here = measure.device_cost(view, one, np.array([place_now[0]]), program=False)[0, place_now[1]]
+    prices = measure.prices(view, one)
+    here += 0.0 if prices is None else prices[view.device_class[place_now]]
     best = here if host is None else ranked.cost[host]
     view.take(one, alone)
     return float(here - best)

@@ -1,19 +1,25 @@
 """Filters: which devices and hosts a demand may have, and how many were left after each, for people."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 
-from gpupool.allocator import geometry
-from gpupool.allocator.arrays import rows
+from gpupool.allocator import geometry, grouping
+from gpupool.allocator.arrays import across, rows
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.view import ALL, Amounts, Flags, PoolView, Rows
 from gpupool.model.claim import Qos, Tier
 from gpupool.model.device import SharingMode
 
 Counts = tuple[tuple[str, int], ...]
+# Names of filters, as operators read them and ``shortage`` looks them up.
+NAMED, PRODUCT = "named devices", "product"
+REQUIRED, FORBIDDEN = "required traits", "forbidden traits"
+USABLE, UP, OPEN = "enabled and healthy", "host up", "host open"
+KEPT = "not kept for claims before it"
+COMPUTE, MEMORY = "compute", "memory"
+PROGRAM = "host CPU and memory"
 
 
 def slots(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = False) -> Amounts:
@@ -21,14 +27,19 @@ def slots(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = False
 
     ``empty``: if nothing were granted and everything in order.
     """
-    open_ = rows(_all(_of_kind(view, demand), view.exists) if empty else suited(view, demand), hosts)
+    open_ = rows(of_kind(view, demand) if empty else suited(view, demand), hosts)
     if demand.sharing_mode != SharingMode.SHARED:
         return geometry.slots(view, demand, open_, hosts, empty)
-    compute, memory = (rows(each, hosts) for each in _amounts(view, demand, empty))
+    compute, memory = (rows(each, hosts) for each in amounts(view, demand, empty))
     if demand.count == 1:
         fits = open_ & (compute >= demand.compute) & (memory >= demand.memory_mib)
         return fits.astype(np.int64)
     return _times(compute, memory, demand) * open_
+
+
+def of_kind(view: PoolView, demand: Demand) -> Flags:
+    """Return which devices are such as ``demand`` asks for, in order or not."""
+    return _all(_of_kind(view, demand), view.exists)
 
 
 def suited(view: PoolView, demand: Demand) -> Flags:
@@ -49,21 +60,6 @@ def programs(view: PoolView, demand: Demand, hosts: Rows = ALL, empty: bool = Fa
     if demand.host_memory_mib:
         left = left & (memory[hosts] >= demand.host_memory_mib)
     return left
-
-
-def groups(view: PoolView, demand: Demand, found: Amounts) -> Iterator[Amounts]:
-    """Yield ``found``, as from ``slots``, once for each group of devices a claim must not mix."""
-    if demand.count > 1 and (demand.linked or demand.same_type):
-        links = range(int(view.link.max(initial=-1)) + 1) if demand.linked else (None,)
-        products = sorted({kind.product for kind in view.classes}) if demand.same_type else (None,)
-        for link, product in itertools.product(links, products):
-            # Devices without a link are linked to nobody.
-            group = found if link is None else found * (view.link == link)
-            if product is not None:
-                group = group * view.of_classes([kind.product == product for kind in view.classes])
-            yield group
-    else:
-        yield found
 
 
 def may_spread(view: PoolView, demand: Demand) -> bool:
@@ -106,43 +102,43 @@ def _of_kind(view: PoolView, demand: Demand) -> Iterator[tuple[str, Flags]]:
     """Yield the filters about what devices are."""
     kinds = view.classes
     if demand.devices:
-        yield "named devices", view.named(demand.devices)
+        yield NAMED, view.named(demand.devices)
     if demand.host is not None:
         yield f"host {demand.host}", view.on(demand.host)
     if any(kind.sharing_mode != demand.sharing_mode for kind in kinds):
         fits = [kind.sharing_mode == demand.sharing_mode for kind in kinds]
         yield f"sharing mode {demand.sharing_mode}", view.of_classes(fits)
     if demand.products:
-        yield "product", view.of_classes([kind.product in demand.products for kind in kinds])
+        yield PRODUCT, view.of_classes([kind.product in demand.products for kind in kinds])
     if demand.required_traits:
         fits = [kind.traits.issuperset(demand.required_traits) for kind in kinds]
-        yield "required traits", view.of_classes(fits)
+        yield REQUIRED, view.of_classes(fits)
     if demand.forbidden_traits:
         fits = [kind.traits.isdisjoint(demand.forbidden_traits) for kind in kinds]
-        yield "forbidden traits", view.of_classes(fits)
+        yield FORBIDDEN, view.of_classes(fits)
 
 
 def _of_devices(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[str, Flags]]:
     shape = view.exists.shape
     yield from _of_kind(view, demand)
     if not empty:
-        yield "enabled and healthy", view.usable
-        yield _up(view), np.broadcast_to(view.up[:, None], shape)
-        if name := _closed(view):
-            yield name, np.broadcast_to(view.open[:, None], shape)
+        yield USABLE, view.usable
+        yield UP, np.broadcast_to(view.up[:, None], shape)
+        if view.closed:
+            yield OPEN, np.broadcast_to(view.open[:, None], shape)
         if view.holding:
-            yield "not kept for claims before it", ~view.held
+            yield KEPT, ~view.held
     if demand.sharing_mode == SharingMode.SHARED:
-        compute, memory = _amounts(view, demand, empty)
-        yield "compute", compute >= demand.compute
-        yield "memory", memory >= demand.memory_mib
+        compute, memory = amounts(view, demand, empty)
+        yield COMPUTE, compute >= demand.compute
+        yield MEMORY, memory >= demand.memory_mib
     else:
         free = geometry.slots(view, demand, view.exists, ALL, empty)
         yield f"free part {demand.partition}".rstrip(), free > 0
     if demand.cpu_milli or demand.host_memory_mib:
         hosts = programs(view, demand, empty=empty)
         left = np.full(shape, hosts.any()) if may_spread(view, demand) else hosts[:, None]
-        yield "host CPU and memory", np.broadcast_to(left, shape)
+        yield PROGRAM, np.broadcast_to(left, shape)
     where = "in all" if may_spread(view, demand) else "on one host"
     yield f"{demand.count} {where}{_together(demand)}", _enough(view, demand, empty)
 
@@ -152,11 +148,12 @@ def _enough(view: PoolView, demand: Demand, empty: bool) -> Flags:
     found = slots(view, demand, empty=empty)
     left = np.zeros_like(view.exists)
     hosts = programs(view, demand, empty=empty)
-    for group in groups(view, demand, found):
-        if may_spread(view, demand):
-            left |= (group > 0) & (group.sum() >= demand.count) & hosts.any()
-        else:
-            left |= (group > 0) & ((group.sum(axis=1) >= demand.count) & hosts)[:, None]
+    if may_spread(view, demand):
+        for of_group, group in grouping.in_pool(view, demand, found):
+            left[of_group] |= (group > 0) & (group.sum() >= demand.count) & hosts.any()
+    else:
+        for group in grouping.on_hosts(view, demand, found):
+            left |= (group > 0) & ((across(group) >= demand.count) & hosts)[:, None]
     return left
 
 
@@ -169,34 +166,17 @@ def _of_hosts(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[str
     if demand.host is not None:
         yield f"host {demand.host}", view.is_host(demand.host)
     if not empty:
-        yield _up(view), view.up
-        if name := _closed(view):
-            yield name, view.open
-    yield "host CPU and memory", programs(view, demand, empty=empty)
+        yield UP, view.up
+        if view.closed:
+            yield OPEN, view.open
+    yield PROGRAM, programs(view, demand, empty=empty)
 
 
-def _up(view: PoolView) -> str:
-    """Return the name of the filter of hosts that are up, with the first reason of one that is not."""
-    why = _first(view, [host for host in view.closed if not view.up[host]], "is down")
-    return f"host up ({why})" if why else "host up"
+def amounts(view: PoolView, demand: Demand, empty: bool) -> tuple[Amounts, Amounts]:
+    """Return the compute and memory of each device that ``demand`` could take.
 
-
-def _closed(view: PoolView) -> str:
-    """Return the name of the filter of hosts that are up and take no new vGPUs; empty without any."""
-    why = _first(view, [host for host in view.closed if view.up[host]], "takes no new vGPUs")
-    return f"host open ({why})" if why else ""
-
-
-def _first(view: PoolView, closed: Sequence[int], what: str) -> str:
-    """Return what is the matter with the first of these hosts, and how many more there are."""
-    if not closed:
-        return ""
-    host = min(closed)
-    more = f", and {len(closed) - 1} more" if len(closed) > 1 else ""
-    return f"host {view.hosts[host]} {what}: {view.closed[host]}{more}"
-
-
-def _amounts(view: PoolView, demand: Demand, empty: bool) -> tuple[Amounts, Amounts]:
+    ``empty`` as for ``slots``.
+    """
     if not empty:
         return view.compute.left(demand.qos), view.memory.left(demand.qos)
     if demand.qos == Qos.BEST_EFFORT:

@@ -63,15 +63,20 @@ class Memory:
             self.full, self._now = set(), []
         self._last, self._now = self._now, []
 
-    def keep(self, view: PoolView, occupancy: Occupancy) -> None:
-        """Remember how all is, after a pass."""
+    def keep(self, view: PoolView, occupancy: Occupancy, settled: bool) -> None:
+        """Remember how all is, after a pass.
+
+        ``settled``: what is kept for reservations is what was kept before. Else those that were looked
+        at first in the pass may find earlier places now that later ones have started or moved.
+        """
         lasting = view.remember(Memory, object)
         hosts, mark = view.changed_since(self._mark if lasting is self._lasting else -1)
         if lasting is not self._lasting:
             self._state = [each.copy() for each in _state(view)]
         for before, now in zip(self._state, _state(view), strict=True):
             before[hosts] = now[hosts]
-        self._lasting, self._mark, self._version = lasting, mark, occupancy.version
+        self._lasting, self._mark = lasting, mark
+        self._version = occupancy.version if settled else -1
 
 
 def _state(view: PoolView) -> list[NDArray[Any]]:

@@ -22,7 +22,8 @@ _ROW = np.dtype(
         ("memory", np.int64),
     ]
 )
-# One row for each claim; ``movable`` while it may be taken apart for others, ``width`` in devices.
+# One row for each claim; ``movable`` while it may be taken apart for others, ``width`` in devices,
+# ``loses`` is the work that is lost then, not a number for all since it was bound.
 _CLAIM = np.dtype(
     [
         ("movable", np.bool_),
@@ -31,6 +32,7 @@ _CLAIM = np.dtype(
         ("bound", np.float64),
         ("project", np.int64),
         ("width", np.int64),
+        ("loses", np.float64),
     ]
 )
 # The claim of rows that are not in use.
@@ -94,7 +96,7 @@ class Occupancy:
         return self._claims.get(claim_id)
 
     def bind(self, view: PoolView) -> None:
-        """Have the arrays be about ``view``, which is remembered: it may change in place."""
+        """Fill the arrays from ``view``, which is remembered: it may change in place."""
         if view is not self._view:
             self._view = view
             self._clear()
@@ -202,6 +204,11 @@ class Occupancy:
         return found
 
     @property
+    def is_bound(self) -> bool:
+        """Whether ``bind`` was called."""
+        return self._view is not None
+
+    @property
     def view(self) -> PoolView:
         """The view that the arrays are about; ``bind`` comes first."""
         if self._view is None:
@@ -233,7 +240,7 @@ class Occupancy:
                     view.give_part(place, part)
 
     def _clear(self) -> None:
-        """Have no rows."""
+        """Remove all rows."""
         nobody = np.zeros(1, dtype=_ROW)
         nobody["claim"] = _NOBODY
         self._shares, self._table = _Table(nobody), _Table(np.zeros(1, dtype=_CLAIM))
@@ -252,6 +259,7 @@ class Occupancy:
             claim.bound_at,
             self.project(claim.project_id),
             len(set(claim.plan.device_ids)),
+            np.nan if claim.loses is None else claim.loses,
         )
         (number,) = self._table.add([row])
         self._names[number], self._numbers[claim.claim_id] = claim.claim_id, number

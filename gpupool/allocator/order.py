@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -10,6 +10,8 @@ from weakref import WeakValueDictionary
 from gpupool.allocator.claims import Waiting
 from gpupool.allocator.demand import Demand
 
+# A claim with what it is ordered by: when it was made, and its id.
+_Entry = tuple[float, str, Waiting]
 # How much of its part each project has had, see FairShare.standing; the lowest is next.
 Standing = Callable[[str], float]
 
@@ -23,11 +25,11 @@ class Kind:
 
 
 class Bucket:
-    """Claims of one kind, project and priority, from the oldest on."""
+    """Claims of one kind, project and level, from the oldest on."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self.claims: list[tuple[float, str, Waiting]] = []
+        self.claims: list[_Entry] = []
         self._shortest: float | None = None
 
     @property
@@ -53,15 +55,17 @@ class Bucket:
 class Line:
     """The claims that wait for one pool.
 
-    Their order: the highest priority, then the project that has had least of its part, then the oldest
-    claim, then the lowest id.
+    Their order: the highest level, then the project that has had least of its part, then the oldest
+    claim, then the lowest id. A claim's level is its priority until ``age`` raises it.
     """
 
     def __init__(self) -> None:
         self._claims: dict[str, Waiting] = {}
         self._kinds: dict[str, Kind] = {}
+        # Of those that are raised.
+        self._levels: dict[str, int] = {}
         self._known: WeakValueDictionary[tuple[Demand, frozenset[str]], Kind] = WeakValueDictionary()
-        # By priority, project and kind.
+        # By level, project and kind.
         self._buckets: dict[int, dict[str, dict[Kind, Bucket]]] = {}
 
     def __len__(self) -> int:
@@ -81,23 +85,72 @@ class Line:
         """Return the kind of a claim that waits."""
         return self._kinds[claim_id]
 
+    def level(self, claim_id: str) -> int:
+        """Return the level of a claim that waits."""
+        return self._levels.get(claim_id, self._claims[claim_id].priority)
+
     def add(self, claim: Waiting) -> None:
-        """Have a claim wait; in place of the one with its id, if there is one."""
+        """Add a waiting claim, in place of the one with its id, if there is one."""
         self.remove(claim.claim_id)
         self._claims[claim.claim_id] = claim
         key = claim.demand, claim.refused_by
-        kind = self._kinds[claim.claim_id] = self._known.setdefault(key, Kind(*key))
-        projects = self._buckets.setdefault(claim.priority, {})
-        kinds = projects.setdefault(claim.project_id, {})
-        kinds.setdefault(kind, Bucket(kind)).add(claim)
+        self._kinds[claim.claim_id] = self._known.setdefault(key, Kind(*key))
+        self._enter(claim)
 
     def remove(self, claim_id: str) -> None:
-        """Have a claim wait no longer, if it does."""
-        claim = self._claims.pop(claim_id, None)
-        if claim is None:
-            return
-        kind = self._kinds.pop(claim_id)
-        projects = self._buckets[claim.priority]
+        """Remove a claim, if it waits."""
+        claim = self._claims.get(claim_id)
+        if claim is not None:
+            self._leave(claim)
+            self._levels.pop(claim_id, None)
+            del self._claims[claim_id], self._kinds[claim_id]
+
+    def age(self, before: float) -> None:
+        """Raise claims made at ``before`` or earlier that younger ones of their project pass.
+
+        Of each project and kind that is the oldest. It gets the highest level that a younger claim of
+        its project has; one that was raised and is not to be now goes back to its priority.
+        """
+        for claim_id in list(self._levels):
+            self._move(self._claims[claim_id], None)
+        for claim, level in self._passed(before):
+            self._move(claim, level)
+
+    def _passed(self, before: float) -> list[tuple[Waiting, int]]:
+        """Return the claims to raise, with their levels."""
+        found: dict[tuple[str, Kind], tuple[_Entry, int]] = {}
+        # By project the newest claim of each level above, from the highest on.
+        newest: dict[str, list[tuple[_Entry, int]]] = {}
+        for level in sorted(self._buckets, reverse=True):
+            for project, kinds in self._buckets[level].items():
+                above = newest.setdefault(project, [])
+                for kind, bucket in kinds.items():
+                    oldest, key = bucket.claims[0], (project, kind)
+                    passing = next((high for entry, high in above if entry > oldest), None)
+                    older = key not in found or oldest < found[key][0]
+                    if passing is not None and oldest[0] <= before and older:
+                        found[key] = oldest, passing
+                above.append((max(bucket.claims[-1] for bucket in kinds.values()), level))
+        return [(claim, level) for (*_, claim), level in found.values()]
+
+    def _move(self, claim: Waiting, level: int | None) -> None:
+        """Bring a claim to a level, or back to its priority."""
+        self._leave(claim)
+        if level is None:
+            self._levels.pop(claim.claim_id, None)
+        else:
+            self._levels[claim.claim_id] = level
+        self._enter(claim)
+
+    def _enter(self, claim: Waiting) -> None:
+        projects = self._buckets.setdefault(self.level(claim.claim_id), {})
+        kinds = projects.setdefault(claim.project_id, {})
+        kind = self._kinds[claim.claim_id]
+        kinds.setdefault(kind, Bucket(kind)).add(claim)
+
+    def _leave(self, claim: Waiting) -> None:
+        level, kind = self.level(claim.claim_id), self._kinds[claim.claim_id]
+        projects = self._buckets[level]
         kinds = projects[claim.project_id]
         kinds[kind].remove(claim)
         if not kinds[kind].claims:
@@ -105,15 +158,23 @@ class Line:
         if not kinds:
             del projects[claim.project_id]
         if not projects:
-            del self._buckets[claim.priority]
+            del self._buckets[level]
 
-    def projects(self) -> set[str]:
-        """Return the projects that have claims here."""
-        return {project for projects in self._buckets.values() for project in projects}
+    def projects(self, counts: Callable[[Kind], bool] = lambda _: True) -> set[str]:
+        """Return the projects that have claims here of a kind that ``counts``."""
+        return {
+            project
+            for projects in self._buckets.values()
+            for project, kinds in projects.items()
+            if any(counts(kind) for kind in kinds)
+        }
 
     def walk(self, standing: Standing, first: Sequence[str] = ()) -> "Walk":
-        """Return a walk through all claims; those of ``first`` come before others of their priority."""
-        early = [claim for claim_id in first if (claim := self.get(claim_id)) is not None]
+        """Return a walk through all claims; those of ``first`` come before others of their level."""
+        early: dict[int, list[Waiting]] = {}
+        for claim in (self.get(claim_id) for claim_id in first):
+            if claim is not None:
+                early.setdefault(self.level(claim.claim_id), []).append(claim)
         return Walk(self._buckets, standing, early)
 
 
@@ -129,21 +190,21 @@ class Walk:
         self,
         buckets: dict[int, dict[str, dict[Kind, Bucket]]],
         standing: Standing,
-        early: Sequence[Waiting],
+        early: Mapping[int, Sequence[Waiting]],
     ) -> None:
         self._buckets = buckets
         self._standing = standing
         self._early = early
-        self._visited = {claim.claim_id for claim in early}
+        self._visited = {claim.claim_id for claims in early.values() for claim in claims}
         self.closed: AbstractSet[Kind] = frozenset()
         self._dropped = False
         self._current: Bucket | None = None
 
     def __iter__(self) -> Iterator[Waiting]:
-        for priority in sorted(self._buckets, reverse=True):
+        for level in sorted(self._buckets, reverse=True):
             self._current = None
-            yield from (claim for claim in self._early if claim.priority == priority)
-            yield from self._of(self._buckets[priority])
+            yield from self._early.get(level, ())
+            yield from self._of(self._buckets[level])
 
     @property
     def shortest(self) -> float:
@@ -151,7 +212,7 @@ class Walk:
         return float("inf") if self._current is None else self._current.shortest
 
     def drop(self) -> None:
-        """Leave out the claims of the kind, project and priority of the one visited last."""
+        """Leave out the claims of the kind, project and level of the one visited last."""
         self._dropped = True
 
     def _of(self, projects: dict[str, dict[Kind, Bucket]]) -> Iterator[Waiting]:
@@ -171,7 +232,7 @@ class Walk:
 
 
 class _Turn:
-    """The claims of one project and priority that were not visited, from the oldest on."""
+    """The claims of one project and level that were not visited, from the oldest on."""
 
     def __init__(self, project: str, kinds: dict[Kind, Bucket]) -> None:
         self.project = project
@@ -208,7 +269,7 @@ class _Turn:
             heapq.heapreplace(self._heads, (*bucket.claims[number + 1][:2], number + 1, bucket))
 
 
-def _entry(claim: Waiting) -> tuple[float, str, Waiting]:
+def _entry(claim: Waiting) -> _Entry:
     return claim.created_at, claim.claim_id, claim
 
 

@@ -7,10 +7,12 @@ from typing import cast
 import numpy as np
 
 from gpupool.allocator.arrays import across, rows
+from gpupool.allocator.costs import Unpriced
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fragmentation import Floats, Hosts, Usefulness
 from gpupool.allocator.mix import Mix, Weights
 from gpupool.allocator.policy import Policy
+from gpupool.allocator.scarcity import Scarcity
 from gpupool.allocator.view import Amounts, PoolView
 from gpupool.model.claim import COMPUTE_MAX
 from gpupool.model.pool import PolicyName
@@ -37,7 +39,7 @@ def make(name: PolicyName, mix: Mix, seed: int = 0) -> Policy:
 
 
 class FragmentationGradientDescent:
-    """Takes the place where least of what is free becomes useless to the mix."""
+    """Takes the place where least of what is free becomes useless to the mix, of what is not scarce."""
 
     alike = True
 
@@ -47,11 +49,19 @@ class FragmentationGradientDescent:
         self._weights: Weights | None = None
         self._bounds: tuple[int, ...] = ()
         self._useful: Usefulness
+        self._scarcity: Scarcity
 
     def basis(self, view: PoolView) -> Hashable:
         """See Policy."""
         self._usefulness(view)
         return self._known
+
+    def prices(self, view: PoolView, demand: Demand) -> Floats | None:
+        """See Policy."""
+        self._usefulness(view)
+        if self._scarcity.is_even or not demand.count:
+            return None
+        return demand.compute * self._scarcity.prices(view)
 
     def device_cost(self, view: PoolView, demand: Demand, hosts: Amounts, program: bool) -> Floats:
         """See Policy."""
@@ -64,17 +74,24 @@ class FragmentationGradientDescent:
         self, view: PoolView, demand: Demand, hosts: Amounts, taken: Amounts, program: bool
     ) -> Floats:
         """See Policy."""
+        found = self._lost_on_hosts(view, demand, hosts, taken, program)
+        if demand.count or view.remote:
+            return _leveled(found)
+        # A program alone does no harm where no device is left that its CPU could serve. Devices that
+        # other hosts' programs may use are not of that kind.
+        return _leveled(found) + _TIE * _free_share(view, hosts)
+
+    def _lost_on_hosts(
+        self, view: PoolView, demand: Demand, hosts: Amounts, taken: Amounts, program: bool
+    ) -> Floats:
+        """Return what of each host gets lost to the mix, beside what the demand takes, in percent."""
         state = Hosts(view, self._usefulness(view), hosts)
         before = state.of_use()
         if program:
             state.take_cpu(demand.cpu_milli)
         state.take(demand, taken)
         found: Floats = before - state.of_use() - demand.compute * taken.sum(axis=1)
-        if demand.count or view.remote:
-            return _leveled(found)
-        # A program alone does no harm where no device is left that its CPU could serve. Devices that
-        # other hosts' programs may use are not of that kind.
-        return _leveled(found) + _TIE * _free_share(view, hosts)
+        return found
 
     def fragmentation(self, view: PoolView) -> float:
         """Return how much of what is free is of no use to the mix on average, in percent of a device."""
@@ -86,12 +103,13 @@ class FragmentationGradientDescent:
         weights, bounds = self._mix.weights, view.bounds()
         if self._weights is not weights or self._bounds != bounds:
             self._useful = Usefulness(view, weights)
+            self._scarcity = Scarcity(view.classes, weights)
             self._weights, self._bounds = weights, bounds
             self._known += 1
         return self._useful
 
 
-class BestFit:
+class BestFit(Unpriced):
     """Takes the place where least is left: shares of compute and memory, of CPU and host memory."""
 
     alike = True
@@ -114,7 +132,7 @@ class BestFit:
         return found
 
 
-class Pack:
+class Pack(Unpriced):
     """Takes the fullest host, and on it the fullest device."""
 
     alike = True
@@ -136,7 +154,7 @@ class Pack:
         return view.compute.free[hosts].sum(axis=1).astype(np.float64)
 
 
-class Spread:
+class Spread(Unpriced):
     """Takes the emptiest host, and on it the emptiest device."""
 
     alike = True
@@ -156,7 +174,7 @@ class Spread:
         return -Pack().host_cost(view, demand, hosts, taken, program)
 
 
-class Random:
+class Random(Unpriced):
     """Takes any place, another one for every version of the view: what the others are compared with."""
 
     alike = False

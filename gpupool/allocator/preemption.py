@@ -1,8 +1,9 @@
 """Preemption: which running claims make room for one that finds none, at the lowest cost."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -41,7 +42,8 @@ class Preemption:
     """Whom running claims can make room for, in one pass at ``now`` (seconds).
 
     ``projects`` are all that run or wait; they share the pool. Claims that ran less than
-    ``min_run_time`` seconds are left alone. ``view`` is the pool as it will be: claims that are leaving
+    ``min_run_time`` seconds are left alone, or the number that ``min_run_times`` has for their project.
+    ``view`` is the pool as it will be: claims that are leaving
     have left, and those with reservations are there.
     """
 
@@ -54,31 +56,36 @@ class Preemption:
         projects: Iterable[str],
         min_run_time: float,
         now: float,
+        min_run_times: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._occupancy, self._shares, self._policy = occupancy, shares, policy
-        self._projects = sorted(projects)
+        self._projects, self._now = sorted(projects), now
         self.view = occupancy.without(occupancy.until(-np.inf))
         claims = occupancy.claims
         self._claims = claims.copy()
-        self._legal = claims["movable"] & (now - claims["bound"] >= min_run_time)
-        self._lost = claims["rate"] * np.maximum(now - claims["bound"], 0.0)
+        least = np.full(len(claims), min_run_time)
+        for project_id, seconds in min_run_times.items():
+            least[claims["project"] == occupancy.project(project_id)] = seconds
+        self._legal = claims["movable"] & (now - claims["bound"] >= least)
+        ran = claims["rate"] * np.maximum(now - claims["bound"], 0.0)
+        self._lost = np.where(np.isnan(claims["loses"]), ran, claims["loses"])
         self._stakes = Stakes(occupancy, self._legal, self._lost)
         # The pool without all legal claims up to a priority.
         self._levels: dict[int, PoolView] = {}
         self._reserved: Counter[str] = Counter()
 
     def take(self, demand: Demand, planned: Plan) -> None:
-        """Have a claim be there, in all that is decided from now on."""
+        """Add a running claim to all that is decided from now on."""
         for view in (self.view, *self._levels.values()):
             view.take(demand, planned)
 
     def keep(self, reservation: Reservation) -> None:
-        """Have a claim with a reservation be there."""
+        """Add a claim that has a reservation."""
         self.take(reservation.demand, reservation.plan)
         self._reserved[reservation.project_id] += reservation.rate
 
     def drop(self, reservation: Reservation) -> None:
-        """Have a claim with a reservation not be there any more."""
+        """Remove a claim that had a reservation."""
         for view in (self.view, *self._levels.values()):
             view.give(reservation.demand, reservation.plan)
         self._reserved[reservation.project_id] -= reservation.rate
@@ -88,10 +95,11 @@ class Preemption:
 
         Legal are preemptible claims that have run long enough: all of lower priority, and as many of
         the claim's own priority as projects have beyond their part of the pool, if the claim's project
-        stays within its own part. Cheapest is: the highest priority among them as low as can be, then
-        the least work lost (percent of a device times seconds run), then the fewest. That holds for a
-        claim of one vGPU, as far as its device decides and, where devices are shared freely, among those
-        that were looked at closely; for others it is near that. None of the victims could be left out.
+        stays within its own part and has had no more of it of late. Cheapest is: the highest priority
+        among them as low as can be, then the least work lost (percent of a device times seconds run),
+        then the fewest. That holds for a claim of one vGPU, as far as its device decides and, where
+        devices are shared freely, among those that were looked at closely; for others it is near that.
+        None of the victims could be left out.
         None, too, where claims that are leaving already leave enough.
         """
         kind = Kind(claim.demand, claim.refused_by)
@@ -115,7 +123,7 @@ class Preemption:
         return found
 
     def _leave(self, number: int) -> None:
-        """Have a claim be gone; ``view`` is without it already."""
+        """Remove a claim that ended; ``view`` is without it already."""
         self._legal[number] = False
         claim = self._running(number)
         for priority, view in self._levels.items():
@@ -155,7 +163,11 @@ class Preemption:
         return None if find(view, kind, self._policy) is None else (gone, view)
 
     def _given_back(self, claim: Waiting) -> Flags:
-        """Return the cheapest of the claim's priority that projects have beyond their parts."""
+        """Return the cheapest of the claim's priority that projects have beyond their parts.
+
+        A project that has had less of its part of late than the claim's project gives nothing back: what
+        it has beyond its part now, it is owed.
+        """
         found = np.zeros_like(self._legal)
         same = self._legal & (self._claims["priority"] == claim.priority)
         rates, view, demand = self._occupancy.rates, self._occupancy.view, claim.demand
@@ -166,6 +178,8 @@ class Preemption:
         ):
             return found
         for project in rates.keys() - {claim.project_id}:
+            if self._had(project) < self._had(claim.project_id):
+                continue
             beyond = rates[project] + self._reserved[project] - size * self._part(project)
             theirs = np.flatnonzero(same & (self._claims["project"] == self._occupancy.project(project)))
             ordered = np.array(self._by_cost(theirs.tolist()), dtype=np.int64)
@@ -175,6 +189,9 @@ class Preemption:
 
     def _part(self, project_id: str) -> float:
         return self._shares.part(project_id, self._projects)
+
+    def _had(self, project_id: str) -> float:
+        return self._shares.standing(project_id, self._now, 0)
 
     def _by_cost(self, numbers: Iterable[int]) -> list[int]:
         """Return claims from the cheapest on, equal ones by id."""

@@ -113,6 +113,16 @@ def reservation_of(claim: Waiting, planned: Plan, starts_at: float, paid: bool =
     )
 
 
+def last_of(occupancy: Occupancy, reservation: Reservation) -> str | None:
+    """Return the claim on a reservation's devices with whose end it starts; None when none ends then."""
+    if not -NEVER < reservation.starts_at < NEVER:
+        return None
+    view = occupancy.view
+    rows = occupancy.on(needs(view, reservation.demand, reservation.plan))
+    found = occupancy.ids(rows & (occupancy.rows["ends"] == reservation.starts_at))
+    return found[0] if found else None
+
+
 def renew(  # noqa: PLR0917 - all that one more look is about
     old: Reservation,
     claim: Waiting,
@@ -271,6 +281,13 @@ def _to_wait_for(occupancy: Occupancy, later: Later, demand: Demand) -> Floats:
     return found
 
 
+def is_known(view: PoolView, reservation: Reservation) -> bool:
+    """Return whether all that a reservation is of is in the view."""
+    planned = reservation.plan
+    hosts = planned.host is None or planned.host in view.host_index
+    return hosts and all(device_id in view.device_index for device_id in planned.device_ids)
+
+
 def _cpu(host: str, cpu_milli: int, memory_mib: int) -> tuple[Demand, Plan]:
     """Return what takes CPU and memory of a host."""
     demand = Demand(count=0, compute=0, memory_mib=0, cpu_milli=cpu_milli, host_memory_mib=memory_mib)
@@ -285,7 +302,7 @@ def _share(qos: Qos, compute: int, memory_mib: int, ids: Sequence[str]) -> tuple
 
 @contextmanager
 def _avoiding(view: PoolView, names: Iterable[str]) -> Iterator[None]:
-    """Have nothing be placed on some hosts meanwhile."""
+    """Keep everything from being placed on some hosts meanwhile."""
     hosts = [view.host_index[name] for name in sorted(names) if name in view.host_index]
     places = [(host, slot) for host in hosts for slot in range(view.slots)]
     held = [view.device_id(at) for at in places if view.exists[at] and not view.held[at]]

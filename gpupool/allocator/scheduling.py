@@ -8,32 +8,39 @@ an endless stream of small claims starts at latest when the claims have ended th
 when it became first in line, and no claim of higher priority came.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from gpupool.allocator import filters
+from gpupool.allocator import elastic, filters
 from gpupool.allocator.claims import Running, Waiting
+from gpupool.allocator.decisions import Decided, Grow, Preempt, QueueRules, Start
 from gpupool.allocator.demand import Demand
+from gpupool.allocator.elastic import Elastic
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.memory import Memory
 from gpupool.allocator.occupancy import Occupancy
-from gpupool.allocator.order import Kind, Line, Walk
-from gpupool.allocator.plan import Plan, no_room
+from gpupool.allocator.order import Kind, Line, Standing, Walk
+from gpupool.allocator.plan import Plan
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.preemption import Preemption
+from gpupool.allocator.reasons import Reasons
 from gpupool.allocator.reservation import (
     NEVER,
     Kept,
     Reservation,
     find,
     fits,
+    is_known,
     renew,
     reservation_of,
     reserve,
 )
 from gpupool.allocator.view import PoolView
+from gpupool.allocator.waits import Wait, wait_of
 
 __all__ = [
+    "Grow",
     "Preempt",
     "QueueRules",
     "Running",
@@ -44,49 +51,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class QueueRules:
-    """How a pool's queue decides.
-
-    Without ``backfill`` nothing starts after the first claim that finds no room; without ``fair`` too
-    that is strictly first come, first served, within a priority. ``reservations`` is for how many
-    claims room is kept. Claims that ran less than ``min_run_time`` seconds are not taken apart for
-    others.
-    """
-
-    backfill: bool = True
-    reservations: int = 1
-    min_run_time: float = 300.0
-    fair: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """A claim that starts now."""
-
-    claim_id: str
-    plan: Plan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preempt:
-    """Claims to take apart for one that waits: it starts in a later pass, its room is kept."""
-
-    claim_id: str
-    victims: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wait:
-    """A claim that waits on: its place in line from 1, why, and when it starts at latest if known."""
-
-    claim_id: str
-    position: int
-    reason: str
-    starts_at: float | None = None
-
-
-Decision = Start | Preempt | Wait
+# For so much that a project is owed (see FairShare.behind) room is kept for one more claim of it, and
+# for how many more at most.
+_BEHIND = 0.005
+_MOST_RESERVATIONS = 7
 
 
 class Scheduler:
@@ -101,32 +69,42 @@ class Scheduler:
         self.rules = rules
         self.line = Line()
         self.occupancy = Occupancy()
+        self.elastic = Elastic()
         self.reservations: dict[str, Reservation] = {}
         self._memory = Memory()
 
     def wait(self, claim: Waiting) -> None:
-        """Have a claim wait; one that had a place has it no more."""
+        """Add a waiting claim; one that had a place loses it."""
         known = self.line.get(claim.claim_id)
         if known == claim:
             return
         self.forget(claim.claim_id)
         self.line.add(claim)
 
-    def run(self, claim: Running) -> None:
-        """Have a claim run, or change what is known of it; it waits no more."""
+    def run(self, claim: Running, more: Sequence[Running] = ()) -> None:
+        """Add a running claim, or change what is known of it; it waits no more.
+
+        ``more`` is each vGPU that an elastic one has beyond its minimum, or that leaves it.
+        """
         if claim.claim_id in self.line:
             self.forget(claim.claim_id)
-        if self.occupancy.get(claim.claim_id) != claim:
-            self.occupancy.put(claim)
+        for name in self.elastic.remove(claim.claim_id):
+            self.occupancy.remove(name)
+        if more or claim.max_count is not None:
+            self.elastic.put(claim, more)
+        for each in (claim, *more):
+            if self.occupancy.get(each.claim_id) != each:
+                self.occupancy.put(each)
 
     def forget(self, claim_id: str) -> None:
-        """Have a claim neither wait nor run."""
+        """Remove a claim, whether it waits or runs."""
         self.line.remove(claim_id)
-        self.occupancy.remove(claim_id)
+        for name in (claim_id, *self.elastic.remove(claim_id)):
+            self.occupancy.remove(name)
         self.reservations.pop(claim_id, None)
 
     def sync(self, waiting: Iterable[Waiting], running: Iterable[Running]) -> None:
-        """Have these claims wait and run, and no others."""
+        """Replace all claims by these waiting and running ones."""
         waits = {claim.claim_id: claim for claim in waiting}
         runs = {claim.claim_id: claim for claim in running}
         known = {claim.claim_id for claim in (*self.line, *self.occupancy)}
@@ -138,65 +116,79 @@ class Scheduler:
             self.run(present)
 
     def charge(self, shares: FairShare, start: float, end: float) -> None:
-        """Charge all projects for what they run now, as if they had from ``start`` to ``end``."""
-        for project, rate in self.occupancy.rates.items():
-            shares.charge(project, rate, start, end)
+        """Charge projects for ``start`` to ``end``, as if what runs and waits now had all that time."""
+        size, waiting = math.inf, self.line.projects()
+        if self.occupancy.is_bound:
+            view = self.occupancy.view
+            size = float(view.compute.total.sum())
+            waiting = self.line.projects(lambda kind: _is_possible(view, kind.demand))
+        shares.charge(self.occupancy.rates, start, end, waiting, size)
 
     def decide(
-        self, view: PoolView, shares: FairShare, policy: Policy, now: float
-    ) -> list[Start | Preempt]:
-        """Return what starts and what makes room.
+        self,
+        view: PoolView,
+        shares: FairShare,
+        policy: Policy,
+        now: float,
+        wall: float | None = None,
+    ) -> list[Decided]:
+        """Return what starts, grows and makes room; ``wall`` is now by the clock of ``created_at``.
 
         Starts are taken out of ``view`` and run from now on, victims count as leaving. A caller that
         can't do it gives the room back to the view, and calls ``wait`` or ``run`` with what is so.
         """
         self.occupancy.bind(view)
+        if self.rules.ageing > 0:
+            self.line.age((now if wall is None else wall) - self.rules.ageing)
         self.reservations = {
-            claim_id: each for claim_id, each in self.reservations.items() if _known(view, each)
+            claim_id: each for claim_id, each in self.reservations.items() if is_known(view, each)
         }
         self._memory.look(view, self.occupancy, self.reservations)
         one = _Pass(self, self._memory, shares, policy, now)
         decided = one.run()
-        self.reservations = {each.claim_id: each for each in one.kept.reservations}
-        self._memory.keep(view, self.occupancy)
+        before = self.reservations
+        self.reservations = {
+            each.claim_id: each for each in one.kept.reservations if each.claim_id not in one.passing
+        }
+        self._memory.keep(view, self.occupancy, settled=self.reservations == before)
         return decided
 
-    def waits(self, view: PoolView, shares: FairShare, now: float) -> list[Wait]:
-        """Return all claims that wait, in order, each with the reason, as of the last ``decide``."""
-        reasons: dict[Kind, str] = {}
+    def waits(self, shares: FairShare, now: float) -> list[Wait]:
+        """Return all claims that wait, in order, as of the last ``decide``; ``reasons`` says why."""
         found: list[Wait] = []
-        for claim in self.walk(shares, now):
-            kind = self.line.kind(claim.claim_id)
-            if kind not in reasons:
-                reasons[kind] = self._reason(view, kind)
+        for position, claim in enumerate(self.walk(shares, now), start=1):
             mine = self.reservations.get(claim.claim_id)
-            found.append(
-                Wait(
-                    claim_id=claim.claim_id,
-                    position=len(found) + 1,
-                    reason=reasons[kind],
-                    starts_at=None
-                    if mine is None or mine.starts_at == NEVER
-                    else max(mine.starts_at, now),
-                )
-            )
+            found.append(wait_of(claim, position, mine, self.occupancy, now))
         return found
+
+    def reasons(self, view: PoolView) -> Reasons:
+        """Return why claims wait, as of the last ``decide`` and ``view``."""
+        return Reasons(view, self.line, self._memory.full)
+
+    def young(self, claim_id: str, shares: FairShare, policy: Policy, now: float) -> tuple[str, ...]:
+        """Return running claims that would make room for one that waits, had they run long enough.
+
+        It costs as much as preemption does, so it is for the first in line.
+        """
+        claim = self.line.get(claim_id)
+        if claim is None or not self.occupancy.preemptible:
+            return ()
+        projects = self.line.projects() | self.occupancy.rates.keys()
+        ahead = Preemption(self.occupancy, shares, policy, projects=projects, min_run_time=0.0, now=now)
+        found = ahead.victims(claim)
+        return found.claim_ids if found else ()
 
     def walk(self, shares: FairShare, now: float) -> Walk:
         """Return a walk through the claims that wait, in order."""
-        first = list(self.reservations)
+        return self.line.walk(self.standing(shares, now), list(self.reservations))
 
-        def standing(project_id: str) -> float:
-            return shares.standing(project_id, now, self.occupancy.rates.get(project_id, 0))
-
-        return self.line.walk(standing if self.rules.fair else _alike, first)
-
-    def _reason(self, view: PoolView, kind: Kind) -> str:
-        found = no_room(view, kind.demand)
-        # The last pass may not have come as far as this kind.
-        if kind in self._memory.full or not found.filters[-1][1]:
-            return found.reason
-        return "claims before it go first"
+    def standing(self, shares: FairShare, now: float) -> Standing:
+        """Return how much of its part each project has had, with what it runs whenever it is asked."""
+        if not self.rules.fair:
+            return _alike
+        return lambda project_id: shares.standing(
+            project_id, now, self.occupancy.rates.get(project_id, 0)
+        )
 
 
 class _Pass:
@@ -209,19 +201,24 @@ class _Pass:
         self._occupancy, self._view = scheduler.occupancy, scheduler.occupancy.view
         self._shares, self._policy, self._now = shares, policy, now
         self.kept = Kept(self._occupancy)
-        # What was kept last time for claims of the priority that is visited, whose turn comes still.
+        # Reservations of the last pass, for claims of this level whose turn is still to come.
         self._pending: dict[str, Reservation] = {}
-        self._priority: int | None = None
+        self._level: int | None = None
+        # Projects of which claims of that level were started.
+        self._served: set[str] = set()
+        # Claims that have room kept for them in this pass only.
+        self.passing: set[str] = set()
         self._unpaid = 0
+        self._more = self._more_reservations()
         self._behind = memory.behind(None)
         self._preemption: Preemption | None = None
         # Of these no claim can have others make room for it.
         self._hopeless: set[tuple[Kind, int, str]] = set()
         self._started: list[str] = []
-        self._decided: list[Start | Preempt] = []
+        self._decided: list[Decided] = []
 
-    def run(self) -> list[Start | Preempt]:
-        """Visit the claims that wait, in order."""
+    def run(self) -> list[Decided]:
+        """Visit the claims that wait, in order; then let elastic ones grow into what that leaves."""
         walk = self._scheduler.walk(self._shares, self._now)
         try:
             for claim in walk:
@@ -229,9 +226,11 @@ class _Pass:
                 mine = self._turn(claim)
                 planned = self._find(claim, kind, mine)
                 if planned is not None:
-                    self._start(claim, planned)
+                    self._start(claim, self._roomiest(claim, mine, planned))
                 elif not self._pass_over(claim, kind, mine, walk):
                     break
+            else:
+                self._grow()
         finally:
             self.kept.lift()
         for claim_id in self._started:
@@ -239,15 +238,15 @@ class _Pass:
         return self._decided
 
     def _turn(self, claim: Waiting) -> Reservation | None:
-        """Return the claim's reservation; those of its priority that come after it are pending."""
-        if claim.priority != self._priority:
-            self._priority = claim.priority
-            line, known = self._scheduler.line, self._scheduler.reservations
-            waits = {claim_id: line.get(claim_id) for claim_id in known}
+        """Return the claim's reservation; those of its level that come after it are pending."""
+        line = self._scheduler.line
+        level = line.level(claim.claim_id)
+        if level != self._level:
+            self._level, self._served = level, set()
             self._pending = {
-                claim_id: known[claim_id]
-                for claim_id, other in waits.items()
-                if other is not None and other.priority == claim.priority
+                claim_id: each
+                for claim_id, each in self._scheduler.reservations.items()
+                if claim_id in line and line.level(claim_id) == level
             }
             self._keep_pending()
         mine = self._pending.pop(claim.claim_id, None)
@@ -299,6 +298,32 @@ class _Pass:
         self.kept.apply()
         return mine.plan if fits(self._view, mine.demand, mine.plan) else None
 
+    def _roomiest(self, claim: Waiting, mine: Reservation | None, planned: Plan) -> Plan:
+        """Return where an elastic claim has more room to grow, if it starts where nothing is kept."""
+        if claim.max_count is None or mine is not None:
+            return planned
+        self.kept.apply()
+        if not fits(self._view, claim.demand, planned):
+            return planned
+
+        def search(demand: Demand) -> Plan | None:
+            return find(self._view, Kind(demand, claim.refused_by), self._policy)
+
+        return elastic.roomiest(self._view, claim.demand, claim.max_count, planned, search)
+
+    def _grow(self) -> None:
+        """Let claims that may have more take what is left beside what is kept for others."""
+        known = self._scheduler.elastic
+        if not known.may_grow():
+            return
+        self.kept.apply()
+        standing = self._scheduler.standing(self._shares, self._now)
+        plans: dict[str, list[Plan]] = {}
+        for claim_id, more in known.grow(self._view, self._policy, standing, self._behind, self._now):
+            self._occupancy.put(more)
+            plans.setdefault(claim_id, []).append(more.plan)
+        self._decided = elastic.with_growth(self._decided, plans)
+
     def _ends_in_time(self, time_limit: float | None, until: float) -> bool:
         return time_limit is not None and self._now + time_limit <= until
 
@@ -306,20 +331,24 @@ class _Pass:
         self._view.take(claim.demand, planned)
         if self._preemption is not None:
             self._preemption.take(claim.demand, planned)
-        self._occupancy.put(
-            Running(
-                claim_id=claim.claim_id,
-                project_id=claim.project_id,
-                demand=claim.demand,
-                plan=planned,
-                priority=claim.priority,
-                bound_at=self._now,
-                ends_at=None if claim.time_limit is None else self._now + claim.time_limit,
-                preemptible=claim.preemptible,
-            )
+        started = Running(
+            claim_id=claim.claim_id,
+            project_id=claim.project_id,
+            demand=claim.demand,
+            plan=planned,
+            priority=claim.priority,
+            bound_at=self._now,
+            ends_at=None if claim.time_limit is None else self._now + claim.time_limit,
+            preemptible=claim.preemptible,
+            max_count=claim.max_count,
         )
+        self._occupancy.put(started)
+        if claim.max_count is not None:
+            self._scheduler.elastic.put(started, [])
         self._started.append(claim.claim_id)
-        self._decided.append(Start(claim_id=claim.claim_id, plan=planned))
+        self._served.add(claim.project_id)
+        min_count = None if claim.max_count is None else claim.demand.count
+        self._decided.append(Start(claim_id=claim.claim_id, plan=planned, min_count=min_count))
 
     def _pass_over(self, claim: Waiting, kind: Kind, mine: Reservation | None, walk: Walk) -> bool:
         """Do what can be done for a claim that found no room; return whether others may go first."""
@@ -333,7 +362,8 @@ class _Pass:
             kind in self._memory.full or not self._ends_in_time(walk.shortest, self.kept.until)
         ):
             walk.drop()
-        if not self._occupancy.preemptible and self._unpaid >= self._rules.reservations:
+        most = self._rules.reservations + max(self._more.values(), default=0)
+        if not self._occupancy.preemptible and self._unpaid >= most:
             # There is nothing to be done for those that find no room either.
             walk.closed = self._memory.full
         return True
@@ -347,7 +377,7 @@ class _Pass:
         return True
 
     def _preempt(self, claim: Waiting, kind: Kind) -> bool:
-        """Have others make room for the claim; return whether they do."""
+        """Preempt others to make room for the claim; return whether that is enough."""
         key = kind, claim.priority, claim.project_id
         if not self._occupancy.preemptible or key in self._hopeless:
             return False
@@ -359,6 +389,7 @@ class _Pass:
             victim = self._occupancy.get(claim_id)
             if victim is not None:
                 self._occupancy.put(replace(victim, leaving=True))
+        self._scheduler.elastic.leave(found.claim_ids)
         self._decided.append(Preempt(claim_id=claim.claim_id, victims=found.claim_ids))
         reservation = reservation_of(claim, found.plan, -NEVER, paid=True)
         self._keep(reservation)
@@ -376,6 +407,7 @@ class _Pass:
                 self._policy,
                 projects=self._scheduler.line.projects() | self._occupancy.rates.keys(),
                 min_run_time=self._rules.min_run_time,
+                min_run_times=self._rules.min_run_times,
                 now=self._now,
             )
             for each in self.kept.reservations:
@@ -384,7 +416,7 @@ class _Pass:
         return self._preemption
 
     def _keep_pending(self) -> None:
-        """Have pending claims be there for which others are taken apart: the room is theirs."""
+        """Add pending claims for which others are taken apart: the room is theirs."""
         if self._preemption is not None:
             for each in self._pending.values():
                 if each.paid:
@@ -392,7 +424,9 @@ class _Pass:
 
     def _reserve(self, claim: Waiting, mine: Reservation | None) -> bool:
         """Keep room for the claim if it is among the first; return whether it is kept."""
-        if not self._rules.backfill or self._unpaid >= self._rules.reservations:
+        most = self._rules.reservations + self._more.get(claim.project_id, 0)
+        is_kept = mine is not None and not mine.paid
+        if not self._rules.backfill or (self._unpaid >= most and not is_kept):
             return False
         before, after, found = self.kept.reservations, list(self._pending.values()), mine
         self.kept.lift()
@@ -401,12 +435,52 @@ class _Pass:
         elif self._started or not self._memory.is_same(mine):
             found = renew(mine, claim, self._occupancy, before, after, self._policy)
         if found is None:
+            self._stop_reserving(claim, [*before, *after])
             return False
+        if not is_kept and self._comes_after(claim.project_id):
+            self.passing.add(claim.claim_id)
         self._unpaid += 1
         self._keep(found)
         if self._preemption is not None:
             self._preemption.keep(found)
         return True
+
+    def _comes_after(self, project_id: str) -> bool:
+        """Return whether another project would still be before this one with a claim that comes soon.
+
+        Of that project claims were started in this pass, so more may be on their way, from which room
+        for this one would be kept.
+        """
+        standing = self._scheduler.standing(self._shares, self._now)
+        mine = standing(project_id)
+        return any(standing(other) < mine for other in self._served - {project_id})
+
+    def _stop_reserving(self, claim: Waiting, kept: Sequence[Reservation]) -> None:
+        """Keep no more room in this pass if only room kept for projects that come later is in the way.
+
+        The claim could never have room kept for it if the next of theirs had it again and again.
+        """
+        standing = self._scheduler.standing(self._shares, self._now)
+        mine = standing(claim.project_id)
+        earlier = [each for each in kept if standing(each.project_id) <= mine]
+        if len(earlier) < len(kept) and reserve(claim, self._occupancy, earlier, self._policy):
+            self._unpaid = _MOST_RESERVATIONS + self._rules.reservations
+
+    def _more_reservations(self) -> dict[str, int]:
+        """Return how many more claims of a project than the rules say have room kept for them.
+
+        Smaller claims of others may fill in for ever where large ones find no room, and room that is
+        kept for one large claim at a time may be too little for their project's part. So the more a
+        project is owed, the more of its claims have room kept.
+        """
+        if not self._rules.fair or not self._rules.reservations:
+            return {}
+        size = float(self._view.compute.total.sum())
+        found = {
+            project: int(self._shares.behind(project, self._now, size) / _BEHIND)
+            for project in self._scheduler.line.projects()
+        }
+        return {project: min(more, _MOST_RESERVATIONS) for project, more in found.items() if more > 0}
 
     def _keep(self, reservation: Reservation) -> None:
         self.kept.add(reservation)
@@ -416,13 +490,6 @@ class _Pass:
 def _is_possible(view: PoolView, demand: Demand) -> bool:
     """Return whether the pool could hold a claim if it were empty and in order."""
     return bool(view.remember(("ever", demand), lambda: filters.ever(view, demand)))
-
-
-def _known(view: PoolView, reservation: Reservation) -> bool:
-    """Return whether all that a reservation is of is in the view."""
-    planned = reservation.plan
-    hosts = planned.host is None or planned.host in view.host_index
-    return hosts and all(device_id in view.device_index for device_id in planned.device_ids)
 
 
 def _alike(project_id: str) -> float:  # noqa: ARG001 - nobody is first

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gpupool.allocator.arrays import across
 from gpupool.allocator.demand import Demand
+from gpupool.allocator.recent import Recent
 from gpupool.allocator.rooms import DeviceRoom, HostRoom, Part
 from gpupool.model.claim import Qos
 from gpupool.model.device import SharingMode
@@ -142,8 +143,10 @@ class PoolView:
         self._changed: list[int] = []
         self._first_mark = 0
         self._remembered: dict[Hashable, tuple[int, object]] = {}
-        # Kept here for ``ranking``, since they are about this view.
-        self.rankings: dict[Hashable, object] = {}
+        # Kept here for those that follow its changes; rankings take 16 bytes a host or so, the others
+        # 24 bytes a device.
+        self.rankings = Recent[object](512)
+        self.devices = Recent[object](32)
         for host, room in enumerate(ordered):
             for slot, device in enumerate(_by_id(room)):
                 self.device_index[device.device_id] = (host, slot)
@@ -262,7 +265,8 @@ class PoolView:
         found.cpu_free, found.host_memory_free = self.cpu_free.copy(), self.host_memory_free.copy()
         found.held, found.parts, found._twice = self.held.copy(), dict(self.parts), self._twice.copy()
         found.compute, found.memory = self.compute.fork(), self.memory.fork()
-        found._changed, found._first_mark, found.rankings = [], 0, {}
+        found._changed, found._first_mark = [], 0
+        found.rankings, found.devices = self.rankings.fork(), self.devices.fork()
         return found
 
     def changed_since(self, mark: int) -> tuple[Rows, int]:

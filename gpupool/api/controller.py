@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from oslo_config import cfg
@@ -28,6 +28,7 @@ class Answer:
 
     status: int
     body: Json | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # Takes the request and what the address names; returns the body.
@@ -129,7 +130,7 @@ def choose(request: Request, handlers: Mapping[str, Handler]) -> Handler:
 
 @contextmanager
 def made_as(noun: str, item_id: str) -> Iterator[None]:
-    """Have an Unavailable name the item: it may be made all the same by a conductor that is slow."""
+    """Name the item in an Unavailable: it may be made all the same by a conductor that is slow."""
     try:
         yield
     except errors.Unavailable as exc:

@@ -104,12 +104,17 @@ class Listing:
         items = lister(session, self.filters, self.sort, self.marker, self.limit + 1)
         return items[: self.limit], len(items) > self.limit
 
-    def body(self, nouns: str, shown: Sequence[Mapping[str, Any]], more: bool) -> dict[str, Any]:
-        """Return the body of the answer, with the address of the next page when ``more`` follow."""
+    def body(
+        self, nouns: str, shown: Sequence[Mapping[str, Any]], more: bool, marker: str = "id"
+    ) -> dict[str, Any]:
+        """Return the body of the answer, with the address of the next page when ``more`` follow.
+
+        ``marker`` is the field of the last item by which that page is asked for.
+        """
         links = []
         if more:
             query = [(key, value) for key, value in self.request.GET.items() if key != "marker"]
-            query.append(("marker", shown[-1]["id"]))
+            query.append(("marker", shown[-1][marker]))
             path = f"{prefix(self.services, self.request)}/v1/{nouns}"
             links.append({"rel": "next", "href": f"{path}?{urlencode(query)}"})
         return {nouns: shown, "links": links}

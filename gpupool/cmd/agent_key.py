@@ -18,7 +18,10 @@ def main(args: Sequence[str] | None = None) -> int:
     configuration.register(conf)
     conf.register_cli_opt(cfg.SubCommandOpt("command", handler=_add_parsers))
     try:
-        conf(sys.argv[1:] if args is None else list(args), project="gpupool")
+        # What gpupool-agent reads.
+        files = cfg.find_config_files("gpupool", "gpupool-agent")
+        given = sys.argv[1:] if args is None else list(args)
+        conf(given, project="gpupool", default_config_files=files)
         print(conf.command.run(_identity(conf)))
     except (errors.GpupoolError, cfg.Error, OSError) as exc:
         print(f"gpupool-agent-key: {exc}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from gpupool.db import claims, conductor_keys, devices, history, host_keys, host
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.device import Device
+from gpupool.model.host import Host
 from gpupool.model.host_key import KeyState
 from gpupool.model.states import DeviceHealth
 from gpupool.placement import names
@@ -27,11 +29,21 @@ _TOLD_WITHIN = timedelta(seconds=60)
 # How many hosts a message names.
 _NAMED = 5
 # What a recording says of the group [queue], as named there.
-_OF_QUEUE = ("half_life", "project_weights", "backfill", "reservations", "min_run_time")
+_OF_QUEUE = (
+    "half_life",
+    "project_weights",
+    "backfill",
+    "reservations",
+    "min_run_time",
+    "project_min_run_times",
+    "ageing",
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 with the reason on standard error (argparse returns 2)."""
+    # What libraries and the database's layer log on the way is in the reason; no log is set up here.
+    logging.getLogger().addHandler(logging.NullHandler())
     conf = cfg.ConfigOpts()
     configuration.register(conf)
     conf.register_cli_opt(cfg.SubCommandOpt("command", handler=_add_parsers))
@@ -41,8 +53,8 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         output.discard()
-    except (errors.GpupoolError, cfg.Error) as exc:
-        print(f"gpupool-manage: {exc}", file=sys.stderr)
+    except (errors.GpupoolError, cfg.Error, OSError) as exc:
+        print(f"gpupool-manage: {output.reason(exc)}", file=sys.stderr)
         return 1
     return 0
 
@@ -181,24 +193,26 @@ def records(
     """Return all that a pool is, ``now``, and had to do ``since``; NotFound if there is none."""
     pool = pools.find(session, pool_name)
     owned = hosts.list_(session, {"pool_id": pool.id}, [("name", "asc")])
-    names_of = {host.id: host.name for host in owned}
-    held = devices.list_(session, {"host_id": list(names_of)}, [("key", "asc")])
+    by_id = {host.id: host for host in owned}
+    held = devices.list_(session, {"host_id": list(by_id)}, [("key", "asc")])
     with_devices = {device.host_id for device in held}
     configured = {name: conf.queue[name] for name in _OF_QUEUE} | {
         "mix_window": conf.allocator.mix_window
     }
+    if pool.min_run_time is not None:
+        configured["min_run_time"] = pool.min_run_time
     return itertools.chain(
         [recording.PoolRecord.of(pool, now, **configured)],
         (
             recording.HostRecord.of(host, *room.for_programs(host, host.id in with_devices, conf))
             for host in owned
         ),
-        (_device(device, names_of[device.host_id]) for device in held),
+        (_device(device, by_id[device.host_id]) for device in held),
         map(recording.ClaimRecord.of, history.claims(session, pool.id, since)),
     )
 
 
-def _device(device: Device, host: str) -> recording.DeviceRecord:
-    usable = device.enabled and device.health == DeviceHealth.OK
+def _device(device: Device, host: Host) -> recording.DeviceRecord:
+    usable = host.enabled and device.enabled and device.health == DeviceHealth.OK
     traits = tuple(sorted(names.device_traits(device)))
-    return recording.DeviceRecord.of(device, host, traits, usable)
+    return recording.DeviceRecord.of(device, host.name, traits, usable)

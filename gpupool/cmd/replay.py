@@ -15,6 +15,7 @@ from gpupool.cmd import output
 from gpupool.model import errors
 from gpupool.model.pool import PolicyName
 from gpupool.replay import openb_run, philly_run, plot, queueing, recording_run, report
+from gpupool.replay.lines import BadLines
 from gpupool.replay.queueing import FAIR, ORDERS, Queueing
 from gpupool.replay.report import Report
 
@@ -54,6 +55,13 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _say_left_out(bad: BadLines) -> None:
+    if bad.count:
+        named = "".join(f"\n  {reason}" for reason in bad.reasons)
+        more = "\n  ..." if bad.count > len(bad.reasons) else ""
+        print(f"lines left out: {bad.count}{named}{more}", file=sys.stderr)
+
+
 def _print(text: str) -> None:
     try:
         print(text, flush=True)
@@ -74,6 +82,7 @@ def _add_openb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("openb", help="Alibaba's cluster-trace-gpu-v2023")
     parser.add_argument("--nodes", type=Path, required=True, metavar="FILE", help="CSV of the hosts")
     parser.add_argument("--pods", type=Path, required=True, metavar="FILE", help="CSV of the demands")
+    _add_skip_bad_lines(parser)
     _add_policy(parser, PolicyName.FGD)
     parser.add_argument(
         "--moves",
@@ -111,6 +120,7 @@ def _add_openb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_philly(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("philly", help="Microsoft's Philly trace")
     parser.add_argument("--jobs", type=Path, required=True, metavar="FILE", help="CSV of the jobs")
+    _add_skip_bad_lines(parser)
     parser.add_argument(
         "--cluster",
         metavar="NAME",
@@ -155,12 +165,22 @@ def _add_philly(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _add_recording(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("recording", help="what gpupool-manage recording wrote")
     parser.add_argument("file", type=Path, metavar="FILE")
+    _add_skip_bad_lines(parser)
     _add_policy(parser, None)
     _add_oversubscribe(parser, None)
     parser.add_argument("--order", choices=ORDERS, default=FAIR, help="of the queue (default: fair)")
     _add_queue(parser, None)
     _add_outputs(parser)
     parser.set_defaults(run=_recording)
+
+
+def _add_skip_bad_lines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-bad-lines",
+        action="store_true",
+        help="leave out lines that do not fit, and say how many; files may be gzip (default: the first "
+        "one ends the replay)",
+    )
 
 
 def _add_policy(parser: argparse.ArgumentParser, default: PolicyName | None) -> None:
@@ -222,14 +242,16 @@ def _openb(given: argparse.Namespace) -> Done:
         scale=given.scale,
         recent_mix=given.mix == "recent",
     )
-    trace, fillings = openb_run.read(settings), []
+    bad = BadLines(skip=given.skip_bad_lines)
+    trace, fillings = openb_run.read(settings, bad), []
+    _say_left_out(bad)
     for filling in openb_run.runs(settings, trace, given.seeds, given.processes):
         fillings.append(filling)
         print(f"{len(fillings)} of {len(given.seeds)} seeds done", file=sys.stderr)
     return Done(
         report=openb_run.report(settings, trace, fillings),
         write=lambda path: openb_run.write_points(path, fillings),
-        draw=lambda path: openb_run.draw(path, fillings),
+        draw=lambda path: openb_run.draw(path, settings, trace, fillings),
     )
 
 
@@ -250,11 +272,13 @@ def _philly(given: argparse.Namespace) -> Done:
             half_life=given.half_life,
         ),
     )
-    found, courses = philly_run.run(settings)
+    bad = BadLines(skip=given.skip_bad_lines)
+    found, courses = philly_run.run(settings, bad)
+    _say_left_out(bad)
     return Done(
         report=found,
         write=lambda path: queueing.write_claims(path, courses),
-        draw=lambda path: queueing.draw(path, courses),
+        draw=lambda path: queueing.draw(path, philly_run.title(found), courses),
     )
 
 
@@ -268,12 +292,16 @@ def _recording(given: argparse.Namespace) -> Done:
         reservations=given.reservations,
         half_life=given.half_life,
     )
-    found = recording_run.run(settings)
+    bad = BadLines(skip=given.skip_bad_lines)
+    found = recording_run.run(settings, bad)
+    _say_left_out(bad)
     recorded = {recording_run.RECORDED: found.recorded}
     return Done(
         report=found.report,
         write=lambda path: queueing.write_claims(path, found.courses),
-        draw=lambda path: queueing.draw(path, found.courses, recorded),
+        draw=lambda path: queueing.draw(
+            path, recording_run.title(settings.file, found.report), found.courses, recorded
+        ),
     )
 
 

@@ -8,7 +8,6 @@ SQLite and in-process messages. All state is in one folder. Hosts and devices ar
 import argparse
 import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -17,7 +16,6 @@ import signal
 import socket
 import stat
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,7 +32,8 @@ from gpupool import conf as gpupool_conf
 from gpupool.agent.service import Agent
 from gpupool.api.app import make_app
 from gpupool.api.presence import Presence
-from gpupool.cmd import readiness
+from gpupool.cmd import output, readiness
+from gpupool.cmd.service import one_line
 from gpupool.cmd.status import ENDPOINTS
 from gpupool.conductor.service import Conductor
 from gpupool.conf import logs
@@ -57,8 +56,8 @@ DEFAULT_PORT = 8790
 API_THREADS = 16
 # Seconds for requests under way when this stops; connections that clients keep open would use them up.
 API_PATIENCE = 1
-# Characters of a host's folder of sockets.
-_SHORT = 16
+# Bytes on the disk of the state folder, with less of which it counts as full.
+ROOM = 1 << 20
 
 
 class CannotStart(Exception):
@@ -127,7 +126,7 @@ class Standalone:
 
     def start(self) -> None:
         """Start every part, and return when every device can be claimed. Raises CannotStart."""
-        run_dir = self._stops.enter_context(_run_folder(self._options.state_dir))
+        run_dir = _make_run_folder(self._options.state_dir)
         self._database = Database.from_conf(self._conf)
         self._stops.callback(self._database.close)
         self._database.upgrade()
@@ -228,7 +227,7 @@ def _agent_conf(options: Options, name: str, run_dir: Path) -> cfg.ConfigOpts:
         "host": name,
         "drivers": options.driver,
         "state_path": folder,
-        "run_path": run_dir / _short(name),
+        "run_path": run_dir / name,
         "cdi_path": options.cdi_dir,
     }
     reference = {"devices": options.devices, "memory_mib": options.memory_mib}
@@ -239,39 +238,24 @@ def _agent_conf(options: Options, name: str, run_dir: Path) -> cfg.ConfigOpts:
     )
 
 
-def _short(name: str) -> str:
-    """Return a host's folder of sockets: their paths have to be short, a host's name need not be."""
-    if len(name) <= _SHORT:
-        return name
-    return hashlib.sha256(name.encode()).hexdigest()[:_SHORT]
+def _make_run_folder(state_dir: Path) -> Path:
+    """Return the folder of the session sockets, which keep their paths from one start to the next.
 
-
-@contextmanager
-def _run_folder(state_dir: Path) -> Iterator[Path]:
-    """Yield the folder of the session sockets; the link ``run`` in the state folder leads to it.
-
-    A socket's path is short (108 bytes), a state folder's may be long: so it is elsewhere. It is
-    the same again after a kill, for programs that still run know it; an orderly stop removes it.
+    So it is in the state folder, which nobody empties but its owner, and stays there when this stops: a
+    container holds the folder itself. Earlier versions had a link there, to a folder in /tmp.
     """
-    link = state_dir / "run"
-    if not link.is_dir():
-        link.unlink(missing_ok=True)
-        link.symlink_to(tempfile.mkdtemp(prefix="gpupool-", dir=_short_folder()))
-    folder = link.readlink()
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-    link.unlink(missing_ok=True)
-
-
-def _short_folder() -> str:
-    """Return the user's own folder of sockets, or /tmp; $TMPDIR may be long."""
-    own = os.environ.get("XDG_RUNTIME_DIR", "")
-    return own if Path(own).is_absolute() and os.access(own, os.W_OK) else "/tmp"  # noqa: S108
+    folder = state_dir / "run"
+    if folder.is_symlink():
+        if folder.readlink().name.startswith("gpupool-"):
+            shutil.rmtree(folder.readlink(), ignore_errors=True)
+        folder.unlink()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 @contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
-    """Have the state folder for this process alone, from now to its end."""
+    """Lock the state folder for this process, from now to its end."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (state_dir / "lock").open("a+")
@@ -351,6 +335,28 @@ def _number(least: int, most: int) -> Any:
     return parse
 
 
+def _add_simulation(parser: argparse.ArgumentParser) -> None:
+    """Add the sizes of what is simulated."""
+    parser.add_argument(
+        "--hosts",
+        type=_number(1, 26),
+        default=2,
+        help="how many simulated hosts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--devices",
+        type=_number(0, 64),
+        default=2,
+        help="simulated devices on each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--memory-mib",
+        type=_number(1, 2**20),
+        default=4096,
+        help="MiB of each simulated device (default: %(default)s)",
+    )
+
+
 def _parse() -> Options:
     parser = argparse.ArgumentParser(prog="gpupool-standalone", description=__doc__)
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
@@ -365,18 +371,19 @@ def _parse() -> Options:
         type=Path,
         help="folder of CDI specs (default: /var/run/cdi for root, else cdi in the state folder)",
     )
-    parser.add_argument("--port", type=_number(0, 65535), default=DEFAULT_PORT, help="port of the API")
+    parser.add_argument(
+        "--port",
+        type=_number(0, 65535),
+        default=DEFAULT_PORT,
+        help="port of the API (default: %(default)s)",
+    )
     parser.add_argument(
         "--driver",
         choices=("reference", "nvidia"),
         default="reference",
         help="simulated devices, or this machine's GPUs (default: %(default)s)",
     )
-    parser.add_argument("--hosts", type=_number(1, 26), default=2, help="how many simulated hosts")
-    parser.add_argument("--devices", type=_number(0, 64), default=2, help="simulated devices on each")
-    parser.add_argument(
-        "--memory-mib", type=_number(1, 2**20), default=4096, help="MiB of each simulated device"
-    )
+    _add_simulation(parser)
     parser.add_argument(
         "--config-file",
         type=Path,
@@ -406,14 +413,28 @@ def main() -> int:
         with _locked(options.state_dir):
             _run(options)
     except (CannotStart, OSError, cfg.Error) as exc:
-        print(f"gpupool-standalone: {' '.join(str(exc).split())}", file=sys.stderr)
+        print(f"gpupool-standalone: {_room(options)}{one_line(exc)}", file=sys.stderr)
         return 1
     except Exception as exc:
         # Any: once oslo.log is set up, nothing that ends Python is shown on the terminal.
-        why = " ".join(str(exc).split()) or type(exc).__name__
+        why = f"{_room(options)}{output.reason(exc)}"
         print(f"gpupool-standalone: {why}; {options.log_file} says more", file=sys.stderr)
         return 1
     return 0
+
+
+def _room(options: Options) -> str:
+    """Return what goes before the reason why this can't start: that the disk is full, if it is.
+
+    What meets a full disk may have given its room back, and Placement tells it like any other error.
+    """
+    try:
+        found = os.statvfs(options.state_dir)
+    except OSError:
+        return ""
+    if found.f_favail and found.f_bavail * found.f_frsize >= ROOM:
+        return ""
+    return f"the disk of the state folder {options.state_dir} is full: "
 
 
 def _check_built() -> None:

@@ -18,6 +18,7 @@ from oslo_upgradecheck.upgradecheck import Code, Result
 from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
+from gpupool.cmd import output
 from gpupool.db import devices, host_keys, hosts, services, times
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -127,13 +128,7 @@ def _answer(ask: Callable[[], object]) -> Result:
     thread.join(PATIENCE)
     if thread.is_alive():
         return Result(Code.FAILURE, f"no answer in {PATIENCE} s")
-    return Result(Code.FAILURE, _why(failed[0])) if failed else Result(Code.SUCCESS)
-
-
-def _why(exc: BaseException) -> str:
-    """Return what an exception and the one that caused it say; users are not told the latter."""
-    said = [" ".join(str(each).split()) for each in (exc, exc.__cause__) if each is not None]
-    return ": ".join(text for text in said if text) or type(exc).__name__
+    return Result(Code.FAILURE, output.reason(failed[0])) if failed else Result(Code.SUCCESS)
 
 
 def _api_user(conf: cfg.ConfigOpts) -> Any:

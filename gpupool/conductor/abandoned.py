@@ -12,10 +12,15 @@ from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts
 from gpupool.db import claims, vgpus
 from gpupool.model.claim import Claim
+from gpupool.model.reason import Reason
 from gpupool.model.states import ClaimState
 from gpupool.model.vgpu import Vgpu
 
 LOG = logging.getLogger(__name__)
+_STOPPED = Reason(
+    "the service was interrupted while it granted devices; they are looked for again",
+    "a conductor stopped while it allocated",
+)
 
 
 def end(parts: Parts, under_way: Collection[str], leads: bool) -> None:
@@ -55,7 +60,7 @@ def end_one(parts: Parts, claim: Claim) -> None:
         binding.hand_over(parts, [left])
     else:
         LOG.warning("claim %s was left allocating: goes back", claim.id)
-        binding.undo(parts, [(left, "a conductor stopped while it allocated")])
+        binding.undo(parts, [(left, _STOPPED)])
 
 
 def _agreed(parts: Parts, vgpu: Vgpu) -> bool:

@@ -90,6 +90,6 @@ def _host_of(transaction: Transaction, request: AttachmentRequest) -> Host:
 
 
 def delete(transaction: Transaction, attachment_id: str) -> None:
-    """Have an attachment taken from its host; nothing happens if that is under way."""
+    """Ask an attachment's host to remove it; nothing happens if that is under way."""
     attachment = attachments.get(transaction.session, attachment_id)
     releasing.remove_attachment(transaction, attachment)

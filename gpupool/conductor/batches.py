@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
-from gpupool.allocator.scheduling import Start
-from gpupool.conductor import binding
+from gpupool.allocator.scheduling import Grow, Start
+from gpupool.conductor import binding, resizing
 from gpupool.conductor.binding import Choice
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts
@@ -28,21 +28,23 @@ _LEAST, _MOST = 10, 32
 # Seconds in which claims gather for the next pass while batches are under way, at least and at most.
 _GATHER, _GATHER_MOST = 0.1, 0.5
 Said = dict[str, errors.GpupoolError]
+# A batch binds either: all of a claim, or more of one that is elastic.
+Decided = Start | Grow
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A claim of a pool that is queued again, and why."""
+    """A claim of a pool that is queued again, or does not grow, and why."""
 
     pool_id: str
-    start: Start
+    start: Decided
     error: errors.GpupoolError
 
 
 @dataclass(frozen=True)
 class _Batch:
     pool_id: str
-    starts: Sequence[Start]
+    starts: Sequence[Decided]
 
 
 class Batches:
@@ -69,23 +71,24 @@ class Batches:
         going = [batch for future, batch in self._begun.items() if not future.done()]
         return {start.claim_id for batch in going for start in batch.starts}
 
-    def split(self, starts: Iterable[Start]) -> list[Sequence[Start]]:
+    def split(self, starts: Iterable[Decided]) -> list[Sequence[Decided]]:
         """Return what to ``begin``, without what is on hosts of a batch that is under way."""
         busy = {host for batch in self._begun.values() for host in map(_host, batch.starts)}
         return split([start for start in starts if _host(start) not in busy])
 
-    def begin(self, pool_id: str, starts: Sequence[Start]) -> set[str]:
+    def begin(self, pool_id: str, starts: Sequence[Decided]) -> set[str]:
         """Begin to bind claims of one pool; return those that stay queued: something of them changed.
 
-        Waits while too many are under way. Raises Unavailable when nothing can be bound now; all others
-        of the batch are ``allocating`` otherwise, whatever becomes of them.
+        Or begin to have claims grow, and return those that do not: all are of one kind. Waits while too
+        many are under way. Raises Unavailable when nothing can be bound now; all others of the batch are
+        ``allocating`` otherwise, or as they were, whatever becomes of them.
         """
         while len(self._begun) >= _AT_ONCE:
             self._await(None)
-        choices = [Choice(claim_id=each.claim_id, device_ids=each.plan.device_ids) for each in starts]
-        made = binding.reserve(self._parts, choices)
+        how = resizing if isinstance(starts[0], Grow) else binding
+        made = how.reserve(self._parts, [_choice(each) for each in starts])
         if made.planned:
-            future = self._threads.submit(binding.allocate, self._parts, made.planned)
+            future = self._threads.submit(how.allocate, self._parts, made.planned)
             self._begun[future] = _Batch(pool_id, starts)
             future.add_done_callback(lambda _: self._news.set())
         return set(made.lost)
@@ -120,7 +123,7 @@ class Batches:
         self._refused = []
 
     def nudge(self) -> None:
-        """Have ``wait`` not wait any more, as there may be something to decide.
+        """Interrupt ``wait``, as there may be something to decide.
 
         What the thread that waits has done itself it looks at anyway.
         """
@@ -165,10 +168,15 @@ class Batches:
         return refused
 
 
-def split(starts: Collection[Start]) -> list[Sequence[Start]]:
+def _choice(start: Decided) -> Choice:
+    min_count = start.min_count if isinstance(start, Start) else None
+    return Choice(claim_id=start.claim_id, device_ids=start.plan.device_ids, min_count=min_count)
+
+
+def split(starts: Collection[Decided]) -> list[Sequence[Decided]]:
     """Return batches that share no host: of two changes of a device at once Placement does one again."""
     size = min(max(math.ceil(len(starts) / _AT_ONCE), _LEAST), _MOST)
-    batches: list[list[Start]] = [[]]
+    batches: list[list[Decided]] = [[]]
     for _, of_host in groupby(sorted(starts, key=_host), key=_host):
         if len(batches[-1]) >= size:
             batches.append([])
@@ -176,5 +184,5 @@ def split(starts: Collection[Start]) -> list[Sequence[Start]]:
     return [batch for batch in batches if batch]
 
 
-def _host(start: Start) -> str:
+def _host(start: Decided) -> str:
     return start.plan.host or ""

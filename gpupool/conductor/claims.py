@@ -13,6 +13,7 @@ from gpupool.db import claims, times
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
 from gpupool.model.pool import Pool
+from gpupool.model.reason import NONE, Reason, span
 from gpupool.model.states import ENDED, ClaimState
 
 
@@ -119,7 +120,7 @@ def release(transaction: Transaction, claim_id: str) -> Claim:
         claim_id,
         expected_generation=claim.generation,
         release_to=ClaimState.RELEASED,
-        state_reason="",
+        **NONE.fields(),
     )
 
 
@@ -148,12 +149,12 @@ def _end_lease(transaction: Transaction, overdue: Claim) -> None:
     claim = claims.get(transaction.session, overdue.id)
     # Otherwise another conductor was faster, or the next look sees what has changed.
     if claim.generation == overdue.generation:
-        reason = f"its lease ended at {claim.lease_end}"
+        reason = Reason(f"its lease ended at {claim.lease_end:%Y-%m-%d %H:%M:%S} UTC")
         releasing.start(transaction, claim, ClaimState.EXPIRED, reason)
 
 
 def _end_time(transaction: Transaction, claim_id: str, bound_at: datetime) -> None:
     claim = claims.get(transaction.session, claim_id)
     if claim.state == ClaimState.BOUND and claim.bound_at == bound_at:
-        reason = f"it was bound for its time limit of {claim.time_limit} s"
+        reason = Reason(f"it was bound for its time limit of {span(claim.time_limit or 0)}")
         releasing.start(transaction, claim, ClaimState.EXPIRED, reason)

@@ -203,7 +203,7 @@ def _movable(transaction: Transaction, old: Vgpu) -> Claim:
 
 
 def _switch(transaction: Transaction, old_id: str, beside_id: str) -> bool:
-    """Have a vGPU be the one that was made beside it; return False when that is too late."""
+    """Replace a vGPU by the one that was made beside it; return False when that is too late."""
     session = transaction.session
     rows = {vgpu.id: vgpu for vgpu in vgpus.list_(session, {"id": [old_id, beside_id]})}
     if len(rows) < 2:
@@ -218,7 +218,7 @@ def _switch(transaction: Transaction, old_id: str, beside_id: str) -> bool:
     away = next(at for at in range(old.index + BESIDE, BESIDE * BESIDE, BESIDE) if at not in taken)
     vgpus.transition(session, old, VgpuState.REMOVING, index=away, generation=generation)
     vgpus.update(session, beside.id, index=old.index, generation=generation)
-    # Whoever knows the claim reads it again.
+    # Other transactions that know the claim read it again.
     claims.update(session, claim.id)
     return True
 

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
-from gpupool.db import attachments, claims, devices, hosts, vgpus
+from gpupool.db import attachments, claims, devices, hosts, session_ends, vgpus
 from gpupool.model.attachment import Attachment
 from gpupool.model.host import Host
 from gpupool.model.report import AttachmentSpec, DesiredState, VgpuSpec
+from gpupool.model.session import SessionEnd
 from gpupool.model.states import AttachmentState, ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
@@ -23,7 +24,8 @@ def desired_states(session: Session, host_ids: Collection[str]) -> list[DesiredS
     held = vgpus.list_(session, {"host_id": host_ids})
     keys = devices.keys(session, {vgpu.device_id for vgpu in held})
     attached = attachments.list_(session, {"host_id": host_ids})
-    return desired_of(session, hosts.list_(session, {"id": host_ids}), keys, held, attached)
+    ends = session_ends.list_(session, {"host_id": host_ids})
+    return desired_of(session, hosts.list_(session, {"id": host_ids}), keys, held, attached, ends=ends)
 
 
 def desired_of(
@@ -32,16 +34,20 @@ def desired_of(
     keys: Mapping[str, str],
     held: Iterable[Vgpu],
     attached: Iterable[Attachment],
+    *,
+    ends: Iterable[SessionEnd],
 ) -> list[DesiredState]:
     """Return what hosts, in their order, should have, from all their vGPUs and attachments.
 
-    ``keys`` are those of the devices of the vGPUs, by id.
+    ``keys`` are those of the devices of the vGPUs, by id; ``ends`` the sessions that are to end.
     """
-    wanted, bound_to = defaultdict(list), defaultdict(list)
+    wanted, bound_to, ended = defaultdict(list), defaultdict(list), defaultdict(list)
     for vgpu, terms in _wanted_vgpus(session, held):
         wanted[vgpu.host_id].append((vgpu, terms))
     for attachment in attached:
         bound_to[attachment.host_id].append(attachment)
+    for end in ends:
+        ended[end.host_id].append(end.id)
     return [
         DesiredState(
             host=host.name,
@@ -51,6 +57,7 @@ def desired_of(
                 _vgpu_spec(vgpu, keys[vgpu.device_id], *terms) for vgpu, terms in wanted[host.id]
             ),
             attachments=_attachment_specs(bound_to[host.id], [vgpu for vgpu, _ in wanted[host.id]]),
+            ended_sessions=tuple(sorted(ended[host.id])),
         )
         for host in of
     ]

@@ -32,6 +32,8 @@ def closed(host: Host, now: datetime) -> str:
     """Return why a host takes no new vGPUs; empty when it does, and for one that only is silent."""
     if host.state != HostState.UP:
         return REVOKED if host.unable_reason == REVOKED else ""
+    if not host.enabled:
+        return f"disabled by an operator: {host.disabled_reason}".removesuffix(": ")
     if host.unable_reason:
         return host.unable_reason
     if not is_held(host.held_until, now):

@@ -19,7 +19,8 @@ def mark_silent(parts: Parts, silence: Silence) -> None:
     """Mark down every host that has not reported for ``[conductor] host_timeout`` seconds."""
     with parts.database.reader() as session:
         up = hosts.up(session)
-    for host in silence.look(up):
+    by_id = {host.id: host for host in up}
+    for host in (by_id[each] for each in silence.look({host.id: host.last_seen_at for host in up})):
         with isolated(f"host {host.name} is not marked down now"):
             parts.commit(_mark_down, host)
 
@@ -51,6 +52,19 @@ def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> Host:
     host = hosts.revise(session, host_id, pool_id=pool_id)
     _check_empty(transaction, host)
     return host
+
+
+def set_enabled(parts: Parts, host_id: str, enabled: bool, reason: str) -> Host:
+    """Return the host, which takes new vGPUs or not; those it has stay, with their programs."""
+    host = parts.commit(_set_enabled, host_id, enabled, reason)
+    parts.left.add([host.id])
+    parts.wake_queue()
+    return host
+
+
+def _set_enabled(transaction: Transaction, host_id: str, enabled: bool, reason: str) -> Host:
+    why = "" if enabled else reason
+    return hosts.revise(transaction.session, host_id, enabled=enabled, disabled_reason=why)
 
 
 def _check_empty(transaction: Transaction, host: Host) -> None:

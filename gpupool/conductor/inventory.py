@@ -153,7 +153,14 @@ class Inventory:
         return self._written.get(device.id) != self._wanted(host, device)
 
     def _wanted(self, host: Host, device: Device) -> Written:
-        lasting = replace(device, in_placement=False, created_at=None, updated_at=None)
+        lasting = replace(
+            device,
+            # Of a disabled host nothing is to be granted, to Nova neither.
+            enabled=device.enabled and host.enabled,
+            in_placement=False,
+            created_at=None,
+            updated_at=None,
+        )
         pool = self._pools.get(host.pool_id)
         wanted = Wanted(
             host=host.name,

@@ -17,6 +17,7 @@ from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
+from gpupool.model.reason import Reason
 from gpupool.model.states import ClaimState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
@@ -93,14 +94,17 @@ def _allocate_again(parts: Parts, vgpu: Vgpu) -> None:
         parts.allocations.deallocate(vgpu.id)
         parts.allocations.allocate([releasing.grant(vgpu)], claim.project_id, claim.user_id)
     except errors.Conflict as exc:
-        reason = f"its share of device {vgpu.device_id} was lost in Placement: {exc}"
+        reason = Reason(
+            "a device of it was given to somebody else outside of this service; it starts anew",
+            f"its share of device {vgpu.device_id} was lost in Placement: {exc}",
+        )
         parts.commit(_queue_again, claim, reason)
         return
     if not parts.commit(_still_there, vgpu.id):
         parts.allocations.deallocate(vgpu.id)
 
 
-def _queue_again(transaction: Transaction, known: Claim, reason: str) -> None:
+def _queue_again(transaction: Transaction, known: Claim, reason: Reason) -> None:
     claim = claims.get(transaction.session, known.id)
     if claim.state in WANTED:
         releasing.start(transaction, claim, ClaimState.QUEUED, reason)

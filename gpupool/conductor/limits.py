@@ -7,7 +7,7 @@ from oslo_config import cfg
 from oslo_utils import importutils
 
 from gpupool.model import errors
-from gpupool.model.quota import NO_LIMIT, Resource
+from gpupool.model.quota import NO_LIMIT, LimitSource, Resource
 
 _ALLOWED = " ".join(f"{resource}=NUMBER" for resource in Resource)
 # A limit per resource; NO_LIMIT where there is none.
@@ -15,10 +15,23 @@ OfProject = Mapping[Resource, int]
 
 
 class Limits(Protocol):
-    """Where limits come from."""
+    """Where limits come from: ``source``."""
+
+    @property
+    def source(self) -> LimitSource:
+        """Return that."""
 
     def of(self, project_id: str) -> OfProject:
         """Return the limit of every resource; raises Unavailable while they can't be known."""
+
+    def everybody(self) -> tuple[OfProject, Mapping[str, OfProject]]:
+        """Return the limits that count by default, and all of every project that has some of its own.
+
+        Raises Unavailable as ``of``.
+        """
+
+    def known(self, project_id: str) -> OfProject | None:
+        """Return the limits as they were read last, at once; None when they have to be read first."""
 
 
 def from_conf(conf: cfg.ConfigOpts) -> Limits:
@@ -33,6 +46,8 @@ def from_conf(conf: cfg.ConfigOpts) -> Limits:
 class ConfigLimits:
     """The options of ``[quota]``."""
 
+    source = LimitSource.CONFIGURATION
+
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._default = {resource: conf.quota[resource.value] for resource in Resource}
         self._projects = dict(_parse(text) for text in conf.quota.projects)
@@ -40,6 +55,14 @@ class ConfigLimits:
     def of(self, project_id: str) -> OfProject:
         """See Limits."""
         return {**self._default, **self._projects.get(project_id, {})}
+
+    def everybody(self) -> tuple[OfProject, Mapping[str, OfProject]]:
+        """See Limits."""
+        return self._default, {project_id: self.of(project_id) for project_id in self._projects}
+
+    def known(self, project_id: str) -> OfProject:
+        """See Limits."""
+        return self.of(project_id)
 
 
 def _parse(text: str) -> tuple[str, dict[Resource, int]]:

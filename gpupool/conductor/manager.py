@@ -22,6 +22,7 @@ from gpupool.conductor import (
     queue,
     quota,
     report_checks,
+    sessions,
     signed_reports,
 )
 from gpupool.conductor.parts import Parts
@@ -39,7 +40,7 @@ from gpupool.rpc import reports as rpc_reports
 LOG = logging.getLogger(__name__)
 R = TypeVar("R")
 # Methods that change nothing, and reports, which come all the time.
-_QUIET = ("show_", "report_")
+_QUIET = ("show_", "list_", "report_")
 
 
 def _answering(method: Callable[..., R]) -> Callable[..., R]:
@@ -133,6 +134,11 @@ class ConductorManager:
         self._parts.commit(attachments.delete, attachment_id)
 
     @_answering
+    def delete_session(self, ctxt: RequestContext, session_id: str) -> None:
+        """See ConductorApi."""
+        self._parts.commit(sessions.end, session_id)
+
+    @_answering
     def create_pool(self, ctxt: RequestContext, pool: Payload) -> Payload:
         """See ConductorApi."""
         return wire.dump(self._parts.commit(pools.create, wire.load(Pool, pool)))
@@ -162,9 +168,19 @@ class ConductorManager:
         return [wire.dump(each) for each in quota.show(self._parts, project_id)]
 
     @_answering
+    def list_quotas(self, ctxt: RequestContext, after: str, most: int) -> list[Payload]:
+        """See ConductorApi."""
+        return [wire.dump(each) for each in quota.list_(self._parts, after, most)]
+
+    @_answering
     def create_profile(self, ctxt: RequestContext, profile: Payload) -> Payload:
         """See ConductorApi."""
         return wire.dump(profiles.create(self._parts, wire.load(Profile, profile)))
+
+    @_answering
+    def update_profile(self, ctxt: RequestContext, profile_id: str, changes: Payload) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(profiles.update(self._parts, profile_id, changes))
 
     @_answering
     def delete_profile(self, ctxt: RequestContext, profile_id: str) -> None:
@@ -175,6 +191,13 @@ class ConductorManager:
     def set_host_pool(self, ctxt: RequestContext, host_id: str, pool_id: str) -> Payload:
         """See ConductorApi."""
         return wire.dump(hosts.set_pool(self._parts, host_id, pool_id))
+
+    @_answering
+    def set_host_enabled(
+        self, ctxt: RequestContext, host_id: str, enabled: bool, reason: str
+    ) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(hosts.set_enabled(self._parts, host_id, enabled, reason))
 
     @_answering
     def delete_host(self, ctxt: RequestContext, host_id: str) -> None:

@@ -1,4 +1,4 @@
-"""One notification for every transition of a claim, for whoever listens (oslo.messaging notifier).
+"""One notification for every transition and resize of a claim, for whoever listens (oslo.messaging).
 
 Nothing is sent unless ``[oslo_messaging_notifications] driver`` is set; ``topics`` is there too, and
 ``retry``, by default for ever. So they are sent in a thread of their own, one after the other: whoever
@@ -22,7 +22,7 @@ _MOST = 10_000
 
 
 class ClaimNotifier:
-    """Sends ``gpupool.claim.<state>`` with the claim as payload."""
+    """Sends ``gpupool.claim.<state>``, or ``gpupool.claim.resized``, with the claim as payload."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._notifier = oslo_messaging.Notifier(
@@ -35,12 +35,16 @@ class ClaimNotifier:
 
     def moved(self, claim: Claim) -> None:
         """Tell that ``claim`` has come to its present state."""
-        self._sender.put(next(self._numbers), partial(self._send, claim))
+        self._sender.put(next(self._numbers), partial(self._send, claim, claim.state.value))
+
+    def resized(self, claim: Claim) -> None:
+        """Tell that ``claim``, which stays bound, has another count of vGPUs."""
+        self._sender.put(next(self._numbers), partial(self._send, claim, "resized"))
 
     def stop(self, seconds: float) -> None:
         """Send what waits, within ``seconds``."""
         self._sender.stop(seconds)
 
-    def _send(self, claim: Claim) -> None:
+    def _send(self, claim: Claim, what: str) -> None:
         ctxt = context.detached(project_id=claim.project_id, user_id=claim.user_id)
-        self._notifier.info(ctxt, f"gpupool.claim.{claim.state}", wire.dump(claim))
+        self._notifier.info(ctxt, f"gpupool.claim.{what}", wire.dump(claim))

@@ -48,11 +48,11 @@ _ATTEMPTS = 4
 class Transaction:
     """One database transaction, and what has to follow its commit."""
 
-    def __init__(self, session: Session, conf: cfg.ConfigOpts, tenure: Tenure) -> None:
+    def __init__(self, session: Session, conf: cfg.ConfigOpts) -> None:
         self.session = session
         self.conf = conf
-        self.tenure = tenure
         self.moved: list[Claim] = []
+        self.resized: list[Claim] = []
         self.touched: dict[str, int] = {}
         self.revised: set[str] = set()
         self.queue_changed = False
@@ -111,7 +111,7 @@ class Transaction:
         return [(each, keys.get(each.host)) for each in found]
 
     def wake_queue(self) -> None:
-        """Have the queue looked at again: a claim joined it, or there may be room for one."""
+        """Wake the queue: a claim joined it, or there may be room for one."""
         self.queue_changed = True
 
 
@@ -168,7 +168,7 @@ class Parts:
         @self.database.retry
         def attempt() -> tuple[R, Transaction, list[tuple[DesiredState, HostKey | None]]]:
             with self.database.writer() as session:
-                transaction = Transaction(session, self.conf, self.tenure)
+                transaction = Transaction(session, self.conf)
                 return work(transaction, *args, **kwargs), transaction, transaction.desired()
 
         result, transaction, desired = _despite_races(attempt)
@@ -181,6 +181,9 @@ class Parts:
         for claim in transaction.moved:
             LOG.info("claim %s is %s%s", claim.id, claim.state, _because(claim))
             self.notifier.moved(claim)
+        for claim in transaction.resized:
+            LOG.info("claim %s has %d vGPUs%s", claim.id, claim.count, _because(claim))
+            self.notifier.resized(claim)
         for each, key in desired:
             # The agent looks by itself every report_interval; a newer message says all an older one did.
             look = partial(self._look, each, key)
@@ -204,4 +207,5 @@ def _despite_races(attempt: Callable[[], T]) -> T:
 
 
 def _because(claim: Claim) -> str:
-    return f": {claim.state_reason}" if claim.state_reason else ""
+    said = [each for each in (claim.state_reason, claim.state_detail) if each]
+    return f": {' -- '.join(said)}" if said else ""

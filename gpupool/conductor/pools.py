@@ -8,10 +8,17 @@ from typing import Any
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import hosts, pools
 from gpupool.model import errors
+from gpupool.model.claim import AMOUNT_MAX
 from gpupool.model.device import NAMESPACE
 from gpupool.model.pool import DEFAULT_POOL, NUMBER_MAX, Pool, PoolChange
 
-_LEAST = {"compute_overcommit": 100, "memory_overcommit": 100, "moves_per_hour": 0}
+# From what to what numbers are allowed.
+_BOUNDS = {
+    "compute_overcommit": (100, NUMBER_MAX),
+    "memory_overcommit": (100, NUMBER_MAX),
+    "moves_per_hour": (0, NUMBER_MAX),
+    "min_run_time": (0, AMOUNT_MAX),
+}
 # What decides how much room the pool's devices have.
 _GRANTS = frozenset({"compute_overcommit", "memory_overcommit"})
 
@@ -19,7 +26,7 @@ _GRANTS = frozenset({"compute_overcommit", "memory_overcommit"})
 def create(transaction: Transaction, pool: Pool) -> Pool:
     """Return the new pool; with the id of one that is there already, that one."""
     _check_name(pool.name)
-    for name in _LEAST:
+    for name in _BOUNDS:
         _check_number(name, getattr(pool, name))
     return pools.create(transaction.session, replace(pool, created_at=None, updated_at=None))
 
@@ -35,11 +42,15 @@ def create_default(transaction: Transaction) -> Pool:
 
 def update(parts: Parts, pool_id: str, change: PoolChange) -> Pool:
     """Return the pool with ``change`` made; what it holds already stays where it is."""
+    if change.remove_min_run_time and change.min_run_time is not None:
+        raise errors.Invalid("min_run_time is given and removed; allowed: one")
     changes = {name: value for name, value in asdict(change).items() if value is not None}
     if "name" in changes:
         _check_name(changes["name"])
-    for name in _LEAST.keys() & changes:
+    for name in _BOUNDS.keys() & changes:
         _check_number(name, changes[name])
+    if changes.pop("remove_min_run_time"):
+        changes["min_run_time"] = None
     pool, members = parts.commit(_update, pool_id, changes)
     parts.left.add(members)
     # It may grant more now.
@@ -80,7 +91,7 @@ def _check_name(name: str) -> None:
         raise errors.Invalid("name is empty; allowed: 1 to 255 characters, not all blank")
 
 
-def _check_number(name: str, value: int) -> None:
-    least = _LEAST[name]
-    if not least <= value <= NUMBER_MAX:
-        raise errors.Invalid(f"{name} is {value}; allowed: {least} to {NUMBER_MAX}")
+def _check_number(name: str, value: int | None) -> None:
+    least, most = _BOUNDS[name]
+    if value is not None and not least <= value <= most:
+        raise errors.Invalid(f"{name} is {value}; allowed: {least} to {most}")

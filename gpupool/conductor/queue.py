@@ -6,28 +6,33 @@ round of the pass, which knows more.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from gpupool.allocator.claims import Running, Waiting
+from gpupool.allocator import elastic
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import Plan
 from gpupool.allocator.policies import make
 from gpupool.allocator.policy import Policy
-from gpupool.allocator.scheduling import Preempt, QueueRules, Scheduler, Start
+from gpupool.allocator.reasons import Reasons
+from gpupool.allocator.scheduling import Grow, Preempt, QueueRules, Scheduler, Start
 from gpupool.allocator.view import PoolView
-from gpupool.conductor import consumption, releasing
-from gpupool.conductor.batches import Batches, Refused
+from gpupool.allocator.waits import Wait
+from gpupool.conductor import consumption, occupants, releasing, resizing
+from gpupool.conductor.batches import Batches, Decided, Refused
+from gpupool.conductor.binding import TAKEN
+from gpupool.conductor.consumption import Accounts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import claims, hosts, pools, vgpus
-from gpupool.db.vgpus import BESIDE
+from gpupool.conductor.waiting import Look, Teller, made_room
+from gpupool.db import claims, hosts, pools, sessions, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim, OnPreempt
 from gpupool.model.pool import Pool
 from gpupool.model.queue import QueueEntry
+from gpupool.model.reason import Reason
 from gpupool.model.states import HOLDING, ClaimState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.errors import NoCapacity
@@ -36,8 +41,8 @@ from gpupool.placement.errors import NoCapacity
 _ROUNDS = 8
 # Seconds after which those who wait are told why again while there is more to decide.
 _TELL_PAUSE = 1.0
-# So many claims, the first in line, always show the reason of this moment.
-_TOLD = 100
+# Seconds for which a claim that could not grow, as its project may have no more, is left alone.
+_FULL = 60.0
 
 
 class Queue:
@@ -91,6 +96,8 @@ class Queue:
     def rest(self) -> None:
         """Forget what was refused: another conductor serves the queue."""
         self._batches.ended()
+        for pool in self._pools.values():
+            pool.rest()
 
     def hush(self) -> None:
         """Forget nudges, before whatever they were about is looked at."""
@@ -101,7 +108,7 @@ class Queue:
         return self._batches.claim_ids()
 
     def nudge(self) -> None:
-        """Have ``serve`` return soon: there may be something to decide."""
+        """Interrupt ``serve``: there may be something to decide."""
         self._batches.nudge()
 
     def close(self) -> None:
@@ -125,7 +132,7 @@ class Queue:
                     pool.learn(each.start, str(each.error), learnt)
 
     def _tell(self) -> None:
-        """Have all who wait know why, unless they were told a moment ago and there is more to decide."""
+        """Write to waiting claims why they wait, unless that was just done and more is to decide."""
         now = time.monotonic()
         if len(self._batches) and now < self._told + _TELL_PAUSE:
             return
@@ -153,19 +160,24 @@ def _entries(parts: Parts, pool: Pool) -> list[QueueEntry]:
     parts.views.refresh()
     with parts.views.lock:
         view = parts.views.of(pool.id).fork()
-    scheduler, shares = queue.scheduler, queue.shares()
+    scheduler, shares = queue.scheduler, consumption.of_pool(parts, pool.id)
     # What it would decide, on a view of its own: so it tells for whom room will be kept, until when.
-    scheduler.decide(view, shares, queue.policy, now)
-    return [
-        QueueEntry(
-            claim_id=each.claim_id,
-            project_id=queue.claims[each.claim_id].project_id,
-            position=each.position,
-            reason=queue.claims[each.claim_id].state_reason or each.reason,
-            starts_at=None if each.starts_at is None else parts.clock.moment(each.starts_at),
-        )
-        for each in scheduler.waits(view, shares, now)
-    ]
+    scheduler.decide(view, shares, queue.policy, now, _wall(parts))
+    reasons = scheduler.reasons(view)
+    return [_entry(queue, each, reasons) for each in scheduler.waits(shares, now)]
+
+
+def _entry(queue: "_PoolQueue", wait: Wait, reasons: Reasons) -> QueueEntry:
+    claim = queue.claims[wait.claim_id]
+    why = Reason(claim.state_reason, claim.state_detail) or reasons.of(claim.id)
+    return QueueEntry(
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        position=wait.position,
+        reason=why.text,
+        detail=why.detail,
+        starts_at=queue.moment(wait),
+    )
 
 
 class _PoolQueue:
@@ -185,16 +197,26 @@ class _PoolQueue:
         # Devices that Placement refused though there is room, reserved or gone there, and until when
         # they are not asked for again; and by claim what it said.
         self._refused: dict[str, float] = {}
-        self._refusals: dict[str, tuple[float, str]] = {}
+        self._refusals: dict[str, tuple[float, Reason]] = {}
+        self._teller = Teller(parts, pool.id)
+        self._accounts: Accounts | None = None
+        # Of elastic claims: the vGPUs that sessions use, since when each is there, which can't grow yet.
+        self._used: dict[str, set[str]] = {}
+        self._since: dict[str, dict[str, float]] = {}
+        self._full: dict[str, float] = {}
 
     def _new_scheduler(self) -> Scheduler:
-        settings = self._conf.queue
-        return Scheduler(
-            QueueRules(
-                backfill=settings.backfill,
-                reservations=settings.reservations,
-                min_run_time=settings.min_run_time,
-            )
+        return Scheduler(self._rules())
+
+    def _rules(self) -> QueueRules:
+        """Return how the queue decides: what is said of a project goes before what its pool says."""
+        settings, own = self._conf.queue, self._pool.min_run_time
+        return QueueRules(
+            backfill=settings.backfill,
+            reservations=settings.reservations,
+            min_run_time=settings.min_run_time if own is None else own,
+            min_run_times=settings.project_min_run_times,
+            ageing=settings.ageing,
         )
 
     def begin(self, pool: Pool, batches: Batches) -> bool:
@@ -202,28 +224,49 @@ class _PoolQueue:
         if pool.policy != self._pool.policy:
             self.policy = make(pool.policy, self._mix)
         self._pool = pool
+        self.scheduler.rules = self._rules()
         now = self._parts.clock.monotonic()
         self._forgive(now)
+        # By what was so since the last pass, before that is read anew; at first there is nothing better.
+        if self._accounts is not None:
+            self._charge(self._accounts, now)
         self.look()
-        if not len(self.scheduler.line):
+        if self._accounts is None:
+            self._accounts = Accounts(self._parts, self._pool.id)
+            self._charge(self._accounts, now)
+        if not len(self.scheduler.line) and not self.scheduler.elastic.may_grow():
             return False
         view, decided = self._decide(now)
         return self._do(view, decided, batches)
 
+    def rest(self) -> None:
+        """Forget what projects had: another conductor charges them."""
+        self._accounts = None
+
+    def _charge(self, accounts: Accounts, now: float) -> None:
+        """Charge projects for the time up to ``now``."""
+        with self._parts.views.lock:
+            accounts.charge(self.scheduler, now)
+        with isolated("what projects had is not written now"):
+            accounts.keep(now)
+
     def _forgive(self, now: float) -> None:
-        """Have devices be asked for again whose time is over."""
+        """Offer devices again whose time of being left alone is over."""
         self._refused = {device: until for device, until in self._refused.items() if until > now}
         self._refusals = {claim: said for claim, said in self._refusals.items() if said[0] > now}
+        for claim_id in [each for each, until in self._full.items() if until <= now]:
+            del self._full[claim_id]
+            self._generations.pop(claim_id, None)
 
-    def _decide(self, now: float) -> tuple[PoolView, list[Start | Preempt]]:
+    def _decide(self, now: float) -> tuple[PoolView, list[Decided | Preempt]]:
         """Return the view, out of which is taken what starts, and what was decided."""
-        shares = self.shares()
+        shares = self._shares
         with self._parts.views.lock:
             view = self._parts.views.of(self._pool.id)
             held = self._refused.keys() & view.device_index.keys()
             view.hold(held)
             try:
-                return view, self.scheduler.decide(view, shares, self.policy, now)
+                return view, self.scheduler.decide(view, shares, self.policy, now, _wall(self._parts))
             except Exception:
                 # Who knows what it had taken out of the view: all is read anew.
                 self._parts.views.forget(self._pool.id)
@@ -241,38 +284,65 @@ class _PoolQueue:
         states = [ClaimState.QUEUED, *HOLDING]
         with self._parts.database.reader() as session:
             generations = claims.generations(session, self._pool.id, states)
+            elastic_ids = self.scheduler.elastic.ids()
+            used = sessions.used(session, elastic_ids) if elastic_ids else {}
+            for claim_id in elastic_ids:
+                if used.get(claim_id) != self._used.get(claim_id):
+                    self._generations.pop(claim_id, None)
             changed = [each for each, _ in generations.items() - self._generations.items()]
             fresh = claims.list_(session, {"id": changed}) if changed else []
             held = vgpus.list_(session, {"claim_id": changed}) if changed else []
             named = hosts.names(session, {vgpu.host_id for vgpu in held})
         for claim_id in self.claims.keys() - generations.keys():
             self.scheduler.forget(claim_id)
+            self._teller.forget(claim_id)
             del self.claims[claim_id]
+            self._since.pop(claim_id, None)
         self._mixed &= generations.keys()
         rows: dict[str, list[Vgpu]] = {}
-        for vgpu in sorted(held, key=lambda each: each.index):
-            if vgpu.index < BESIDE:
-                rows.setdefault(vgpu.claim_id, []).append(vgpu)
+        for vgpu in held:
+            rows.setdefault(vgpu.claim_id, []).append(vgpu)
         for claim in sorted(fresh, key=lambda each: (each.created_at or datetime.min, each.id)):
             self.claims[claim.id] = claim
             self._add_to_mix(claim)
             if claim.state == ClaimState.QUEUED:
-                self.scheduler.wait(_waiting(claim))
+                self.scheduler.wait(occupants.waiting(claim))
             else:
-                self.scheduler.run(_running(self._parts, claim, _plan(rows.get(claim.id, []), named)))
-        self._generations = generations
+                self._run(claim, rows.get(claim.id, []), named, used.get(claim.id, set()))
+        self._generations, self._used = generations, used
 
-    def shares(self) -> FairShare:
-        """Return what projects have used of this pool."""
-        settings = self._conf.queue
-        with self._parts.database.reader() as session:
-            return consumption.shares(
-                session,
-                self._pool.id,
-                self._parts.clock,
-                settings.half_life,
-                settings.project_weights,
-            )
+    def _run(
+        self, claim: Claim, rows: Sequence[Vgpu], named: Mapping[str, str], used: Collection[str]
+    ) -> None:
+        """Tell the scheduler of a claim that holds something."""
+        now = self._parts.clock.monotonic()
+        before = self._since.pop(claim.id, None)
+        if claim.min_count is not None:
+            # What came while this conductor looked came now; else there is the database's moment.
+            self._since[claim.id] = {
+                each.id: now
+                if before is not None and each.id not in before
+                else (before or {}).get(each.id, min(self._at(each.created_at, now), now))
+                for each in rows
+            }
+        held = occupants.Held(
+            vgpus=rows,
+            hosts=named,
+            used=used,
+            since=self._since.get(claim.id, {}),
+            may_grow=claim.id not in self._full,
+        )
+        self.scheduler.run(*occupants.running(self._parts, claim, held))
+
+    def _at(self, moment: datetime | None, now: float) -> float:
+        return now if moment is None else self._parts.clock.at(moment)
+
+    @property
+    def _shares(self) -> FairShare:
+        """What projects had of this pool, up to the last pass."""
+        if self._accounts is None:
+            raise RuntimeError("the queue was not served yet")
+        return self._accounts.shares
 
     def _first_mix(self) -> tuple[Mix, set[str]]:
         """Return the mix of the pool's newest claims, and which claims are in it."""
@@ -289,41 +359,59 @@ class _PoolQueue:
             self._mixed.add(claim.id)
             self._mix.add(Demand.of(claim))
 
-    def _do(self, view: PoolView, decided: Iterable[Start | Preempt], batches: Batches) -> bool:
+    def _do(self, view: PoolView, decided: Iterable[Decided | Preempt], batches: Batches) -> bool:
         """Begin to do what was decided; return whether something of it could not be begun now.
 
         What is on hosts of a batch that is under way is decided about again when that has ended.
         Whatever ends this, the scheduler does not go on believing in what was not begun. What becomes of
         the rest stands in the database.
         """
-        starts = [each for each in decided if isinstance(each, Start)]
+        starts: list[Decided] = [each for each in decided if isinstance(each, Start)]
+        grows: list[Decided] = [each for each in decided if isinstance(each, Grow)]
         victims = [
             (victim, each.claim_id)
             for each in decided
             if isinstance(each, Preempt)
             for victim in each.victims
         ]
-        open_ = {each.claim_id for each in starts}
+        open_ = {each.claim_id for each in (*starts, *grows)}
+        full: set[str] = set()
         try:
             self._make_room(victims)
-            for batch in batches.split(starts):
-                lost = batches.begin(self._pool.id, batch)
-                open_ -= {each.claim_id for each in batch} - lost
+            for of_kind in (starts, grows):
+                for batch in batches.split(of_kind):
+                    lost = batches.begin(self._pool.id, batch)
+                    open_ -= {each.claim_id for each in batch} - lost
+                    full |= lost if of_kind is grows else set()
         finally:
-            self._take_back(view, [each for each in starts if each.claim_id in open_])
-        return bool(open_)
+            self._take_back(view, [each for each in (*starts, *grows) if each.claim_id in open_])
+        until = self._parts.clock.monotonic() + _FULL
+        self._full.update((claim_id, until) for claim_id in full)
+        # Nobody waits for one that could have grown.
+        return bool(open_ - {each.claim_id for each in grows})
 
     def _make_room(self, victims: Sequence[tuple[str, str]]) -> None:
-        """Take claims apart, each for one that waits."""
-        pairs = [(self.claims[victim_id], self.claims[claim_id]) for victim_id, claim_id in victims]
-        for victim, _ in pairs:
+        """Take claims apart, or vGPUs from elastic ones, each for one that waits."""
+        chosen: dict[tuple[str, str], set[str]] = defaultdict(set)
+        whole = {name for name, _ in victims}
+        for name, waiting_id in victims:
+            claim_id, vgpu_id = occupants.vgpu_of(name)
+            if vgpu_id is None:
+                chosen[claim_id, waiting_id] = set()
+            elif claim_id not in whole:
+                chosen[claim_id, waiting_id].add(vgpu_id)
+        pairs = {each: (self.claims[each[0]], self.claims[each[1]]) for each in chosen}
+        for victim, _ in pairs.values():
             # Whatever becomes of it is read again.
             self._generations.pop(victim.id, None)
-        for victim, waiting in pairs:
+        for each, (victim, waiting) in pairs.items():
             with isolated(f"claim {victim.id} does not make room now"):
-                self._parts.commit(_preempt, victim, waiting)
+                if chosen[each]:
+                    self._parts.commit(resizing.shrink, victim, chosen[each], waiting)
+                else:
+                    self._parts.commit(_preempt, victim, waiting)
 
-    def _take_back(self, view: PoolView, starts: Iterable[Start]) -> None:
+    def _take_back(self, view: PoolView, starts: Iterable[Decided]) -> None:
         """Undo in view and scheduler what was decided and is not so."""
         with self._parts.views.lock:
             for each in starts:
@@ -331,15 +419,16 @@ class _PoolQueue:
                 claim = self.claims.pop(each.claim_id)
                 self._generations.pop(each.claim_id, None)
                 self.scheduler.forget(each.claim_id)
-                view.give(Demand.of(claim), each.plan)
+                demand = Demand.of(claim)
+                view.give(elastic.one_of(demand) if isinstance(each, Grow) else demand, each.plan)
                 places = [view.device_index[device_id] for device_id in each.plan.device_ids]
                 self._parts.views.doubt({view.hosts[host] for host, _ in places})
 
-    def learn(self, refused: Start, said: str, learnt: set[str]) -> None:
+    def learn(self, refused: Decided, said: str, learnt: set[str]) -> None:
         """Learn from Placement what others hold of the devices that it refused; add to ``learnt``."""
         # Not longer: it may be about to be written, as a device that was just enabled.
         until = self._parts.clock.monotonic() + self._conf.conductor.queue_interval
-        self._refusals[refused.claim_id] = until, f"; Placement refused: {said}"
+        self._refusals[refused.claim_id] = until, Reason(TAKEN.text, f"Placement refused: {said}")
         for device_id in set(refused.plan.device_ids) - learnt:
             learnt.add(device_id)
             held = self._parts.allocations.allocations_of(device_id)
@@ -352,68 +441,27 @@ class _PoolQueue:
 
     def tell(self) -> None:
         """Write why claims wait, where that is news."""
-        if not len(self.scheduler.line):
+        if self._accounts is None or not len(self.scheduler.line):
             return
-        now = self._parts.clock.monotonic()
-        shares = self.shares()
-        with self._parts.views.lock:
-            waits = self.scheduler.waits(self._parts.views.of(self._pool.id), shares, now)
-        news: dict[str, list[str]] = {}
-        for each in waits:
-            claim = self.claims.get(each.claim_id)
-            reason = each.reason + self._refusals.get(each.claim_id, (0, ""))[1]
-            if claim is None or claim.state_reason == reason:
-                continue
-            # Reasons count devices, so they change with every claim that ends: far back in a long line
-            # it is enough to have been told once.
-            if each.position <= _TOLD or not claim.state_reason:
-                news.setdefault(reason, []).append(claim.id)
-        if news:
+        refused = {claim_id: said for claim_id, (_, said) in self._refusals.items()}
+        look = Look(self.scheduler, self.claims, self._shares, self.policy, refused)
+        if news := self._teller.news(look):
             self._parts.commit(_note, news)
 
+    def moment(self, wait: Wait) -> datetime | None:
+        """Return when a claim that waits starts at latest."""
+        return None if wait.starts_at is None else self._parts.clock.moment(wait.starts_at)
 
-def _note(transaction: Transaction, news: Mapping[str, Collection[str]]) -> None:
+
+def _note(transaction: Transaction, news: Mapping[Reason, Collection[str]]) -> None:
     """Write why claims wait, those of the same reason together."""
     for reason in sorted(news):
         claims.note_queued(transaction.session, news[reason], reason)
 
 
-def _waiting(claim: Claim) -> Waiting:
-    return Waiting(
-        claim_id=claim.id,
-        project_id=claim.project_id,
-        demand=Demand.of(claim),
-        priority=claim.priority,
-        created_at=consumption.seconds(claim.created_at or datetime.min),
-        time_limit=None if claim.time_limit is None else float(claim.time_limit),
-        refused_by=frozenset(claim.refused_by),
-        preemptible=claim.preemptible,
-    )
-
-
-def _plan(rows: Sequence[Vgpu], named: Mapping[str, str]) -> Plan:
-    """Return where the vGPUs of a claim are; ``named`` are the hosts' names by id."""
-    host = named[rows[0].host_id] if rows else None
-    return Plan(host=host, device_ids=tuple(vgpu.device_id for vgpu in rows))
-
-
-def _running(parts: Parts, claim: Claim, plan: Plan) -> Running:
-    bound_at = parts.clock.monotonic()
-    if claim.bound_at is not None:
-        bound_at -= parts.tenure.seconds(claim.id, claim.bound_at)
-    ends = [parts.clock.at(claim.lease_end)] if claim.lease_end else []
-    ends += [bound_at + claim.time_limit] if claim.time_limit is not None else []
-    return Running(
-        claim_id=claim.id,
-        project_id=claim.project_id,
-        demand=Demand.of(claim),
-        plan=plan,
-        priority=claim.priority,
-        bound_at=bound_at,
-        ends_at=min(ends, default=None),
-        preemptible=claim.preemptible and claim.state == ClaimState.BOUND,
-        leaving=claim.state == ClaimState.RELEASING,
-    )
+def _wall(parts: Parts) -> float:
+    """Return the time by the clock that claims' ``created_at`` is of."""
+    return consumption.seconds(parts.clock.now())
 
 
 def _preempt(transaction: Transaction, victim: Claim, waiting: Claim) -> None:
@@ -425,4 +473,4 @@ def _preempt(transaction: Transaction, victim: Claim, waiting: Claim) -> None:
         return
     requeue = victim.on_preempt == OnPreempt.REQUEUE
     release_to = ClaimState.QUEUED if requeue else ClaimState.RELEASED
-    releasing.start(transaction, victim, release_to, f"it made room for claim {waiting.id}")
+    releasing.start(transaction, victim, release_to, made_room(victim, waiting))

@@ -1,14 +1,14 @@
 """Quotas: what a project holds, against what it may."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy.orm import Session
 
 from gpupool.conductor.limits import OfProject
 from gpupool.conductor.parts import Parts
-from gpupool.db import quotas
+from gpupool.db import claims, quotas
 from gpupool.model import errors
-from gpupool.model.claim import Claim
+from gpupool.model.claim import COUNT_MAX, Claim
 from gpupool.model.quota import NO_LIMIT, Quota, Resource
 
 _UNITS: Mapping[Resource, str] = {Resource.COMPUTE: " %", Resource.MEMORY_MIB: " MiB"}
@@ -45,6 +45,29 @@ def wanted(claim: Claim) -> dict[Resource, int]:
     }
 
 
+def known_limits(parts: Parts, claim_ids: Collection[str]) -> dict[str, OfProject]:
+    """Return by claim the limits of its project, of those of which they are known without waiting."""
+    with parts.database.reader() as session:
+        found = claims.list_(session, {"id": list(claim_ids)}) if claim_ids else []
+    known = {claim.id: parts.limits.known(claim.project_id) for claim in found}
+    return {claim_id: limits for claim_id, limits in known.items() if limits is not None}
+
+
+def room(session: Session, claim: Claim, limits: OfProject) -> int:
+    """Return by how many vGPUs a claim may grow; until the transaction ends nobody takes them away."""
+    of_one = {
+        Resource.VGPUS: 1,
+        Resource.COMPUTE: claim.compute,
+        Resource.MEMORY_MIB: claim.memory_mib,
+    }
+    limited = {each: limits[each] for each in of_one if limits[each] != NO_LIMIT}
+    if not limited:
+        return COUNT_MAX
+    quotas.hold(session, claim.project_id)
+    used = quotas.used(session, claim.project_id)
+    return max(min((limit - used[each]) // of_one[each] for each, limit in limited.items()), 0)
+
+
 def _sentence(resource: Resource, asked: int, used: int, limit: int) -> str:
     unit = _UNITS.get(resource, "")
     return f"quota of {resource}: {asked}{unit} asked, {used}{unit} used, {limit}{unit} allowed"
@@ -55,7 +78,34 @@ def show(parts: Parts, project_id: str) -> list[Quota]:
     limits = parts.limits.of(project_id)
     with parts.database.reader() as session:
         used = quotas.used(session, project_id)
+    return _quotas(parts, project_id, limits, used)
+
+
+def list_(parts: Parts, after: str, most: int) -> list[Quota]:
+    """Return as ``show`` those of the projects that have claims, or limits of their own, by project.
+
+    ``most`` projects at a time, those that come after ``after``; an empty one comes before all.
+    """
+    default, own = parts.limits.everybody()
+    with parts.database.reader() as session:
+        known = quotas.projects(session) | own.keys()
+        wanted = sorted(project_id for project_id in known if project_id > after)[:most]
+        used = quotas.used_by(session, wanted)
     return [
-        Quota(project_id=project_id, resource=resource, limit=limits[resource], used=used[resource])
+        quota
+        for project_id in wanted
+        for quota in _quotas(parts, project_id, own.get(project_id, default), used[project_id])
+    ]
+
+
+def _quotas(parts: Parts, project_id: str, limits: OfProject, used: OfProject) -> list[Quota]:
+    return [
+        Quota(
+            project_id=project_id,
+            resource=resource,
+            limit=limits[resource],
+            used=used[resource],
+            source=parts.limits.source,
+        )
         for resource in Resource
     ]

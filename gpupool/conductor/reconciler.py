@@ -16,6 +16,7 @@ from gpupool.db import attachments, claims, devices, differences, hosts, pools, 
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.device import Device
+from gpupool.model.reason import Reason
 from gpupool.model.states import (
     HOLDING,
     AttachmentState,
@@ -53,7 +54,7 @@ def _repair_each(
     repair: Callable[[Transaction, str], None],
     find: Callable[[Session], Iterable[str]],
 ) -> None:
-    """Have ``repair`` mend each of those that ``find`` names in a transaction of its own."""
+    """Call ``repair`` for each of those that ``find`` names, in a transaction of its own."""
     with parts.database.reader() as session:
         found = find(session)
     for each in found:
@@ -83,12 +84,16 @@ def _end_binding(transaction: Transaction, claim_id: str) -> None:
     if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
         return
     if len(held) != claim.count:
-        reason = f"it has {len(held)} of {claim.count} vGPUs left"
+        reason = Reason(f"it has {len(held)} of {claim.count} vGPUs left; it starts anew")
         releasing.start(transaction, claim, ClaimState.QUEUED, reason)
     elif claim.state == ClaimState.BINDING and (down := _down(transaction, held)):
-        releasing.start(transaction, claim, ClaimState.QUEUED, f"host {down} went down")
+        releasing.start(transaction, claim, ClaimState.QUEUED, _went_down(down))
     else:
         binding.bind_active(transaction, [claim_id])
+
+
+def _went_down(host: str) -> Reason:
+    return Reason("its host went down before it was bound; it starts anew", f"host {host} went down")
 
 
 def _down(transaction: Transaction, held: list[Vgpu]) -> str | None:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from gpupool.conductor import consumption
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.db import attachments, claims, hosts, times, vgpus
@@ -16,6 +15,7 @@ from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim, ClaimHealth
 from gpupool.model.host import REVOKED
+from gpupool.model.reason import NONE, Reason
 from gpupool.model.states import ENDED, AttachmentState, ClaimState, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Grant, Order
@@ -23,8 +23,10 @@ from gpupool.placement.allocation import Grant, Order
 LOG = logging.getLogger(__name__)
 # So many vGPUs are given back in one request and one transaction.
 _BATCH = 32
-_WAITING = "its allocations wait to be given back: "
-_AWAY = "waits for hosts that are down: "
+# Marks of what is told of a claim only while it is releasing, after why it ends at all.
+_WAITING = "its devices are given back when Placement answers again"
+_AWAY = "it waits for hosts that are down: "
+_MARKS = (_WAITING, _AWAY)
 
 
 def grant(vgpu: Vgpu) -> Grant:
@@ -37,27 +39,29 @@ def grant(vgpu: Vgpu) -> Grant:
     )
 
 
-def start(transaction: Transaction, claim: Claim, release_to: ClaimState, reason: str = "") -> Claim:
-    """Have everything a claim has taken from its hosts; it becomes ``release_to`` when that is done.
+def start(
+    transaction: Transaction, claim: Claim, release_to: ClaimState, reason: Reason = NONE
+) -> Claim:
+    """Take everything a claim has from its hosts; it becomes ``release_to`` when that is done.
 
     A claim that has nothing ends at once.
     """
     if claim.state in {ClaimState.QUEUED, ClaimState.SUSPENDED}:
         now = times.now(transaction.session)
-        return transaction.move(claim, release_to, state_reason=reason, ended_at=now)
+        return transaction.move(claim, release_to, **reason.fields(), ended_at=now)
     held = vgpus.list_(transaction.session, {"claim_id": claim.id})
     # First, because it locks the host: no attachment can be made between here and the commit.
     remove_vgpus(transaction, held)
     for attachment in attachments.list_(transaction.session, {"claim_id": claim.id}):
         remove_attachment(transaction, attachment)
-    if away := _away(transaction, held):
-        reason = f"{reason}; {_AWAY}{away}" if reason else _AWAY + away
-    claim = transaction.move(claim, ClaimState.RELEASING, release_to=release_to, state_reason=reason)
+    reason = reason.and_(_away(transaction, held))
+    changes = {"release_to": release_to, **reason.fields()}
+    claim = transaction.move(claim, ClaimState.RELEASING, **changes)
     return claim if held else finish(transaction, [claim.id])[0]
 
 
 def remove_vgpus(transaction: Transaction, held: Iterable[Vgpu]) -> None:
-    """Have vGPUs taken from their hosts."""
+    """Ask hosts to remove vGPUs."""
     # In one order, so that two who take claims apart don't wait for each other.
     for vgpu in sorted(held, key=lambda one: one.host_id):
         if vgpu.state != VgpuState.REMOVING:
@@ -66,7 +70,7 @@ def remove_vgpus(transaction: Transaction, held: Iterable[Vgpu]) -> None:
 
 
 def remove_attachment(transaction: Transaction, attachment: Attachment) -> None:
-    """Have one attachment taken from its host; nothing happens if that is under way."""
+    """Ask an attachment's host to remove it; nothing happens if that is under way."""
     if attachment.state != AttachmentState.REMOVING:
         generation = transaction.touch(attachment.host_id)
         attachments.transition(
@@ -80,26 +84,33 @@ def finish(transaction: Transaction, claim_ids: Iterable[str]) -> list[Claim]:
     held = [claim for claim in claims.hold(session, claim_ids) if claim.state == ClaimState.RELEASING]
     left = {vgpu.claim_id for vgpu in vgpus.list_(session, {"claim_id": [one.id for one in held]})}
     over = [claim for claim in held if claim.id not in left]
-    consumption.charge(session, over, transaction.tenure, transaction.conf.queue.half_life)
-    ways: dict[tuple[ClaimState, str, bool], list[Claim]] = {}
+    ways: dict[tuple[ClaimState, Reason, bool, int | None], list[Claim]] = {}
     for claim in over:
         limited = claim.time_limit is not None and claim.bound_at is not None
-        reason = _without_waiting(claim.state_reason)
-        ways.setdefault((claim.release_to or ClaimState.RELEASED, reason, limited), []).append(claim)
+        reason = _without_waiting(claim)
+        if claim.release_to == ClaimState.QUEUED:
+            reason = reason.again()
+        way = claim.release_to or ClaimState.RELEASED, reason, limited, claim.min_count
+        ways.setdefault(way, []).append(claim)
     done: list[Claim] = []
-    for (state, reason, limited), same in ways.items():
-        changes = _end(state, limited, times.now(session))
-        done += transaction.move_all(same, state, state_reason=reason, **changes)
+    for (state, reason, limited, least), same in ways.items():
+        changes = _end(state, limited, least, times.now(session))
+        done += transaction.move_all(same, state, **reason.fields(), **changes)
     if done:
         transaction.wake_queue()
     return done
 
 
-def _end(state: ClaimState, limited: bool, now: datetime) -> dict[str, object]:
-    """Return what changes on a claim that comes to ``state``; ``limited``: its time was running."""
+def _end(state: ClaimState, limited: bool, least: int | None, now: datetime) -> dict[str, object]:
+    """Return what changes on a claim that comes to ``state``.
+
+    ``limited``: its time was running. ``least`` is what it waits for if it is elastic.
+    """
     changes: dict[str, object] = {"release_to": None, "health": ClaimHealth.OK}
     if state in ENDED:
         return {**changes, "ended_at": now}
+    if least is not None:
+        changes |= {"count": least}
     return {**changes, "bound_at": None, **(claims.ASKED_LEASE if limited else {})}
 
 
@@ -165,32 +176,34 @@ def _forget(transaction: Transaction, gone: Sequence[Vgpu]) -> None:
     vgpus.delete_all(session, [vgpu.id for vgpu in there])
     transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in there})
     transaction.wake_queue()
-    finish(transaction, {vgpu.claim_id for vgpu in there})
+    ids = {vgpu.claim_id for vgpu in there}
+    finish(transaction, ids)
+    # The queue reads a claim again that goes on with less, and knows that the rest is free.
+    claims.note_changed(session, ids, ClaimState.BOUND)
 
 
 def _note_waiting(transaction: Transaction, claim_id: str, why: str) -> None:
     """Write that Placement keeps a claim from ending, after why it ends at all."""
     claim = claims.get(transaction.session, claim_id)
-    before = _without_waiting(claim.state_reason)
-    note(transaction, claim_id, f"{before}; {_WAITING}{why}" if before else _WAITING + why)
+    reason = _without_waiting(claim).and_(Reason(_WAITING, f"{_WAITING}: {why}"))
+    if claim.state not in ENDED and claim.state_reason != reason.text:
+        claims.update(transaction.session, claim.id, None, **reason.fields())
 
 
-def _without_waiting(reason: str) -> str:
-    for mark in (_WAITING, _AWAY):
-        reason = reason.partition(mark)[0].removesuffix("; ")
-    return reason
+def _without_waiting(claim: Claim) -> Reason:
+    """Return why a claim ends, without what keeps it from ending."""
+    said = [claim.state_reason, claim.state_detail]
+    for mark in _MARKS:
+        said = [each.partition(mark)[0].removesuffix("; ") for each in said]
+    return Reason(*said)
 
 
-def _away(transaction: Transaction, held: Iterable[Vgpu]) -> str:
-    """Return which hosts of these vGPUs can't take them away now."""
+def _away(transaction: Transaction, held: Iterable[Vgpu]) -> Reason:
+    """Return which hosts of these vGPUs can't take them away now; its project knows its own hosts."""
     ids = {vgpu.host_id for vgpu in held}
     down = hosts.list_(transaction.session, {"id": ids, "state": HostState.DOWN}, [("name", "asc")])
-    revoked = f" ({REVOKED})"
-    return ", ".join(f"{one.name}{revoked if one.unable_reason == REVOKED else ''}" for one in down)
-
-
-def note(transaction: Transaction, claim_id: str, reason: str) -> None:
-    """Write why a claim is where it is, if that is news."""
-    claim = claims.get(transaction.session, claim_id)
-    if claim.state not in ENDED and claim.state_reason != reason:
-        claims.update(transaction.session, claim.id, state_reason=reason)
+    if not down:
+        return NONE
+    revoked = [one.name for one in down if one.unable_reason == REVOKED]
+    detail = f"{_AWAY}{', '.join(revoked)}: {REVOKED}" if revoked else ""
+    return Reason(_AWAY + ", ".join(one.name for one in down), detail)

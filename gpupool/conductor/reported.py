@@ -129,7 +129,7 @@ class Reported:
         self._known[host.name] = _Known(said, host, answer, now + self._timeout)
 
     def forget(self, name: str) -> None:
-        """Have the next report of a host be taken, whatever it says."""
+        """Forget what a host said last, so that its next report is taken whatever it says."""
         self._known.pop(name, None)
 
     def is_due(self, host: Host) -> bool:

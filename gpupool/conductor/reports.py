@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import orm
 
-from gpupool.conductor import binding, health, holds, report_checks
+from gpupool.conductor import binding, health, holds, report_checks, resizing
 from gpupool.conductor.binding import Refusal
 from gpupool.conductor.desired import desired_of, desired_states
 from gpupool.conductor.parts import Parts, Transaction
 from gpupool.conductor.reported import Reported, Said, Stale
+from gpupool.conductor.sessions import write_ends
 from gpupool.conf import logs
 from gpupool.db import attachments, devices, host_keys, hosts, sessions, times, vgpus
 from gpupool.model import errors
@@ -91,13 +92,14 @@ def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: S
     _take_refusals(transaction, host, refused, owned)
     attached = _write_attachments(transaction, host, report)
     _write_sessions(transaction, host, report, held, attached)
+    ends = write_ends(transaction, host.id, report)
     if refused or host.id in transaction.revised:
         host = hosts.get(session, host.id)
     if refused:
         (desired,) = desired_states(session, [host.id])
     else:
         keys = {device.id: device.key for device in owned}
-        (desired,) = desired_of(session, [host], keys, held, attached)
+        (desired,) = desired_of(session, [host], keys, held, attached, ends=ends)
     gone = _gone(report, held)
     return _Taken(host=host, owned=owned, changed=changed, gone=gone, desired=desired)
 
@@ -228,7 +230,10 @@ def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu])
     for vgpu in held:
         each = seen.get(vgpu.id)
         if refusal := _why_not(vgpu, each, report.generation):
-            refused.setdefault(vgpu.claim_id, refusal)
+            first = refused.setdefault(vgpu.claim_id, refusal)
+            if first is not refusal:
+                ids = (*first.vgpu_ids, vgpu.id)
+                refused[vgpu.claim_id] = replace(first, vgpu_ids=ids)
         elif each is not None and _is_news(vgpu, each):
             if vgpu.state == VgpuState.PLANNED:
                 made.append(vgpu)
@@ -253,10 +258,11 @@ def _why_not(vgpu: Vgpu, report: VgpuReport | None, generation: int) -> Refusal 
         if not report.error or not _is_news(vgpu, report):
             return None
         error = report_checks.storable(report.error)
-        return Refusal(error, report.host_fault, vgpu.device_id)
+        return Refusal(error, report.host_fault, vgpu.device_id, (vgpu.id,))
     # Without a generation the host was not told of it yet.
     told = vgpu.state == VgpuState.PLANNED and 0 < vgpu.generation <= generation
-    return Refusal(f"it did not make vGPU {vgpu.id}", True, vgpu.device_id) if told else None
+    error = f"it did not make vGPU {vgpu.id}"
+    return Refusal(error, True, vgpu.device_id, (vgpu.id,)) if told else None
 
 
 def _take_refusals(
@@ -265,7 +271,8 @@ def _take_refusals(
     """Queue the claims of refused vGPUs again, and hold the host unless only failed devices refused."""
     attempts = transaction.conf.conductor.binding_attempts
     for claim_id, refusal in refused.items():
-        binding.refused(transaction, claim_id, host.name, refusal, attempts)
+        if not resizing.give_up_refused(transaction, claim_id, host.name, refusal):
+            binding.refused(transaction, claim_id, host.name, refusal, attempts)
     working = {device.id for device in owned if device.health == DeviceHealth.OK}
     why = next((each.error for each in refused.values() if each.device_id in working), "")
     if why:

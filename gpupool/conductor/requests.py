@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from gpupool.allocator import filters, plan
+from gpupool.allocator import filters, shortage
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.view import PoolView
 from gpupool.conductor.views import Views
@@ -41,9 +41,32 @@ def from_profile(request: ClaimRequest, profile: Profile | None) -> ClaimRequest
         raise errors.Invalid(f"{' and '.join(missing)} missing; give a profile, or each of them")
     names = {field.name for field in fields(Profile)} - {"id", "name", "description"}
     names &= {field.name for field in fields(ClaimRequest)}
-    return replace(
+    # A number in place of a range, and the other way round.
+    if request.count is not None:
+        names -= {"min_count", "max_count"}
+    filled = replace(
         request, **{name: getattr(given, name) for name in names if getattr(request, name) is None}
     )
+    if request.min_count is None and request.max_count is None and filled.min_count is None:
+        return filled
+    if request.count is not None:
+        raise errors.Invalid("count is given beside min_count and max_count; allowed: either")
+    count, least, most = elastic_counts(filled.min_count, filled.max_count)
+    return replace(filled, count=count, min_count=least, max_count=most)
+
+
+def elastic_counts(least: int | None, most: int | None) -> tuple[int, int | None, int | None]:
+    """Return for how many vGPUs an elastic claim waits, and between how many it may have, or Invalid.
+
+    One that may have only one number of them is not elastic.
+    """
+    if least is None or most is None:
+        missing = "min_count" if least is None else "max_count"
+        raise errors.Invalid(f"{missing} missing; min_count and max_count go together")
+    _within("min_count", least, 1, COUNT_MAX)
+    if not least <= most <= COUNT_MAX:
+        raise errors.Invalid(f"max_count is {most}; allowed: {least}, its min_count, to {COUNT_MAX}")
+    return (least, None, None) if least == most else (least, least, most)
 
 
 def check_sizes(request: ClaimRequest | Profile, sessions_max: int) -> None:
@@ -156,7 +179,8 @@ def _why_never(claim: Claim, pool: Pool, view: PoolView) -> str:
     demand = Demand.of(claim)
     if view.remember(("ever", demand), lambda: filters.ever(view, demand)):
         return ""
-    return f"pool {pool.name} could never hold it: {plan.no_room(view, demand).reason}"
+    counts = filters.counts(view, demand, empty=True)
+    return f"pool {pool.name} could never hold it: {shortage.sentence(view, demand, counts, empty=True)}"
 
 
 def claim_of(

@@ -9,7 +9,17 @@ from functools import partial
 import oslo_messaging
 from oslo_config import cfg
 
-from gpupool.conductor import abandoned, claims, hosts, limits, pools, queue, reconciler, settling
+from gpupool.conductor import (
+    abandoned,
+    claims,
+    hosts,
+    limits,
+    lost_devices,
+    pools,
+    queue,
+    reconciler,
+    settling,
+)
 from gpupool.conductor.conductor_keys import ConductorKeys
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.heartbeat import Heartbeat
@@ -45,7 +55,7 @@ LOG = logging.getLogger(__name__)
 # Seconds at least between two messages to the leader that the queue has changed: each has all conductors
 # read it, and the leader decides about all that waits, not about one claim.
 _BELL_PAUSE = 0.2
-# So many times the seconds between two looks at hosts count at most as their silence.
+# So many times the seconds between two looks at the database count at most as silence, or as a loss.
 _LOOKS = 2
 # Hosts that may be told to look once the broker is back, at most.
 _HOSTS = 10_000
@@ -76,7 +86,9 @@ class Conductor:
         self._reconciler = Periodic("reconciler", repair, settings.reconcile_interval)
         self._leading = Periodic("leading", self.lead, _LEAD_INTERVAL)
         database.clock.settle = settings.clock_settle
-        self._silence = Silence(database.clock, settings.host_timeout, _LOOKS * settings.queue_interval)
+        most = _LOOKS * settings.queue_interval
+        self._silence = Silence(database.clock, settings.host_timeout, most)
+        self._lost = Silence(database.clock, settings.device_lost_timeout, most)
         inventory = Inventory(ProviderTree(placement), settings.reconcile_devices)
         self.parts = Parts(
             id=self.id,
@@ -124,6 +136,8 @@ class Conductor:
         self.parts.database.check()
         self._heartbeat.beat()
         self.parts.commit(pools.create_default)
+        # Operators give the first key to agents before one of them asks for it.
+        self.parts.keys.public()
         self.parts.dependencies.start()
         for server in self._servers:
             server.start(_PATIENCE)
@@ -177,6 +191,7 @@ class Conductor:
         if not self.parts.dependencies.listens():
             # Hosts are not silent if nobody listens: after an outage it is counted anew.
             self._silence.forget()
+            self._lost.forget()
         if not self.parts.dependencies.database.answers():
             return
         self.parts.database.follow_clock()
@@ -184,6 +199,7 @@ class Conductor:
             claims.expire(self.parts)
         if self.parts.dependencies.listens():
             hosts.mark_silent(self.parts, self._silence)
+            lost_devices.end_claims(self.parts, self._lost)
 
     def reconcile(self) -> None:
         """Do once what the reconciler's thread does, if this conductor leads."""
@@ -204,7 +220,7 @@ class Conductor:
         self._wake_here()
 
     def _wake(self) -> None:
-        """Have the queue looked at by the conductor that serves it."""
+        """Wake the queue of the conductor that serves it."""
         self._wake_here()
         self._bell.put("queue", self._tell_leader)
 

@@ -15,7 +15,7 @@ class Turns:
         self._lock = threading.Lock()
 
     def hurry(self, names: Iterable[str]) -> None:
-        """Have ``names`` be among the next that are chosen."""
+        """Put ``names`` among the next that are chosen."""
         with self._lock:
             for name in names:
                 self._last.pop(name, None)

@@ -40,12 +40,12 @@ class Views:
             return self._views.get(pool_id) or PoolView([])
 
     def forget(self, pool_id: str) -> None:
-        """Have the view of a pool be made anew by the next ``refresh``."""
+        """Forget the view of a pool, so that the next ``refresh`` makes it anew."""
         with self.lock:
             self._views.pop(pool_id, None)
 
     def doubt(self, host_names: set[str]) -> None:
-        """Have hosts be read again by the next ``refresh``, whatever their revision."""
+        """Mark hosts to be read again by the next ``refresh``, whatever their revision."""
         with self.lock:
             self._doubtful |= host_names
 

@@ -89,7 +89,10 @@ OPTS = (
     cfg.StrOpt(
         "run_path",
         default="/run/gpupool",
-        help="Folder of the session sockets; programs and containers reach it.",
+        help=(
+            "Folder of the session sockets; programs and containers reach it. Containers hold what is "
+            "in it, so nothing may empty it while they run: a folder for temporary files does not do."
+        ),
     ),
     cfg.StrOpt("cdi_path", default="/var/run/cdi", help="Folder where CDI specs are written."),
     cfg.StrOpt(

@@ -32,6 +32,16 @@ OPTS = (
         help="Seconds without a report after which a host is marked down.",
     ),
     cfg.IntOpt(
+        "device_lost_timeout",
+        default=30,
+        min=0,
+        help=(
+            "Seconds for which a device of a bound claim has to stay failed or missing, or its host "
+            "down, before the claim is queued again or fails, as its on_device_lost says. One that is "
+            "back sooner costs its claims nothing. A host is down after host_timeout."
+        ),
+    ),
+    cfg.IntOpt(
         "clock_settle",
         default=60,
         min=0,

@@ -6,9 +6,12 @@ secret is written, whichever library logs it.
 
 import logging
 import re
+import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 
 from oslo_config import cfg
 from oslo_log import log
@@ -55,6 +58,8 @@ _LEVELS = {
     "alembic": logging.WARNING,
     "keystoneauth.session": logging.ERROR,
     "oslo_db.sqlalchemy.exc_filters": logging.ERROR,
+    # The error that another one takes the place of, such as NotFound when the database goes away.
+    "oslo_utils.excutils": logging.CRITICAL,
     "urllib3.connectionpool": logging.ERROR,
 }
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -70,8 +75,10 @@ def setup(conf: cfg.ConfigOpts, name: str) -> None:
 
 def keep_rules(handlers: Iterable[logging.Handler]) -> None:
     """Apply the rules to ``handlers``, which have their formatters already."""
-    told = _Told()
+    told, lost = _Told(), _Lost()
     for handler in handlers:
+        # By name: mypy knows no method that is assigned to.
+        setattr(handler, "handleError", partial(lost, handler.handleError))  # noqa: B010
         handler.addFilter(_one_line)
         handler.addFilter(told)
         handler.setFormatter(_Masked(handler.formatter or logging.Formatter()))
@@ -191,6 +198,36 @@ class _Told(logging.Filter):
             record.msg = f"{record.getMessage()} ({times} times more in {now - told:.0f} s)"
             record.args = None
         return True
+
+
+class _Lost:
+    """Counts records that can't be written, on a full disk for instance, and says so once a minute.
+
+    Python would print a traceback for each. Nothing is said in the first minute: a service that can't
+    start with a full disk says so itself, on one line.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = time.monotonic() + REPEAT_SECONDS
+        self._count = 0
+
+    def __call__(
+        self, otherwise: Callable[[logging.LogRecord], None], record: logging.LogRecord
+    ) -> None:
+        """Take note of a record that its handler failed to write; other errors go to ``otherwise``."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            otherwise(record)
+            return
+        with self._lock:
+            self._count += 1
+            if time.monotonic() < self._next:
+                return
+            self._next = time.monotonic() + REPEAT_SECONDS
+            count, self._count = self._count, 0
+        with suppress(OSError, ValueError):
+            print(f"{count} lines of the log can't be written: {error}", file=sys.stderr)
 
 
 class _Masked(logging.Formatter):

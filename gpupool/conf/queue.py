@@ -32,7 +32,23 @@ OPTS = (
         "min_run_time",
         default=300,
         min=0,
-        help="Seconds that a preemptible claim may run before another can take its place.",
+        help=(
+            "Seconds that a preemptible claim may run before another can take its place, in pools that "
+            "do not say."
+        ),
+    ),
+    cfg.Opt(
+        "project_min_run_times",
+        type=Dict(Float(min=0)),
+        default={},
+        help="The same for claims of some projects, whatever the pool says: PROJECT_ID:3600,...",
+    ),
+    cfg.FloatOpt(
+        "ageing",
+        default=7 * 24 * 3600,
+        min=0,
+        help="Seconds after which a claim that waits is no longer passed by younger claims of its own "
+        "project, whatever their priority; 0: it is passed by all that have a higher one.",
     ),
 )
 

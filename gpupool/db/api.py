@@ -26,6 +26,10 @@ LOG = logging.getLogger(__name__)
 SQLITE_BUSY_MS = 60_000
 # What MySQL and PostgreSQL answer when a table is not there.
 _NO_TABLE = (1146, "42P01")
+# What MySQL (disk full, table full) and PostgreSQL answer when their disk is full.
+_NO_ROOM = (1021, 1114, "53100")
+# What SQLite answers then; the second is about the file that its connections share.
+_SQLITE_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_WRITE")
 
 
 @enginefacade.transaction_context_provider
@@ -187,7 +191,7 @@ def _keep_private(file: Path) -> None:
 
 @contextmanager
 def _unavailable(log: bool = True) -> Iterator[None]:
-    """Raise Unavailable for every error that says that the database is away, or lacks a table."""
+    """Raise Unavailable for every error that says that the database is away, full, or lacks a table."""
     try:
         yield
     except Exception as exc:
@@ -196,6 +200,10 @@ def _unavailable(log: bool = True) -> Iterator[None]:
                 why = str(exc).partition("\n")[0]  # The statement that met it follows.
                 LOG.error("The database lacks a table, see `gpupool-manage db upgrade`: %s", why)
             raise errors.Unavailable("the database lacks a table", "database") from exc
+        if _lacks_room(exc):
+            if log:
+                LOG.error("The disk of the database is full: %s", str(exc).partition("\n")[0])
+            raise errors.Unavailable("the disk of the database is full", "database") from exc
         if not _is_outage(exc):
             raise
         if log:
@@ -205,10 +213,20 @@ def _unavailable(log: bool = True) -> Iterator[None]:
 
 def _lacks_table(exc: BaseException) -> bool:
     """Return whether a table is not there. oslo.db has a name for that on SQLite only."""
+    return isinstance(exc, exception.DBNonExistentTable) or _code(exc) in _NO_TABLE
+
+
+def _lacks_room(exc: BaseException) -> bool:
+    """Return whether the database could not write because its disk is full."""
+    return _code(exc) in (*_NO_ROOM, *_SQLITE_NO_ROOM)
+
+
+def _code(exc: BaseException) -> object:
+    """Return what the database calls an error: a number, or a word of SQLite's and PostgreSQL's."""
     inner = exc.inner_exception if isinstance(exc, exception.DBError) else exc
     said = getattr(inner, "orig", None)
-    code = getattr(said, "pgcode", None) or next(iter(getattr(said, "args", ())), None)
-    return isinstance(exc, exception.DBNonExistentTable) or code in _NO_TABLE
+    word = getattr(said, "pgcode", None) or getattr(said, "sqlite_errorname", None)
+    return word or next(iter(getattr(said, "args", ())), None)
 
 
 def _is_outage(exc: BaseException) -> bool:
@@ -233,7 +251,7 @@ def _is_outage(exc: BaseException) -> bool:
 
 
 def _prepare(engine: sa.Engine) -> None:
-    """Have every connection of ``engine`` behave alike on all databases."""
+    """Set up every connection of ``engine`` to behave alike on all databases."""
     # Errors with a statement go into logs; its values, tickets for instance, do not.
     engine.hide_parameters = True
     if engine.dialect.name == "sqlite":
@@ -252,7 +270,9 @@ def _connect_sqlite(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.DatabaseError as exc:
         # A file that is no database: oslo.db knows no name for the error, and logs a traceback.
-        raise sqlite3.OperationalError(str(exc)) from exc
+        named = sqlite3.OperationalError(str(exc))
+        named.sqlite_errorname = getattr(exc, "sqlite_errorname", "")
+        raise named from exc
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -12,6 +12,7 @@ from gpupool.db import models, pools, times
 from gpupool.db.table import Table
 from gpupool.model import errors, states
 from gpupool.model.claim import Claim
+from gpupool.model.reason import Reason
 from gpupool.model.states import ClaimState
 
 _table = Table(models.Claim, Claim)
@@ -86,10 +87,16 @@ def _next(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {**changes, "generation": models.Claim.generation + 1}
 
 
-def note_queued(session: Session, claim_ids: Collection[str], reason: str) -> None:
+def note_queued(session: Session, claim_ids: Collection[str], reason: Reason) -> None:
     """Write why claims wait, of those that do."""
     chosen = models.Claim.id.in_(sorted(claim_ids)) & (models.Claim.state == ClaimState.QUEUED)
-    _table.write(session, chosen, _next({"state_reason": reason}))
+    _table.write(session, chosen, _next(reason.fields()))
+
+
+def note_changed(session: Session, claim_ids: Collection[str], state: ClaimState) -> None:
+    """Grow the generation of claims in a state: something that belongs to them has changed."""
+    chosen = models.Claim.id.in_(sorted(claim_ids)) & (models.Claim.state == state)
+    _table.write(session, chosen, _next({}))
 
 
 def generations(session: Session, pool_id: str, states_: Iterable[ClaimState]) -> dict[str, int]:

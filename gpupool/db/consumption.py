@@ -1,49 +1,46 @@
-"""What projects have used of pools of late, in the database: one decayed number each."""
+"""What projects were due of pools of late and are owed, in the database: two numbers each."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from oslo_db import exception
 from sqlalchemy.orm import Session
 
-from gpupool.db import times
 from gpupool.db.models import DecayedUsage
 
-Used = tuple[int, datetime]
+
+@dataclass(frozen=True)
+class Used:
+    """See allocator.fairshare.Usage: percent of a device times seconds, at a moment."""
+
+    used: int
+    owed: int
+    at: datetime
 
 
 def of_pool(session: Session, pool_id: str) -> dict[str, Used]:
-    """Return by project what it had used (percent of a device times seconds), and when that was."""
+    """Return by project what it was due of a pool and is owed."""
     row = DecayedUsage
-    query = sa.select(row.project_id, row.used, row.at).where(row.pool_id == pool_id)
-    return {project: (used, at) for project, used, at in session.execute(query).tuples()}
+    query = sa.select(row.project_id, row.used, row.owed, row.at).where(row.pool_id == pool_id)
+    rows = session.execute(query).tuples()
+    return {project: Used(used, owed, at) for project, used, owed, at in rows}
 
 
-def hold(session: Session, pool_id: str, project_id: str) -> Used:
-    """Return the same for one project, 0 at first; its row stays locked for the transaction."""
-    found = _locked(session, pool_id, project_id)
-    if found is None:
-        now = times.now(session)
-        row = DecayedUsage(pool_id=pool_id, project_id=project_id, used=0, at=now)
+def put(session: Session, pool_id: str, usages: Mapping[str, Used]) -> None:
+    """Write the same for some projects."""
+    row = DecayedUsage
+    known = of_pool(session, pool_id).keys()
+    for project_id in sorted(usages):
+        values = vars(usages[project_id])
+        if project_id in known:
+            chosen = sa.update(row).where(row.pool_id == pool_id, row.project_id == project_id)
+            session.execute(chosen.values(values))
+            continue
         try:
             with session.begin_nested():
-                session.add(row)
+                session.add(row(pool_id=pool_id, project_id=project_id, **values))
         except exception.DBDuplicateEntry:
-            # Another was the first, and has ended.
+            # Another conductor serves the queue too, for a moment.
             pass
-        found = _locked(session, pool_id, project_id) or (0, now)
-    return found
-
-
-def _locked(session: Session, pool_id: str, project_id: str) -> Used | None:
-    row = DecayedUsage
-    query = sa.select(row.used, row.at).where(row.pool_id == pool_id, row.project_id == project_id)
-    found = session.execute(query.with_for_update()).tuples().first()
-    return None if found is None else (found[0], found[1])
-
-
-def put(session: Session, pool_id: str, project_id: str, used: int, at: datetime) -> None:
-    """Write what a project that the transaction holds has used up to ``at``."""
-    row = DecayedUsage
-    chosen = sa.update(row).where(row.pool_id == pool_id, row.project_id == project_id)
-    session.execute(chosen.values(used=used, at=at))

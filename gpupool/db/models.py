@@ -10,10 +10,11 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from gpupool.model.attachment import AttachmentKind
-from gpupool.model.claim import ClaimHealth, Layout, OnPreempt, Qos, Tier
+from gpupool.model.claim import ClaimHealth, Layout, OnDeviceLost, OnPreempt, Qos, Tier
 from gpupool.model.device import SharingMode
 from gpupool.model.host_key import KeyState
 from gpupool.model.pool import PolicyName
+from gpupool.model.reason import DETAIL_MAX
 from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 
 
@@ -92,6 +93,7 @@ class Pool(Stamps, Base):
     compute_overcommit: Mapped[int]
     memory_overcommit: Mapped[int]
     moves_per_hour: Mapped[int]
+    min_run_time: Mapped[int | None]
 
 
 class Host(Stamps, Base):
@@ -116,6 +118,8 @@ class Host(Stamps, Base):
     memory_mib: Mapped[int]
     agent_version: Mapped[str] = mapped_column(sa.String(64))
     simulated: Mapped[bool]
+    enabled: Mapped[bool]
+    disabled_reason: Mapped[str] = mapped_column(sa.String(1000))
     unable_reason: Mapped[str] = mapped_column(sa.String(1000))
     refusals: Mapped[int]
     held_until: Mapped[datetime | None]
@@ -180,10 +184,13 @@ class Device(Stamps, Base):
 class Wishes:
     """What a claim asks for besides sizes and traits, and a profile may give."""
 
+    min_count: Mapped[int | None]
+    max_count: Mapped[int | None]
     time_limit: Mapped[int | None]
     qos: Mapped[Qos]
     preemptible: Mapped[bool]
     on_preempt: Mapped[OnPreempt]
+    on_device_lost: Mapped[OnDeviceLost]
     cpu_milli: Mapped[int]
     host_memory_mib: Mapped[int]
     layout: Mapped[Layout]
@@ -249,6 +256,7 @@ class Claim(Wishes, Stamps, Base):
     asked_lease_end: Mapped[datetime | None]
     state: Mapped[ClaimState]
     state_reason: Mapped[LongText]
+    state_detail: Mapped[str] = mapped_column(sa.String(DETAIL_MAX))
     release_to: Mapped[ClaimState | None]
     # Of a claim that is allocating or moves: the conductor that does it. No foreign key: its row goes.
     conductor_id: Mapped[Id | None]
@@ -262,13 +270,14 @@ class Claim(Wishes, Stamps, Base):
 
 
 class DecayedUsage(Base):
-    """What a project has used of a pool, decayed up to ``at``; see allocator.fairshare."""
+    """What a project was due of a pool, decayed up to ``at``, and is owed; see allocator.fairshare."""
 
     __tablename__ = "decayed_usages"
 
     pool_id: Mapped[Key]
     project_id: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
     used: Mapped[int]
+    owed: Mapped[int] = mapped_column(server_default="0")
     at: Mapped[datetime]
 
 
@@ -352,6 +361,17 @@ class Session(Base):
     started_at: Mapped[datetime]
     memory_used_mib: Mapped[int]
     busy_ns: Mapped[int]
+
+
+class SessionEnd(Base):
+    """See model.session.SessionEnd. The session is no foreign key: a report may list it later again."""
+
+    __tablename__ = "session_ends"
+    __table_args__ = (sa.Index(None, "host_id"),)
+
+    id: Mapped[Key]
+    host_id: Mapped[Id] = mapped_column(sa.ForeignKey("hosts.id", ondelete="CASCADE"))
+    generation: Mapped[int]
 
 
 class Service(Base):

@@ -1,6 +1,6 @@
 """What the claims of a project hold, for its quotas; and who may add to it now."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 from oslo_db import exception
@@ -20,7 +20,7 @@ _USED: Mapping[Resource, sa.ColumnElement[int]] = {
 
 
 def hold(session: Session, project_id: str) -> None:
-    """Have other transactions that hold the project wait until this one ends.
+    """Lock the project: other transactions that hold it wait until this one ends.
 
     The claims of a project can't be locked for this: one that is not there yet has no row. So a
     project has a row of its own, made by the first who needs it.
@@ -50,3 +50,23 @@ def used(session: Session, project_id: str, besides: str = "") -> dict[Resource,
     )
     row = session.execute(query).mappings().one()
     return {resource: int(row[resource]) for resource in Resource}
+
+
+def projects(session: Session) -> set[str]:
+    """Return the projects that have claims that have not ended."""
+    query = sa.select(Claim.project_id).where(Claim.state.not_in(states.ENDED)).distinct()
+    return set(session.execute(query).scalars())
+
+
+def used_by(session: Session, project_ids: Collection[str]) -> dict[str, dict[Resource, int]]:
+    """Return what ``used`` does, of several projects, by project."""
+    found = {project_id: dict.fromkeys(Resource, 0) for project_id in project_ids}
+    columns = [column.label(name) for name, column in _USED.items()]
+    query = (
+        sa.select(Claim.project_id, *columns)
+        .where(Claim.project_id.in_(list(project_ids)), Claim.state.not_in(states.ENDED))
+        .group_by(Claim.project_id)
+    )
+    for row in session.execute(query).mappings() if project_ids else ():
+        found[row["project_id"]] = {resource: int(row[resource]) for resource in Resource}
+    return found

@@ -1,6 +1,6 @@
 """Sessions in the database, as the hosts last reported them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session as Transaction
@@ -16,7 +16,17 @@ def _of_projects(project_ids: Sequence[object]) -> sa.ColumnElement[bool]:
 
 
 _table = Table(models.Session, Session, order="started_at", related={"project_id": _of_projects})
-list_ = _table.list_
+get, list_ = _table.get, _table.list_
+
+
+def used(session: Transaction, claim_ids: Collection[str]) -> dict[str, set[str]]:
+    """Return the vGPUs of claims that have sessions, by claim; a claim without any is left out."""
+    vgpu = models.Vgpu
+    query = sa.select(vgpu.claim_id, vgpu.id).join(models.Session, models.Session.vgpu_id == vgpu.id)
+    found: dict[str, set[str]] = {}
+    for claim_id, vgpu_id in session.execute(query.where(vgpu.claim_id.in_(list(claim_ids)))).tuples():
+        found.setdefault(claim_id, set()).add(vgpu_id)
+    return found
 
 
 def replace(session: Transaction, host_id: str, sessions: Iterable[Session]) -> None:

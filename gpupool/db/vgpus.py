@@ -89,7 +89,7 @@ def ids(session: Session) -> set[str]:
 
 
 def want(session: Session, vgpu_ids: Collection[str]) -> None:
-    """Have vGPUs be wanted as of their hosts' generations."""
+    """Mark vGPUs as wanted from their hosts' generations on."""
     generation = sa.select(models.Host.generation).where(models.Host.id == models.Vgpu.host_id)
     chosen = models.Vgpu.id.in_(list(vgpu_ids))
     _table.write(session, chosen, {"generation": generation.scalar_subquery()})

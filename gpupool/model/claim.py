@@ -41,6 +41,14 @@ class OnPreempt(StrEnum):
     RELEASE = "release"
 
 
+class OnDeviceLost(StrEnum):
+    """What becomes of a bound claim when a device of it stays failed or missing, or its host down."""
+
+    WAIT = "wait"
+    REQUEUE = "requeue"
+    FAIL = "fail"
+
+
 class Layout(StrEnum):
     """How the vGPUs of a claim are to lie: on as few hosts and devices as possible, or on as many."""
 
@@ -69,17 +77,25 @@ class ClaimRequest:
     ``time_limit`` is how many seconds the claim may stay bound; the queue plans with it.
 
     ``preemptible``: a more important claim may take its place; ``on_preempt`` says what it becomes.
+    ``on_device_lost`` says the same for a claim that lost a device: it stays bound until that is back
+    (``wait``), gives back all its vGPUs and queues again, or fails.
     ``qos`` best_effort takes what guaranteed claims leave, also beyond a device's capacity where the
     pool allows. ``cpu_milli`` (thousandths of a core) and ``host_memory_mib`` are what the program
     itself takes of its host. ``sessions`` is how many processes may use each vGPU at a time.
     ``same_host``, ``same_type`` and ``linked`` (by a fast link the driver reports) ask that of the
     devices of one claim.
+
+    With ``min_count`` and ``max_count`` in place of ``count`` the claim is elastic: it starts with what
+    there is, ``min_count`` at least, grows when there is room, and gives back for others what it has
+    beyond ``min_count``.
     """
 
     name: str = ""
     pool: str | None = None
     profile: str | None = None
     count: int | None = None
+    min_count: int | None = None
+    max_count: int | None = None
     compute: int | None = None
     memory_mib: int | None = None
     tier: Tier | None = None
@@ -93,6 +109,7 @@ class ClaimRequest:
     qos: Qos | None = None
     preemptible: bool | None = None
     on_preempt: OnPreempt | None = None
+    on_device_lost: OnDeviceLost | None = None
     cpu_milli: int | None = None
     host_memory_mib: int | None = None
     sessions: int | None = None
@@ -119,7 +136,10 @@ class ClaimChange:
 class Claim:
     """One claim, complete.
 
+    ``count`` is how many vGPUs it has, or waits for. An elastic claim has ``min_count`` to ``max_count``
+    of them and waits for ``min_count``; both are None for one that is not.
     ``release_to`` is set while ``releasing``: the state that follows when every vGPU is gone.
+    ``state_reason`` and ``state_detail`` are a Reason: for the claim's project, and for operators only.
     ``refused_by`` names the hosts that refused the claim since it was bound last: others are tried
     first. ``attempts`` counts those of them that refused what it asks for and were not in trouble.
     ``generation`` grows with every change, so that two writers notice each other.
@@ -131,6 +151,8 @@ class Claim:
     user_id: str
     pool_id: str
     count: int
+    min_count: int | None = None
+    max_count: int | None = None
     compute: int
     memory_mib: int
     tier: Tier
@@ -145,6 +167,7 @@ class Claim:
     qos: Qos = Qos.GUARANTEED
     preemptible: bool = False
     on_preempt: OnPreempt = OnPreempt.REQUEUE
+    on_device_lost: OnDeviceLost = OnDeviceLost.WAIT
     cpu_milli: int = 0
     host_memory_mib: int = 0
     sessions: int = SESSIONS_DEFAULT
@@ -154,6 +177,7 @@ class Claim:
     linked: bool = False
     state: ClaimState
     state_reason: str = ""
+    state_detail: str = ""
     release_to: ClaimState | None = None
     health: ClaimHealth = ClaimHealth.OK
     attempts: int = 0

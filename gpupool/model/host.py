@@ -28,6 +28,7 @@ class Host:
     or have granted, so that views kept in memory know what to read again. ``cpu_milli`` (thousandths
     of a core) and ``memory_mib`` are what programs on it may claim; 0 when it does not say.
 
+    One that is not ``enabled`` takes no new vGPUs as an operator wants it so, and keeps what it has.
     A host that was revoked says so in ``unable_reason``, until it is admitted by another key.
     A host that is up takes no new vGPUs while its agent says that it is unable to (``unable_reason``,
     a full disk for instance), and until ``held_until`` after it refused vGPUs: ``refusals`` counts the
@@ -46,6 +47,8 @@ class Host:
     memory_mib: int = 0
     agent_version: str = ""
     simulated: bool = False
+    enabled: bool = True
+    disabled_reason: str = ""
     unable_reason: str = ""
     refusals: int = 0
     held_until: datetime | None = None

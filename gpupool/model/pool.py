@@ -28,7 +28,8 @@ class Pool:
     ``compute_overcommit`` (percent, 100 or more) is how much of a device's compute may be granted in
     all, beyond 100 to best-effort claims only; ``memory_overcommit`` the same for memory, on devices
     that can extend it into host memory. ``moves_per_hour`` is how many claims defragmentation may
-    move by itself.
+    move by itself. ``min_run_time`` is how many seconds preemptible claims run before others can take
+    their place, None for what the service's configuration says.
     """
 
     id: str
@@ -38,13 +39,17 @@ class Pool:
     compute_overcommit: int = OVERCOMMIT_NONE
     memory_overcommit: int = OVERCOMMIT_NONE
     moves_per_hour: int = 0
+    min_run_time: int | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolChange:
-    """What may change on a pool; None leaves a field as it is."""
+    """What may change on a pool; None leaves a field as it is.
+
+    ``remove_min_run_time`` has the pool go by the service's configuration again.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -52,3 +57,5 @@ class PoolChange:
     compute_overcommit: int | None = None
     memory_overcommit: int | None = None
     moves_per_hour: int | None = None
+    min_run_time: int | None = None
+    remove_min_run_time: bool = False

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from gpupool.model.claim import Layout, OnPreempt, Qos, Tier
+from gpupool.model.claim import Layout, OnDeviceLost, OnPreempt, Qos, Tier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,8 @@ class Profile:
     name: str
     description: str = ""
     count: int = 1
+    min_count: int | None = None
+    max_count: int | None = None
     compute: int
     memory_mib: int
     tier: Tier
@@ -27,6 +29,7 @@ class Profile:
     qos: Qos = Qos.GUARANTEED
     preemptible: bool = False
     on_preempt: OnPreempt = OnPreempt.REQUEUE
+    on_device_lost: OnDeviceLost = OnDeviceLost.WAIT
     cpu_milli: int = 0
     host_memory_mib: int = 0
     sessions: int | None = None

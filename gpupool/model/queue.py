@@ -8,7 +8,8 @@ from datetime import datetime
 class QueueEntry:
     """One claim that waits.
 
-    ``position`` is 1 for the claim that is served next. ``reason`` is why it waits, in words.
+    ``position`` is 1 for the claim that is served next. ``reason`` is why it waits, in words, and
+    ``detail`` what operators are told of that besides (see Reason).
     ``starts_at`` (UTC without a zone) is when it will find room if those before it end as they said;
     None: nobody can tell, since what it waits for names no end.
     """
@@ -17,4 +18,5 @@ class QueueEntry:
     project_id: str
     position: int
     reason: str = ""
+    detail: str = ""
     starts_at: datetime | None = None

@@ -15,6 +15,13 @@ class Resource(StrEnum):
     MEMORY_MIB = "memory_mib"
 
 
+class LimitSource(StrEnum):
+    """Where limits are kept: options of the conductors, or unified limits in Keystone."""
+
+    CONFIGURATION = "configuration"
+    KEYSTONE = "keystone"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quota:
     """One resource of one project; compute in percent of a device. ``limit`` -1: there is none."""
@@ -23,3 +30,4 @@ class Quota:
     resource: Resource
     limit: int
     used: int
+    source: LimitSource = LimitSource.CONFIGURATION

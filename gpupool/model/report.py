@@ -125,6 +125,8 @@ class AttachmentSpec:
 class DesiredState:
     """Everything a host should have, and nothing else should it have.
 
+    ``ended_sessions`` are sessions, by their ids, that are to end though attachment and vGPU stay; one
+    that has ended, or was never there, is no error.
     Generations are compared within one ``incarnation`` only; a host that was forgotten and came back,
     or whose database was restored, has another, in which they begin anew.
     """
@@ -134,3 +136,4 @@ class DesiredState:
     incarnation: str = ""
     vgpus: tuple[VgpuSpec, ...] = ()
     attachments: tuple[AttachmentSpec, ...] = ()
+    ended_sessions: tuple[str, ...] = ()

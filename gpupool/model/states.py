@@ -38,6 +38,13 @@ class AttachmentState(StrEnum):
     REMOVING = "removing"
 
 
+class SessionState(StrEnum):
+    """A session is ``live``, as its host last reported, or ``ending``: the host is to end it."""
+
+    LIVE = "live"
+    ENDING = "ending"
+
+
 class HostState(StrEnum):
     """A host is ``up`` while its agent reports; ``pending`` until the operator first admits it."""
 

@@ -104,7 +104,7 @@ class Allocations:
         return True
 
     def _write_none(self, orders: Sequence[Order]) -> bool:
-        """Have vGPUs hold nothing, in one request; return False when they are not of generation 1."""
+        """Remove allocations of vGPUs in one request; return False when they are not of generation 1."""
         body: dict[str, Any] = {}
         for order in orders:
             entries = _body(order, {grant.vgpu_id: 1 for grant in order.grants})

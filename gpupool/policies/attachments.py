@@ -19,7 +19,7 @@ RULES = (
         "attachments:get_ticket",
         base.PROJECT_MEMBER_OR_ADMIN,
         "See an attachment's ticket and environment, which let a program use the vGPUs.",
-        ["GET /v1/attachments", "GET /v1/attachments/{attachment}"],
+        ["GET /v1/attachments/{attachment}", "POST /v1/attachments"],
     ),
     base.rule(
         "attachments:create",

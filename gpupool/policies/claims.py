@@ -15,6 +15,13 @@ RULES = (
         "List the claims of every project.",
         ["GET /v1/claims?all_projects=true"],
     ),
+    base.rule(
+        "claims:get_detail",
+        base.EVERY_PROJECT_READER,
+        "See what operators are told besides the reason of a claim's state: names of hosts and of "
+        "claims of other projects, what other services said, and which hosts refused it.",
+        ["GET /v1/claims", "GET /v1/claims/{claim}", "GET /v1/queue"],
+    ),
     base.rule("claims:create", base.PROJECT_MEMBER, "Create a claim.", ["POST /v1/claims"]),
     base.rule(
         "claims:update",

@@ -17,7 +17,13 @@ RULES = (
         "hosts:admit",
         base.ADMIN,
         "Believe a host that introduced itself, or no longer.",
-        ["POST /v1/hosts/{host}/action"],
+        ["POST /v1/hosts/{host}/action (admit, revoke)"],
+    ),
+    base.rule(
+        "hosts:disable",
+        base.ADMIN,
+        "Let a host take new vGPUs or not.",
+        ["POST /v1/hosts/{host}/action (enable, disable)"],
     ),
     base.rule("hosts:delete", base.ADMIN, "Forget a host.", ["DELETE /v1/hosts/{host}"]),
 )

@@ -10,5 +10,6 @@ RULES = (
         ["GET /v1/profiles", "GET /v1/profiles/{profile}"],
     ),
     base.rule("profiles:create", base.ADMIN, "Create a profile.", ["POST /v1/profiles"]),
+    base.rule("profiles:update", base.ADMIN, "Change a profile.", ["PATCH /v1/profiles/{profile}"]),
     base.rule("profiles:delete", base.ADMIN, "Delete a profile.", ["DELETE /v1/profiles/{profile}"]),
 )

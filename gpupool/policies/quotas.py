@@ -13,6 +13,6 @@ RULES = (
         "quotas:get_all",
         base.EVERY_PROJECT_READER,
         "See what any project may hold, and what it does.",
-        ["GET /v1/quotas?project_id={project}"],
+        ["GET /v1/quotas?project_id={project}", "GET /v1/quotas?all_projects=true"],
     ),
 )

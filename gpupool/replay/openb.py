@@ -5,6 +5,7 @@ The trace gives no device memory, so demands and devices have none: 0 MiB.
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +13,15 @@ from gpupool.allocator.demand import Demand
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model import errors
 from gpupool.model.claim import Qos
-from gpupool.replay.columns import Row, read
+from gpupool.replay.columns import Columns, Row, read
+from gpupool.replay.lines import BadLines
 
-NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
-POD_COLUMNS = ("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
+NODE_COLUMNS = Columns(needed=("sn", "cpu_milli", "memory_mib", "gpu", "model"))
+POD_COLUMNS = Columns(
+    needed=("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli"),
+    optional=("gpu_spec",),
+    unread=("qos", "pod_phase", "creation_time", "deletion_time", "scheduled_time"),
+)
 # The trace counts thousandths of a GPU, a pool percent of a device.
 MILLI_PER_PERCENT = 10
 WHOLE = 100
@@ -44,24 +50,29 @@ class Pods:
     rounded: int
 
 
-def read_nodes(path: Path) -> list[Node]:
+def read_nodes(path: Path, bad: BadLines) -> list[Node]:
     """Return the nodes of a file; raises Invalid."""
-    nodes = [_node(row) for row in read(path, NODE_COLUMNS)]
-    if len({node.name for node in nodes}) < len(nodes):
-        raise errors.Invalid(f"{path}: a name in sn comes twice; allowed: each once")
-    if not any(node.gpus for node in nodes):
+    nodes: dict[str, Node] = {}
+    for row in read(path, NODE_COLUMNS, bad):
+        with bad.skipped():
+            node = _node(row)
+            if node.name in nodes:
+                raise errors.Invalid(f"{row.where}: sn is {node.name!r} again; allowed: each once")
+            nodes[node.name] = node
+    if not any(node.gpus for node in nodes.values()):
         raise errors.Invalid(f"{path}: gpu is 0 in every line; allowed: at least one node with GPUs")
-    return nodes
+    return list(nodes.values())
 
 
-def read_pods(path: Path) -> Pods:
-    """Return the pods of a file; raises Invalid."""
+def read_pods(path: Path, models: AbstractSet[str], bad: BadLines) -> Pods:
+    """Return the pods of a file; raises Invalid, also for one that wants none of the ``models``."""
     rounded = 0
     demands = []
-    for row in read(path, POD_COLUMNS):
-        demand, exact = _demand(row)
-        demands.append(demand)
-        rounded += not exact
+    for row in read(path, POD_COLUMNS, bad):
+        with bad.skipped():
+            demand, exact = _demand(row, models)
+            demands.append(demand)
+            rounded += not exact
     if not any(demand.count for demand in demands):
         raise errors.Invalid(f"{path}: num_gpu is 0 in every line; allowed: at least one pod with GPUs")
     return Pods(demands=tuple(demands), rounded=rounded)
@@ -120,7 +131,7 @@ def _node(row: Row) -> Node:
     )
 
 
-def _demand(row: Row) -> tuple[Demand, bool]:
+def _demand(row: Row, models: AbstractSet[str]) -> tuple[Demand, bool]:
     """Return what a pod demands, and whether in whole percents."""
     count = row.integer("num_gpu", most=1024)
     milli = row.integer("gpu_milli", most=1000)
@@ -134,11 +145,22 @@ def _demand(row: Row) -> tuple[Demand, bool]:
         count=count,
         compute=-(-milli // MILLI_PER_PERCENT) if count else 0,
         memory_mib=0,
-        products=tuple(sorted(filter(None, row.text("gpu_spec").split("|")))) if count else (),
+        products=_products(row, models) if count else (),
         cpu_milli=row.integer("cpu_milli"),
         host_memory_mib=row.integer("memory_mib"),
     )
     return demand, not count or milli % MILLI_PER_PERCENT == 0
+
+
+def _products(row: Row, models: AbstractSet[str]) -> tuple[str, ...]:
+    """Return which models a pod may have, in order; none for any."""
+    wanted = sorted({part.strip() for part in row.text("gpu_spec").split("|")} - {""})
+    if wanted and not models & set(wanted):
+        raise errors.Invalid(
+            f"{row.where}: gpu_spec is {row.text('gpu_spec')!r}, of which no node has any GPU; "
+            f"allowed: {', '.join(sorted(models)) or 'none'}"
+        )
+    return tuple(wanted)
 
 
 def _host(node: Node, name: str, reserve_cpu_milli: int, overcommit: int) -> HostRoom:

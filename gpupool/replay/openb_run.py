@@ -15,8 +15,9 @@ from gpupool.allocator.view import PoolView
 from gpupool.model.pool import PolicyName
 from gpupool.replay import openb, plot
 from gpupool.replay.filling import Filler, Filling
+from gpupool.replay.lines import BadLines
 from gpupool.replay.openb import Node, Pods
-from gpupool.replay.report import Report, Values, write_csv
+from gpupool.replay.report import LEFT_OUT, Report, Values, write_csv
 
 # How much is demanded, in percent of the pool, where each figure is taken.
 FULL, OVERFULL = 100, 130
@@ -59,11 +60,14 @@ class Trace:
 
     nodes: Sequence[Node]
     pods: Pods
+    left_out: int
 
 
-def read(settings: Settings) -> Trace:
+def read(settings: Settings, bad: BadLines) -> Trace:
     """Read each file, once: it may be a pipe. Raises Invalid when one does not fit."""
-    return Trace(nodes=openb.read_nodes(settings.nodes), pods=openb.read_pods(settings.pods))
+    nodes = openb.read_nodes(settings.nodes, bad)
+    pods = openb.read_pods(settings.pods, {node.model for node in nodes if node.gpus}, bad)
+    return Trace(nodes=nodes, pods=pods, left_out=bad.count)
 
 
 def run(settings: Settings, trace: Trace, seed: int) -> Filling:
@@ -114,7 +118,9 @@ def report(settings: Settings, trace: Trace, fillings: Iterable[Filling]) -> Rep
         "reserve_cpu": settings.reserve_cpu,
         "mix": "recent" if settings.recent_mix else "trace",
         "seeds": [int(name.split()[1]) for name in rows],
+        "pods that name GPU models": sum(bool(demand.products) for demand in trace.pods.demands),
         "pods rounded up to whole percents": trace.pods.rounded,
+        LEFT_OUT: trace.left_out,
     }
     return Report(replay="openb", assumptions=assumptions, rows=rows, headline="mean")
 
@@ -146,7 +152,7 @@ def write_points(path: Path, fillings: Iterable[Filling]) -> None:
     )
 
 
-def draw(path: Path, fillings: Iterable[Filling]) -> None:
+def draw(path: Path, settings: Settings, trace: Trace, fillings: Iterable[Filling]) -> None:
     """Draw what stays idle over what was demanded; raises Invalid."""
     unallocated, fragmented = {}, {}
     for filling in fillings:
@@ -154,7 +160,19 @@ def draw(path: Path, fillings: Iterable[Filling]) -> None:
         name = f"seed {filling.seed}"
         unallocated[name] = (arrived, [point.unallocated for point in filling.points])
         fragmented[name] = (arrived, [point.fragmented for point in filling.points])
-    plot.filling(path, unallocated, fragmented)
+    plot.filling(path, _title(settings, trace), unallocated, fragmented)
+
+
+def _title(settings: Settings, trace: Trace) -> str:
+    devices = settings.scale * sum(node.gpus for node in trace.nodes)
+    how = [f"policy {settings.policy}", "remote devices" if settings.remote else "local devices"]
+    how += ["moves"] if settings.moves else []
+    if settings.oversubscribe != 1:
+        how.append(f"oversubscribed {settings.oversubscribe:g}")
+    if settings.reserve_cpu:
+        how.append(f"{settings.reserve_cpu:g} cores reserved a host")
+    load = f"up to {OVERFULL} % of {devices} devices"
+    return f"{settings.pods.name}: {len(trace.pods.demands)} pods, {load}\n{', '.join(how)}"
 
 
 def values(filling: Filling) -> Values:

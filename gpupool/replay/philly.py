@@ -11,10 +11,11 @@ from gpupool.allocator.demand import Demand
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model import errors
 from gpupool.model.claim import Layout
-from gpupool.replay.columns import read
+from gpupool.replay.columns import Columns, Row, read
 from gpupool.replay.job import Job
+from gpupool.replay.lines import BadLines
 
-COLUMNS = ("timestamp", "duration", "num_gpus", "cluster")
+COLUMNS = Columns(needed=("timestamp", "duration", "num_gpus", "cluster"))
 ALL = "all"
 DAY = 86400
 WEEK = 7 * DAY
@@ -40,19 +41,25 @@ class Record:
         return self.runs * self.gpus
 
 
-def read_jobs(path: Path) -> list[Record]:
+def read_jobs(path: Path, bad: BadLines) -> list[Record]:
     """Return the jobs of a file by arrival; raises Invalid."""
-    records = [
-        Record(
-            number=number,
-            arrives=row.time("timestamp"),
-            runs=row.number("duration"),
-            gpus=row.integer("num_gpus", least=1, most=1024),
-            cluster=row.name("cluster"),
-        )
-        for number, row in enumerate(read(path, COLUMNS), start=2)
-    ]
+    records = []
+    for row in read(path, COLUMNS, bad):
+        with bad.skipped():
+            records.append(_record(row))
+    if not records:
+        raise errors.Invalid(f"{path}: no line after the columns' names can be read")
     return sorted(records, key=lambda record: (record.arrives, record.number))
+
+
+def _record(row: Row) -> Record:
+    return Record(
+        number=row.line,
+        arrives=row.time("timestamp"),
+        runs=row.number("duration"),
+        gpus=row.integer("num_gpus", least=1, most=1024),
+        cluster=row.name("cluster"),
+    )
 
 
 def of_cluster(records: Sequence[Record], name: str | None) -> tuple[str, list[Record]]:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gpupool.replay import philly, queueing
+from gpupool.replay.lines import BadLines
 from gpupool.replay.queueing import FAIR, ORDERS, Queueing
-from gpupool.replay.report import Report
+from gpupool.replay.report import LEFT_OUT, Report
 from gpupool.replay.simulation import Course
 
 LOAD = 0.9
@@ -33,13 +34,13 @@ class Settings:
     queueing: Queueing = field(default_factory=Queueing)
 
 
-def run(settings: Settings) -> tuple[Report, dict[str, Course]]:
+def run(settings: Settings, bad: BadLines) -> tuple[Report, dict[str, Course]]:
     """Replay the jobs in every order; raises Invalid when the file does not fit.
 
     Where run times are known to the queue, the fair order is replayed without them too. The answer is
     the last order's.
     """
-    cluster, records = philly.of_cluster(philly.read_jobs(settings.jobs), settings.cluster)
+    cluster, records = philly.of_cluster(philly.read_jobs(settings.jobs, bad), settings.cluster)
     if settings.busiest_week:
         records = philly.busiest_week(records)
     days = philly.WEEK / philly.DAY if settings.busiest_week else philly.days(records)
@@ -53,13 +54,23 @@ def run(settings: Settings) -> tuple[Report, dict[str, Course]]:
     report = Report(
         replay="philly",
         assumptions=_assumptions(settings, cluster, records, devices)
-        | {"load": round(philly.load(records, devices, days), 3)},
+        | {"load": round(philly.load(records, devices, days), 3), LEFT_OUT: bad.count},
         rows=queueing.with_ratios(
             rows, {name: queueing.completions(course) for name, course in courses.items()}
         ),
         headline=settings.orders[-1],
     )
     return report, courses
+
+
+def title(found: Report) -> str:
+    """Return what a plot of the replay is of: trace, load and policy."""
+    said = found.assumptions
+    return (
+        f"{said['trace']}, cluster {said['cluster']}: {said['jobs']} jobs on {said['devices']} devices, "
+        f"load {said['load']}\npolicy {said['policy']}, time limits: {said['time limits']}, "
+        f"devices of one job: {said['devices of one job']}"
+    )
 
 
 def _variants(settings: Settings) -> list[tuple[str, str, float | None]]:

@@ -55,6 +55,8 @@ class Queueing:
     half_life: float = HALF_LIFE
     project_weights: Mapping[str, float] = field(default_factory=dict)
     min_run_time: float = QueueRules.min_run_time
+    project_min_run_times: Mapping[str, float] = field(default_factory=dict)
+    ageing: float = QueueRules.ageing
     mix_window: int = WINDOW
 
 
@@ -67,6 +69,8 @@ def run(settings: Queueing, rooms: Iterable[HostRoom], jobs: Iterable[Job]) -> C
         fair=fair,
         reservations=settings.reservations,
         min_run_time=settings.min_run_time,
+        min_run_times=settings.project_min_run_times,
+        ageing=settings.ageing,
     )
     simulation = Simulation(
         PoolView(rooms, remote=settings.remote),
@@ -146,7 +150,9 @@ def write_claims(path: Path, courses: Mapping[str, Course]) -> None:
     write_csv(path, CSV_COLUMNS, rows)
 
 
-def draw(path: Path, courses: Mapping[str, Course], more: Mapping[str, plot.Line] | None = None) -> None:
+def draw(
+    path: Path, title: str, courses: Mapping[str, Course], more: Mapping[str, plot.Line] | None = None
+) -> None:
     """Draw completion times, what is allocated, ``more`` of that, and what waits; raises Invalid."""
     completion = {name: list(completions(course).values()) for name, course in courses.items()}
     moments = {name: [each.at for each in course.samples] for name, course in courses.items()}
@@ -158,7 +164,7 @@ def draw(path: Path, courses: Mapping[str, Course], more: Mapping[str, plot.Line
         name: (moments[name], [each.waiting for each in course.samples])
         for name, course in courses.items()
     }
-    plot.queues(path, completion, {**(more or {}), **allocated}, waiting)
+    plot.queues(path, title, completion, {**(more or {}), **allocated}, waiting)
 
 
 def _row(outcome: Outcome) -> tuple[object, ...]:

@@ -1,11 +1,11 @@
 """Recordings of an operator's own pool: a file of JSON lines, written by ``gpupool-manage recording``.
 
 Every line is an object; ``kind`` says of which of the classes below, the other keys are its fields. The
-pool comes first and once. Fields with defaults may be left out; unknown ones are ignored.
+pool comes once. Fields with defaults may be left out; what is no field is refused.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,9 @@ from gpupool.model.claim import (
 from gpupool.model.device import Device, SharingMode
 from gpupool.model.host import Host
 from gpupool.model.pool import NUMBER_MAX, OVERCOMMIT_NONE, PolicyName, Pool
+from gpupool.replay import objects
 from gpupool.replay.job import Job
+from gpupool.replay.lines import BadLines, check_text, opened
 from gpupool.replay.queueing import HALF_LIFE
 
 T = TypeVar("T", bound="Record")
@@ -55,6 +57,8 @@ class PoolRecord:
     backfill: bool = QueueRules.backfill
     reservations: int = QueueRules.reservations
     min_run_time: float = QueueRules.min_run_time
+    project_min_run_times: Mapping[str, float] = field(default_factory=dict)
+    ageing: float = QueueRules.ageing
     mix_window: int = WINDOW
 
     @classmethod
@@ -143,6 +147,7 @@ _KINDS: dict[str, type[Record]] = {
     "device": DeviceRecord,
     "claim": ClaimRecord,
 }
+_NAMES = {record: kind for kind, record in _KINDS.items()}
 # The service's configuration names no most; this is to be computed with.
 _MANY = 10**15
 _WEIGHT_LEAST = 0.001
@@ -155,6 +160,7 @@ _BOUNDS: Mapping[type[Record], Mapping[str, tuple[int, int]]] = {
         "half_life": (1, _MANY),
         "reservations": (0, _MANY),
         "min_run_time": (0, _MANY),
+        "ageing": (0, _MANY),
         "mix_window": (1, _MANY),
     },
     HostRecord: dict.fromkeys(("cpu_milli", "memory_mib"), (0, AMOUNT_MAX)),
@@ -182,33 +188,29 @@ class Recording:
 
 def lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield the line of each record, without its end."""
-    kinds = {record: kind for kind, record in _KINDS.items()}
     for record in records:
         plain = {key: value for key, value in wire.dump(record).items() if value is not None}
-        yield json.dumps({"kind": kinds[type(record)], **plain})
+        yield json.dumps({"kind": _NAMES[type(record)], **plain})
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, bad: BadLines) -> Recording:
     """Return what a file says; raises Invalid by file and line."""
-    found: dict[type, list[Any]] = {kind: [] for kind in _KINDS.values()}
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    record = _record(f"{path} line {number}", line)
-                    found[type(record)].append(record)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise errors.Invalid(f"{path} can't be read: {getattr(exc, 'strerror', None) or exc}") from exc
-    if len(found[PoolRecord]) != 1:
-        raise errors.Invalid(f"{path}: {len(found[PoolRecord])} lines of kind pool; allowed: one")
-    recording = Recording(
-        pool=found[PoolRecord][0],
-        hosts=tuple(found[HostRecord]),
-        devices=tuple(found[DeviceRecord]),
-        claims=tuple(found[ClaimRecord]),
+    found: list[tuple[str, Record]] = []
+    with opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                where = f"{path} line {number}"
+                with bad.skipped():
+                    found.append((where, _record(where, line)))
+    kept = _fitting(found, bad)
+    if len(kept[PoolRecord]) != 1:
+        raise errors.Invalid(f"{path}: {len(kept[PoolRecord])} lines of kind pool; allowed: one")
+    return Recording(
+        pool=kept[PoolRecord][0],
+        hosts=tuple(kept[HostRecord]),
+        devices=tuple(kept[DeviceRecord]),
+        claims=tuple(kept[ClaimRecord]),
     )
-    _check(path, recording)
-    return recording
 
 
 def rooms(recording: Recording, overcommit: int | None = None) -> list[HostRoom]:
@@ -267,22 +269,27 @@ def jobs(recording: Recording) -> list[Job]:
 
 
 def _record(where: str, line: str) -> Record:
+    check_text(where, line)
+    plain = objects.parse(where, line.rstrip())
+    kind = plain.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        shown = json.dumps(kind) if "kind" in plain else "not there"
+        raise errors.Invalid(f"{where}: kind is {shown}; allowed: {', '.join(_KINDS)}")
+    cls = _KINDS[kind]
+    objects.check(where, cls, plain, also=("kind", "schema_version"))
     try:
-        plain = json.loads(line)
-    except (ValueError, RecursionError) as exc:
-        raise errors.Invalid(f"{where} is no JSON: {exc}") from exc
-    kind = plain.get("kind") if isinstance(plain, dict) else None
-    if kind not in _KINDS:
-        raise errors.Invalid(f"{where}: kind is {kind!r}; allowed: {', '.join(_KINDS)}")
-    try:
-        record = wire.load(_KINDS[kind], plain)
+        record = wire.load(cls, plain)
     except errors.Invalid as exc:
         raise errors.Invalid(f"{where}: {exc}") from exc
-    for name, (least, most) in _BOUNDS[type(record)].items():
+    for name, (least, most) in _BOUNDS[cls].items():
         _check_within(where, name, getattr(record, name), least, most)
     if isinstance(record, PoolRecord):
         for project, weight in record.project_weights.items():
             _check_within(where, f"project_weights {project}", weight, _WEIGHT_LEAST, _MANY)
+        for project, time in record.project_min_run_times.items():
+            _check_within(where, f"project_min_run_times {project}", time, 0, _MANY)
+    if isinstance(record, ClaimRecord):
+        _check_times(where, record)
     return record
 
 
@@ -291,38 +298,30 @@ def _check_within(where: str, name: str, value: float | None, least: float, most
         raise errors.Invalid(f"{where}: {name} is {value}; allowed: {least} to {most}")
 
 
-def _check(path: Path, recording: Recording) -> None:
-    """Raise Invalid where records do not fit together."""
-    for what, names in (
-        ("host", [host.name for host in recording.hosts]),
-        ("device", [device.id for device in recording.devices]),
-        ("claim", [claim.id for claim in recording.claims]),
-    ):
-        _check_unique(path, what, names)
-    hosts = {host.name for host in recording.hosts}
-    for device in recording.devices:
-        if device.host not in hosts:
-            raise errors.Invalid(
-                f"{path}: device {device.id} is of host {device.host!r}, which has no line"
-            )
-    for claim in recording.claims:
-        _check_times(path, claim)
+def _fitting(found: Iterable[tuple[str, Record]], bad: BadLines) -> dict[type[Record], list[Any]]:
+    """Return by kind the records that fit together, whatever the order of their lines."""
+    kinds = list(_KINDS.values())
+    kept: dict[type[Record], list[Any]] = {kind: [] for kind in kinds}
+    names: dict[type[Record], set[str]] = {kind: set() for kind in kinds}
+    for where, record in sorted(found, key=lambda each: kinds.index(type(each[1]))):
+        kind = type(record)
+        with bad.skipped():
+            name = record.name if isinstance(record, PoolRecord | HostRecord) else record.id
+            if name in names[kind]:
+                raise errors.Invalid(f"{where}: {_NAMES[kind]} {name} comes twice; allowed: once")
+            if isinstance(record, DeviceRecord) and record.host not in names[HostRecord]:
+                raise errors.Invalid(
+                    f"{where}: device {name} is of host {record.host!r}, which has no line"
+                )
+            names[kind].add(name)
+            kept[kind].append(record)
+    return kept
 
 
-def _check_unique(path: Path, what: str, names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise errors.Invalid(f"{path}: {what} {name} comes twice; allowed: once")
-        seen.add(name)
-
-
-def _check_times(path: Path, claim: ClaimRecord) -> None:
+def _check_times(where: str, claim: ClaimRecord) -> None:
     times = [time for time in (claim.created_at, claim.bound_at, claim.ended_at) if time]
     if sorted(times, key=seconds) != times:
-        raise errors.Invalid(
-            f"{path}: claim {claim.id}: created_at, bound_at, ended_at are not in order"
-        )
+        raise errors.Invalid(f"{where}: created_at, bound_at, ended_at are not in order")
 
 
 def _room(device: DeviceRecord, compute: int, memory: int) -> DeviceRoom:

@@ -8,10 +8,11 @@ from gpupool.model.claim import Qos
 from gpupool.model.pool import PolicyName
 from gpupool.replay import queueing, recording
 from gpupool.replay.job import Job
+from gpupool.replay.lines import BadLines
 from gpupool.replay.plot import Line
 from gpupool.replay.queueing import FAIR, Queueing
 from gpupool.replay.recording import PoolRecord, Recording, between
-from gpupool.replay.report import Report, Values
+from gpupool.replay.report import LEFT_OUT, Report, Values
 from gpupool.replay.simulation import Course
 
 # The names of the runs: what was recorded, the same claims under the pool's own rules, under others.
@@ -46,9 +47,9 @@ class Found:
     recorded: Line
 
 
-def run(settings: Settings) -> Found:
+def run(settings: Settings, bad: BadLines) -> Found:
     """Replay a recording as the pool was, and as it could have been; raises Invalid."""
-    read = recording.read(settings.file)
+    read = recording.read(settings.file, bad)
     jobs = recording.jobs(read)
     as_it_was = own(read.pool)
     other = _other(settings, as_it_was)
@@ -67,12 +68,24 @@ def run(settings: Settings) -> Found:
         completed[name] = queueing.completions(course)
     report = Report(
         replay="recording",
-        assumptions=_assumptions(settings, read, as_it_was, other if OTHERWISE in courses else None),
+        assumptions=_assumptions(settings, read, as_it_was, other if OTHERWISE in courses else None)
+        | {LEFT_OUT: bad.count},
         rows=queueing.with_ratios(rows, completed),
         headline=list(courses)[-1],
     )
     moments, levels = [list(each) for each in zip(*steps, strict=True)] if steps else ([], [])
     return Found(report=report, courses=courses, recorded=(moments, levels))
+
+
+def title(file: Path, found: Report) -> str:
+    """Return what a plot of the replay is of: recording, size, and how claims were placed."""
+    said = found.assumptions
+    lines = [
+        f"{file.name}, pool {said['pool']}: {said['claims']} claims in {said['days']} days, "
+        f"{said['devices']} devices",
+        *(f"{name}: {said[name]}" for name in (REPLAYED, OTHERWISE) if name in said),
+    ]
+    return "\n".join(lines)
 
 
 def own(pool: PoolRecord) -> Queueing:
@@ -84,6 +97,8 @@ def own(pool: PoolRecord) -> Queueing:
         half_life=pool.half_life,
         project_weights=pool.project_weights,
         min_run_time=pool.min_run_time,
+        project_min_run_times=pool.project_min_run_times,
+        ageing=pool.ageing,
         mix_window=pool.mix_window,
     )
 

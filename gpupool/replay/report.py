@@ -11,6 +11,8 @@ from pathlib import Path
 from gpupool.model import errors
 
 Values = Mapping[str, float | None]
+# An assumption of every replay: how many lines did not fit and were left out.
+LEFT_OUT = "lines left out"
 # Every key of a report, and how people call it. Percent are of the pool's devices unless said.
 KEYS = {
     "unallocated_at_100": "unallocated at 100 % demand, %",

@@ -135,7 +135,7 @@ class Simulation:
         demand = ticket.job.demand
         if demand not in self._possible:
             possible = filters.ever(self.view, demand)
-            self._possible[demand] = "" if possible else no_room(self.view, demand).reason
+            self._possible[demand] = "" if possible else no_room(self.view, demand).reason.text
         ticket.outcome.refused = self._possible[demand]
         if ticket.outcome.refused:
             ticket.gone = True

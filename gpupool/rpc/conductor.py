@@ -1,6 +1,6 @@
 """The conductor's interface. Payloads are dataclasses of gpupool.model as JSON types (model.wire)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import oslo_messaging
@@ -23,7 +23,8 @@ TOPIC = "gpupool-conductor"
 # 1.0: everything below but what is named here
 # 1.1: echo
 # 1.2: admit_host, revoke_host; create_attachment answers without the ticket
-VERSION = "1.2"
+# 1.3: set_host_enabled, update_profile, delete_session, list_quotas
+VERSION = "1.3"
 # What conductors of every release understand: the others' calls ask for no more.
 _OLDEST = "1.0"
 T = TypeVar("T")
@@ -58,6 +59,9 @@ class ConductorApi(Protocol):
     def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
         """Take an attachment away; its programs lose their devices."""
 
+    def delete_session(self, ctxt: RequestContext, session_id: str) -> None:
+        """Tell a session's host to end it, as soon as it can; its program's calls fail from then on."""
+
     def create_pool(self, ctxt: RequestContext, pool: Payload) -> Payload:
         """Take and return a Pool."""
 
@@ -84,14 +88,28 @@ class ConductorApi(Protocol):
     def show_quotas(self, ctxt: RequestContext, project_id: str) -> list[Payload]:
         """Return the Quota of every resource of a project."""
 
+    def list_quotas(self, ctxt: RequestContext, after: str, most: int) -> list[Payload]:
+        """Return the Quotas of all projects that have claims or limits of their own, by project.
+
+        ``most`` projects, those after ``after``.
+        """
+
     def create_profile(self, ctxt: RequestContext, profile: Payload) -> Payload:
         """Take and return a Profile."""
+
+    def update_profile(self, ctxt: RequestContext, profile_id: str, changes: Payload) -> Payload:
+        """Write fields of a Profile by name, None for nothing; return the Profile. Claims stay."""
 
     def delete_profile(self, ctxt: RequestContext, profile_id: str) -> None:
         """Delete a profile; claims made from it stay."""
 
     def set_host_pool(self, ctxt: RequestContext, host_id: str, pool_id: str) -> Payload:
         """Move a host to another pool; Conflict while vGPUs are on it; return the Host."""
+
+    def set_host_enabled(
+        self, ctxt: RequestContext, host_id: str, enabled: bool, reason: str
+    ) -> Payload:
+        """Let a host take new vGPUs or not; return the Host. Those it has stay."""
 
     def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
         """Forget a host and its devices; Conflict while it is up or holds a vGPU."""
@@ -127,7 +145,8 @@ class ConductorClient:
     def _call(self, ctxt: RequestContext, method: str, **arguments: Any) -> Any:
         self._replies.wait(self._timeout)
         with transport.reaching(), transport.answering():
-            return self._client.call(ctxt, method, **arguments)
+            client = self._client.prepare(transport_options=transport.TAKEN)
+            return client.call(ctxt, method, **arguments)
 
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
         """See ConductorApi."""
@@ -155,6 +174,10 @@ class ConductorClient:
     def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
         """See ConductorApi."""
         self._call(ctxt, "delete_attachment", attachment_id=attachment_id)
+
+    def delete_session(self, ctxt: RequestContext, session_id: str) -> None:
+        """See ConductorApi."""
+        self._call(ctxt, "delete_session", session_id=session_id)
 
     def create_pool(self, ctxt: RequestContext, pool: Pool) -> Pool:
         """See ConductorApi."""
@@ -194,9 +217,20 @@ class ConductorClient:
         """See ConductorApi."""
         return _all(Quota, self._call(ctxt, "show_quotas", project_id=project_id))
 
+    def list_quotas(self, ctxt: RequestContext, after: str, most: int) -> list[Quota]:
+        """See ConductorApi."""
+        return _all(Quota, self._call(ctxt, "list_quotas", after=after, most=most))
+
     def create_profile(self, ctxt: RequestContext, profile: Profile) -> Profile:
         """See ConductorApi."""
         return wire.load(Profile, self._call(ctxt, "create_profile", profile=wire.dump(profile)))
+
+    def update_profile(
+        self, ctxt: RequestContext, profile_id: str, changes: Mapping[str, Any]
+    ) -> Profile:
+        """See ConductorApi."""
+        answer = self._call(ctxt, "update_profile", profile_id=profile_id, changes=dict(changes))
+        return wire.load(Profile, answer)
 
     def delete_profile(self, ctxt: RequestContext, profile_id: str) -> None:
         """See ConductorApi."""
@@ -205,6 +239,11 @@ class ConductorClient:
     def set_host_pool(self, ctxt: RequestContext, host_id: str, pool_id: str) -> Host:
         """See ConductorApi."""
         return wire.load(Host, self._call(ctxt, "set_host_pool", host_id=host_id, pool_id=pool_id))
+
+    def set_host_enabled(self, ctxt: RequestContext, host_id: str, enabled: bool, reason: str) -> Host:
+        """See ConductorApi."""
+        answer = self._call(ctxt, "set_host_enabled", host_id=host_id, enabled=enabled, reason=reason)
+        return wire.load(Host, answer)
 
     def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
         """See ConductorApi."""

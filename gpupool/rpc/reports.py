@@ -54,5 +54,6 @@ class ReportsClient:
     def _call(self, ctxt: RequestContext, method: str, message: Envelope) -> Envelope:
         self._replies.wait(self._timeout)
         with transport.reaching(), transport.answering():
-            answer = self._client.call(ctxt, method, message=wire.dump(message))
+            client = self._client.prepare(transport_options=transport.TAKEN)
+            answer = client.call(ctxt, method, message=wire.dump(message))
         return wire.load(Envelope, answer)

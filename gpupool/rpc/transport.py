@@ -38,10 +38,12 @@ _RABBIT = {
     "rabbit_qos_prefetch_count": 64,
     "heartbeat_timeout_threshold": 20,
 }
+# Of calls: one that no server's queue takes, as after a restart of the broker, is refused at once. Else
+# its caller would wait for an answer until its timeout.
+TAKEN = oslo_messaging.TransportOptions(at_least_once=True)
 # Of opening a connection oslo.messaging translates no error: its libraries' come through.
 _UNREACHABLE = (
     oslo_messaging.MessageDeliveryFailure,
-    oslo_messaging.MessageUndeliverable,
     oslo_messaging.ClientSendError,
     KombuError,
     AMQPError,
@@ -109,6 +111,8 @@ def reaching() -> Iterator[None]:
         yield
     except oslo_messaging.MessagingTimeout as exc:
         raise errors.Unavailable("no conductor answered in time; try again", "messages") from exc
+    except oslo_messaging.MessageUndeliverable as exc:
+        raise errors.Unavailable("no conductor takes requests now; try again", "messages") from exc
     except _UNREACHABLE as exc:
         # Not what it says: that may name hosts, and users read this.
         raise errors.Unavailable("the message service did not take the request", "messages") from exc

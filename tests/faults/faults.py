@@ -50,6 +50,9 @@ def kinds(stack: Stack, canary: Canary, rnd: random.Random) -> list[Fault]:
         found += [
             Fault(f"{mode} {name}", name, LONG, _of(_bad_line, stack, name, mode)) for mode in modes
         ]
+    for host in stack.hosts:
+        reinstalled = _of(_reinstalled, stack, stack.services[host])
+        found.append(Fault(f"reinstall {host}", host, SHORT, reinstalled))
     for host, disk in stack.disks.items():
         found.append(Fault(f"fill disk of {host}", host, LONG, _of(_full_disk, disk)))
     both = [stack.services[name] for name in CONDUCTORS]
@@ -104,6 +107,20 @@ def _frozen(_stack: Stack, service: Service) -> Iterator[None]:
     service.signal(signal.SIGSTOP)
     yield
     service.signal(signal.SIGCONT)
+
+
+@contextmanager
+def _reinstalled(stack: Stack, service: Service) -> Iterator[None]:
+    """A host that loses its disks and processes; an operator admits its new key."""
+    workers = stack.workers(service.name)
+    service.kill()
+    for pid in workers:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    stack.empty(service.name)
+    yield
+    service.start()
+    stack.admit(service.name, _UP)
 
 
 @contextmanager

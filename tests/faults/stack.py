@@ -285,7 +285,7 @@ class Stack:
         return folder
 
     def set_nvidia(self, state: str) -> None:
-        """Have every call about one of the simulated NVIDIA devices do this: see simulated_nvml.c."""
+        """Set what every call about one of the simulated NVIDIA devices does: see simulated_nvml.c."""
         rows = [
             f"GPU-{number}|Simulated|{1 << 34}|{1 << 29}|none|ok" for number in range(NVIDIA_DEVICES)
         ]
@@ -295,6 +295,23 @@ class Stack:
 
     def state_of(self, host: str) -> Path:
         return self.folder / "hosts" / host
+
+    def empty(self, host: str) -> None:
+        """Delete all that a host's agent has on disk."""
+        for folder in (self.state_of(host), self._short / host, self.folder / f"{host}.cdi"):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def admit(self, host: str, seconds: float) -> None:
+        """Admit a host that was installed anew by the key that it introduces, as an operator does."""
+        wait(lambda: self._admitted(host), seconds, f"{host} is admitted")
+
+    def _admitted(self, host: str) -> bool:
+        status, found = self.call("GET", f"/v1/hosts/{host}")
+        if status != 200 or not found["pending_fingerprints"]:
+            return False
+        body = {"admit": {"fingerprint": found["pending_fingerprints"][-1]}}
+        return self.call("POST", f"/v1/hosts/{host}/action", body)[0] == 200
 
     def _mount(self, folder: Path) -> bool:
         """Make a folder a disk of 4 MiB; return whether this process may."""
@@ -327,9 +344,10 @@ class Stack:
         finally:
             link.close()
 
-    def workers(self) -> dict[int, str]:
-        """Return the sessions of all live workers of this run, by pid."""
-        records = {path.name for host in self.hosts for path in _files(self.state_of(host) / "sessions")}
+    def workers(self, *hosts: str) -> dict[int, str]:
+        """Return the sessions of all live workers of these hosts, or of this run's, by pid."""
+        folders = [self.state_of(host) / "sessions" for host in hosts or self.hosts]
+        records = {path.name for folder in folders for path in _files(folder)}
         return {pid: session for pid, session in _sessions() if session in records}
 
 

@@ -94,7 +94,6 @@ class Cloud:
         self.client = ConductorClient(messages, timeout=5)
         self.conductor = Process("gpupool.cmd.conductor", self._conductor_config())
         self._stops.callback(self.conductor.stop)
-        # An agent that reports before there is a conductor waits 30 s for its answer.
         self.insist(self._answers)
         # A socket's path has to be short.
         self._run = Path(self._stops.enter_context(tempfile.TemporaryDirectory(prefix="gpupool-")))
@@ -190,12 +189,14 @@ class Cloud:
 
     def insist(self, ask: Callable[[], Any]) -> Any:
         """Ask again when no conductor answered."""
-        for _ in range(WAIT // 5):
+        end = time.monotonic() + WAIT
+        while True:
             try:
                 return ask()
             except errors.Unavailable:
-                continue
-        return ask()
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
     def wait_for(self, state: str, *wanted: Claim) -> None:
         ids = [claim.id for claim in wanted]

@@ -31,12 +31,16 @@ class Missing(Exception):
 
 
 class Keystone:
-    """Runs from the moment it is made until ``close``; raises Missing when it can't."""
+    """Runs from the moment it is made until ``close``; raises Missing when it can't.
 
-    def __init__(self, folder: Path) -> None:
+    Without ``url`` it takes a free port.
+    """
+
+    def __init__(self, folder: Path, url: str = "", region: str = "here") -> None:
         if importlib.util.find_spec("keystone") is None:
             raise Missing("Keystone is not installed; pip install gpupool[test] does")
-        self.url = f"http://{ADDRESS}:{free_port()}"
+        self.url = url or f"http://{ADDRESS}:{free_port()}"
+        self.region = region
         self._environment = self._make_environment(folder)
         self._output = folder / "output.log"
         self._manage("db_sync")
@@ -47,7 +51,7 @@ class Keystone:
         self._manage(
             "bootstrap",
             *("--bootstrap-password", PASSWORD),
-            *("--bootstrap-region-id", "here"),
+            *("--bootstrap-region-id", region),
             *("--bootstrap-public-url", f"{self.url}/v3"),
             # keystonemiddleware asks for the internal one.
             *("--bootstrap-internal-url", f"{self.url}/v3"),
@@ -97,7 +101,7 @@ class Keystone:
             "project_name": project,
             "user_domain_id": "default",
             "project_domain_id": "default",
-            "region_name": "here",
+            "region_name": self.region,
             "identity_api_version": "3",
         }
 
@@ -134,7 +138,7 @@ class Keystone:
         """Put a service and its public endpoint into the catalogue."""
         service = self.admin.identity.create_service(type=service_type, name=service_type)
         self.admin.identity.create_endpoint(
-            service_id=service.id, interface="public", url=url, region_id="here"
+            service_id=service.id, interface="public", url=url, region_id=self.region
         )
 
     def close(self) -> None:

@@ -41,9 +41,11 @@ def guide(kind: str, after: str) -> str:
 
 def commands(host: str, exchange: str) -> str:
     """Return the guide's commands for an account, with the values of a test."""
-    given, *rest = guide("sh", "Accounts of the message service").splitlines()
-    assert given.startswith("HOST=compute-1 EXCHANGE=openstack SECRET=")
-    return "\n".join([f"HOST={host} EXCHANGE={exchange} SECRET={SECRET}", *rest])
+    given, *rest = guide("sh", "\nAccounts of the message service\n=====").splitlines()
+    assert given.startswith("HOST=compute-1 VHOST=gpupool EXCHANGE=openstack SECRET=")
+    # The rights alone: what follows asks a conductor.
+    rights = rest[: next(at for at, line in enumerate(rest) if line.startswith("CONDUCTOR_KEYS="))]
+    return "\n".join([f"HOST={host} VHOST=/ EXCHANGE={exchange} SECRET={SECRET}", *rights])
 
 
 class Broker:
@@ -62,8 +64,10 @@ class Broker:
         url = self.node.url_of(f"gpupool-agent-{host}", SECRET) if host else self.node.url
         ours = ""
         if host:
-            (_, ours) = guide("ini", "Accounts of the message service").split("[oslo_messaging_rabbit]")
-            ours = "[oslo_messaging_rabbit]" + ours.replace("compute-1", host)
+            lines = guide("sh", "\nHosts\n=====").replace("$HOST", host).splitlines()
+            names = ("use_queue_manager", "hostname", "processname")
+            queues = [line for line in lines if line.partition(" = ")[0] in names]
+            ours = "\n".join(["[oslo_messaging_rabbit]", *queues])
         file.write_text(
             f"[DEFAULT]\ntransport_url = {url}\ncontrol_exchange = {self.exchange}\n{ours}\n"
         )

@@ -96,6 +96,17 @@ def test_a_project_has_the_registered_limits_or_its_own(admin: Any, configure: C
     }
 
 
+def test_the_limits_of_everybody_are_those_of_each(admin: Any, configure: Configure) -> None:
+    limits = UnifiedLimits(configure())
+    rich = give(admin, "rich", vgpus=100, compute=-1)
+    default, own = limits.everybody()
+    assert default == REGISTERED
+    assert own[rich] == limits.of(rich)
+    assert give(admin, "plain") not in own
+    nobody = UnifiedLimits(configure({"endpoint_service_type": BARE})).everybody()
+    assert nobody == (dict.fromkeys(Resource, 0), {})
+
+
 def test_what_is_not_registered_may_not_be_used(admin: Any, configure: Configure) -> None:
     limits = UnifiedLimits(configure({"endpoint_service_type": BARE}))
     assert limits.of(give(admin, "plain")) == dict.fromkeys(REGISTERED, 0)
@@ -165,3 +176,5 @@ def test_while_keystone_does_not_tell_nothing_is_granted(
     limits = UnifiedLimits(configure(changes))
     with pytest.raises(errors.Unavailable, match="can't be read from Keystone"):
         limits.of("any")
+    with pytest.raises(errors.Unavailable, match="can't be read from Keystone"):
+        limits.everybody()

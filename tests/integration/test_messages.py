@@ -6,10 +6,16 @@ import threading
 import uuid
 
 import pytest
+from oslo_context.context import RequestContext
 
+from gpupool import conf as gpupool_conf
 from gpupool.db import attachments, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
+from gpupool.model.envelope import Envelope, Purpose
+from gpupool.rpc import transport
+from gpupool.rpc.conductor import ConductorClient
+from gpupool.rpc.reports import ReportsClient
 from tests.integration.cloud import Cloud
 
 pytestmark = pytest.mark.timeout(400)
@@ -54,6 +60,26 @@ def test_errors_cross_the_wire_as_what_they_are(cloud):
     (host, *_) = cloud.up()
     with pytest.raises(errors.Conflict, match="is up; stop its agent"):
         cloud.client.delete_host(cloud.ctxt, host.id)
+
+
+def test_a_call_that_no_conductor_takes_does_not_wait_for_its_timeout(rabbit, tmp_path):
+    """As after a restart of RabbitMQ, before conductors have declared their queues again."""
+    file = tmp_path / "client.conf"
+    file.write_text(f"[DEFAULT]\ntransport_url = {rabbit}\ncontrol_exchange = nobody\n")
+    messages = transport.get_transport(gpupool_conf.new(files=[str(file)]))
+    unsigned = Envelope(
+        purpose=Purpose.REPORT, host="host-a", key="", sequence=1, body="{}", signature=""
+    )
+    asked = [
+        lambda: ConductorClient(messages, timeout=3600).delete_pool(RequestContext(), "no-such"),
+        lambda: ReportsClient(messages, timeout=3600).report(RequestContext(), unsigned),
+    ]
+    try:
+        for ask in asked:
+            with pytest.raises(errors.Unavailable, match="no conductor takes requests now; try again"):
+                ask()
+    finally:
+        messages.cleanup()
 
 
 def test_kill_9_of_the_conductor(cloud):

@@ -69,3 +69,34 @@ def test_files_and_functions_stay_short() -> None:
     paths = list(ROOT.rglob("*.py"))
     assert not [str(path) for path in paths if path.read_text().count("\n") > 500]
     assert not [name for path in paths for name in long_functions(path)]
+
+
+def test_no_file_has_marks_that_a_merge_left() -> None:
+    """Of shell scripts and pages nothing else reads that."""
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    folders = ("api-ref", "bench", "doc", "etc", "gpupool", "releasenotes", "tests", "tools")
+    paths = [path for folder in folders for path in (ROOT.parent / folder).rglob("*") if path.is_file()]
+    paths += [path for path in ROOT.parent.iterdir() if path.is_file()]
+    found = {
+        str(path)
+        for path in paths
+        if path.suffix not in {".pyc", ".so"}
+        and any(line.startswith(marks) for line in path.read_text(errors="replace").splitlines())
+    }
+    assert not found
+
+
+def test_each_migration_follows_the_one_before() -> None:
+    """Two that were made at once have the same number: no database can be made then."""
+    paths = sorted((ROOT / "db" / "migrations" / "versions").glob("[0-9]*.py"))
+    found = [
+        tuple(
+            ast.literal_eval(node.value)
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Assign)
+            and getattr(node.targets[0], "id", "") in {"revision", "down_revision"}
+        )
+        for path in paths
+    ]
+    numbers = [path.name[:4] for path in paths]
+    assert found == list(zip(numbers, [None, *numbers], strict=False))

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import subprocess
+import sys
 
 import oslo_messaging
 import pytest
@@ -189,3 +191,42 @@ def test_different_warnings_are_all_written(written):
     for number in range(3 * logs._MOST):
         logger.warning("host %d is down", number)
     assert len(stream.getvalue().splitlines()) == 3 * logs._MOST
+
+
+PROGRAM = """
+from oslo_utils import excutils
+from gpupool import conf
+from gpupool.conf import logs
+logs.setup(conf.new(files=[]), "test")
+try:
+    try:
+        raise ValueError("first")
+    except ValueError:
+        with excutils.save_and_reraise_exception():
+            raise KeyError("second")
+except KeyError as exc:
+    print(exc)
+"""
+
+
+def test_an_error_that_gives_way_to_another_is_not_told():
+    """As in a transaction when the database goes away: the other one is met and told."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("'second'\n", "")
+
+
+def test_lines_that_a_full_disk_does_not_take_are_counted(written, monkeypatch, capsys):
+    stream, logger = written
+    handler = next(each for each in logger.handlers if getattr(each, "stream", None) is stream)
+    with open("/dev/full", "wb", buffering=0) as file:
+        full = io.TextIOWrapper(file, write_through=True)
+        handler.setStream(full)
+        for number in range(3):
+            logger.info("claim %s is bound", number)
+        assert capsys.readouterr().err == ""
+        later = logs.time.monotonic() + logs.REPEAT_SECONDS
+        monkeypatch.setattr(logs.time, "monotonic", lambda: later)
+        logger.info("claim 3 is bound")
+        told = capsys.readouterr().err
+        handler.stream = stream
+    assert told == "4 lines of the log can't be written: [Errno 28] No space left on device\n"

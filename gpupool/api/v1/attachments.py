@@ -11,6 +11,7 @@ from gpupool.db import attachments, claims
 from gpupool.model import errors, wire
 from gpupool.model.attachment import Attachment, AttachmentRequest
 
+TICKET = "GPUPOOL_TICKET"
 # What lets a program use the vGPUs; the environment holds the ticket too.
 SECRETS: Json = {"ticket": None, "environment": {}}
 
@@ -25,7 +26,9 @@ class Attachments(Controller):
         with self.services.database.reader() as session:
             listing.resolve_host(session)
             page, more = listing.read(session, attachments.list_)
-        return listing.body("attachments", self._views(request, page), more)
+        # The ticket is shown by its attachment alone, not to whoever lists many.
+        shown = [_without_ticket(view) for view in self._views(request, page)]
+        return listing.body("attachments", shown, more)
 
     def get_one(self, request: Request, attachment_id: str) -> Json:
         """Show an attachment."""
@@ -69,3 +72,8 @@ class Attachments(Controller):
             else {**view, **SECRETS}
             for view in shown
         ]
+
+
+def _without_ticket(view: Json) -> Json:
+    environment = {name: value for name, value in view["environment"].items() if name != TICKET}
+    return {**view, "ticket": None, "environment": environment}

@@ -1,5 +1,6 @@
 """``/v1/claims``."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,9 @@ from gpupool.db import claims, pools
 from gpupool.model import errors, wire
 from gpupool.model.claim import PRIORITY_DEFAULT, Claim, ClaimChange, ClaimRequest
 
+# What only operators may know of a claim: it names hosts and claims of others.
+DETAILS: Json = {"state_detail": None, "refused_by": []}
+
 
 class Claims(Controller):
     """Claims of the caller's project, by id."""
@@ -23,11 +27,11 @@ class Claims(Controller):
         with self.services.database.reader() as session:
             listing.resolve(session, "pool", pools.list_)
             page, more = listing.read(session, claims.list_)
-            return listing.body("claims", views.with_pool(session, page), more)
+        return listing.body("claims", self._views(request, page), more)
 
     def get_one(self, request: Request, claim_id: str) -> Json:
         """Show a claim."""
-        return self._view(self._find(request, "claims:get", claim_id))
+        return self._view(request, self._find(request, "claims:get", claim_id))
 
     def post(self, request: Request) -> Answer:
         """Create a claim, queued when this answers; with the id of one of the project, show that."""
@@ -37,7 +41,7 @@ class Claims(Controller):
         wanted = wire.load(ClaimRequest, _with_time(body))
         with made_as("claim", claim_id):
             claim = self.services.conductor.create_claim(request.caller, claim_id, wanted)
-            return Answer(201, self._view(claim))
+            return Answer(201, self._view(request, claim))
 
     def patch(self, request: Request, claim_id: str) -> Json:
         """Change a claim's name, priority or lease."""
@@ -73,12 +77,14 @@ class Claims(Controller):
 
     def _release(self, request: Request, claim_id: str) -> Answer:
         claim = self._find(request, "claims:release", claim_id)
-        return Answer(202, self._view(self.services.conductor.release_claim(request.caller, claim.id)))
+        released = self.services.conductor.release_claim(request.caller, claim.id)
+        return Answer(202, self._view(request, released))
 
     def _change(self, request: Request, claim: Claim, body: dict[str, Any]) -> Json:
         remove = "lease_end" in body and body["lease_end"] is None
         change = wire.load(ClaimChange, {**_with_time(body), "remove_lease": remove})
-        return self._view(self.services.conductor.update_claim(request.caller, claim.id, change))
+        changed = self.services.conductor.update_claim(request.caller, claim.id, change)
+        return self._view(request, changed)
 
     def _find(self, request: Request, rule: str, claim_id: str) -> Claim:
         with self.services.database.reader() as session:
@@ -86,9 +92,16 @@ class Claims(Controller):
         self.services.authorize_owned(request, rule, "claim", claim)
         return claim
 
-    def _view(self, claim: Claim) -> Json:
+    def _view(self, request: Request, claim: Claim) -> Json:
+        return self._views(request, [claim])[0]
+
+    def _views(self, request: Request, found: Sequence[Claim]) -> list[Json]:
+        """Return claims, less what only operators may know of them."""
         with self.services.database.reader() as session:
-            return views.with_pool(session, [claim])[0]
+            shown = views.with_pool(session, found)
+        projects = {claim.project_id for claim in found}
+        open_ = {each for each in projects if self.services.may(request, "claims:get_detail", each)}
+        return [view if view["project_id"] in open_ else {**view, **DETAILS} for view in shown]
 
 
 def _with_time(body: dict[str, Any]) -> dict[str, Any]:

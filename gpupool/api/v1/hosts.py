@@ -46,18 +46,25 @@ class Hosts(Controller):
             return _views(session, [moved])[0]
 
     def action(self, request: Request, name_or_id: str) -> Json:
-        """Admit a host by a key that it introduced, or revoke all its keys."""
-        self.services.authorize(request, "hosts:admit")
+        """Admit a host by a key that it introduced, or revoke all its keys; enable or disable it."""
         body = request.checked_body(schemas.ACTION)
+        rule = "hosts:admit" if body.keys() & {"admit", "revoke"} else "hosts:disable"
+        self.services.authorize(request, rule)
         with self.services.database.reader() as session:
             host = hosts.find(session, name_or_id)
-        conductor = self.services.conductor
-        if "admit" in body:
-            changed = conductor.admit_host(request.caller, host.id, body["admit"]["fingerprint"])
-        else:
-            changed = conductor.revoke_host(request.caller, host.id)
+        changed = self._do(request, host, body)
         with self.services.database.reader() as session:
             return _views(session, [changed])[0]
+
+    def _do(self, request: Request, host: Host, body: Json) -> Host:
+        """Return the host after the one action that ``body`` names."""
+        conductor, caller = self.services.conductor, request.caller
+        if "admit" in body:
+            return conductor.admit_host(caller, host.id, body["admit"]["fingerprint"])
+        if "revoke" in body:
+            return conductor.revoke_host(caller, host.id)
+        reason = body.get("disable", {}).get("reason", "")
+        return conductor.set_host_enabled(caller, host.id, "enable" in body, reason)
 
     def delete(self, request: Request, name_or_id: str) -> Answer:
         """Forget a host."""

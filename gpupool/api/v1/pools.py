@@ -40,7 +40,9 @@ class Pools(Controller):
     def patch(self, request: Request, name_or_id: str) -> Json:
         """Change a pool."""
         self.services.authorize(request, "pools:update")
-        change = wire.load(PoolChange, request.checked_body(schemas.UPDATE))
+        body = request.checked_body(schemas.UPDATE)
+        remove = "min_run_time" in body and body["min_run_time"] is None
+        change = wire.load(PoolChange, {**body, "remove_min_run_time": remove})
         pool = self._find(name_or_id)
         return views.plain(self.services.conductor.update_pool(request.caller, pool.id, change))
 

@@ -8,7 +8,7 @@ from gpupool.api.listing import Listing
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import profile as schemas
 from gpupool.db import profiles
-from gpupool.model import wire
+from gpupool.model import errors, wire
 from gpupool.model.claim import PRIORITY_DEFAULT, Tier
 from gpupool.model.profile import Profile
 
@@ -33,9 +33,18 @@ class Profiles(Controller):
         """Create a profile."""
         self.services.authorize(request, "profiles:create")
         body = request.checked_body(schemas.CREATE)
+        _check_counts(body)
         defaults = {"tier": Tier.POOL, "priority": PRIORITY_DEFAULT}
         profile = wire.load(Profile, {"id": str(uuid.uuid4()), **defaults, **body})
         return Answer(201, views.plain(self.services.conductor.create_profile(request.caller, profile)))
+
+    def patch(self, request: Request, name_or_id: str) -> Json:
+        """Change a profile; claims made from it stay as they are."""
+        self.services.authorize(request, "profiles:update")
+        changes = request.checked_body(schemas.UPDATE)
+        _check_counts(changes)
+        profile = self._find(name_or_id)
+        return views.plain(self.services.conductor.update_profile(request.caller, profile.id, changes))
 
     def delete(self, request: Request, name_or_id: str) -> Answer:
         """Delete a profile."""
@@ -46,3 +55,9 @@ class Profiles(Controller):
     def _find(self, name_or_id: str) -> Profile:
         with self.services.database.reader() as session:
             return profiles.find(session, name_or_id)
+
+
+def _check_counts(body: Json) -> None:
+    """Raise Invalid for both a number of vGPUs and a range."""
+    if "count" in body and body.keys() & {"min_count", "max_count"}:
+        raise errors.Invalid("count is given beside min_count and max_count; allowed: either")

@@ -30,15 +30,21 @@ class Queue(Controller):
         waiting = self.services.conductor.show_queue(request.caller, pool.id)
         own = request.caller.project_id
         shown = [entry for entry in waiting if everything or entry.project_id == own]
-        return {"pool_id": pool.id, "length": len(waiting), "queue": self._views(shown)}
+        return {"pool_id": pool.id, "length": len(waiting), "queue": self._views(request, shown)}
 
-    def _views(self, shown: Sequence[QueueEntry]) -> list[Json]:
+    def _views(self, request: Request, shown: Sequence[QueueEntry]) -> list[Json]:
         """Return entries with what their claims say; a claim that left the queue just now has none."""
         with self.services.database.reader() as session:
             waiting = claims.list_(session, {"id": [entry.claim_id for entry in shown]})
         known = {claim.id: claim for claim in waiting}
+        projects = {entry.project_id for entry in shown}
+        open_ = {each for each in projects if self.services.may(request, "claims:get_detail", each)}
         return [
-            {**views.plain(entry), **views.some(known[entry.claim_id], "name", "priority", "created_at")}
+            {
+                **views.plain(entry),
+                **({} if entry.project_id in open_ else {"detail": None}),
+                **views.some(known[entry.claim_id], "name", "priority", "created_at"),
+            }
             for entry in shown
             if entry.claim_id in known
         ]

@@ -51,6 +51,12 @@ class Host:
         self.processes: list[AgentProcess] = []
         self.programs: list[Program] = []
 
+    def use(self, **options: str) -> None:
+        """Change options of [agent] before the first start."""
+        for name, value in options.items():
+            self.conf.set_override(name, value, "agent")
+        self.folders = Folders.from_conf(self.conf)
+
     def start(self) -> AgentManager:
         manager = AgentManager(self.conf, self.conductor)
         manager.start()

@@ -43,9 +43,13 @@ class StandInConductor:
         self._desired = folder / "wanted"
         self._reported = folder / "reported"
 
-    def want(self, generation: int, vgpus=(), attachments=()) -> None:
+    def want(self, generation: int, vgpus=(), attachments=(), ended=()) -> None:
         state = DesiredState(
-            host=HOST, generation=generation, vgpus=tuple(vgpus), attachments=tuple(attachments)
+            host=HOST,
+            generation=generation,
+            vgpus=tuple(vgpus),
+            attachments=tuple(attachments),
+            ended_sessions=tuple(ended),
         )
         self._replace(self._desired, wire.dump(state))
 
@@ -106,14 +110,18 @@ class Program:
     def __init__(self, path: Path) -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection.settimeout(TIMEOUT)
-        self.connection.connect(str(path))
+        place = os.open(path, os.O_PATH)  # a path may be longer than a socket's address
+        try:
+            self.connection.connect(f"/proc/self/fd/{place}")
+        finally:
+            os.close(place)
 
     def hello(self, kind: Kind, ordinal: int = 0, ticket: str = TICKET) -> Welcome:
         self.connection.send(Hello(kind, ordinal, os.getpid(), ticket).pack())
         packet, descriptors, _, _ = socket.recv_fds(self.connection, 65536, 4)
         for descriptor in descriptors:
             os.close(descriptor)
-        return Welcome.unpack(packet)
+        return Welcome.unpack(packet, kind)
 
     def wait_ready(self) -> int:
         """Return the error of the worker's ready packet."""
@@ -160,7 +168,7 @@ def die(*_: object, **__: object) -> None:
 
 
 def die_at(moment: str) -> None:
-    """Have this process killed at a moment of a session's creation."""
+    """Kill this process at a moment of a session's creation."""
     spawn = worker.spawn
     if moment == "written":
         handshake.make_ring = die

@@ -18,7 +18,7 @@ from gpupool.model.attachment import AttachmentKind
 from gpupool.model.report import DesiredState
 from tests.markers import needs_root
 
-from .stand_in import HOST, attachment, configuration, eventually, vgpu
+from .stand_in import HOST, TICKET, attachment, configuration, eventually, vgpu
 
 
 def snapshot(host):
@@ -188,9 +188,50 @@ def test_a_container_is_given_a_cdi_device(host):
     assert (reported.environment, reported.cdi_device) == ({}, f"gpupool.org/vgpu={wanted.id}")
     (path,) = host.folders.cdi.iterdir()
     assert json.loads(path.read_text())["devices"][0]["name"] == wanted.id
-    path.unlink()  # somebody cleans up too much
-    manager.converge()
-    assert path.exists()
+    ticket = host.folders.tickets / wanted.id
+    for made in (path, ticket):
+        made.unlink()  # somebody cleans up too much
+        manager.converge()
+        assert made.exists()
+
+
+def test_a_containers_ticket_is_for_every_user_of_it_and_nobody_else_of_the_host(host):
+    one = vgpu(1)
+    wanted = attachment(1, one, kind=AttachmentKind.CONTAINER)
+    host.conductor.want(1, [one], [wanted, attachment(2, one)])
+    manager = host.start()
+    host.wait_converged(1)
+    (ticket,) = host.folders.tickets.iterdir()
+    assert (ticket.name, ticket.read_text()) == (wanted.id, f"{TICKET}\n")
+    assert stat.S_IMODE(ticket.stat().st_mode) == 0o444
+    assert stat.S_IMODE(host.folders.tickets.stat().st_mode) == 0o700
+    host.stop()
+    mounted = ticket.stat().st_ino  # by a container
+    manager = host.start()
+    host.wait_converged(1)
+    assert ticket.stat().st_ino == mounted
+    host.conductor.want(2, [one], [])
+    manager.look()
+    host.wait_converged(2)
+    assert not list(host.folders.tickets.iterdir())
+
+
+@pytest.mark.parametrize("kind", AttachmentKind)
+def test_a_sockets_folder_stays_over_a_restart(host, kind):
+    """A container holds the folder itself, and programs the path."""
+    one = vgpu(1)
+    wanted = attachment(1, one, kind=kind)
+    host.conductor.want(1, [one], [wanted])
+    host.start()
+    host.wait_converged(1)
+    path = host.folders.socket(wanted.id)
+    folder, before = path.parent.stat().st_ino, path.stat().st_ino
+    host.stop()
+    host.start()
+    host.wait_converged(1)
+    assert path.parent.stat().st_ino == folder
+    assert path.stat().st_ino != before
+    assert len(host.program(wanted).hello(Kind.VGPUS).devices) == 1
 
 
 def test_a_vgpu_on_a_device_that_is_not_here_is_reported_as_an_error(host):
@@ -312,11 +353,13 @@ def test_two_agents_do_not_share_a_state_folder(host):
         AgentManager(host.conf, host.conductor).start()
 
 
-def test_a_run_path_too_long_for_sockets_is_refused(host):
-    conf = configuration(host.state / "agent")
-    conf.set_override("run_path", "/" + "r" * 60, "agent")
-    with pytest.raises(errors.Invalid, match=r"run_path /r+ has 61 bytes; allowed: up to \d\d,"):
-        AgentManager(conf, host.conductor)
+def test_a_run_path_may_be_longer_than_a_sockets_address(host):
+    one = vgpu(1)
+    host.use(run_path=str(host.state / ("r" * 120)))
+    host.conductor.want(1, [one], [attachment(1, one)])
+    host.start()
+    host.wait_converged(1)
+    assert len(host.program(attachment(1, one)).hello(Kind.VGPUS).devices) == 1
 
 
 def test_an_unknown_driver_is_refused(host):

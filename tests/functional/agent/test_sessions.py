@@ -13,6 +13,7 @@ import pytest
 from gpupool.agent import process, server
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import SessionRecord
+from gpupool.agent.sessions import Sessions
 from gpupool.conductor import report_checks
 from gpupool.dataplane.handshake import Error, Kind
 from gpupool.dataplane.ledger import BUSY_MAX, HEADER, SLOT, Ledger
@@ -40,8 +41,10 @@ def opened(host, wanted=BOTH, ordinal=0):
 
 
 def test_a_program_learns_its_devices_in_order(host, manager):
-    welcome = host.program(BOTH).hello(Kind.LIST)
-    assert [(one.compute, one.memory_mib) for one in welcome.devices] == [(50, 100), (25, 512)]
+    for kind, ids in ((Kind.VGPUS, [TWO.id, ONE.id]), (Kind.LIST, ["", ""])):
+        devices = host.program(BOTH).hello(kind).devices
+        assert [(one.compute, one.memory_mib) for one in devices] == [(50, 100), (25, 512)]
+        assert [one.id for one in devices] == ids
     assert not host.session_records()
 
 
@@ -306,6 +309,54 @@ def test_a_dead_workers_memory_is_free_again(host, manager):
     assert ledger.usage(0).memory_mib == 0
 
 
+def test_a_session_that_is_to_end_ends_and_no_other(host, manager):
+    gone = opened(host)
+    (ended,) = manager.host_report().sessions
+    stays = opened(host)
+    for generation in (2, 3):  # Again: it has ended, and another was never here.
+        host.conductor.want(generation, [ONE, TWO], [BOTH, OTHER], [ended.id, "never-here"])
+        manager.look()
+        gone.wait_hung_up()
+        host.wait_converged(generation)
+        assert not process.start_of(ended.worker_pid)
+        (left,) = manager.host_report().sessions
+        assert left.id != ended.id
+        assert process.start_of(left.worker_pid)
+    assert not manager._sessions._unwanted
+    # The attachment is as it was: a program may open another one.
+    opened(host)
+    stays.close()
+
+
+def test_a_session_that_is_to_end_ends_after_the_agent_was_away(host, manager):
+    gone = opened(host)
+    (ended,) = manager.host_report().sessions
+    host.stop()
+    host.conductor.want(2, [ONE, TWO], [BOTH, OTHER], [ended.id])
+    assert process.start_of(ended.worker_pid)
+    host.start()
+    host.wait_converged(2)
+    gone.wait_hung_up()
+    assert not host.session_records()
+
+
+def test_a_session_that_is_to_end_ends_once_its_worker_is_found(host, manager, monkeypatch):
+    """A restarted agent that could not look at its worker at first, and was told meanwhile."""
+    gone = opened(host)
+    (ended,) = manager.host_report().sessions
+    host.stop()
+    host.conductor.want(2, [ONE, TWO], [BOTH, OTHER], [ended.id])
+    with monkeypatch.context() as blind:
+        blind.setattr(Sessions, "_find", lambda *_: None)
+        restarted = host.start()
+        host.wait_converged(2)
+        assert process.start_of(ended.worker_pid)
+    host.conductor.want(3, [ONE, TWO], [BOTH, OTHER])
+    restarted.look()
+    gone.wait_hung_up()
+    eventually(lambda: not host.session_records())
+
+
 def test_the_sessions_of_a_vgpu_end_with_it(host, manager):
     gone, stays = opened(host, BOTH, 0), opened(host, OTHER)
     host.conductor.want(2, [ONE], [OTHER])
@@ -315,6 +366,51 @@ def test_the_sessions_of_a_vgpu_end_with_it(host, manager):
     assert [one.vgpu_id for one in manager.host_report().sessions] == [ONE.id]
     assert not (host.folders.ledgers / TWO.id).exists()
     stays.close()
+
+
+def test_an_attachment_gets_more_vgpus_and_loses_some_while_sessions_of_others_go_on(host, manager):
+    """As those of an elastic claim: programs that start see what there is then."""
+    old = opened(host, OTHER)
+    more = dataclasses.replace(OTHER, vgpu_ids=(ONE.id, TWO.id), generation=OTHER.generation)
+    host.conductor.want(2, [ONE, TWO], [BOTH, more])
+    manager.look()
+    host.wait_converged(2)
+    listed = host.program(OTHER).hello(Kind.LIST).devices
+    assert [(one.compute, one.memory_mib) for one in listed] == [(25, 512), (50, 100)]
+    new = opened(host, OTHER, ordinal=1)
+    sessions = {one.vgpu_id: one.worker_pid for one in manager.host_report().sessions}
+    assert sessions.keys() == {ONE.id, TWO.id}
+    host.conductor.want(3, [ONE], [OTHER])
+    manager.look()
+    host.wait_converged(3)
+    new.wait_hung_up()
+    (left,) = manager.host_report().sessions
+    assert (left.vgpu_id, left.worker_pid) == (ONE.id, sessions[ONE.id])
+    assert len(host.program(OTHER).hello(Kind.LIST).devices) == 1
+    assert host.program(OTHER).hello(Kind.OPEN, 1).error == Error.DEVICE_UNAVAILABLE
+    assert host.program(OTHER).hello(Kind.OPEN, 2).error == Error.INVALID_DEVICE
+    old.close()
+
+
+def test_a_program_opens_the_vgpu_it_learnt_of_though_others_were_taken_away_since(host, manager):
+    both = dataclasses.replace(OTHER, vgpu_ids=(ONE.id, TWO.id))
+    host.conductor.want(2, [ONE, TWO], [both])
+    manager.look()
+    host.wait_converged(2)
+    learnt = {one.id: one.ordinal for one in host.program(OTHER).hello(Kind.VGPUS).devices}
+    alone = dataclasses.replace(OTHER, vgpu_ids=(TWO.id,))
+    host.conductor.want(3, [TWO], [alone])
+    manager.look()
+    host.wait_converged(3)
+    opened(host, OTHER, ordinal=learnt[TWO.id]).close()
+    assert host.program(OTHER).hello(Kind.OPEN, learnt[ONE.id]).error == Error.DEVICE_UNAVAILABLE
+    # What comes in its place has another ordinal.
+    host.conductor.want(4, [ONE, TWO], [both])
+    manager.look()
+    host.wait_converged(4)
+    again = {one.id: one.ordinal for one in host.program(OTHER).hello(Kind.VGPUS).devices}
+    assert again[TWO.id] == learnt[TWO.id]
+    assert again[ONE.id] not in learnt.values()
 
 
 def test_the_sessions_of_an_attachment_end_with_it_and_the_next_is_refused(host, manager):

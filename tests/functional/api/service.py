@@ -147,8 +147,8 @@ class Service:
             hosts.update(session, host.id, state=HostState.DOWN)
 
 
-def new_conf(folder: Path, auth_strategy: str = "noauth") -> cfg.ConfigOpts:
-    """Return the configuration of a test, with nothing from this machine."""
+def new_conf(folder: Path, auth_strategy: str = "noauth", more: str = "") -> cfg.ConfigOpts:
+    """Return the configuration of a test, with nothing from this machine; ``more`` is added to it."""
     path = folder / "gpupool.conf"
     path.write_text(
         f"""
@@ -166,14 +166,15 @@ def new_conf(folder: Path, auth_strategy: str = "noauth") -> cfg.ConfigOpts:
         [database]
         connection = sqlite:///{folder}/gpupool.sqlite
         """.replace(" " * 8, "")
+        + more
     )
     return gpupool_conf.new(files=[str(path)])
 
 
 @contextmanager
-def running(folder: Path, placement: PlacementClient) -> Iterator[Service]:
-    """Run a service with one host up and one down, and stop it."""
-    conf = new_conf(folder)
+def running(folder: Path, placement: PlacementClient, more: str = "") -> Iterator[Service]:
+    """Run a service with one host up and one down, and stop it; ``more`` goes into its configuration."""
+    conf = new_conf(folder, more=more)
     transport = rpc_transport.get_transport(conf)
     database = Database.from_conf(conf)
     database.upgrade()

@@ -49,7 +49,7 @@ def paths(shared):
     attachment = call(app, "/v1/attachments", "POST", wanted)
     attachment_path = f"/v1/attachments/{attachment['id']}"
     until(lambda: call(app, attachment_path), lambda answer: answer["state"] == "ready")
-    until(lambda: call(app, "/v1/sessions"), lambda answer: answer["sessions"])
+    (session,) = until(lambda: call(app, "/v1/sessions")["sessions"], lambda answer: answer)
     vgpu = call(app, "/v1/vgpus")["vgpus"][0]
     # More than is left, and then all of what the first leaves at its end: it waits and knows when.
     waiting = {"compute": 100, "memory_mib": 1, "count": 2}
@@ -74,6 +74,7 @@ def paths(shared):
         "attachments": "/v1/attachments",
         "attachment": attachment_path,
         "sessions": "/v1/sessions",
+        "session": f"/v1/sessions/{session['id']}",
         "services": "/v1/services?binary=gpupool-conductor",
         "queue": "/v1/queue",
         "quotas": "/v1/quotas",

@@ -23,7 +23,7 @@ def devices(app):
 
 @pytest.fixture
 def pieces(service):
-    """Have two claims alone on a device each, and one wait for a whole device; return its id."""
+    """Make two claims alone on a device each, and one that waits for a whole device; return its id."""
     app = service.app
     large = [claim(app, 60), claim(app, 60)]
     small = claim(app, 30)

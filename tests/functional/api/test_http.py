@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
@@ -149,6 +150,53 @@ def test_links_have_the_public_endpoint(shared, tmp_path):
         client.post("/v1/pools", json={"name": "east"})
         link = client.get("/v1/pools?limit=1").json()["links"][0]["href"]
         assert link.startswith("https://cloud.example.org/gpu-pool/v1/pools?limit=1&marker=")
+
+
+def test_what_is_made_is_at_its_location(port):
+    client = adapter.Adapter(
+        session.Session(auth=noauth.NoAuth(endpoint=f"http://127.0.0.1:{port}")),
+        endpoint_override=f"http://127.0.0.1:{port}/v1",
+    )
+
+    def made(answer, status):
+        """Return the item that was made, once its addresses lead to it."""
+        assert answer.status_code == status
+        item, there = answer.json(), answer.headers["Location"]
+        assert item["links"] == [
+            {"rel": "self", "href": there},
+            {"rel": "bookmark", "href": there.replace("/v1/", "/")},
+        ]
+        for link in item["links"]:
+            assert client.get(link["href"]).json()["id"] == item["id"]
+        return item
+
+    made(client.post("/pools", json={"name": "located"}), 201)
+    made(client.post("/profiles", json={"name": "located", "compute": 1, "memory_mib": 1}), 201)
+    claim = made(client.post("/claims", json={"compute": 1, "memory_mib": 1}), 201)
+    while client.get(f"/claims/{claim['id']}").json()["state"] != "bound":
+        time.sleep(0.05)
+    wanted = {"claim_id": claim["id"], "kind": "process"}
+    made(client.post("/attachments", json=wanted), 201)
+    # The same once more: what is there already.
+    made(client.post("/claims", json={"id": claim["id"], "compute": 1, "memory_mib": 1}), 201)
+    made(client.post(f"/claims/{claim['id']}/action", json={"release": {}}), 202)
+    waiting = made(client.post("/claims", json={"compute": 1, "memory_mib": 1}), 201)
+    made(client.delete(f"/claims/{waiting['id']}"), 202)
+
+
+NOUNS = ("pools", "hosts", "devices", "profiles", "claims", "vgpus", "attachments", "sessions")
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_each_item_of_a_listing_says_where_it_is(port, noun):
+    client = adapter.Adapter(session.Session(), endpoint_override=f"http://127.0.0.1:{port}/v1")
+    for item in client.get(f"/{noun}?limit=3").json()[noun]:
+        links = {link["rel"]: link["href"] for link in item["links"]}
+        assert links == {
+            "self": f"http://127.0.0.1:{port}/v1/{noun}/{item['id']}",
+            "bookmark": f"http://127.0.0.1:{port}/{noun}/{item['id']}",
+        }
+        assert client.get(links["self"]).json()["id"] == item["id"]
 
 
 def answer(app, path, method="GET", **headers):

@@ -1,10 +1,12 @@
 """SIMULATION: an agent without devices. It speaks the real RPC; what it 'has' are dictionaries."""
 
 import threading
+import uuid
 from functools import cached_property
 
 import oslo_messaging
 from oslo_context.context import RequestContext
+from oslo_utils import timeutils
 
 from gpupool.agent.uplink import Uplink
 from gpupool.model.device import SharingMode
@@ -14,6 +16,7 @@ from gpupool.model.report import (
     DesiredState,
     DeviceReport,
     HostReport,
+    SessionReport,
     VgpuReport,
     VgpuSpec,
 )
@@ -22,6 +25,18 @@ from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc_agent
 from gpupool.rpc import transport as rpc_transport
 from tests.signing import MemoryIdentity, uplink
+
+
+def session_report(attachment, vgpu, pid: int) -> SessionReport:
+    """Return the report of a new session, whose program and worker both have this pid."""
+    return SessionReport(
+        id=str(uuid.uuid4()),
+        attachment_id=attachment.id,
+        vgpu_id=vgpu.id,
+        program_pid=pid,
+        worker_pid=pid,
+        started_at=timeutils.utcnow(),
+    )
 
 
 class SimulatedAgent:
@@ -113,7 +128,7 @@ class SimulatedAgent:
         return self.uplink.report_host(RequestContext(), report or self.report())
 
     def apply(self, desired: DesiredState) -> bool:
-        """Have exactly what is desired; return whether that changed anything."""
+        """Converge to what is desired; return whether that changed anything."""
         self.answered = True
         before = (self.generation, self.vgpus, self.attachments)
         self.generation, self.incarnation = desired.generation, desired.incarnation
@@ -122,7 +137,7 @@ class SimulatedAgent:
         return before != (self.generation, self.vgpus, self.attachments)
 
     def look(self, told: DesiredState | None = None) -> None:
-        """Have what was told, if it is news, then report and converge until there is nothing to do."""
+        """Take what was told, if it is news, then report and converge until there is nothing to do."""
         same = told is not None and told.incarnation == self.incarnation
         if told and same and self.answered and told.generation > self.generation:
             self.apply(told)

@@ -14,7 +14,7 @@ from tests.functional.placement.faults import client_of
 
 
 def deadly(client: PlacementClient, method: str, when: str) -> None:
-    """Have this process die at ``method``: before Placement hears of it, or right after it answered."""
+    """Kill this process at ``method``: before Placement hears of it, or right after it answered."""
     real = getattr(client, method)
 
     def call(*args: object) -> None:

@@ -120,7 +120,7 @@ class Lab:
         return self.client.release_claim(self.ctxt, claim.id)
 
     def take(self, report: HostReport) -> DesiredState:
-        """Have this very conductor take a report that is the host's, whoever says so."""
+        """Take a report as the host's in this very conductor, whoever says so."""
         return reports.take(self.parts, report).desired
 
     def serve(self) -> None:
@@ -134,7 +134,7 @@ class Lab:
             self.conductor.tick()
 
     def silence(self, agent: SimulatedAgent) -> None:
-        """Have this conductor have counted ``host_timeout`` seconds of a host's silence."""
+        """Count ``host_timeout`` seconds of a host's silence in this conductor."""
         host = self.host(agent)
         counted = host.last_seen_at, float(self.conf.conductor.host_timeout)
         self.conductor._silence._counted[host.id] = counted
@@ -174,7 +174,7 @@ class Lab:
             return vgpus.list_(session, filters, sort=[("claim_id", "asc"), ("index", "asc")])
 
     def instance_on(self, device_id: str, compute: int) -> str:
-        """Have an instance that Nova placed hold percent of a device in Placement; return its id."""
+        """Allocate percent of a device in Placement as Nova does for an instance; return its id."""
         entry = {
             "allocations": {device_id: {"resources": {names.COMPUTE: compute}}},
             "project_id": "nova",
@@ -187,7 +187,7 @@ class Lab:
         return instance_id
 
     def reserve(self, device_id: str) -> None:
-        """Have an operator reserve all of a device in Placement."""
+        """Reserve all of a device in Placement, as an operator does."""
         inventories, generation = self.parts.placement.inventories(device_id)
         held = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
         self.parts.placement.set_inventories(device_id, held, generation)

@@ -58,7 +58,7 @@ def on(lab, agent, **wishes):
 
 
 def serve(lab):
-    """Have a pass begin in a thread; return that."""
+    """Begin a pass in a thread; return that."""
     serving = threading.Thread(target=lab.conductor.tick)
     serving.start()
     return serving
@@ -70,7 +70,7 @@ def ended(serving):
 
 
 def begin(lab, gate, claim):
-    """Have a pass begin that waits for Placement's word about a claim; return what ends with it."""
+    """Begin a pass that waits for Placement's word about a claim; return what ends with it."""
     gate.hold(claim)
     serving = serve(lab)
     gate.await_begun(claim)
@@ -131,7 +131,7 @@ def test_a_host_is_in_one_batch_at_a_time_and_keeps_no_other_from_starting(lab, 
 
 
 def agree_after_giving_back(lab, gate, claim, allocations, monkeypatch):
-    """Have Placement agree to a claim right after ``allocations`` have given back what it held."""
+    """Let Placement agree to a claim right after ``allocations`` have given back what it held."""
     deallocate_all = allocations.deallocate_all
 
     def and_agree(orders):
@@ -201,7 +201,7 @@ def test_what_is_refused_late_waits_again_and_is_not_asked_for_twice(lab, gate):
     gate.open(slow)
     lab.serve()
     assert states(lab, slow, other) == [ClaimState.QUEUED, ClaimState.BINDING]
-    assert "Placement refused" in lab.claim(slow).state_reason
+    assert "Placement refused" in lab.claim(slow).state_detail
     assert sorted(gate.begun, key=list) == sorted([{slow.id}, {other.id}], key=list)
 
 
@@ -217,7 +217,7 @@ def test_what_another_holds_is_known_before_a_late_refusal_is_decided_about_agai
     lab.serve_all()
     lab.serve()
     assert states(lab, large, small) == [ClaimState.QUEUED, ClaimState.BINDING]
-    assert "no room for 1 x 60 %" in lab.claim(large).state_reason
+    assert "60 % of one device wanted" in lab.claim(large).state_reason
     assert gate.begun.count({large.id}) == 1
 
 

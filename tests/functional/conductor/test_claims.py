@@ -159,7 +159,7 @@ def test_a_pool_without_devices_takes_claims_that_wait(lab):
     lab.serve()
     claim = lab.claim(claim)
     assert claim.state == ClaimState.QUEUED
-    assert "0 devices in the pool" in claim.state_reason
+    assert claim.state_reason == "the pool has no devices"
 
 
 def test_a_claim_needs_a_project(lab):
@@ -261,7 +261,9 @@ def test_a_claim_that_three_hosts_refuse_fails(lab):
     failed = lab.claim(claim)
     assert failed.state == ClaimState.FAILED
     assert failed.refused_by == tuple(sorted(agent.host for agent in agents))
-    assert failed.state_reason.endswith(": no such partition")
+    said = "3 hosts refused what it asks for; the last said: no such partition"
+    assert failed.state_reason == said
+    assert failed.state_detail.endswith(": no such partition")
     assert failed.ended_at is not None
     assert not lab.vgpus()
 
@@ -293,7 +295,8 @@ def test_a_claim_whose_host_never_makes_it_is_taken_back(lab):
     refused = lab.claim(claim)
     (vgpu,) = lab.vgpus()
     assert (refused.state, refused.release_to) == (ClaimState.RELEASING, ClaimState.QUEUED)
-    assert refused.state_reason == f"host {agent.host}: it did not make vGPU {vgpu.id}"
+    assert refused.state_reason.startswith("its host could not provide a vGPU of it")
+    assert refused.state_detail == f"host {agent.host}: it did not make vGPU {vgpu.id}"
     assert refused.refused_by == (agent.host,)
 
 

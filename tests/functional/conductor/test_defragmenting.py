@@ -39,7 +39,7 @@ def prepare(lab, move):
 
 
 def die(lab):
-    """Have nobody go on with the moves that were prepared."""
+    """Abandon the moves that were prepared."""
     lab.parts.moving.clear()
 
 

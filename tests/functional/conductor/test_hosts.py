@@ -10,6 +10,7 @@ from gpupool.db import devices, hosts, sessions
 from gpupool.model import errors
 from gpupool.model.claim import ClaimHealth, Layout
 from gpupool.model.pool import Pool
+from gpupool.model.reason import DETAIL_MAX
 from gpupool.model.report import SessionReport
 from gpupool.model.states import ClaimState, DeviceHealth, HostState, VgpuState
 from tests.functional.conductor.agents import SimulatedAgent
@@ -131,9 +132,11 @@ def test_an_error_text_of_any_kind_is_an_error(lab):
     agent.apply(agent.send())
     agent.error = "no such file: \ud800\0" + "x" * 10**5
     agent.send()
-    reason = lab.claim(claim).state_reason
-    assert reason.startswith(f"host {agent.host}: no such file: \\ud800\\x00xxx")
+    reason, detail = lab.claim(claim).state_reason, lab.claim(claim).state_detail
+    assert "no such file: \\ud800\\x00xxx" in reason
     assert len(reason) < 2000
+    assert detail.startswith(f"host {agent.host}: no such file: \\ud800\\x00xxx")
+    assert len(detail) == DETAIL_MAX
 
 
 def test_a_device_that_fails_shows_on_its_claims(lab):
@@ -357,7 +360,9 @@ def test_a_claim_binding_on_a_host_that_goes_down_is_queued_again(lab):
     lab.reconcile()
     waiting = lab.claim(claim)
     assert waiting.state == ClaimState.QUEUED
-    assert waiting.state_reason == f"host {agent.host} went down"
+    went_down = "its host went down before it was bound; it starts anew"
+    assert waiting.state_reason == f"it waits again because {went_down}"
+    assert waiting.state_detail.endswith(f"host {agent.host} went down")
     assert not lab.allocated()
 
 
@@ -385,12 +390,62 @@ def test_a_device_that_fails_or_is_missing_takes_nothing_new(lab):
         assert inventory(lab, device).reserved == 100
     claim = lab.create()
     lab.serve()
-    assert "0 after enabled and healthy" in lab.claim(claim).state_reason
+    assert lab.claim(claim).state_reason == (
+        "none of the 2 devices that it could have is in service: 2 disabled or failed"
+    )
     agent.devices["ref-1"] = gone
     lab.look(agent)
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
     assert lab.vgpus()[0].device_id == second.id
+
+
+def test_a_disabled_host_takes_nothing_new_and_keeps_what_it_has(lab):
+    agent, other = lab.agent(devices=1), lab.agent(devices=1)
+    host, (device,) = lab.host(agent), lab.devices(agent)
+    claim = lab.bound(agent, host=agent.host)
+    planned = lab.create()
+    disabled = lab.client.set_host_enabled(lab.ctxt, host.id, False, "fan")
+    assert (disabled.enabled, disabled.disabled_reason) == (False, "fan")
+    # A claim that was planned before the host was disabled, and is bound now, is refused.
+    assert isinstance(lab.bind([planned], device.id)[planned.id], errors.Conflict)
+    lab.settle(agent, other)
+    assert lab.claim(claim).state == ClaimState.BOUND
+    assert agent.vgpus.keys() == {vgpu.id for vgpu in lab.vgpus(claim_id=claim.id)}
+    assert {vgpu.host_id for vgpu in lab.vgpus(claim_id=planned.id)} == {lab.host(other).id}
+    waiting = lab.create(host=agent.host)
+    lab.serve()
+    assert lab.claim(waiting).state == ClaimState.QUEUED
+    said = f"host {agent.host} takes no new vGPUs: disabled by an operator: fan"
+    assert said in lab.claim(waiting).state_detail
+    # Nova places nothing there either.
+    assert inventory(lab, device).reserved == 100
+    # Whatever its host says, and if it comes back from the dead: it stays disabled.
+    agent.cpu_milli = 8000
+    lab.look(agent)
+    lab.silence(agent)
+    lab.serve()
+    lab.look(agent)
+    assert (lab.host(agent).state, lab.host(agent).enabled) == (HostState.UP, False)
+    assert lab.claim(waiting).state == ClaimState.QUEUED
+    enabled = lab.client.set_host_enabled(lab.ctxt, host.id, True, "")
+    assert (enabled.enabled, enabled.disabled_reason) == (True, "")
+    lab.settle(agent, other)
+    assert lab.claim(waiting).state == ClaimState.BOUND
+    assert inventory(lab, device).reserved == 0
+    with pytest.raises(errors.NotFound):
+        lab.client.set_host_enabled(lab.ctxt, "no-such", True, "")
+
+
+def test_a_device_of_an_enabled_host_stays_disabled(lab):
+    agent = lab.agent(devices=1)
+    host, (device,) = lab.host(agent), lab.devices(agent)
+    lab.client.set_device_enabled(lab.ctxt, device.id, False, "")
+    for enabled in (False, True):
+        lab.client.set_host_enabled(lab.ctxt, host.id, enabled, "")
+        lab.settle(agent)
+        assert inventory(lab, device).reserved == 100
+    assert lab.devices(agent)[0].enabled is False
 
 
 def test_a_disabled_device_takes_nothing_new_and_keeps_what_it_has(lab):

@@ -25,7 +25,8 @@ def test_a_host_that_is_unable_is_not_chosen_says_why_and_comes_back(lab):
     lab.serve()
     waiting = lab.claim(claim)
     assert waiting.state == ClaimState.QUEUED
-    assert f"host {agent.host} takes no new vGPUs: {FULL}" in waiting.state_reason
+    assert waiting.state_reason.endswith("2 on hosts that take nothing new for now")
+    assert f"host {agent.host} takes no new vGPUs: {FULL}" in waiting.state_detail
     assert lab.host(agent).unable_reason == FULL
     assert lab.host(agent).state == HostState.UP
     agent.unable_reason = ""
@@ -98,8 +99,8 @@ def test_a_held_host_is_not_chosen_and_the_claim_says_why(lab):
         lab.look(agent)
     waiting = lab.claim(claim)
     assert waiting.state == ClaimState.QUEUED
-    assert f"host {agent.host} takes no new vGPUs: its last report refused vGPUs" in waiting.state_reason
-    # Its text may name what other projects have.
+    assert f"host {agent.host} takes no new vGPUs: its last report refused vGPUs" in waiting.state_detail
+    # Its text may name what other projects have, so operators alone read it.
     assert "No space left" not in waiting.state_reason
     lab.clock.wait(6)
     lab.look(agent)
@@ -116,7 +117,8 @@ def test_many_hosts_in_trouble_fail_no_claim(lab):
     waiting = lab.claim(claim)
     assert (waiting.state, waiting.attempts) == (ClaimState.QUEUED, 0)
     assert waiting.refused_by == tuple(sorted(agent.host for agent in agents))
-    assert ", and 3 more)" in waiting.state_reason
+    assert ", and 3 more" in waiting.state_detail
+    assert not any(agent.host in waiting.state_reason for agent in agents)
 
 
 def test_one_host_that_refuses_the_claim_itself_again_and_again_does_not_fail_it(lab):

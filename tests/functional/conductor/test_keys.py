@@ -265,14 +265,16 @@ def test_a_key_that_is_revoked_is_never_believed_again(lab):
     assert lab.host(agent).state == HostState.DOWN
     waiting = lab.create()
     lab.serve()
-    assert f"host {agent.host} is down: its key is revoked" in lab.claim(waiting).state_reason
+    assert f"host {agent.host} is down: its key is revoked" in lab.claim(waiting).state_detail
+    assert agent.host not in lab.claim(waiting).state_reason
     lab.release(waiting)
     lab.release(claim)
     released = lab.claim(claim)
     assert released.state == ClaimState.RELEASING
-    assert released.state_reason == f"waits for hosts that are down: {agent.host} (its key is revoked)"
+    assert released.state_reason == f"it waits for hosts that are down: {agent.host}"
+    assert released.state_detail.endswith(f"{agent.host}: its key is revoked")
     lab.settle()
-    assert lab.claim(claim).state_reason == ""
+    assert (lab.claim(claim).state_reason, lab.claim(claim).state_detail) == ("", "")
     lab.client.delete_host(CTXT, host.id)
     waits(agent, "was not introduced|is revoked")
     assert states(lab, agent.host) == {agent.identity.own.fingerprint: KeyState.REVOKED}

@@ -29,7 +29,7 @@ def backend_url(request, tmp_path) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch) -> None:
-    """Have every question reach the backend."""
+    """Let every question reach the backend."""
     monkeypatch.setattr(leader_module, "TRY", 0)
     monkeypatch.setattr(leader_module, "MAKE_SURE", 0)
 

@@ -17,7 +17,7 @@ WAITING, GOING = ClaimState.QUEUED, ClaimState.BINDING
 
 
 def overcommit(lab, agent, **percent):
-    """Have the host's pool grant so much, and its providers follow."""
+    """Set what the host's pool grants, and its providers too."""
     lab.client.update_pool(lab.ctxt, lab.host(agent).pool_id, PoolChange(**percent))
     lab.serve()
 
@@ -162,10 +162,11 @@ def test_programs_take_of_their_host_what_is_not_kept_for_workers(lab):
     wish = {"compute": 1, "cpu_milli": 2000, "host_memory_mib": 1024}
     claims = make(lab, wish, wish, {**wish, "cpu_milli": 1})
     assert states(lab, *claims) == [GOING, GOING, WAITING]
-    assert "host CPU and memory" in lab.claim(claims[2]).state_reason
-    with pytest.raises(errors.Invalid, match="host CPU and memory"):
+    said = lab.claim(claims[2]).state_reason
+    assert said.startswith("0.001 cores of one host wanted; the host with most has 0 cores free")
+    with pytest.raises(errors.Invalid, match=r"4\.001 cores of one host wanted; .* has 4 cores"):
         lab.create(compute=1, memory_mib=1, cpu_milli=4001)
-    with pytest.raises(errors.Invalid, match="host CPU and memory"):
+    with pytest.raises(errors.Invalid, match="MiB of one host's memory wanted"):
         lab.create(compute=1, memory_mib=1, host_memory_mib=7169)
     lab.look(agent)
     lab.release(claims[0])

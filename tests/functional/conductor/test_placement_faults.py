@@ -27,7 +27,8 @@ def test_a_claim_stays_queued_while_placement_fails(lab, placement, status):
     lab.serve()
     waiting = lab.claim(claim)
     assert waiting.state == ClaimState.QUEUED
-    assert f"Placement answered {status[:3]}" in waiting.state_reason
+    assert f"Placement answered {status[:3]}" in waiting.state_detail
+    assert "devices can't be granted now" in waiting.state_reason
     assert not lab.vgpus()
     placement.come_back()
     lab.serve()
@@ -46,7 +47,8 @@ def test_a_claim_stays_releasing_while_placement_fails(lab, placement, status):
     lab.look(agent)
     waiting = lab.claim(claim)
     assert waiting.state == ClaimState.RELEASING
-    assert f"wait to be given back: Placement answered {status[:3]}" in waiting.state_reason
+    assert waiting.state_reason == "its devices are given back when Placement answers again"
+    assert f"Placement answered {status[:3]}" in waiting.state_detail
     assert len(lab.vgpus()) == 2
     lab.look(agent)
     assert lab.claim(claim) == waiting  # No news, nothing written.
@@ -65,7 +67,8 @@ def test_why_a_claim_is_released_is_not_forgotten(lab, placement):
     agent.error = ""
     placement.go(FAULTS[0])
     lab.look(agent)
-    assert lab.claim(claim).state_reason.startswith(f"host {agent.host}: device lost; its allocations")
+    refused = "its host refused a vGPU of it: device lost"
+    assert lab.claim(claim).state_reason.startswith(f"{refused}; its devices are given back")
     placement.come_back()
     (vgpu,) = lab.vgpus()
     agent.look()
@@ -74,8 +77,9 @@ def test_why_a_claim_is_released_is_not_forgotten(lab, placement):
     queued = lab.claim(claim)
     assert (queued.state, queued.state_reason) == (
         ClaimState.QUEUED,
-        f"host {agent.host}: device lost",
+        f"it waits again because {refused}",
     )
+    assert queued.state_detail == f"it waits again because host {agent.host}: device lost"
 
 
 def test_reports_are_answered_and_nothing_is_lost_while_placement_is_away(lab, placement):
@@ -117,7 +121,7 @@ def test_a_conflict_is_planned_around(lab, placement):
     lab.serve()
     waiting = lab.claim(claim)
     assert waiting.state == ClaimState.QUEUED
-    assert "Placement answered 409" in waiting.state_reason
+    assert "Placement answered 409" in waiting.state_detail
     assert not lab.vgpus()
     placement.come_back()
     lab.settle(agent)
@@ -136,9 +140,9 @@ def test_nothing_is_lost_while_placement_does_not_answer_at_all(hasty, placement
         lab.serve()
         assert lab.claim(bound).state == ClaimState.RELEASING
         # Not where: members are not told of addresses.
-        assert lab.claim(bound).state_reason.endswith("be given back: Placement can't be reached")
+        assert lab.claim(bound).state_detail.endswith("answers again: Placement can't be reached")
         assert lab.claim(claim).state == ClaimState.QUEUED
-        assert lab.claim(claim).state_reason == "Placement can't be reached"
+        assert lab.claim(claim).state_detail == "Placement can't be reached"
     lab.settle(agent)
     assert lab.claim(bound).state == ClaimState.RELEASED
     assert lab.claim(claim).state == ClaimState.BOUND

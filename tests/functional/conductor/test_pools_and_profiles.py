@@ -8,7 +8,7 @@ import pytest
 from gpupool.conductor import pools as conductor_pools
 from gpupool.db import pools, profiles
 from gpupool.model import errors
-from gpupool.model.claim import Tier
+from gpupool.model.claim import Layout, Tier
 from gpupool.model.pool import DEFAULT_POOL, PolicyName, Pool, PoolChange
 from gpupool.model.profile import Profile
 
@@ -75,6 +75,7 @@ def test_hosts_have_other_room_when_their_pool_grants_more(lab):
         ("compute_overcommit", 99, "100 to 1000000"),
         ("memory_overcommit", 0, "100 to 1000000"),
         ("moves_per_hour", -1, "0 to 1000000"),
+        ("min_run_time", -1, "0 to 2147483647"),
     ],
 )
 def test_a_pool_takes_no_number_that_means_nothing(lab, name, value, allowed):
@@ -110,6 +111,54 @@ def test_a_profile_is_made_once_and_deleted(lab):
     assert lab.claim(claim).profile_id == profile.id
     with pytest.raises(errors.NotFound):
         lab.client.delete_profile(lab.ctxt, profile.id)
+
+
+def test_a_profile_changes_and_claims_made_from_it_do_not(lab):
+    profile = lab.client.create_profile(lab.ctxt, new_profile(time_limit=60, sessions=4))
+    before = lab.create(profile="small", compute=None)
+    changed = lab.client.update_profile(
+        lab.ctxt, profile.id, {"compute": 7, "tier": "local", "time_limit": None, "layout": "spread"}
+    )
+    assert changed == replace(
+        profile,
+        compute=7,
+        tier=Tier.LOCAL,
+        time_limit=None,
+        layout=Layout.SPREAD,
+        updated_at=changed.updated_at,
+    )
+    kept = lab.claim(before)
+    assert (kept.compute, kept.time_limit, kept.layout) == (profile.compute, 60, Layout.ANY)
+    after = lab.create(profile="small", compute=None)
+    assert (after.compute, after.time_limit, after.layout) == (7, None, Layout.SPREAD)
+    other = lab.client.create_profile(lab.ctxt, new_profile(name="other"))
+    with pytest.raises(errors.Conflict, match="name small exists already"):
+        lab.client.update_profile(lab.ctxt, other.id, {"name": "small"})
+    # Nothing but the fields of people, whatever the message says.
+    same = lab.client.update_profile(lab.ctxt, other.id, {"id": profile.id, "created_at": None})
+    assert same.id == other.id
+    with pytest.raises(errors.NotFound):
+        lab.client.update_profile(lab.ctxt, str(uuid.uuid4()), {"compute": 7})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"compute": 0},
+        {"compute": None},
+        {"count": 1025},
+        {"name": " "},
+        {"sessions": 10_000},
+        {"forbidden_traits": ["CUSTOM_NO_SUCH"]},
+        {"tier": "golden"},
+    ],
+)
+def test_a_change_after_which_no_claim_could_use_a_profile_is_refused(lab, changes):
+    profile = lab.client.create_profile(lab.ctxt, new_profile())
+    with pytest.raises(errors.Invalid):
+        lab.client.update_profile(lab.ctxt, profile.id, changes)
+    with lab.database.reader() as session:
+        assert profiles.get(session, profile.id) == profile
 
 
 @pytest.mark.parametrize(

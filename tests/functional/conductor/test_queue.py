@@ -3,7 +3,11 @@
 from dataclasses import replace
 from threading import Barrier, Thread
 
+import pytest
+
+from gpupool.conductor.binding import TAKEN
 from gpupool.model.claim import ClaimChange, OnPreempt
+from gpupool.model.pool import PoolChange
 from gpupool.model.states import ClaimState
 from tests.functional.conductor.lab import Lab
 
@@ -42,8 +46,8 @@ def test_others_start_behind_one_that_does_not_fit_where_they_are_not_in_its_way
     assert states(lab, large, small, smaller) == ["queued", "binding", "queued"]
     entries = lab.client.show_queue(lab.ctxt, large.pool_id)
     assert [(each.position, each.claim_id) for each in entries] == [(1, large.id), (2, smaller.id)]
-    assert "no room for 1 x 50 %" in entries[0].reason
-    assert entries[1].reason == "claims before it go first"
+    assert entries[0].reason.startswith("50 % of one device wanted; the largest free share has 40 %;")
+    assert entries[1].reason == "claims before it in the queue go first"
 
 
 def test_one_that_ends_in_time_starts_in_the_room_that_is_kept(lab):
@@ -69,7 +73,7 @@ def test_a_more_important_claim_takes_the_place_of_preemptible_ones(lab):
     lab.look(agent)
     assert states(lab, urgent, again, never) == ["bound", "queued", "released"]
     assert lab.claim(again).created_at == again.created_at
-    assert f"made room for claim {urgent.id}" in lab.claim(never).state_reason
+    assert lab.claim(never).state_reason == f"it made room for claim {urgent.id}"
     lab.check_books([agent])
 
 
@@ -80,6 +84,51 @@ def test_a_claim_that_ran_too_short_or_is_not_preemptible_keeps_its_place(lab):
     urgent = lab.create(compute=80, priority=90)
     lab.serve()
     assert states(lab, urgent) == ["queued"]
+
+
+@pytest.mark.parametrize(
+    ("option", "of_pool", "of_project", "least"),
+    [
+        (100, None, None, 100),
+        (100, 50, None, 50),
+        (100, 150, None, 150),
+        (100, 50, 200, 200),
+        (100, None, 50, 50),
+        (100, 150, 0, 0),
+        (100, 0, None, 0),
+    ],
+)
+def test_how_long_a_claim_runs_says_its_project_then_its_pool_then_the_option(
+    lab, option, of_pool, of_project, least
+):
+    lab.conf.set_override("min_run_time", option, group="queue")
+    if of_project is not None:
+        times = {lab.ctxt.project_id: of_project, "another": 10_000}
+        lab.conf.set_override("project_min_run_times", times, group="queue")
+    agent = lab.agent(devices=1)
+    held = lab.bound(agent, compute=100, priority=10, preemptible=True)
+    lab.client.update_pool(lab.ctxt, held.pool_id, PoolChange(min_run_time=of_pool))
+    lab.create(compute=80, priority=90)
+    if least:
+        lab.clock.wait(least - 20)
+        lab.serve()
+        assert states(lab, held) == [ClaimState.BOUND]
+        lab.clock.wait(20)
+    lab.serve()
+    assert states(lab, held) == [ClaimState.RELEASING]
+
+
+def test_a_change_of_a_pool_counts_for_claims_that_run(lab):
+    agent = lab.agent(devices=1)
+    held = lab.bound(agent, compute=100, priority=10, preemptible=True)
+    lab.client.update_pool(lab.ctxt, held.pool_id, PoolChange(min_run_time=3600))
+    lab.create(compute=80, priority=90)
+    lab.clock.wait(1000)
+    lab.serve()
+    assert states(lab, held) == [ClaimState.BOUND]
+    lab.client.update_pool(lab.ctxt, held.pool_id, PoolChange(remove_min_run_time=True))
+    lab.serve()
+    assert states(lab, held) == [ClaimState.RELEASING]
 
 
 def test_no_younger_claim_of_the_same_wishes_passes(lab):
@@ -98,12 +147,17 @@ def test_the_reason_is_told_and_written_only_when_it_changes(lab):
     claim = lab.create(compute=20)
     lab.serve()
     told = lab.claim(claim)
-    assert "no room for 1 x 20 %" in told.state_reason
+    assert told.state_reason.startswith("20 % of one device wanted; the largest free share has 10 %")
+    assert told.state_detail.startswith("1 devices in the pool")
     lab.serve()
     assert lab.claim(claim) == told
     lab.agent(devices=1, memory_mib=1)
     lab.serve()
-    assert "2 devices in the pool" in lab.claim(claim).state_reason
+    # It stands for a while, so that it can be read.
+    assert lab.claim(claim) == told
+    lab.clock.wait(10)
+    lab.serve()
+    assert "those with 20 % free have at most 1 MiB free" in lab.claim(claim).state_reason
     assert lab.claim(claim).generation == told.generation + 1
 
 
@@ -164,7 +218,8 @@ def test_a_device_without_provider_is_planned_around(lab):
     assert sorted(states(lab, *claims)) == ["binding", "queued"]
     assert [vgpu.device_id for vgpu in lab.vgpus()] == [second.id]
     (waiting,) = (claim for claim in map(lab.claim, claims) if claim.state == ClaimState.QUEUED)
-    assert "Placement refused: not in Placement" in waiting.state_reason
+    assert waiting.state_reason == TAKEN.text
+    assert "Placement refused: not in Placement" in waiting.state_detail
 
 
 def test_several_devices_without_provider_are_planned_around(lab):

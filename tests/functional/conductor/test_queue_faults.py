@@ -16,7 +16,7 @@ def states(lab, *claims):
 
 
 def small_batches(monkeypatch):
-    """Have two claims be a batch."""
+    """Make two claims a batch."""
     monkeypatch.setattr(batches, "_LEAST", 2)
     monkeypatch.setattr(batches, "_MOST", 2)
 
@@ -106,8 +106,9 @@ def test_a_refusal_is_told_to_the_claim_that_was_refused_and_not_asked_for_at_on
     refused = lab.create(compute=30, devices=(reserved.id,))
     other = lab.create(compute=50, devices=(full.id,))
     lab.serve()
-    assert "Placement refused" in lab.claim(refused).state_reason
-    assert "Placement refused" not in lab.claim(other).state_reason
+    assert "Placement refused" in lab.claim(refused).state_detail
+    assert "Placement" not in lab.claim(refused).state_reason
+    assert "Placement refused" not in lab.claim(other).state_detail
     before = lab.claim(refused).generation
     lab.serve()
     assert lab.claim(refused).generation == before

@@ -10,7 +10,7 @@ from gpupool.conductor import limits
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import ClaimRequest
-from gpupool.model.quota import Resource
+from gpupool.model.quota import LimitSource, Resource
 from tests.functional.conductor.lab import PROJECT, Lab, new_conf
 
 OTHER = RequestContext(project_id="project-2", user_id="user-2")
@@ -124,6 +124,29 @@ def test_many_at_once_do_not_pass_together(limited):
         made = [claim_id for claim_id in pool.map(create, range(12)) if claim_id]
     assert len(made) == 3
     assert shown(lab)[Resource.VGPUS] == (3, 3)
+
+
+def listed(lab, after="", most=100):
+    found = lab.client.list_quotas(lab.ctxt, after, most)
+    assert [quota.resource for quota in found] == list(Resource) * (len(found) // len(Resource))
+    assert {quota.source for quota in found} <= {LimitSource.CONFIGURATION}
+    return [
+        (quota.project_id, quota.used, quota.limit)
+        for quota in found
+        if quota.resource == Resource.COMPUTE
+    ]
+
+
+def test_projects_with_claims_or_limits_of_their_own_are_listed(limited):
+    lab = limited(compute=90, projects=["idle compute=7", f"{PROJECT} claims=2"])
+    lab.create(count=2, compute=30)
+    ended = lab.client.create_claim(OTHER, str(uuid.uuid4()), ClaimRequest(compute=1, memory_mib=1))
+    assert listed(lab) == [("idle", 0, 7), (PROJECT, 60, 90), (OTHER.project_id, 1, 90)]
+    assert listed(lab, "idle") == [(PROJECT, 60, 90), (OTHER.project_id, 1, 90)]
+    assert listed(lab, "idle", 1) == [(PROJECT, 60, 90)]
+    assert listed(lab, OTHER.project_id) == []
+    lab.release(ended)
+    assert listed(lab) == [("idle", 0, 7), (PROJECT, 60, 90)]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,8 @@ def test_a_vgpu_whose_room_was_taken_meanwhile_goes_elsewhere(lab):
     lab.reconcile()
     queued = lab.claim(claim)
     assert (queued.state, queued.release_to) == (ClaimState.RELEASING, ClaimState.QUEUED)
-    assert "was lost in Placement" in queued.state_reason
+    assert "was given to somebody else" in queued.state_reason
+    assert "was lost in Placement" in queued.state_detail
     lab.look(agent)
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
@@ -229,7 +230,8 @@ def test_a_claim_that_lost_a_vgpu_is_bound_anew(lab):
         vgpus.delete(session, first.id)
     lab.reconcile()
     again = lab.claim(claim)
-    assert (again.release_to, again.state_reason) == (ClaimState.QUEUED, "it has 1 of 2 vGPUs left")
+    said = "it has 1 of 2 vGPUs left; it starts anew"
+    assert (again.release_to, again.state_reason) == (ClaimState.QUEUED, said)
     lab.look(agent)
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
@@ -272,7 +274,7 @@ def attach(lab, claim):
 
 
 def end(lab, claim):
-    """Have ``claim`` ended, and everything it has still be there."""
+    """End ``claim`` and leave everything it has."""
     with lab.database.writer() as session:
         claims.update(session, claim.id, state=ClaimState.RELEASED)
 

@@ -1,16 +1,15 @@
 """A report without news costs next to nothing, and what is news is never missed."""
 
-import uuid
 from contextlib import contextmanager
 from dataclasses import replace
 
 import sqlalchemy as sa
-from oslo_utils import timeutils
 
 from gpupool.conductor import signed_reports
 from gpupool.db import host_keys, sessions, vgpus
-from gpupool.model.report import SessionReport, VgpuReport
+from gpupool.model.report import VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
+from tests.functional.conductor.agents import session_report
 from tests.functional.conductor.lab import Lab
 
 
@@ -69,17 +68,7 @@ def test_sessions_that_change_are_few_statements_whatever_their_number(lab):
     agent = lab.agent()
     attachment = lab.attach(lab.bound(agent))
     (vgpu,) = lab.vgpus()
-    seen = [
-        SessionReport(
-            id=str(uuid.uuid4()),
-            attachment_id=attachment.id,
-            vgpu_id=vgpu.id,
-            program_pid=number,
-            worker_pid=number,
-            started_at=timeutils.utcnow(),
-        )
-        for number in range(64)
-    ]
+    seen = [session_report(attachment, vgpu, number) for number in range(64)]
     agent.send(replace(agent.report(), sessions=tuple(seen)))
     busy = tuple(replace(each, busy_ns=7) for each in seen)
     with statements(lab) as said:

@@ -9,6 +9,7 @@ from gpupool.conductor import binding
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.pool import Pool
+from gpupool.model.reason import Reason
 from gpupool.model.states import DeviceHealth
 
 
@@ -40,11 +41,9 @@ def test_what_is_undone(lab):
     claim = lab.create()
     choice = binding.Choice(claim_id=claim.id, device_ids=(lab.devices(agent)[0].id,))
     with revising(lab, agent):
-        (planned,) = lab.parts.commit(
-            binding._reserve, [choice], lab.parts.inventory, lab.parts.id
-        ).planned
+        (planned,) = binding.reserve(lab.parts, [choice]).planned
     with revising(lab, agent):
-        binding.undo(lab.parts, [(planned, "tried only")])
+        binding.undo(lab.parts, [(planned, Reason("tried only"))])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from gpupool.cmd import manage
 from gpupool.model.claim import Claim, Layout
 from gpupool.model.pool import PolicyName, PoolChange
 from gpupool.replay import queueing, recording, recording_run
+from gpupool.replay.lines import BadLines
 from gpupool.replay.recording import ClaimRecord, Recording
 from tests.functional.conductor.agents import SimulatedAgent
 from tests.functional.conductor.lab import Lab
@@ -79,7 +80,7 @@ class Stream:
             for each in found
         ]
         path.write_text("\n".join(recording.lines(timed)))
-        return recording.read(path)
+        return recording.read(path, BadLines())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
 from gpupool.conductor.service import Conductor
-from gpupool.db import claims
+from gpupool.db import claims, conductor_keys
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.claim import ClaimRequest
@@ -54,6 +54,19 @@ def wait_for(database, claim_id, *states):
             return claim
         pause.wait(0.05)
     raise AssertionError(f"{claim} is not {states} after {WAIT} s")
+
+
+def test_the_first_key_is_there_when_a_conductor_has_started(conf, database, placement):
+    """Agents are given it before one of them asks."""
+    transport = rpc_transport.get_transport(conf)
+    conductor = Conductor(conf, database, placement.client(), transport)
+    conductor.start()
+    try:
+        with database.reader() as session:
+            assert len(conductor_keys.list_(session)) == 1
+    finally:
+        conductor.stop()
+        transport.cleanup()
 
 
 @pytest.mark.timeout(300)

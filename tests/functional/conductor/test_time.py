@@ -118,7 +118,7 @@ def test_a_time_limit_is_a_duration(lab, step):
     pass_time(lab, 105, agent)
     ending = lab.claim(claim)
     assert ending.release_to == ClaimState.EXPIRED
-    assert ending.state_reason == "it was bound for its time limit of 600 s"
+    assert ending.state_reason == "it was bound for its time limit of 10 min"
 
 
 @STEPS
@@ -131,9 +131,9 @@ def test_what_a_project_had_is_charged_by_what_passed(lab, step):
     lab.release(claim)
     lab.look(agent)
     with lab.database.reader() as session:
-        used, at = consumption.of_pool(session, claim.pool_id)[claim.project_id]
-    assert used == pytest.approx(20_000, rel=0.2)
-    assert abs(at - lab.clock.wall()) < timedelta(seconds=60)
+        found = consumption.of_pool(session, claim.pool_id)[claim.project_id]
+    assert found.used == pytest.approx(20_000, rel=0.2)
+    assert abs(found.at - lab.clock.wall()) < timedelta(seconds=60)
 
 
 def test_a_claim_just_bound_makes_no_room_because_the_clock_was_set(lab):

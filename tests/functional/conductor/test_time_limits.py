@@ -1,4 +1,4 @@
-"""A claim may stay bound for its time limit, and what projects have had is charged when it ends."""
+"""A claim may stay bound for its time limit, and projects are charged for what they have."""
 
 from datetime import timedelta
 
@@ -9,6 +9,7 @@ from gpupool.db import consumption
 from gpupool.model import errors
 from gpupool.model.claim import ClaimChange
 from gpupool.model.states import ClaimState
+from tests.functional.conductor.lab import Lab
 
 LIMIT = 3600
 
@@ -82,16 +83,16 @@ def test_a_lease_that_is_asked_for_meanwhile_is_no_way_round_the_limit(lab):
 
 def used(lab, claim):
     with lab.database.reader() as session:
-        return consumption.of_pool(session, claim.pool_id).get(claim.project_id, (0, None))[0]
+        found = consumption.of_pool(session, claim.pool_id).get(claim.project_id)
+    return 0 if found is None else found.used
 
 
-def test_what_was_had_is_charged_once_when_it_ends(lab):
+def test_what_was_had_is_charged_once(lab):
     agent = lab.agent()
     held = [lab.bound(agent, compute=10, count=2) for _ in range(2)]
     lab.clock.wait(1000)
     for claim in held:
         lab.release(claim)
-    assert used(lab, held[0]) == 0
     lab.look(agent)
     assert {lab.claim(claim).state for claim in held} == {ClaimState.RELEASED}
     # 2 x 2 x 10 % for a thousand seconds and what the test took.
@@ -101,14 +102,30 @@ def test_what_was_had_is_charged_once_when_it_ends(lab):
     assert used(lab, held[0]) <= charged
 
 
-def test_what_was_never_bound_is_not_charged(lab):
-    agent = lab.agent()
+def test_what_waits_is_not_charged(lab):
     claim = lab.create()
     lab.serve()
+    lab.clock.wait(1000)
+    lab.serve()
     lab.release(claim)
-    lab.look(agent)
+    lab.serve()
     assert lab.claim(claim).state == ClaimState.RELEASED
     assert used(lab, claim) == 0
+
+
+def test_what_runs_is_charged_by_a_conductor_that_takes_over(lab, placement):
+    """From when the one before it had written that last, once."""
+    agent = lab.agent()
+    claim = lab.bound(agent, compute=100)
+    lab.clock.wait(500)
+    lab.serve()
+    assert used(lab, claim) == pytest.approx(50_000, rel=0.2)
+    other = Lab(lab.conf, lab.database, placement.client())
+    for seconds in (1000, 20):
+        lab.clock.wait(seconds)
+        other.serve()
+    other.close()
+    assert used(lab, claim) == pytest.approx(152_000, rel=0.2)
 
 
 def test_what_is_queued_again_is_charged_too(lab):

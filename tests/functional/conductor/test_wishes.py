@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from gpupool.model import errors
-from gpupool.model.claim import AMOUNT_MAX, Layout, OnPreempt, Qos, Tier
+from gpupool.model.claim import AMOUNT_MAX, Layout, OnDeviceLost, OnPreempt, Qos, Tier
 from gpupool.model.profile import Profile
 
 WISHES = {
@@ -13,6 +13,7 @@ WISHES = {
     "qos": Qos.BEST_EFFORT,
     "preemptible": True,
     "on_preempt": OnPreempt.RELEASE,
+    "on_device_lost": OnDeviceLost.REQUEUE,
     "cpu_milli": 500,
     "host_memory_mib": 2048,
     "layout": Layout.SPREAD,
@@ -25,6 +26,7 @@ DEFAULTS = {
     "qos": Qos.GUARANTEED,
     "preemptible": False,
     "on_preempt": OnPreempt.REQUEUE,
+    "on_device_lost": OnDeviceLost.WAIT,
     "cpu_milli": 0,
     "host_memory_mib": 0,
     "layout": Layout.ANY,
@@ -100,7 +102,7 @@ def test_a_number_that_means_nothing_is_refused(lab, name, value, least):
             profile(lab, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["qos", "on_preempt", "layout"])
+@pytest.mark.parametrize("name", ["qos", "on_preempt", "on_device_lost", "layout"])
 def test_a_word_that_means_nothing_is_refused(lab, name):
     payload = {"compute": 10, "memory_mib": 10, name: "golden"}
     with pytest.raises(errors.Invalid, match="golden"):

@@ -5,6 +5,7 @@ import os
 from itertools import pairwise
 from threading import Thread
 
+import matplotlib
 import pytest
 
 from gpupool.model import errors
@@ -106,6 +107,24 @@ def test_plot(suffix: str, start: bytes, command: Command) -> None:
     assert path.read_bytes().startswith(start)
 
 
+def test_a_plot_says_what_it_is_of(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace, load and policy in the title, each seed and the mean in the legend."""
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    path = command.folder / "out.svg"
+    assert command.openb("--seeds", "1,2", "--remote", "--plot", path).code == 0
+    drawn = path.read_text()
+    for text in (
+        "p.csv: 24 pods, up to 130 % of 24 devices",
+        "policy fgd, remote devices",
+        "seed 1",
+        "seed 2",
+        "mean",
+    ):
+        assert f">{text}<" in drawn, text
+    assert command.openb("--seeds", "1-9", "--plot", path).code == 0
+    assert ">each of 9 seeds<" in path.read_text()
+
+
 def test_table(command: Command) -> None:
     called = command.openb("--seeds", "1-2")
     lines = called.out.splitlines()
@@ -203,3 +222,32 @@ def test_files_that_are_refused(command: Command) -> None:
     called = command.openb("--json")
     assert (called.code, called.out) == (1, "")
     assert called.err.startswith(f"gpupool-replay: {command.pods} line 1: there is no column cpu_milli")
+
+
+def test_lines_that_are_left_out(command: Command) -> None:
+    """The first that does not fit ends the replay; or they are left out, counted and named."""
+    rows = command.pods.read_text().splitlines()
+    rows[3:5] = ["pod-2,x,1024,1,500,", "pod-3,1000,1024,1,500,H100", "pod-4,1000"]
+    command.pods.write_text("\n".join(rows))
+    first = f"{command.pods} line 4: cpu_milli is 'x'; allowed: a whole number from 0 to 2147483647"
+    called = command.openb("--json")
+    assert (called.code, called.out, called.err) == (1, "", f"gpupool-replay: {first}\n")
+    called = command.openb("--json", "--skip-bad-lines")
+    assert called.found["assumptions"]["lines left out"] == 3
+    assert called.err.startswith(
+        f"lines left out: 3\n  {first}\n"
+        f"  {command.pods} line 5: gpu_spec is 'H100', of which no node has any GPU; allowed: A10, T4\n"
+        f"  {command.pods} line 6: 2 fields; allowed: 6, as in line 1\n"
+    )
+
+
+def test_optional_columns(command: Command) -> None:
+    """Left out on purpose, or by a slip of the pen."""
+    pods = command.pods.read_text()
+    assert command.openb("--json").found["assumptions"]["pods that name GPU models"] == 3
+    command.pods.write_text("\n".join(line.rpartition(",")[0] for line in pods.splitlines()))
+    assert command.openb("--json").found["assumptions"]["pods that name GPU models"] == 0
+    command.pods.write_text(pods.replace("gpu_spec", "gpu_spce"))
+    called = command.openb("--json")
+    assert (called.code, called.out) == (1, "")
+    assert "line 1: column 'gpu_spce' is not known; is gpu_spec meant?" in called.err

@@ -60,7 +60,9 @@ def test_files_that_are_refused(command: Command) -> None:
     command.jobs.write_text("timestamp,duration,num_gpus,cluster\n\n")
     called = command.philly()
     assert (called.code, called.out) == (1, "")
-    assert called.err == f"gpupool-replay: {command.jobs}: there is no line after the columns' names\n"
+    assert (
+        called.err == f"gpupool-replay: {command.jobs}: no line after the columns' names can be read\n"
+    )
 
 
 def test_jobs_that_no_host_holds(command: Command) -> None:

@@ -19,6 +19,7 @@ from gpupool.model.claim import Qos
 from gpupool.model.pool import PolicyName, Pool
 from gpupool.model.states import ClaimState, DeviceHealth
 from gpupool.replay import recording, recording_run
+from gpupool.replay.lines import BadLines
 from gpupool.replay.queueing import Queueing
 from gpupool.replay.report import KEYS
 from tests.functional.db import make
@@ -97,6 +98,17 @@ def test_from_the_database_to_the_answer(operator: Operator, command: Command) -
     assert "slices best effort, compute 170 %" in found["assumptions"]["otherwise"]
 
 
+def test_devices_of_a_disabled_host_are_recorded_as_out_of_use(operator: Operator) -> None:
+    with operator.database.writer() as session:
+        pool = store_pool(session)
+        host = hosts.create(session, make.host(pool, enabled=False))
+        devices.create(session, make.device(host, key="ok"))
+    assert operator.record() == (0, "")
+    read = recording.read(operator.file, BadLines())
+    assert {device.host for device in read.devices if not device.usable} == {host.name}
+    assert sum(device.usable for device in read.devices) == 2
+
+
 def test_what_is_recorded(operator: Operator) -> None:
     with operator.database.writer() as session:
         pool = store_pool(session)
@@ -108,7 +120,7 @@ def test_what_is_recorded(operator: Operator) -> None:
         store_claim(session, pool, 2, bound_at=None, ended_at=None, state=ClaimState.QUEUED)
         make.stored_claim(session)
     assert operator.record() == (0, "")
-    read = recording.read(operator.file)
+    read = recording.read(operator.file, BadLines())
     assert (read.pool.name, read.pool.policy) == ("gpus", PolicyName.BEST_FIT)
     assert [(each.cpu_milli, each.memory_mib) for each in read.hosts] == [(15500, 64512)]
     assert {(device.host, device.product) for device in read.devices} == {(host.name, "reference")}
@@ -126,6 +138,7 @@ project_weights = a:2.5
 backfill = false
 reservations = 3
 min_run_time = 7
+project_min_run_times = a:60
 [allocator]
 mix_window = 50
 reserved_cpu_milli = 250
@@ -140,7 +153,7 @@ def test_what_the_service_goes_by_is_recorded(operator: Operator) -> None:
         pool = store_pool(session)
         hosts.create(session, make.host(pool, name="bare", cpu_milli=4000, memory_mib=1024))
     assert operator.record() == (0, "")
-    read = recording.read(operator.file)
+    read = recording.read(operator.file, BadLines())
     assert recording_run.own(read.pool) == Queueing(
         policy=PolicyName.BEST_FIT,
         half_life=3600,
@@ -148,6 +161,7 @@ def test_what_the_service_goes_by_is_recorded(operator: Operator) -> None:
         backfill=False,
         reservations=3,
         min_run_time=7,
+        project_min_run_times={"a": 60},
         mix_window=50,
     )
     rooms = {each.name: (each.cpu_milli, each.memory_mib) for each in read.hosts}
@@ -155,12 +169,21 @@ def test_what_the_service_goes_by_is_recorded(operator: Operator) -> None:
     assert list(rooms.values()) == [(15750, 0)]
 
 
+def test_what_the_pool_says_itself_goes_before_the_configuration(operator: Operator) -> None:
+    operator.configure(CONFIGURED)
+    with operator.database.writer() as session:
+        pools.update(session, store_pool(session).id, min_run_time=900)
+    assert operator.record() == (0, "")
+    own = recording_run.own(recording.read(operator.file, BadLines()).pool)
+    assert (own.min_run_time, own.project_min_run_times) == (900, {"a": 60})
+
+
 def test_defaults_are_those_of_the_service(operator: Operator) -> None:
     """Of a recording that does not say, and of a replay that was told nothing."""
     with operator.database.writer() as session:
         pools.create(session, make.pool(name="gpus"))
     operator.record()
-    read = recording.read(operator.file)
+    read = recording.read(operator.file, BadLines())
     assert recording_run.own(read.pool) == Queueing()
     assert recording.PoolRecord(name="gpus", recorded_at=read.pool.recorded_at) == read.pool
 
@@ -184,7 +207,7 @@ def test_days(operator: Operator) -> None:
         store_claim(session, pool, 0)
         store_claim(session, pool, 1, ended_at=None)
     assert operator.record("--days", "0") == (0, "")
-    assert len(recording.read(operator.file).claims) == 1
+    assert len(recording.read(operator.file, BadLines()).claims) == 1
 
 
 def test_pools_that_are_not_there(operator: Operator) -> None:
@@ -282,7 +305,7 @@ def test_files_that_are_refused(command: Command, tmp_path: Path) -> None:
     path.write_text(json.dumps({"kind": "pool", "name": "p"}) + "\n")
     called = command("recording", path)
     assert (called.code, called.out) == (1, "")
-    assert called.err.startswith(f"gpupool-replay: {path} line 1: PoolRecord: KeyError('recorded_at')")
+    assert called.err.startswith(f"gpupool-replay: {path} line 1: recorded_at is missing")
 
 
 def test_who_reads_may_have_seen_enough(operator: Operator) -> None:

@@ -103,7 +103,7 @@ def test_one_that_is_wanted_for_some_time_only() -> None:
 
 def test_what_the_pool_can_never_hold_is_refused() -> None:
     found, _ = simulate(2, job("large", 0, 10, count=3), job("small", 1, 10))
-    assert "no room for 3 x 100 %" in found["large"].refused
+    assert "3 devices on one host wanted" in found["large"].refused
     assert times(found["small"]) == [(1, 11)]
 
 

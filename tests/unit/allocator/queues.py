@@ -14,7 +14,7 @@ from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policies import BestFit
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
-from gpupool.allocator.scheduling import Preempt, QueueRules, Scheduler, Start
+from gpupool.allocator.scheduling import Grow, Preempt, QueueRules, Scheduler, Start
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Qos
 
@@ -120,12 +120,12 @@ class Clock:
             heapq.heappush(self._events, (job.claim.created_at, 1, job.claim.claim_id))
 
     def has(self, claim: Running) -> None:
-        """Have a claim run that is already in the view, until its end if it has one."""
+        """Run a claim that is already in the view, until its end if it has one."""
         self.scheduler.run(claim)
         if claim.ends_at is not None:
             heapq.heappush(self._events, (claim.ends_at, 0, claim.claim_id))
 
-    def step(self) -> list[Start | Preempt]:
+    def step(self) -> list[Start | Grow | Preempt]:
         """Do all that happens at the next moment; return what was decided then."""
         now = self._events[0][0]
         self.scheduler.charge(self.shares, self.now, now)
@@ -142,7 +142,7 @@ class Clock:
         while self._events and self._events[0][0] <= until:
             self.step()
 
-    def decide(self) -> list[Start | Preempt]:
+    def decide(self) -> list[Start | Grow | Preempt]:
         decided = self.scheduler.decide(self.view, self.shares, self.policy, self.now)
         for each in decided:
             if isinstance(each, Start):
@@ -154,12 +154,24 @@ class Clock:
         return decided
 
     def end(self, claim_id: str) -> None:
-        """Have a claim end now."""
+        """End a claim now."""
         claim = self.scheduler.occupancy.get(claim_id)
         assert claim is not None
-        self.view.give(claim.demand, claim.plan)
+        for each in (claim, *self.scheduler.elastic.beyond(claim_id)):
+            self.view.give(each.demand, each.plan)
         self.scheduler.forget(claim_id)
         self.ended[claim_id] = self.now
+
+    def shrink(self, names: Iterable[str]) -> None:
+        """Remove what elastic claims have beyond their minimum, by name."""
+        for claim in [each for each in self.scheduler.occupancy if each.max_count is not None]:
+            had = self.scheduler.elastic.beyond(claim.claim_id)
+            left = [each for each in had if each.claim_id not in set(names)]
+            for each in had:
+                if each not in left:
+                    self.view.give(each.demand, each.plan)
+            if left != had:
+                self.scheduler.run(claim, left)
 
 
 @st.composite

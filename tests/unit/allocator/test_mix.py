@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpupool.allocator.mix import COVERED, KINDS, MOVED, SIZES, Mix
@@ -53,6 +53,7 @@ def test_it_is_weighed_anew_when_enough_of_it_is_another(before, after):
         assert mix.weights == Mix(weighed).weights
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=200, max_size=400))
 def test_whatever_comes_it_is_not_weighed_too_often(sizes):
     demands = [demand(memory_mib=size) for size in sizes]

@@ -112,3 +112,54 @@ def test_shortest_follows_what_is_removed():
         shortest.append(walk.shortest)
         line.remove(claim_id)
     assert shortest == [5.0, 9.0, float("inf")]
+
+
+def test_an_old_claim_is_raised_to_the_level_of_younger_ones_of_its_project_only():
+    line = lined_up(
+        [
+            waiting("old", 0.0, project_id="a", priority=10),
+            waiting("older-but-high", -1.0, project_id="a", priority=90),
+            waiting("young", 5.0, project_id="a", priority=50),
+            waiting("others", 6.0, project_id="b", priority=90),
+        ]
+    )
+    line.age(-0.5)
+    assert line.level("old") == 10
+    line.age(0.0)
+    assert [line.level(each) for each in ("old", "older-but-high", "young", "others")] == [
+        50,
+        90,
+        50,
+        90,
+    ]
+    assert [claim.claim_id for claim in line.walk(lambda _: 0.0)] == [
+        "older-but-high",
+        "others",
+        "old",
+        "young",
+    ]
+    line.remove("young")
+    line.age(0.0)
+    assert line.level("old") == 10
+
+
+@FEW
+@given(claims(), st.floats(0, 5))
+def test_ageing_loses_no_claim_and_raises_one_of_a_kind(each, before):
+    line = lined_up(each)
+    line.age(before)
+    assert sorted(claim.claim_id for claim in line.walk(lambda _: 0.0)) == sorted(
+        claim.claim_id for claim in each
+    )
+    raised = [claim for claim in each if line.level(claim.claim_id) != claim.priority]
+    assert len({(claim.project_id, claim.demand) for claim in raised}) == len(raised)
+    for claim in raised:
+        assert claim.created_at <= before
+        assert any(
+            other.project_id == claim.project_id
+            and other.priority == line.level(claim.claim_id)
+            and (other.created_at, other.claim_id) > (claim.created_at, claim.claim_id)
+            for other in each
+        )
+    line.age(-1.0)
+    assert all(line.level(claim.claim_id) == claim.priority for claim in each)

@@ -128,10 +128,8 @@ def test_a_program_without_vgpus_is_told_about_hosts():
     outcome = refused([host("host-a", cpu_free=1000), host("host-b", up=False)], wanted)
     assert not outcome.impossible
     assert outcome.filters == (("host up", 1), ("host CPU and memory", 0))
-    assert outcome.reason == (
-        "no room for 1.5 cores and 1 MiB: 2 hosts in the pool, 1 after host up,"
-        " 0 after host CPU and memory"
-    )
+    assert outcome.reason.text == "1.5 cores of one host wanted; the host with most has 1 core free"
+    assert outcome.reason.detail == "2 hosts in the pool, 1 after host up, 0 after host CPU and memory"
 
 
 def test_no_room_now_says_which_filter_left_how_many_devices():
@@ -154,9 +152,9 @@ def test_no_room_now_says_which_filter_left_how_many_devices():
         ("memory", 0),
         ("1 on one host", 0),
     )
-    assert outcome.reason == (
-        "no room for 1 x 25 % and 1000 MiB: 4 devices in the pool, 3 after required traits,"
-        " 2 after forbidden traits, 2 after enabled and healthy, 1 after host up, 0 after compute"
+    assert outcome.reason.detail == (
+        "4 devices in the pool, 3 after required traits, 2 after forbidden traits,"
+        " 2 after enabled and healthy, 1 after host up, 0 after compute"
     )
     assert planned([host("host-a", *devices), down], wanted).device_ids == ("b",)
 
@@ -261,7 +259,7 @@ def test_what_may_pass_is_not_impossible(trouble):
 def test_a_pool_without_devices_is_not_impossible(hosts):
     outcome = refused(hosts, demand(count=7))
     assert not outcome.impossible
-    assert "0 devices in the pool" in outcome.reason
+    assert "0 devices in the pool" in outcome.reason.detail
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,31 @@ def victims(view, claims, claim, shares=None) -> tuple[str, ...]:
     return () if found is None else found.claim_ids
 
 
+@pytest.mark.parametrize(("least", "gone"), [(None, ("old",)), (2000.0, ("new",)), (0.0, ("old",))])
+def test_a_project_may_have_another_minimum_run_time(least, gone):
+    """The claim of the lower priority makes room, unless it ran too short."""
+    view = pool(devices=2)
+    claims = [
+        running(view, "old", ["host-0/0"], preemptible=True, priority=10, project_id="a"),
+        running(view, "new", ["host-0/1"], preemptible=True, priority=20, project_id="b"),
+    ]
+    occupancy = Occupancy()
+    for claim in claims:
+        occupancy.put(claim)
+    occupancy.bind(view)
+    found = Preemption(
+        occupancy,
+        FairShare(1000.0),
+        BEST,
+        projects={"a", "b"},
+        min_run_time=MIN_RUN_TIME,
+        now=NOW,
+        min_run_times={} if least is None else {"a": least, "nobody": 5000.0},
+    ).victims(waiting("urgent"))
+    assert found is not None
+    assert found.claim_ids == gone
+
+
 @st.composite
 def crowds(draw):
     """A pool and claims on it, of which up to seven may be taken apart."""
@@ -330,7 +355,7 @@ def test_a_preempted_claim_does_not_get_its_place_back_at_once():
     scheduler.wait(waiting("high", 1.0, priority=90))
     assert scheduler.decide(view, shares, BEST, 1.0) == [Preempt(claim_id="high", victims=("low",))]
     assert scheduler.occupancy.get("low").leaving
-    (wait,) = scheduler.waits(view, shares, 1.0)
+    (wait,) = scheduler.waits(shares, 1.0)
     assert (wait.claim_id, wait.starts_at) == ("high", 1.0)
     view.give(victim.demand, start.plan)
     scheduler.wait(victim)

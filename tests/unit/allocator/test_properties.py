@@ -209,9 +209,10 @@ def test_no_room_counts_what_each_filter_left(rooms, wanted, remote):
     assert counts[-1] == 0
     devices = sum(len(on.devices) for on in rooms)
     among = f"{devices} devices" if wanted.count else f"{len(rooms)} hosts"
-    assert f"{among} in the pool" in outcome.reason
+    assert f"{among} in the pool" in outcome.reason.detail
     said = [f"{count} after {name}" for name, count in outcome.filters]
-    assert outcome.reason.endswith(f"in the pool, {', '.join(said[: counts.index(0) + 1])}")
+    assert outcome.reason.detail.endswith(f"in the pool, {', '.join(said[: counts.index(0) + 1])}")
+    assert outcome.reason.text
     if wanted.count == 0:
         return
     sized = ("compute", "memory", "enabled and healthy", "host up", "host CPU and memory")

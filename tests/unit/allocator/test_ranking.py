@@ -178,7 +178,7 @@ class Asked:
     def __init__(self, policy, alike) -> None:
         self.alike, self.hosts = alike, 0
         self._policy = policy
-        self.basis, self.host_cost = policy.basis, policy.host_cost
+        self.basis, self.prices, self.host_cost = policy.basis, policy.prices, policy.host_cost
 
     def device_cost(self, view, wanted, hosts, program):
         self.hosts += len(hosts)
@@ -229,6 +229,19 @@ def test_of_hosts_that_are_alike_one_is_ranked():
         view.take(demand(), found)
         # The first of both kinds; then those that have changed.
         assert policy.hosts == 2 + number
+
+
+def test_gangs_of_vgpus_of_one_size_share_what_is_known_of_devices():
+    view = PoolView(
+        copies([host("a", device("a")), host("b", device("b"), device("c"))], 10), remote=True
+    )
+    policy = Asked(make(PolicyName.FGD, Mix([demand()])), alike=False)
+    for count in range(5, 20):
+        for layout in Layout:
+            wanted = demand(count=count, compute=60, layout=layout, same_type=count % 2 == 0)
+            assert isinstance(plan(view, wanted, policy), Plan)
+            # No host takes three; so all are asked about once, without the program.
+            assert policy.hosts == 20
 
 
 def test_one_policy_serves_one_view_after_another():

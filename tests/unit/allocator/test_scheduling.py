@@ -43,7 +43,16 @@ def decided(view, claims, runs=(), rules=None, shares=None, now=0.0):
     """What one pass decides of all that waits, and why the rest of it waits on."""
     scheduler, shares = Scheduler(rules or QueueRules()), shares or FairShare(1000.0)
     scheduler.sync(claims, runs)
-    return [*scheduler.decide(view, shares, BestFit(), now), *scheduler.waits(view, shares, now)]
+    return [*scheduler.decide(view, shares, BestFit(), now), *scheduler.waits(shares, now)]
+
+
+def why(view, claims, runs=(), rules=None) -> dict[str, str]:
+    """Why claims wait after one pass, by claim."""
+    scheduler, shares = Scheduler(rules or QueueRules()), FairShare(1000.0)
+    scheduler.sync(claims, runs)
+    scheduler.decide(view, shares, BestFit(), 0.0)
+    reasons = scheduler.reasons(view)
+    return {wait.claim_id: reasons.of(wait.claim_id).text for wait in scheduler.waits(shares, 0.0)}
 
 
 def started(decisions) -> list[str]:
@@ -64,7 +73,7 @@ def test_claims_start_in_order_while_there_is_room():
     assert started(decisions) == ["a", "b"]
     (wait,) = waits(decisions)
     assert (wait.claim_id, wait.position, wait.starts_at) == ("c", 1, None)
-    assert wait.reason.startswith("no room for 1 x 100 % and 10 MiB: 2 devices in the pool")
+    assert why(pool(devices=2), claims) == {"c": "a whole device wanted; the one with most free has 0 %"}
     assert view.compute.free.tolist() == [[0, 0]]
 
 
@@ -87,7 +96,7 @@ def test_weights_make_parts():
 
 def test_who_has_used_less_is_next():
     shares = FairShare(1000.0)
-    shares.charge("a", 100, 0.0, 50.0)
+    shares.charge({"a": 100}, 0.0, 50.0)
     claims = [waiting("a", 0.0, project_id="a"), waiting("b", 1.0, project_id="b")]
     assert started(decided(pool(), claims, shares=shares, now=50.0)) == ["b"]
     assert started(decided(pool(), claims, shares=FairShare(1000.0), now=50.0)) == ["a"]
@@ -125,8 +134,7 @@ def test_a_reason_says_when_room_is_kept_for_others():
     view = pool(devices=2)
     runs = [running(view, "r", ["host-0/0"], ends_at=10.0)]
     claims = [waiting("large", 1.0, demand=demand(count=2)), waiting("next", 2.0)]
-    _, wait = waits(decided(view, claims, runs))
-    assert wait.reason == "claims before it go first"
+    assert why(view, claims, runs)["next"] == "claims before it in the queue go first"
 
 
 def test_a_reason_says_that_there_is_no_room_of_those_too_that_were_not_visited():
@@ -135,9 +143,7 @@ def test_a_reason_says_that_there_is_no_room_of_those_too_that_were_not_visited(
     named = waiting("named", 2.0, demand=demand(devices=("host-0/0",)))
     claims = [waiting("large", 1.0, demand=demand(count=2)), named]
     rules = QueueRules(backfill=False)
-    _, wait = waits(decided(view, claims, runs, rules=rules))
-    assert "no room for" in wait.reason
-    assert "0 after compute" in wait.reason
+    assert why(view, claims, runs, rules)["named"].startswith("a whole device wanted")
 
 
 def test_as_many_reservations_as_the_rules_say():
@@ -194,7 +200,8 @@ def test_claims_without_devices_take_their_turn():
     claims = [waiting("a", 0.0, demand=program), waiting("b", 1.0, demand=program)]
     decisions = decided(view, claims)
     assert started(decisions) == ["a"]
-    assert waits(decisions)[0].reason.startswith("no room for 32 cores")
+    said = why(pool(), claims)["b"]
+    assert said == "32 cores of one host wanted; the host with most has 0 cores free"
 
 
 def test_an_empty_pool_keeps_claims_waiting():
@@ -215,10 +222,7 @@ def test_everything_possible_gets_its_place_and_capacity_holds(view, jobs, rules
     clock.run()
     left = {claim.claim_id for claim in clock.scheduler.line}
     assert left | clock.ended.keys() == clock.jobs.keys()
-    assert all(
-        "impossible" not in wait.reason and wait.claim_id in left
-        for wait in clock.scheduler.waits(view, clock.shares, clock.now)
-    )
+    assert all(wait.claim_id in left for wait in clock.scheduler.waits(clock.shares, clock.now))
     # What is left could not even have all of the empty pool.
     alone = [started(decided(copied(view), [clock.jobs[claim_id].claim])) for claim_id in left]
     assert not any(alone)
@@ -228,12 +232,17 @@ def test_everything_possible_gets_its_place_and_capacity_holds(view, jobs, rules
 
 
 @settings(FEW, max_examples=100)
-@given(streams(least=8), st.integers(1, 3), st.booleans(), st.sampled_from((1, 2)))
-def test_back_fill_never_delays_the_first_in_line(jobs, hosts, remote, reservations):
-    """The first claim that finds no room starts no later than if nobody were let past it."""
+@given(streams(least=8), st.integers(1, 3), st.booleans(), st.sampled_from((1, 2)), st.booleans())
+def test_back_fill_never_delays_the_first_in_line(jobs, hosts, remote, reservations, fair):
+    """The first claim that finds no room starts no later than if nobody were let past it.
+
+    Of several projects that are served in turns another may be next by what was let past it.
+    """
+    if fair:
+        jobs = [Job(replace(job.claim, project_id="project"), job.runs) for job in jobs]
     view = pool(hosts, devices=2, remote=remote)
-    alone = Clock(copied(view), QueueRules(backfill=False))
-    clock = Clock(view, QueueRules(reservations=reservations))
+    alone = Clock(copied(view), QueueRules(backfill=False, fair=fair))
+    clock = Clock(view, QueueRules(reservations=reservations, fair=fair))
     for each in (alone, clock):
         each.add(jobs)
     while clock._events and not clock.scheduler.reservations:
@@ -378,7 +387,7 @@ def starving(limits: bool, fair: bool, spread: bool) -> tuple[float, float]:
 
     clock.add(small(number) for number in range(1200))
     gang = waiting("gang", 150.25, demand=demand(count=16), project_id="gangs")
-    clock.shares.charge("gangs", 100, 0.0, 1.0)
+    clock.shares.charge({"gangs": 100}, 0.0, 1.0)
     clock.add([Job(gang, 60.0)])
     bound = NEVER
     while "gang" not in clock.started:

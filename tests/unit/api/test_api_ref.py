@@ -23,12 +23,15 @@ REQUESTS = {
     "device-disable": device.ACTION,
     "device-enable": device.ACTION,
     "host-admit": host.ACTION,
+    "host-disable": host.ACTION,
+    "host-enable": host.ACTION,
     "host-revoke": host.ACTION,
     "host-update": host.UPDATE,
     "pool-create": pool.CREATE,
     "pool-defragment": pool.ACTION,
     "pool-update": pool.UPDATE,
     "profile-create": profile.CREATE,
+    "profile-update": profile.UPDATE,
 }
 QUERIES = ("pool", "host", "device", "profile", "claim", "vgpu", "attachment", "session", "service")
 BODIES = {
@@ -36,6 +39,7 @@ BODIES = {
     "PATCH /v1/pools/": pool.UPDATE,
     "PATCH /v1/hosts/": host.UPDATE,
     "POST /v1/profiles\n": profile.CREATE,
+    "PATCH /v1/profiles/": profile.UPDATE,
     "POST /v1/claims\n": claim.CREATE,
     "PATCH /v1/claims/": claim.UPDATE,
     "POST /v1/attachments\n": attachment.CREATE,
@@ -50,6 +54,12 @@ def test_every_operation_is_described():
         for operation in getattr(rule, "operations", ())
     }
     assert documented == known | {("GET", "/"), ("GET", "/v1")}
+
+
+def test_every_parameter_is_described_once_and_used():
+    described = re.findall(r"(?m)^([a-z_]+):$", (SOURCE / "parameters.yaml").read_text())
+    assert len(described) == len(set(described))
+    assert set(re.findall(r"(?m)^   - \S+: ([a-z_]+)$", REFERENCE)) == set(described)
 
 
 def test_every_sample_is_shown():

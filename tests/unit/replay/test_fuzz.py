@@ -15,6 +15,7 @@ from gpupool.cmd import replay
 from gpupool.model import errors
 from gpupool.model.claim import AMOUNT_MAX
 from gpupool.replay import openb, philly, recording
+from gpupool.replay.lines import BadLines
 
 VALUES = st.one_of(
     st.sampled_from(
@@ -22,7 +23,7 @@ VALUES = st.one_of(
     ),
     st.text(st.characters(codec="utf-8", exclude_characters=',"\r\n'), max_size=8),
 )
-NAMES = (*openb.NODE_COLUMNS, *openb.POD_COLUMNS, *philly.COLUMNS)
+NAMES = (*openb.NODE_COLUMNS.needed, *openb.POD_COLUMNS.needed, "gpu_spec", *philly.COLUMNS.needed)
 COLUMNS = tuple(dict.fromkeys(NAMES))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -38,33 +39,38 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
-def tried(content: bytes, *reads: Callable[[Path], Any]) -> None:
+def pods(path: Path, bad: BadLines) -> Any:
+    return openb.read_pods(path, {"a"}, bad)
+
+
+def tried(content: bytes, *reads: Callable[[Path, BadLines], Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         path.write_bytes(content)
         for read in reads:
-            with suppress(errors.Invalid):
-                read(path)
+            for skip in (False, True):
+                with suppress(errors.Invalid):
+                    read(path, BadLines(skip=skip))
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.lists(VALUES, min_size=len(COLUMNS), max_size=len(COLUMNS)), max_size=3))
 def test_values(rows: list[list[str]]) -> None:
     lines = [",".join(row) for row in [list(COLUMNS), *rows]]
-    tried("\n".join(lines).encode(), openb.read_nodes, openb.read_pods, philly.read_jobs)
+    tried("\n".join(lines).encode(), openb.read_nodes, pods, philly.read_jobs)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=60))
 def test_bytes(content: bytes) -> None:
-    tried(content, openb.read_nodes, openb.read_pods, philly.read_jobs, recording.read)
+    tried(content, openb.read_nodes, pods, philly.read_jobs, recording.read)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(RECORDS | JSON, max_size=4))
 def test_records(records: list[Any]) -> None:
-    def read(path: Path) -> None:
-        found = recording.read(path)
+    def read(path: Path, bad: BadLines) -> None:
+        found = recording.read(path, bad)
         recording.rooms(found)
         recording.jobs(found)
 
@@ -120,6 +126,7 @@ POOL_NUMBERS = {
     "backfill": st.booleans(),
     "reservations": numbers(0, 3),
     "min_run_time": numbers(0, 10**15),
+    "project_min_run_times": st.dictionaries(st.just("x"), numbers(0, 10**15)),
     "mix_window": numbers(1, 10**15),
 }
 HOST_NUMBERS = {"cpu_milli": numbers(0, AMOUNT_MAX), "memory_mib": numbers(0, AMOUNT_MAX)}

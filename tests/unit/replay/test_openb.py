@@ -10,21 +10,24 @@ from gpupool.allocator.demand import Demand
 from gpupool.model import errors
 from gpupool.model.claim import Qos
 from gpupool.replay import openb
+from gpupool.replay.lines import BadLines
 
 NODES = "sn,cpu_milli,memory_mib,gpu,model\nb,8000,1024,2,T4\na,4000,512,0,\n"
 PODS = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos\n"
+
+MODELS = frozenset({"T4", "V100", "V100M16", "V100M32", "G2", "A10"})
 
 
 def nodes(folder: Path, content: str = NODES) -> list[openb.Node]:
     path = folder / "nodes.csv"
     path.write_text(content)
-    return openb.read_nodes(path)
+    return openb.read_nodes(path, BadLines())
 
 
 def pods(folder: Path, *rows: str) -> openb.Pods:
     path = folder / "pods.csv"
     path.write_text(PODS + "".join(f"{row}\n" for row in rows))
-    return openb.read_pods(path)
+    return openb.read_pods(path, MODELS, BadLines())
 
 
 def demand(count: int, compute: int, **fields: object) -> Demand:
@@ -43,7 +46,7 @@ def test_nodes(tmp_path: Path) -> None:
     [
         ("a,1,1,x,T4\n", "line 2: gpu is 'x'; allowed: a whole number from 0 to 1024"),
         (",1,1,1,T4\n", "line 2: sn is ''; allowed: a name"),
-        ("a,1,1,1,T4\na,1,1,1,T4\n", "a name in sn comes twice"),
+        ("a,1,1,1,T4\na,1,1,1,T4\n", "line 3: sn is 'a' again; allowed: each once"),
         ("a,1,1,0,\n", "gpu is 0 in every line"),
     ],
 )

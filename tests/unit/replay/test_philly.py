@@ -6,6 +6,7 @@ import pytest
 
 from gpupool.model import errors
 from gpupool.replay import philly
+from gpupool.replay.lines import BadLines
 from gpupool.replay.philly import DAY, Record
 
 HEADER = "timestamp,duration,num_gpus,gpu_time,cluster\n"
@@ -18,7 +19,7 @@ def record(number: int, day: float, runs: float = 3600, gpus: int = 1, cluster: 
 def test_jobs(tmp_path: Path) -> None:
     path = tmp_path / "jobs.csv"
     path.write_text(HEADER + "1970-01-02 00:00:01,66.0,1,66.0,b\n1970-01-01 00:00:00,5.5,16,88.0,a\n")
-    assert philly.read_jobs(path) == [
+    assert philly.read_jobs(path, BadLines()) == [
         Record(number=3, arrives=0, runs=5.5, gpus=16, cluster="a"),
         Record(number=2, arrives=86401, runs=66, gpus=1, cluster="b"),
     ]
@@ -43,7 +44,7 @@ def test_jobs_that_are_refused(row: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "jobs.csv"
     path.write_text(HEADER + row + "\n")
     with pytest.raises(errors.Invalid) as caught:
-        philly.read_jobs(path)
+        philly.read_jobs(path, BadLines())
     assert reason in str(caught.value)
 
 

@@ -1,5 +1,6 @@
 """Recordings: JSON lines there and back, and what does not fit together."""
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from gpupool.model import errors
 from gpupool.model.claim import Layout, Qos
 from gpupool.replay import recording
+from gpupool.replay.lines import BadLines
 from gpupool.replay.recording import ClaimRecord, DeviceRecord, HostRecord, PoolRecord, Recording
 
 NOON = datetime(2026, 11, 23, 12)
@@ -25,12 +27,12 @@ def claim(**fields: Any) -> ClaimRecord:
 
 def write(folder: Path, *lines: str) -> Path:
     path = folder / "pool.jsonl"
-    path.write_text("".join(f"{line}\n" for line in lines))
+    path.write_text("".join(f"{line}\n" for line in lines), errors="surrogateescape")
     return path
 
 
 def stored(folder: Path, *records: recording.Record) -> Recording:
-    return recording.read(write(folder, *recording.lines(records)))
+    return recording.read(write(folder, *recording.lines(records)), BadLines())
 
 
 def test_there_and_back(tmp_path: Path) -> None:
@@ -48,15 +50,16 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 
 def test_little_is_needed(tmp_path: Path) -> None:
-    """What other software may write, with fields of its own."""
+    """What other software has to write."""
     read = recording.read(
         write(
             tmp_path,
             '{"kind": "pool", "name": "p", "recorded_at": "2026-11-23T12:00:00"}',
-            '{"kind": "host", "name": "h", "rack": 7}',
+            '{"kind": "host", "name": "h"}',
             "",
             '{"kind": "device", "id": "d", "host": "h", "memory_mib": 1000}',
-        )
+        ),
+        BadLines(),
     )
     assert read.pool == PoolRecord(name="p", recorded_at=NOON)
     assert read.hosts == (HostRecord(name="h"),)
@@ -66,12 +69,62 @@ def test_little_is_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "line 2 is no JSON: "),
-        ("[]", "line 2: kind is None; allowed: pool, host, device, claim"),
-        ('{"kind": "vm"}', "line 2: kind is 'vm'; allowed: pool, host, device, claim"),
-        ('{"kind": "host"}', "line 2: HostRecord: KeyError('name')"),
+        ("{", "line 2 column 2 is no JSON: Expecting property name"),
+        ("[]", "line 2 is []; allowed: an object"),
+        ("{}", "line 2: kind is not there; allowed: pool, host, device, claim"),
+        ('{"kind": "vm"}', 'line 2: kind is "vm"; allowed: pool, host, device, claim'),
+        ('{"kind": "host"}', "line 2: name is missing"),
+        ('{"kind": "host", "name": "h", "name": "i"}', "line 2 is no JSON: 'name' comes twice"),
+        ('{"kind": "host", "name": "h", "cpu_milli": NaN}', "line 2 is no JSON: NaN is no number"),
+        (
+            '{"kind": "host", "name": "h", "cpu_mili": 1}',
+            "line 2: 'cpu_mili' is not known; is cpu_milli meant",
+        ),
+        (
+            '{"kind": "host", "name": "h", "rack": 1}',
+            "'rack' is not known; allowed: name, cpu_milli, memory_mib",
+        ),
+        ('{"kind": "host", "name": 7}', "line 2: name is 7; allowed: a string"),
+        ('{"kind": "host", "name": null}', "line 2: name is null; allowed: a string"),
+        (
+            '{"kind": "host", "name": "h", "cpu_milli": "8"}',
+            'line 2: cpu_milli is "8"; allowed: a whole number',
+        ),
+        (
+            '{"kind": "host", "name": "h", "cpu_milli": true}',
+            "cpu_milli is true; allowed: a whole number",
+        ),
+        (
+            '{"kind": "device", "id": "d", "host": "h", "memory_mib": 1, "usable": "no"}',
+            'usable is "no"; allowed: true or false',
+        ),
+        (
+            '{"kind": "device", "id": "d", "host": "h", "memory_mib": 1, "traits": "CUSTOM_A"}',
+            'traits is "CUSTOM_A"; allowed: a list',
+        ),
+        (
+            '{"kind": "device", "id": "d", "host": "h", "memory_mib": 1, "traits": [1]}',
+            "line 2: traits[0] is 1; allowed: a string",
+        ),
+        (
+            '{"kind": "device", "id": "d", "host": "h", "memory_mib": 1, "sharing_mode": "mine"}',
+            'sharing_mode is "mine"; allowed: ',
+        ),
+        (
+            '{"kind": "pool", "name": "q", "recorded_at": "noon"}',
+            'recorded_at is "noon"; allowed: a ',
+        ),
+        (
+            '{"kind": "pool", "name": "q", "recorded_at": "2026-11-23T12:00:00", '
+            '"project_weights": {"a": true}}',
+            "line 2: project_weights 'a' is true; allowed: a number",
+        ),
+        ('{"kind": "host", "name": "\udcff"}', "line 2: character 27 is no UTF-8"),
         ('{"kind": "host", "name": "h", "schema_version": 9}', "schema version 9, at most 1 is known"),
-        ('{"kind": "host", "name": "h", "cpu_milli": 1e25}', "line 2: cpu_milli is 1000000000000000090"),
+        (
+            '{"kind": "host", "name": "h", "cpu_milli": 1e25}',
+            "line 2: cpu_milli is 1e+25; allowed: a whole number",
+        ),
         ('{"kind": "device", "id": "d", "host": "h", "memory_mib": -5}', "allowed: 0 to 2147483647"),
         (
             '{"kind": "pool", "name": "q", "recorded_at": "2026-11-23T12:00:00", "half_life": 0}',
@@ -89,7 +142,7 @@ def test_little_is_needed(tmp_path: Path) -> None:
 def test_lines_that_are_refused(line: str, reason: str, tmp_path: Path) -> None:
     first = next(recording.lines([POOL]))
     with pytest.raises(errors.Invalid) as caught:
-        recording.read(write(tmp_path, first, line))
+        recording.read(write(tmp_path, first, line), BadLines())
     assert reason in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
@@ -118,7 +171,28 @@ def test_what_comes_twice_or_never_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.Invalid, match="claim c comes twice"):
         stored(tmp_path, POOL, claim(), claim())
     with pytest.raises(errors.Invalid, match="can't be read: No such file"):
-        recording.read(tmp_path / "none")
+        recording.read(tmp_path / "none", BadLines())
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_gzip_and_byte_order_marks(start: str, tmp_path: Path) -> None:
+    path = tmp_path / "pool.jsonl.gz"
+    path.write_bytes(gzip.compress((start + "\n".join(recording.lines([POOL, HOST]))).encode()))
+    assert recording.read(path, BadLines()).hosts == (HOST,)
+
+
+def test_lines_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    """With those that make no sense without them; where a line is does not matter."""
+    orphan = DeviceRecord(id="e", host="g", memory_mib=1000)
+    records = list(recording.lines([claim(), claim(), orphan, DEVICE, HOST, POOL]))
+    bad = BadLines(skip=True)
+    read = recording.read(write(tmp_path, *records, '{"kind": "host", "name": "g", "rack": 1}'), bad)
+    assert read == Recording(pool=POOL, hosts=(HOST,), devices=(DEVICE,), claims=(claim(),))
+    assert (bad.count, len(bad.reasons)) == (3, 3)
+    with pytest.raises(errors.Invalid, match="0 lines of kind pool"):
+        recording.read(
+            write(tmp_path, *recording.lines([HOST]), '{"kind": "pool"}'), BadLines(skip=True)
+        )
 
 
 def test_rooms(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from gpupool.model.claim import (
     PRIORITY_MAX,
     SESSIONS_MAX,
     Layout,
+    OnDeviceLost,
     OnPreempt,
     Qos,
     Tier,
@@ -83,12 +84,25 @@ def one_of(values: type[StrEnum]) -> Schema:
 TIER = one_of(Tier)
 QOS = one_of(Qos)
 AMOUNT: Schema = {"type": "integer", "minimum": 0, "maximum": AMOUNT_MAX}
+# Fields that say which devices, and how much of them, a claim or profile requests.
+REQUESTED: Mapping[str, Schema] = {
+    "count": COUNT,
+    "compute": COMPUTE,
+    "memory_mib": MEMORY_MIB,
+    "tier": TIER,
+    "priority": PRIORITY,
+    "required_traits": TRAITS,
+    "forbidden_traits": TRAITS,
+}
 # What claims and profiles may ask for besides sizes and traits.
 WISHES: Mapping[str, Schema] = {
+    "min_count": COUNT,
+    "max_count": COUNT,
     "time_limit": {**AMOUNT, "minimum": 1},
     "qos": QOS,
     "preemptible": BOOLEAN,
     "on_preempt": one_of(OnPreempt),
+    "on_device_lost": one_of(OnDeviceLost),
     "cpu_milli": AMOUNT,
     "host_memory_mib": AMOUNT,
     "sessions": {"type": "integer", "minimum": 1, "maximum": SESSIONS_MAX},
@@ -104,7 +118,7 @@ def nullable(schema: Schema) -> Schema:
     return {
         **schema,
         "type": [schema["type"], "null"],
-        "description": f"{schema['description']}, or null",
+        "description": f"{schemas.allowed(schema)}, or null",
     }
 
 

@@ -11,6 +11,7 @@ LIST = common.listing(
         "pool_id": common.ID,
         "state": common.one_of(HostState),
         "simulated": common.BOOLEAN,
+        "enabled": common.BOOLEAN,
     },
     ("name", "state", "cpu_milli", "memory_mib", "last_seen_at", "created_at", "updated_at"),
 )
@@ -25,5 +26,7 @@ ACTION = common.action(
     {
         "admit": common.body({"fingerprint": _FINGERPRINT}, ["fingerprint"]),
         "revoke": common.body({}),
+        "enable": common.body({}),
+        "disable": common.body({"reason": common.TEXT}),
     }
 )

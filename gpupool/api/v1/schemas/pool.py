@@ -1,6 +1,7 @@
 """Schemas of pools."""
 
 from gpupool.api.v1.schemas import common
+from gpupool.model.claim import AMOUNT_MAX
 from gpupool.model.pool import NUMBER_MAX, PolicyName
 
 _OVERCOMMIT: common.Schema = {"type": "integer", "minimum": 100, "maximum": NUMBER_MAX}
@@ -11,6 +12,7 @@ _CHANGEABLE: common.Schema = {
     "compute_overcommit": _OVERCOMMIT,
     "memory_overcommit": _OVERCOMMIT,
     "moves_per_hour": {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX},
+    "min_run_time": common.nullable({**common.AMOUNT, "description": f"0 to {AMOUNT_MAX}"}),
 }
 
 LIST = common.listing(

@@ -32,7 +32,7 @@ def _table(name: str, *parts: sa.Column[Any] | sa.Constraint) -> None:
 
 
 def _options() -> dict[str, Any]:
-    """Have text compared byte by byte, spaces at its end included, as SQLite and PostgreSQL do.
+    """Compare text byte by byte, spaces at its end included, as SQLite and PostgreSQL do.
 
     MariaDB and MySQL have different names for that. SQL written without a connection is MariaDB's.
     """
