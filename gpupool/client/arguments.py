@@ -8,13 +8,24 @@ from osc_lib.exceptions import CommandError
 from oslo_utils import timeutils
 
 # The fields of the API that `add_sizes` fills.
-SIZES = ("count", "compute", "memory_mib", "tier", "priority", "required_traits", "forbidden_traits")
+SIZES = (
+    "count",
+    "min_count",
+    "max_count",
+    "compute",
+    "memory_mib",
+    "tier",
+    "priority",
+    "required_traits",
+    "forbidden_traits",
+)
 # Those that `add_wishes` fills.
 WISHES = (
     "time_limit",
     "qos",
     "preemptible",
     "on_preempt",
+    "on_device_lost",
     "cpu_milli",
     "host_memory_mib",
     "sessions",
@@ -23,6 +34,8 @@ WISHES = (
     "same_type",
     "linked",
 )
+
+OF_PROJECT = "Of this project, name or id (of another than yours: administrators only)"
 
 
 def time(text: str) -> str:
@@ -92,7 +105,15 @@ def add_paging(parser: argparse.ArgumentParser) -> None:
 
 def add_sizes(parser: argparse.ArgumentParser, required: bool) -> None:
     """Add the sizes that claims and profiles share; compute and memory ``required`` or not."""
-    parser.add_argument("--count", metavar="<number>", type=int, help="How many vGPUs")
+    parser.add_argument(
+        "--count",
+        metavar="<number>|<min>-<max>",
+        type=_count,
+        action=_Count,
+        help="How many vGPUs. A range, as 2-8, makes it elastic: it starts with what there is, grows "
+        "when there is room, and gives back what others need beyond the minimum",
+    )
+    parser.set_defaults(min_count=None, max_count=None)
     parser.add_argument(
         "--compute",
         metavar="<percent>",
@@ -128,6 +149,35 @@ def add_sizes(parser: argparse.ArgumentParser, required: bool) -> None:
         )
 
 
+def _count(text: str) -> tuple[int, int | None]:
+    """Return a number and None, or the two numbers of a range."""
+    least, dash, most = text.partition("-")
+    try:
+        if least:
+            return int(least), int(most) if dash else None
+        return int(text), None
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of vGPUs; write one, as 4, or a range, as 2-8"
+        ) from None
+
+
+class _Count(argparse.Action):
+    """Sets ``count``, or ``min_count`` and ``max_count``: what comes last counts."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's own order
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        least, most = values
+        one = most is None
+        namespace.count = least if one else None
+        namespace.min_count, namespace.max_count = (None, None) if one else (least, most)
+
+
 def add_wishes(parser: argparse.ArgumentParser) -> None:
     """Add what claims and profiles may ask for besides sizes and traits."""
     parser.add_argument(
@@ -153,6 +203,12 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         "--on-preempt",
         choices=("requeue", "release"),
         help="When another took its place: wait again (default), or end",
+    )
+    parser.add_argument(
+        "--on-device-lost",
+        choices=("wait", "requeue", "fail"),
+        help="When a device of it stays failed, or its host down: stay bound until that is back "
+        "(default), give all its vGPUs back and queue again, or end as failed",
     )
     parser.add_argument(
         "--sessions",
@@ -200,18 +256,38 @@ def _add_flag(parser: argparse.ArgumentParser, option: str, meaning: str) -> Non
     parser.add_argument(f"--{option}", action=argparse.BooleanOptionalAction, help=meaning)
 
 
+def add_enabled(parser: argparse.ArgumentParser, nouns: str) -> None:
+    """Add whether a list shows what is enabled only, or disabled only, as ``enabled``."""
+    which = parser.add_mutually_exclusive_group()
+    for option, value in (("enabled", "true"), ("disabled", "false")):
+        which.add_argument(
+            f"--{option}",
+            dest="enabled",
+            action="store_const",
+            const=value,
+            help=f"Only {option} {nouns}",
+        )
+
+
 def add_projects(parser: argparse.ArgumentParser) -> None:
     """Add whose items a list shows."""
     whose = parser.add_mutually_exclusive_group()
-    whose.add_argument("--project", metavar="<project-id>", help="Of this project (administrators only)")
+    add_project(whose, parser, OF_PROJECT)
     whose.add_argument(
         "--all-projects", action="store_true", help="Of all projects (administrators only)"
     )
 
 
-def projects(parsed: argparse.Namespace) -> dict[str, Any]:
-    """Return the query of ``add_projects``' arguments."""
-    return {"project_id": parsed.project, "all_projects": "true" if parsed.all_projects else None}
+def add_project(
+    place: Any, parser: argparse.ArgumentParser, meaning: str, required: bool = False
+) -> None:
+    """Add a project, by name or id, to ``place``, the parser or a group of it; base resolves it."""
+    place.add_argument("--project", metavar="<project>", required=required, help=meaning)
+    parser.add_argument(
+        "--project-domain",
+        metavar="<domain>",
+        help="Domain of that project, name or id, where several have projects of that name",
+    )
 
 
 def paging(parsed: argparse.Namespace) -> dict[str, Any]:

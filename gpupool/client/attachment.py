@@ -7,6 +7,13 @@ from osc_lib.command import command
 
 from gpupool.client import arguments, base, columns, find, wait
 from gpupool.client.columns import Column
+from gpupool.client.rest import Item
+
+TICKET = "GPUPOOL_TICKET"
+LAYOUT = columns.Layout(
+    first=("id", "state", "state_reason", "claim_id", "kind", "host", "cdi_device"), last=("use",)
+)
+WITH_TICKET = columns.Layout(first=LAYOUT.first, last=("ticket", "environment", "use"))
 
 
 class ListAttachments(base.ListCommand):
@@ -16,10 +23,10 @@ class ListAttachments(base.ListCommand):
     columns = (
         Column("id", "ID"),
         Column("claim_id", "Claim"),
-        Column("host", "Host"),
+        Column("host", "Host", people=False),
         Column("kind", "Kind"),
         Column("state", "State"),
-        Column("cdi_device", "CDI device"),
+        Column("cdi_device", "CDI device", people=False),
     )
     long_columns = (
         Column("state_reason", "Reason"),
@@ -48,7 +55,7 @@ class ListAttachments(base.ListCommand):
         """Add claim and project."""
         return {
             **super().query(parsed),
-            **arguments.projects(parsed),
+            **self.whose(parsed),
             "claim_id": parsed.claim and find.claim(self.client, parsed.claim),
         }
 
@@ -59,6 +66,20 @@ class ShowAttachment(base.ShowCommand):
     collection = "attachments"
     metavar = "<attachment>"
     help_text = "Id"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add what is secret."""
+        parser = super().get_parser(prog_name)
+        add_ticket(parser)
+        return parser
+
+    def layout_for(self, parsed: argparse.Namespace) -> columns.Layout:
+        """Return what people see: the environment, too, where they ask for the ticket."""
+        return WITH_TICKET if parsed.ticket else LAYOUT
+
+    def complete(self, item: Item, parsed: argparse.Namespace) -> Item:
+        """Return it with how it is used, and with its ticket only when asked."""
+        return complete(item, parsed)
 
 
 class CreateAttachment(base.GpuCommand, command.ShowOne):
@@ -84,6 +105,7 @@ class CreateAttachment(base.GpuCommand, command.ShowOne):
             default=wait.READY_TIMEOUT,
             help="With --wait: give up after this, %(default)s by default",
         )
+        add_ticket(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
@@ -93,7 +115,8 @@ class CreateAttachment(base.GpuCommand, command.ShowOne):
         attachment = self.client.create_once("attachments", body)
         if parsed_args.wait:
             attachment = wait.for_attachment(self.client, attachment, parsed_args.timeout)
-        return columns.details(attachment)
+        layout = WITH_TICKET if parsed_args.ticket else LAYOUT
+        return columns.details(complete(attachment, parsed_args), parsed_args, layout)
 
 
 class DeleteAttachment(base.DeleteCommand):
@@ -102,3 +125,27 @@ class DeleteAttachment(base.DeleteCommand):
     collection = "attachments"
     metavar = "<attachment>"
     help_text = "Id"
+
+
+def add_ticket(parser: argparse.ArgumentParser) -> None:
+    """Add the option without which the ticket is not shown."""
+    parser.add_argument(
+        "--ticket",
+        action="store_true",
+        help="Show its ticket too; whoever has it and reaches the host can use the claim's devices",
+    )
+
+
+def complete(item: Item, parsed: argparse.Namespace) -> Item:
+    """Return an attachment with its ticket only if asked, and for people with how it is used."""
+    if not parsed.ticket:
+        environment = {name: value for name, value in item["environment"].items() if name != TICKET}
+        item = {key: value for key, value in item.items() if key != "ticket"}
+        item = {**item, "environment": environment}
+    if not columns.is_for_people(parsed):
+        return item
+    if item["kind"] == "container":
+        use = f"podman run --device {item['cdi_device']} IMAGE"
+    else:
+        use = "a program with the environment that --ticket shows"
+    return {**item, "use": use} if item["state"] == "ready" else item

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from osc_lib.command import command
 from osc_lib.exceptions import CommandError
 
-from gpupool.client import arguments, columns, plugin
-from gpupool.client.columns import Column
+from gpupool.client import arguments, columns, plugin, projects
+from gpupool.client.columns import Column, Layout
+from gpupool.client.identity import Identity
 from gpupool.client.rest import ApiError, Client, Item
 
 
@@ -28,6 +29,29 @@ class GpuCommand(command.Command):
         # The plug-in adds this attribute by its name.
         client: Client = getattr(self.app.client_manager, plugin.API_NAME)
         return client
+
+    def identity(self) -> Identity | None:
+        """Return the cloud's Keystone; None where the login is not of one, as for standalone."""
+        try:
+            return Identity(self.app.client_manager)
+        except LookupError:
+            return None
+
+    def project_id(self, parsed: argparse.Namespace, must_exist: bool = False) -> str | None:
+        """Return the id of the project that was given, None without one; see ``projects.find``."""
+        if parsed.project is None:
+            if parsed.project_domain is not None:
+                raise CommandError("--project-domain goes with --project")
+            return None
+        identity = self.identity()
+        if identity is None:
+            return str(parsed.project)
+        return projects.find(identity, parsed.project, parsed.project_domain, must_exist)
+
+    def whose(self, parsed: argparse.Namespace) -> dict[str, Any]:
+        """Return the query of the arguments that ``arguments.add_projects`` adds."""
+        everything = "true" if parsed.all_projects else None
+        return {"project_id": self.project_id(parsed), "all_projects": everything}
 
 
 @dataclass(frozen=True)
@@ -74,7 +98,7 @@ class ListCommand(GpuCommand, command.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Return titles and rows."""
-        shown = self.columns + (self.long_columns if parsed_args.long else ())
+        shown = columns.chosen(parsed_args, self.columns, self.long_columns)
         items = list(self.client.list(self.collection, self.query(parsed_args), parsed_args.limit))
         if not (parsed_args.sort or parsed_args.limit or parsed_args.marker):
             items.sort(key=lambda item: [str(item.get(field) or "") for field in self.order])
@@ -98,17 +122,30 @@ class ItemCommand(GpuCommand):
 
 
 class ShowCommand(ItemCommand, command.ShowOne):
-    """Shows one item."""
+    """Shows one item; ``layout`` says what of it people see unless they ask for more."""
+
+    layout: ClassVar[Layout] = columns.EVERYTHING
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser: which item."""
         parser = super().get_parser(prog_name)
         parser.add_argument("item", metavar=self.metavar, help=self.help_text)
+        parser.add_argument("--long", action="store_true", help="Show all fields")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Return fields and values."""
-        return columns.details(self.client.get(self.collection, self.ident(parsed_args.item)))
+        item = self.client.get(self.collection, self.ident(parsed_args.item))
+        item = self.complete(item, parsed_args)
+        return columns.details(item, parsed_args, self.layout_for(parsed_args))
+
+    def layout_for(self, parsed: argparse.Namespace) -> Layout:  # noqa: ARG002 - for nouns
+        """Return what people see unless they ask for more."""
+        return self.layout
+
+    def complete(self, item: Item, parsed: argparse.Namespace) -> Item:  # noqa: ARG002 - for nouns
+        """Return the item with what a noun shows besides, or less what it shows only when asked."""
+        return item
 
 
 class DeleteCommand(ItemCommand):

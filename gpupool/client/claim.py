@@ -1,6 +1,7 @@
 """``openstack gpu claim ...``."""
 
 import argparse
+import shlex
 from typing import Any
 
 from osc_lib.command import command
@@ -24,6 +25,42 @@ STATES = (
 # States that may still lead to bound; a claim a host refused goes back to the queue by releasing.
 BINDING = frozenset({"queued", "allocating", "binding", "releasing", "suspended"})
 NAMING = "Id, or name of the one claim that bears it and has not ended"
+# What people see: what became of it, what it asks for, what it has, until when, how it is used.
+LAYOUT = columns.Layout(
+    first=(
+        "name",
+        "id",
+        "state",
+        "state_reason",
+        "state_detail",
+        "pool",
+        "count",
+        "compute",
+        "memory_mib",
+    ),
+    last=("granted_devices", "lease_end", "use"),
+    unless={
+        "health": "ok",
+        "min_count": None,
+        "max_count": None,
+        "time_limit": None,
+        "qos": "guaranteed",
+        "preemptible": False,
+        "on_device_lost": "wait",
+        "priority": 50,
+        "required_traits": [],
+        "forbidden_traits": [],
+        "host": None,
+        "devices": [],
+        "tier": "pool",
+        "layout": "any",
+        "same_host": False,
+        "same_type": False,
+        "linked": False,
+        "cpu_milli": 0,
+        "host_memory_mib": 0,
+    },
+)
 
 
 class ListClaims(base.ListCommand):
@@ -34,15 +71,17 @@ class ListClaims(base.ListCommand):
         Column("id", "ID"),
         Column("name", "Name"),
         Column("state", "State"),
-        Column("trouble", "Health"),
-        Column("count", "Count"),
-        Column("compute", "Compute"),
-        Column("memory_mib", "Memory"),
-        Column("tier", "Tier"),
-        Column("priority", "Priority"),
+        Column("size", "Size", programs=False),
+        Column("health", "Health", people=False),
+        Column("count", "Count", people=False),
+        Column("compute", "Compute", people=False),
+        Column("memory_mib", "Memory", people=False),
+        Column("tier", "Tier", people=False),
+        Column("priority", "Priority", people=False),
     )
     long_columns = (
         Column("state_reason", "Reason"),
+        Column("state_detail", "Detail"),
         Column("project_id", "Project"),
         Column("pool", "Pool"),
         Column("qos", "Class"),
@@ -64,18 +103,26 @@ class ListClaims(base.ListCommand):
         """Add whose claims, and those that have ended."""
         parser = super().get_parser(prog_name)
         arguments.add_projects(parser)
-        parser.add_argument("--ended", action="store_true", help="Also claims that have ended")
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--ended", action="store_true", help="Only claims that have ended")
+        which.add_argument("--with-ended", action="store_true", help="Also claims that have ended")
         return parser
 
     def row(self, item: Item) -> Item:
-        """Return the claim with its health as people want to see it in a list."""
-        return {**item, "trouble": item["health"]}
+        """Return the claim with its size, and for people its state with what is the matter with it."""
+        health = item.get("health", "ok")
+        trouble = "" if health == "ok" else f",\n{health.replace('_', ' ')}"
+        state = columns.Cell(item.get("state"), f"{item.get('state', '')}{trouble}")
+        return {**item, "state": state, "size": columns.size(item)}
 
     def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
         """Add whose claims, and, unless asked for others, only those that have not ended."""
-        query = {**super().query(parsed), **arguments.projects(parsed)}
-        if not parsed.ended and not query["state"]:
-            query["state"] = [state for state in STATES if state not in find.ENDED]
+        query = {**super().query(parsed), **self.whose(parsed)}
+        if parsed.ended or not (parsed.with_ended or query["state"]):
+            allowed = [state for state in STATES if (state in find.ENDED) == parsed.ended]
+            query["state"] = [state for state in query["state"] or allowed if state in allowed]
+            if not query["state"]:
+                raise CommandError(f"--ended goes with a state of: {', '.join(allowed)}")
         return query
 
 
@@ -90,10 +137,11 @@ class ShowClaim(base.ShowCommand):
         """Return its id."""
         return find.claim(self.client, text)
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        """Return fields and values."""
-        claim = self.client.get(self.collection, self.ident(parsed_args.item))
-        return columns.details(with_devices(self.client, claim))
+    layout = LAYOUT
+
+    def complete(self, item: Item, parsed: argparse.Namespace) -> Item:
+        """Return it with its devices and how they are used."""
+        return complete(self.client, item, parsed)
 
 
 class CreateClaim(base.GpuCommand, command.ShowOne):
@@ -145,7 +193,7 @@ class CreateClaim(base.GpuCommand, command.ShowOne):
         claim = self.client.create_once("claims", body)
         if parsed_args.wait:
             claim = wait.for_claim(self.client, claim, "bound", BINDING, parsed_args.timeout)
-        return columns.details(with_devices(self.client, claim))
+        return columns.details(complete(self.client, claim, parsed_args), parsed_args, LAYOUT)
 
 
 class SetClaim(base.GpuCommand):
@@ -209,6 +257,15 @@ class DeleteClaim(base.DeleteCommand):
         for ident in idents if parsed.wait else ():
             claim = self.client.get("claims", ident)
             wait.for_claim(self.client, claim, "released", {"releasing"}, parsed.timeout)
+
+
+def complete(client: Client, claim: Item, parsed: argparse.Namespace) -> Item:
+    """Return the claim with where its vGPUs are, and for people how to run a program on them."""
+    claim = with_devices(client, claim)
+    if claim["state"] != "bound" or not columns.is_for_people(parsed):
+        return claim
+    named = shlex.quote(claim["name"] or claim["id"])
+    return {**claim, "use": f"openstack gpu run --claim {named} -- PROGRAM"}
 
 
 def with_devices(client: Client, claim: Item) -> Item:

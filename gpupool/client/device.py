@@ -5,10 +5,35 @@ from typing import Any
 
 from osc_lib.exceptions import CommandError
 
-from gpupool.client import base, find
+from gpupool.client import arguments, base, columns, find
 from gpupool.client.columns import Column
+from gpupool.client.rest import Item
 
 NAMING = "Id, key, or <host>/<key>"
+LAYOUT = columns.Layout(
+    first=(
+        "host",
+        "key",
+        "id",
+        "product",
+        "health",
+        "enabled",
+        "compute_granted",
+        "memory_mib_granted",
+        "memory_mib",
+        "pool",
+        "traits",
+    ),
+    unless={
+        "health_reason": "",
+        "disabled_reason": "",
+        "in_placement": True,
+        "simulated": False,
+        "sharing_mode": "shared",
+        "link_group": "",
+        "extends_memory": False,
+    },
+)
 
 
 class ListDevices(base.ListCommand):
@@ -17,16 +42,17 @@ class ListDevices(base.ListCommand):
     collection = "devices"
     order = ("host", "key")
     columns = (
-        Column("id", "ID"),
+        Column("id", "ID", people=False),
         Column("host", "Host"),
         Column("key", "Key"),
-        Column("product", "Product"),
+        Column("product", "Product", people=False),
         Column("health", "Health"),
-        Column("enabled", "Enabled"),
-        Column("in_placement", "In Placement"),
-        Column("compute_granted", "Compute granted"),
-        Column("memory_mib_granted", "Memory granted"),
-        Column("memory_mib", "Memory"),
+        Column("enabled", "Enabled", people=False),
+        Column("in_placement", "In Placement", people=False),
+        Column("granted", "Granted", programs=False),
+        Column("compute_granted", "Compute granted", people=False),
+        Column("memory_mib_granted", "Memory granted", people=False),
+        Column("memory_mib", "Memory", people=False),
     )
     long_columns = (
         Column("pool", "Pool"),
@@ -49,22 +75,19 @@ class ListDevices(base.ListCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the two that exclude each other."""
         parser = super().get_parser(prog_name)
-        which = parser.add_mutually_exclusive_group()
-        which.add_argument(
-            "--enabled", dest="enabled", action="store_const", const="true", help="Only enabled devices"
-        )
-        which.add_argument(
-            "--disabled",
-            dest="enabled",
-            action="store_const",
-            const="false",
-            help="Only disabled devices",
-        )
+        arguments.add_enabled(parser, "devices")
         return parser
 
     def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
         """Add whether they are enabled."""
         return {**super().query(parsed), "enabled": parsed.enabled}
+
+    def row(self, item: Item) -> Item:
+        """Return the device with, for people, all that keeps it from use, and what is granted of it."""
+        memory = f"{item.get('memory_mib_granted', 0)}/{item.get('memory_mib', 0)} MiB"
+        granted = f"{item.get('compute_granted', 0)} %, {memory}"
+        health = columns.Cell(item.get("health"), _trouble(item))
+        return {**item, "health": health, "granted": granted}
 
 
 class ShowDevice(base.ShowCommand):
@@ -73,6 +96,7 @@ class ShowDevice(base.ShowCommand):
     collection = "devices"
     metavar = "<device>"
     help_text = NAMING
+    layout = LAYOUT
 
     def ident(self, text: str) -> str:
         """Return its id."""
@@ -113,3 +137,12 @@ class SetDevice(base.GpuCommand):
             self.client.action("devices", device, "enable", {})
         else:
             self.client.action("devices", device, "disable", {"reason": parsed_args.reason or ""})
+
+
+def _trouble(device: Item) -> str:
+    """Return why a device takes no new vGPUs, in a word or two; ok when it does."""
+    if device.get("health", "ok") != "ok":
+        return str(device["health"])
+    if not device.get("enabled", True):
+        return "disabled"
+    return "ok" if device.get("in_placement", True) else "not in Placement"

@@ -6,17 +6,20 @@ choose it, nor any variable by which a shell or the dynamic linker would run som
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from osc_lib.exceptions import CommandError
 
 from gpupool.client.rest import Item
 
-SOCKET = "GPUPOOL_SOCKET"
+SOCKET, TICKET = "GPUPOOL_SOCKET", "GPUPOOL_TICKET"
 # Variables that hold a search path: what the attachment needs goes in front of what is there.
 PATHS = frozenset({"LD_LIBRARY_PATH"})
 # Nothing else is ever set.
-ALLOWED = frozenset({SOCKET, "GPUPOOL_TICKET"}) | PATHS
+ALLOWED = frozenset({SOCKET, TICKET}) | PATHS
+# Of several attachments, sockets and tickets stand in the same order; paths with colons can't.
+_SEPARATOR = ":"
 
 
 def checked(attachment: Item) -> dict[str, str]:
@@ -42,6 +45,34 @@ def checked(attachment: Item) -> dict[str, str]:
             )
         wanted[name] = str(folder)
     return wanted
+
+
+def beside(wanted: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that name the attachment of ``wanted`` and behind it those of ``own``.
+
+    Those of ``own`` that are gone are left out; without any, nothing is returned. Raises CommandError
+    when there are several and a socket's path has a colon.
+    """
+    kept = [pair for pair in _named(own) if _is_socket(pair[0])]
+    if not kept:
+        return {}
+    pairs = [(wanted[SOCKET], wanted.get(TICKET, "")), *kept]
+    for path, _ in pairs:
+        if _SEPARATOR in path:
+            raise CommandError(
+                f"{path} has a colon: it can't be used beside another attachment's socket"
+            )
+    sockets, tickets = zip(*pairs, strict=True)
+    return {SOCKET: _SEPARATOR.join(sockets), TICKET: _SEPARATOR.join(tickets)}
+
+
+def _named(own: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the sockets and tickets that an environment names; nothing when it is not sound."""
+    socket, ticket = own.get(SOCKET, ""), own.get(TICKET, "")
+    if _SEPARATOR not in ticket:
+        return [(socket, ticket)]
+    sockets, tickets = socket.split(_SEPARATOR), ticket.split(_SEPARATOR)
+    return list(zip(sockets, tickets, strict=True)) if len(sockets) == len(tickets) else []
 
 
 def _is_socket(path: str | None) -> bool:

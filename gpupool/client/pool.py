@@ -7,6 +7,7 @@ from osc_lib.command import command
 
 from gpupool.client import arguments, base, columns
 from gpupool.client.columns import Column
+from gpupool.client.rest import Item
 
 POLICIES = ("fgd", "best-fit", "pack", "spread", "random")
 # The fields of the API that `_add_settings` fills.
@@ -16,17 +17,21 @@ SETTINGS = (
     "compute_overcommit",
     "memory_overcommit",
     "moves_per_hour",
+    "min_run_time",
 )
+# In place of a number of seconds: what the service's configuration says.
+DEFAULT = "default"
 MOVES = (
-    Column("claim_id", "Claim"),
-    Column("vgpu_id", "vGPU"),
+    Column("claim_id", "Claim", people=False),
+    Column("vgpu_id", "vGPU", people=False),
     Column("from_device", "From"),
     Column("to_device", "To"),
     Column("gain", "Gain"),
     Column("cost_mib", "Cost"),
     Column("applied", "Applied"),
-    Column("reason", "Reason"),
+    Column("reason", "Reason", people=False),
 )
+_DEVICES = ("from_device", "to_device")
 
 
 class ListPools(base.ListCommand):
@@ -43,10 +48,15 @@ class ListPools(base.ListCommand):
         Column("compute_overcommit", "Compute overcommit"),
         Column("memory_overcommit", "Memory overcommit"),
         Column("moves_per_hour", "Moves per hour"),
+        Column("min_run_time", "Minimum run time"),
         Column("created_at", "Created"),
         Column("updated_at", "Updated"),
     )
     filters = (base.Filter("policy", "policy", "Only pools with this policy", POLICIES),)
+
+    def row(self, item: Item) -> Item:
+        """Return the pool with the beginning of its description."""
+        return {**item, "description": columns.Brief(item.get("description") or "")}
 
 
 class ShowPool(base.ShowCommand):
@@ -81,11 +91,20 @@ class SetPool(base.GpuCommand):
         parser.add_argument("pool", metavar="<pool>", help="Id or name")
         parser.add_argument("--name", metavar="<name>", help="New unique name")
         _add_settings(parser)
+        parser.add_argument(
+            "--no-min-run-time",
+            dest="min_run_time",
+            action="store_const",
+            const=DEFAULT,
+            help="Have claims run as long as the service's configuration says",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Change what was given."""
         changes = arguments.changes(parsed_args, "name", *SETTINGS)
+        if changes.get("min_run_time") == DEFAULT:
+            changes["min_run_time"] = None
         self.client.update("pools", parsed_args.pool, changes)
 
 
@@ -105,6 +124,7 @@ class DefragmentPool(base.GpuCommand, command.Lister):
         parser.add_argument("pool", metavar="<pool>", help="Id or name")
         parser.add_argument("--dry-run", action="store_true", help="List the moves, make none")
         parser.add_argument("--limit", metavar="<number>", type=int, help="Make so many at most")
+        parser.add_argument("--long", action="store_true", help="List more fields")
         return parser
 
     def take_action(
@@ -115,7 +135,13 @@ class DefragmentPool(base.GpuCommand, command.Lister):
         answer = self.client.action("pools", parsed_args.pool, "defragment", body)
         if not answer["moves"]:
             base.note("nothing to move")
-        return columns.table(answer["moves"], MOVES)
+        if any(move["reason"] for move in answer["moves"]) and not parsed_args.long:
+            base.note("some were not made; --long says why")
+        moves = [
+            {**move, **{name: columns.DeviceName(move[name] or "") for name in _DEVICES}}
+            for move in answer["moves"]
+        ]
+        return columns.table(moves, columns.chosen(parsed_args, MOVES))
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -142,4 +168,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="<number>",
         type=int,
         help="How many claims defragmentation may move by itself; 0: none",
+    )
+    parser.add_argument(
+        "--min-run-time",
+        metavar="<seconds>",
+        type=int,
+        help="How long preemptible claims run before others can take their place",
     )

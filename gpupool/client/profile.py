@@ -1,12 +1,24 @@
 """``openstack gpu profile ...``."""
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from osc_lib.command import command
+from osc_lib.exceptions import CommandError
 
 from gpupool.client import arguments, base, columns
 from gpupool.client.columns import Column
+from gpupool.client.rest import Item
+
+# What may be taken away again, by option: the field, and what says so to the API.
+REMOVABLE: Mapping[str, tuple[str, Any]] = {
+    "required-trait": ("required_traits", []),
+    "forbidden-trait": ("forbidden_traits", []),
+    "time-limit": ("time_limit", None),
+    "sessions": ("sessions", None),
+    "layout": ("layout", "any"),
+}
 
 
 class ListProfiles(base.ListCommand):
@@ -16,11 +28,12 @@ class ListProfiles(base.ListCommand):
     columns = (
         Column("id", "ID"),
         Column("name", "Name"),
-        Column("count", "Count"),
-        Column("compute", "Compute"),
-        Column("memory_mib", "Memory"),
+        Column("size", "Size", programs=False),
+        Column("count", "Count", people=False),
+        Column("compute", "Compute", people=False),
+        Column("memory_mib", "Memory", people=False),
         Column("tier", "Tier"),
-        Column("priority", "Priority"),
+        Column("priority", "Priority", people=False),
     )
     long_columns = (
         Column("description", "Description"),
@@ -34,6 +47,10 @@ class ListProfiles(base.ListCommand):
         Column("sessions", "Sessions"),
         Column("layout", "Layout"),
     )
+
+    def row(self, item: Item) -> Item:
+        """Return the profile with its size."""
+        return {**item, "size": columns.size(item)}
 
 
 class ShowProfile(base.ShowCommand):
@@ -59,6 +76,41 @@ class CreateProfile(base.GpuCommand, command.ShowOne):
         """Create it and show it."""
         body = arguments.given(parsed_args, "name", "description", *arguments.SIZES, *arguments.WISHES)
         return columns.details(self.client.create("profiles", body))
+
+
+class SetProfile(base.GpuCommand):
+    """Change a profile; claims that were made from it keep what they have."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("profile", metavar="<profile>", help="Id or name")
+        parser.add_argument("--name", metavar="<name>", help="New unique name")
+        parser.add_argument("--description", metavar="<text>", help="What the profile is for")
+        arguments.add_sizes(parser, required=False)
+        arguments.add_wishes(parser)
+        for option in REMOVABLE:
+            parser.add_argument(
+                f"--no-{option}",
+                dest="removed",
+                action="append_const",
+                const=option,
+                help=f"Have no {option.replace('-', ' ')}",
+            )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Change what was given."""
+        names = ("name", "description", *arguments.SIZES, *arguments.WISHES)
+        changes = arguments.given(parsed_args, *names)
+        for option in parsed_args.removed or ():
+            field, nothing = REMOVABLE[option]
+            if field in changes:
+                raise CommandError(f"--no-{option} does not go with a {option.replace('-', ' ')}")
+            changes[field] = nothing
+        if not changes:
+            raise CommandError("nothing to change; openstack help gpu profile set lists what may change")
+        self.client.update("profiles", parsed_args.profile, changes)
 
 
 class DeleteProfile(base.DeleteCommand):

@@ -5,19 +5,21 @@ from typing import Any
 
 from osc_lib.command import command
 
-from gpupool.client import base, columns
+from gpupool.client import arguments, base, columns
 from gpupool.client.columns import Column
+from gpupool.client.rest import Item
 
 COLUMNS = (
     Column("position", "Position"),
     Column("claim_id", "Claim"),
-    Column("name", "Name"),
-    Column("project_id", "Project"),
-    Column("priority", "Priority"),
-    Column("created_at", "Waits since"),
+    Column("name", "Name", people=False),
+    Column("project_id", "Project", people=False),
+    Column("priority", "Priority", people=False),
+    Column("created_at", "Waits since", people=False),
     Column("starts_at", "Estimated start"),
     Column("reason", "Reason"),
 )
+LONG_COLUMNS = (Column("detail", "Detail"),)
 
 
 class ShowQueue(base.GpuCommand, command.Lister):
@@ -27,17 +29,35 @@ class ShowQueue(base.GpuCommand, command.Lister):
         """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--pool", metavar="<pool>", help="Pool (name or id); else the default one")
-        parser.add_argument(
-            "--all-projects", action="store_true", help="Of all projects (administrators only)"
-        )
+        arguments.add_projects(parser)
+        parser.add_argument("--long", action="store_true", help="List more fields")
         return parser
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Return titles and rows."""
-        everything = "true" if parsed_args.all_projects else None
-        found = self.client.queue({"pool": parsed_args.pool, "all_projects": everything})
-        if not found["queue"]:
+        wanted = self.project_id(parsed_args)
+        # Of their own project members may ask, too.
+        is_others = wanted is not None and not self._is_own(wanted)
+        everything = "true" if parsed_args.all_projects or is_others else None
+        found = self.client.queue({"pool": parsed_args.pool, "all_projects": everything})["queue"]
+        shown = [entry for entry in found if wanted in (None, entry["project_id"])]
+        if not shown:
             base.note("no claim waits")
-        return columns.table(found["queue"], COLUMNS)
+        titles = columns.chosen(parsed_args, COLUMNS, LONG_COLUMNS)
+        return columns.table([_row(entry, parsed_args) for entry in shown], titles)
+
+    def _is_own(self, project_id: str) -> bool:
+        identity = self.identity()
+        return identity is not None and identity.own().project_id == project_id
+
+
+def _row(entry: Item, parsed: argparse.Namespace) -> Item:
+    """Return an entry as it is listed: where there is no column for its name, that stands for its id."""
+    claim = entry["claim_id"] if parsed.long else entry["name"] or entry["claim_id"]
+    return {
+        **entry,
+        "claim_id": columns.Cell(entry["claim_id"], claim),
+        "reason": columns.Wrapped(entry["reason"]),
+    }

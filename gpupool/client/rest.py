@@ -153,6 +153,9 @@ class Client:
 
 
 def _path(collection: str, ident: str) -> str:
+    """Return the address of one item; raise NotFound for what would lead to another address."""
+    if ident in ("", ".", ".."):
+        raise NotFound(f"{ident!r} names none of the {collection}; allowed: an id or a name")
     return f"/{collection}/{quote(ident, safe='')}"
 
 

@@ -16,7 +16,7 @@ class ListServices(base.ListCommand):
         Column("state", "State"),
         Column("leader", "Leader"),
         Column("version", "Version"),
-        Column("started_at", "Started"),
+        Column("started_at", "Started", people=False),
         Column("last_seen_at", "Last seen"),
     )
     long_columns = (Column("id", "ID"),)
@@ -33,4 +33,4 @@ class ListServices(base.ListCommand):
 
     def row(self, item: Item) -> Item:
         """Return the service; of those that never lead it is not told that they do not."""
-        return item if item["binary"] == "gpupool-conductor" else {**item, "leader": None}
+        return item if item.get("binary") == "gpupool-conductor" else {**item, "leader": None}

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from gpupool.client import base
+from gpupool.client import arguments, base
 from gpupool.client.columns import Column
 
 
@@ -13,14 +13,18 @@ class ListSessions(base.ListCommand):
     collection = "sessions"
     columns = (
         Column("id", "ID"),
-        Column("vgpu_id", "vGPU"),
+        Column("vgpu_id", "vGPU", people=False),
         Column("host", "Host"),
+        Column("state", "State"),
         Column("program_pid", "Program PID"),
         Column("memory_used_mib", "Memory used"),
         Column("busy_ns", "Busy"),
-        Column("started_at", "Started"),
+        Column("started_at", "Started", people=False),
     )
-    long_columns = (Column("attachment_id", "Attachment"), Column("worker_pid", "Worker PID"))
+    long_columns = (
+        Column("attachment_id", "Attachment"),
+        Column("worker_pid", "Worker PID"),
+    )
     filters = (base.Filter("host", "host", "Only sessions on this host (name or id)"),)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -28,9 +32,7 @@ class ListSessions(base.ListCommand):
         parser = super().get_parser(prog_name)
         parser.add_argument("--vgpu", metavar="<id>", help="Only sessions of this vGPU")
         parser.add_argument("--attachment", metavar="<id>", help="Only sessions of this attachment")
-        parser.add_argument(
-            "--all-projects", action="store_true", help="Of all projects (administrators only)"
-        )
+        arguments.add_projects(parser)
         return parser
 
     def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
@@ -39,5 +41,24 @@ class ListSessions(base.ListCommand):
             **super().query(parsed),
             "vgpu_id": parsed.vgpu,
             "attachment_id": parsed.attachment,
-            "all_projects": "true" if parsed.all_projects else None,
+            **self.whose(parsed),
         }
+
+
+class ShowSession(base.ShowCommand):
+    """Show one session."""
+
+    collection = "sessions"
+    metavar = "<session>"
+    help_text = "Id"
+
+
+class DeleteSession(base.DeleteCommand):
+    """End sessions: their programs lose their devices; claims, attachments and other sessions stay.
+
+    A host that is silent ends them when it comes back; until then they are listed, as ending.
+    """
+
+    collection = "sessions"
+    metavar = "<session>"
+    help_text = "Id"

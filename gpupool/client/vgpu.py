@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from gpupool.client import arguments, base, find
+from gpupool.client import arguments, base, columns, find
 from gpupool.client.columns import Column
+from gpupool.client.rest import Item
 
 
 class ListVgpus(base.ListCommand):
@@ -12,12 +13,13 @@ class ListVgpus(base.ListCommand):
 
     collection = "vgpus"
     columns = (
-        Column("id", "ID"),
+        Column("id", "ID", people=False),
         Column("claim_id", "Claim"),
-        Column("index", "Index"),
+        Column("index", "Index", people=False),
         Column("device", "Device"),
-        Column("compute", "Compute"),
-        Column("memory_mib", "Memory"),
+        Column("size", "Size", programs=False),
+        Column("compute", "Compute", people=False),
+        Column("memory_mib", "Memory", people=False),
         Column("state", "State"),
     )
     long_columns = (
@@ -43,10 +45,15 @@ class ListVgpus(base.ListCommand):
         """Add claim, device and project."""
         return {
             **super().query(parsed),
-            **arguments.projects(parsed),
+            **self.whose(parsed),
             "claim_id": parsed.claim and find.claim(self.client, parsed.claim),
             "device_id": parsed.device and find.device(self.client, parsed.device),
         }
+
+    def row(self, item: Item) -> Item:
+        """Return the vGPU with its size."""
+        device = columns.DeviceName(item.get("device") or "")
+        return {**item, "size": columns.size(item), "device": device}
 
 
 class ShowVgpu(base.ShowCommand):
@@ -55,3 +62,16 @@ class ShowVgpu(base.ShowCommand):
     collection = "vgpus"
     metavar = "<vgpu>"
     help_text = "Id"
+    layout = columns.Layout(
+        first=(
+            "id",
+            "claim_id",
+            "index",
+            "state",
+            "device",
+            "compute",
+            "memory_mib",
+            "memory_used_mib",
+            "busy_ns",
+        )
+    )

@@ -169,13 +169,13 @@ def release_all(client: rest.Client) -> None:
         time.sleep(0.05)
 
 
-def openstack_process(api: str, *words: str) -> "subprocess.Popen[str]":
+def openstack_process(api: str, *words: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
     """Start the installed `openstack` in a process of its own."""
     environment = {**os.environ, "OS_AUTH_TYPE": "none", "OS_ENDPOINT": api}
     return subprocess.Popen(
         [str(Path(sys.executable).parent / "openstack"), *words],
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,6 +1,7 @@
 """Every `openstack gpu` command against a real service: good and bad input."""
 
 import importlib.metadata
+import time
 
 import pytest
 
@@ -45,6 +46,10 @@ def test_pools(openstack) -> None:
         (row["Name"], row["Compute overcommit"], row["Memory overcommit"], row["Moves per hour"])
         for row in openstack.json("gpu pool list --policy pack --long")
     ] == [("lab", 150, 100, 4)]
+    openstack("gpu pool set lab --min-run-time 900")
+    assert openstack.json("gpu pool show lab")["min_run_time"] == 900
+    openstack("gpu pool set lab --no-min-run-time")
+    assert openstack.json("gpu pool show lab")["min_run_time"] is None
     openstack("gpu pool set lab --name lab2 --description", "three racks")
     assert openstack.json("gpu pool show lab2")["description"] == "three racks"
     assert "name" in openstack.refused("gpu pool create lab2")
@@ -88,7 +93,33 @@ def test_hosts(openstack) -> None:
     assert "sim-a" in openstack.refused("gpu host delete sim-a")
     assert "sim-x" in openstack.refused("gpu host show sim-x")
     assert "nopool" in openstack.refused("gpu host set sim-a --pool nopool")
-    assert "arguments are required: --pool" in openstack.refused("gpu host set sim-a", code=2)
+    assert "nothing to change; give one of --pool, --enable, --disable" in openstack.refused(
+        "gpu host set sim-a"
+    )
+
+
+def test_a_disabled_host_takes_nothing_new(openstack) -> None:
+    kept = claim(openstack, "kept", "--host", "sim-a", "--wait")
+    openstack("gpu host set sim-a --disable --reason", "the fan")
+    try:
+        (row,) = openstack.json("gpu host list --disabled")
+        assert (row["Name"], row["Takes no vGPUs because"]) == ("sim-a", "disabled: the fan")
+        assert [row["Name"] for row in openstack.json("gpu host list --enabled")] == ["sim-b"]
+        shown = openstack.json("gpu host show sim-a")
+        assert (shown["state"], shown["enabled"], shown["disabled_reason"]) == ("up", False, "the fan")
+        assert openstack.json("gpu claim show", kept)["state"] == "bound"
+        waiting = claim(openstack, "waiting", "--host", "sim-a")
+        while not (shown := openstack.json("gpu claim show", waiting))["state_detail"]:
+            time.sleep(0.1)
+        assert shown["state"] == "queued"
+        assert "sim-a takes no new vGPUs: disabled by an operator: the fan" in shown["state_detail"]
+    finally:
+        openstack("gpu host set sim-a --enable")
+    assert openstack.json("gpu host list --disabled") == []
+    assert "--reason goes with --disable" in openstack.refused("gpu host set sim-a --enable --reason x")
+    assert "not allowed with argument" in openstack.refused(
+        "gpu host set sim-a --enable --disable", code=2
+    )
 
 
 def test_services(openstack) -> None:
@@ -152,6 +183,18 @@ def test_profiles(openstack) -> None:
     wanted = openstack.json("gpu claim create --profile small --compute 6 --wait")
     assert (wanted["compute"], wanted["memory_mib"], wanted["count"]) == (6, 64, 2)
     assert (wanted["state"], wanted["priority"], wanted["profile_id"]) == ("bound", 70, made["id"])
+    openstack("gpu profile set small --name tiny --compute 4 --time-limit 60 --pack")
+    changed = openstack.json("gpu profile show tiny")
+    assert (changed["id"], changed["compute"], changed["memory_mib"]) == (made["id"], 4, 64)
+    assert (changed["time_limit"], changed["layout"]) == (60, "pack")
+    assert openstack.json("gpu claim show", wanted["id"])["time_limit"] is None
+    openstack("gpu profile set tiny --no-time-limit --no-layout --name small")
+    changed = openstack.json("gpu profile show small")
+    assert (changed["time_limit"], changed["layout"]) == (None, "any")
+    assert "nothing to change" in openstack.refused("gpu profile set small")
+    assert "--no-time-limit does not go with a time limit" in openstack.refused(
+        "gpu profile set small --time-limit 1 --no-time-limit"
+    )
     openstack("gpu profile delete small")
     assert "small" in openstack.refused("gpu profile delete small")
     assert "compute is 101; allowed: 1 to 100 (HTTP 400)" in openstack.refused(
@@ -162,6 +205,7 @@ def test_profiles(openstack) -> None:
 
 def test_a_profile_of_wishes_that_a_claim_overrides(openstack) -> None:
     wishes = "--best-effort --preemptible --on-preempt release --time-limit 7200 --cpu 0.5 --same-host"
+    wishes += " --on-device-lost requeue"
     sizes = "--compute 5 --memory-mib 64 --host-memory-mib 256 --sessions 9"
     openstack(f"gpu profile create batch {sizes} {wishes}")
     row = openstack.json("gpu profile list --long")[0]
@@ -174,11 +218,25 @@ def test_a_profile_of_wishes_that_a_claim_overrides(openstack) -> None:
     assert (made["qos"], made["preemptible"], made["layout"]) == ("guaranteed", False, "spread")
     found = (made["on_preempt"], made["time_limit"], made["cpu_milli"], made["host_memory_mib"])
     assert found == ("release", 7200, 500, 256)
-    assert made["sessions"] == 9
+    assert (made["sessions"], made["on_device_lost"]) == (9, "requeue")
     assert (made["same_host"], made["same_type"], made["linked"]) == (True, False, False)
     assert openstack.json("gpu claim list --qos best_effort") == []
     assert [row["Class"] for row in openstack.json("gpu claim list --long")] == ["guaranteed"]
     openstack("gpu profile delete batch")
+
+
+def test_an_elastic_claim(openstack) -> None:
+    """A host has two devices: the claim starts with both, and gives one back for a claim that waits."""
+    options = "--compute 100 --memory-mib 64 --host sim-a"
+    made = openstack.json(f"gpu claim create --name elastic --count 1-3 {options} --wait")
+    assert (made["count"], made["min_count"], made["max_count"]) == (2, 1, 3)
+    (row,) = [line for line in openstack("gpu claim show elastic").out.splitlines() if " count " in line]
+    assert "2 of 1-3" in row
+    assert "2 of 1-3" in openstack("gpu claim list").out
+    assert len(made["granted_devices"]) == 2
+    said = openstack.refused(f"gpu claim create --count 3-1 {options}")
+    assert "max_count is 1; allowed: 3, its min_count, to 1024 (HTTP 400)" in said
+    openstack("gpu claim delete elastic --wait")
 
 
 def test_the_queue(openstack) -> None:
@@ -200,6 +258,8 @@ def test_the_queue(openstack) -> None:
     assert all(row["Reason"] for row in rows)
     assert {row["Estimated start"] for row in rows} == {None}
     assert [row["Name"] for row in openstack.json("gpu queue show")] == ["sooner", "later", "last"]
+    assert len(openstack.json("gpu queue show --project noauth")) == 3
+    assert openstack.json("gpu queue show --project other") == []
     assert "there is no such pool" in openstack.refused("gpu queue show --pool nowhere")
 
 
@@ -228,6 +288,31 @@ def test_quotas(openstack) -> None:
     people = " ".join(openstack("gpu quota show").out.split())
     assert "| compute | 20 % | unlimited |" in people
     assert {row["Used"] for row in openstack.json("gpu quota show --project other")} == {0}
+    rows = openstack.json("gpu quota list")
+    assert [(row["Project"], row["Resource"], row["Used"], row["Limit"]) for row in rows] == [
+        ("noauth", "claims", 1, -1),
+        ("noauth", "vgpus", 2, -1),
+        ("noauth", "compute", 20, -1),
+        ("noauth", "memory_mib", 200, -1),
+    ]
+    assert max(map(len, openstack("gpu quota list").out.splitlines())) <= 120
+
+
+def test_limits_of_the_configuration_are_not_set_by_a_command(openstack) -> None:
+    said = openstack.refused("gpu quota set --project p1 --compute 800 --claims unlimited")
+    assert "which no command sets: its operator writes them for every conductor" in said
+    assert "gpupool.conf, under [quota]: projects = p1 claims=-1 compute=800" in said
+    assert "nothing to set; give one of --claims, --vgpus, --compute, --memory-mib" in openstack.refused(
+        "gpu quota set --project p1"
+    )
+    assert "--default claims does not go with a limit of it" in openstack.refused(
+        "gpu quota set --project p1 --claims 1 --default claims"
+    )
+    for value in ("-2", "many", "1.5", "2147483648"):
+        assert f"{value!r} is no limit; allowed: 0 to 2147483647, unlimited" in openstack.refused(
+            f"gpu quota set --project p1 --vgpus={value}", code=2
+        )
+    assert "required: --project" in openstack.refused("gpu quota set --vgpus 1", code=2)
 
 
 def test_the_life_of_a_claim(openstack) -> None:
@@ -261,7 +346,20 @@ def test_the_life_of_a_claim(openstack) -> None:
     assert openstack.json("gpu claim show", ident)["state"] == "released"
     assert openstack.json("gpu vgpu list") == []
     assert ident not in {row["ID"] for row in openstack.json("gpu claim list")}
-    assert ident in {row["ID"] for row in openstack.json("gpu claim list --ended")}
+    assert ident in {row["ID"] for row in openstack.json("gpu claim list --with-ended")}
+    live = claim(openstack, "live", "--wait")
+    ended = openstack.json("gpu claim list --ended")
+    assert ident in {row["ID"] for row in ended}
+    assert {row["State"] for row in ended} <= {"released", "failed", "expired"}
+    assert {live, ident} <= {row["ID"] for row in openstack.json("gpu claim list --with-ended")}
+    released = openstack.json("gpu claim list --ended --state released")
+    assert {row["State"] for row in released} == {"released"}
+    assert "--ended goes with a state of: released, failed, expired" in openstack.refused(
+        "gpu claim list --ended --state bound"
+    )
+    assert "not allowed with argument" in openstack.refused(
+        "gpu claim list --ended --with-ended", code=2
+    )
     assert "released" in openstack.refused("gpu claim delete", ident)
 
 
@@ -274,6 +372,9 @@ def test_lists_of_claims(openstack) -> None:
     assert [row["ID"] for row in openstack.json("gpu claim list --name b --long")] == [ids[1]]
     assert len(openstack.json("gpu claim list --state bound --all-projects --pool default")) == 3
     assert openstack.json("gpu claim list --project nobody") == []
+    assert "--project-domain goes with --project" in openstack.refused(
+        "gpu claim list --project-domain default"
+    )
     assert "nopool" in openstack.refused("gpu claim list --pool nopool")
     assert "marker" in openstack.refused("gpu claim list --marker", NOWHERE)
     assert "sort" in openstack.refused("gpu claim list --sort colour")
@@ -381,7 +482,10 @@ def test_attachments(openstack) -> None:
     assert (made["state"], made["claim_id"]) == ("ready", ident)
     assert made["cdi_device"] == f"gpupool.org/vgpu={made['id']}"
     other = openstack.json("gpu attachment create --claim mine --kind process --wait")
-    assert set(other["environment"]) == {"GPUPOOL_SOCKET", "GPUPOOL_TICKET", "LD_LIBRARY_PATH"}
+    assert set(other["environment"]) == {"GPUPOOL_SOCKET", "LD_LIBRARY_PATH"}
+    assert "ticket" not in other
+    asked = openstack.json("gpu attachment show --ticket", other["id"])
+    assert asked["environment"] == {**other["environment"], "GPUPOOL_TICKET": asked["ticket"]}
     rows = openstack.json("gpu attachment list --claim mine --state ready --long")
     assert {row["ID"] for row in rows} == {made["id"], other["id"]}
     assert [row["ID"] for row in openstack.json("gpu attachment list --kind process")] == [other["id"]]

@@ -65,7 +65,9 @@ def on_hosts(state_dir: Path) -> list[Path]:
     """Return what agents keep of vGPUs, attachments and sessions."""
     hosts = state_dir / "hosts"
     kept = [
-        path for kind in ("ledgers", "attachments", "sessions") for path in hosts.glob(f"*/{kind}/*")
+        path
+        for kind in ("ledgers", "attachments", "sessions", "tickets")
+        for path in hosts.glob(f"*/{kind}/*")
     ]
     return kept + list((state_dir / "run").glob("*/attachments/*")) + list((state_dir / "cdi").iterdir())
 

@@ -22,6 +22,13 @@ from tests.functional.client.conftest import (
 
 pytestmark = USES_SERVICE
 MATMUL = matmul.__file__
+# Prints the MiB of each device.
+SIZES = """
+from cuda.bindings import driver
+driver.cuInit(0)
+count = driver.cuDeviceGetCount()[1]
+print([driver.cuDeviceTotalMem(number)[1] >> 20 for number in range(count)])
+"""
 UNTIL_LOST = str(Path(__file__).with_name("until_lost.py"))
 
 
@@ -68,6 +75,43 @@ def test_a_program_computes_on_its_share(service, claim) -> None:
     assert attachments(service) == []
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_program_of_two_claims(service, claim, nested) -> None:
+    """In their order; of a run within a run, the inner claim's devices come first."""
+    client = service.client()
+    other = client.create("claims", {"compute": 25, "memory_mib": 32})
+    while client.get("claims", other["id"])["state"] != "bound":
+        time.sleep(0.05)
+    run = ("gpu", "run", "--claim", other["id"])
+    program = ("--", sys.executable, "-c", SIZES)
+    if nested:
+        openstack = str(Path(sys.executable).parent / "openstack")
+        process = start(service, claim, openstack, *run, *program)
+    else:
+        process = openstack_process(service.api, *run, "--claim", claim, *program)
+    output, error = process.communicate()
+    assert error == ""
+    assert output == "[32, 64]\n"
+    assert attachments(service) == []
+
+
+def test_a_program_that_loads_another_libcuda_is_told(service, claim, tmp_path) -> None:
+    other = tmp_path / "libcuda.so.1"
+    command = ["gcc", "-shared", "-x", "c", "/dev/null", "-o", str(other)]
+    subprocess.run(command, check=True)
+    loads = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); print('loaded', flush=True); sys.stdin.read()"
+    process = openstack_process(
+        service.api,
+        *("gpu", "run", "--claim", claim, "--", sys.executable, "-c", loads, str(other)),
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == "loaded\n"
+    line = process.stderr.readline()
+    assert f"has loaded {other}, which is not gpupool's runtime" in line
+    _, error = process.communicate()
+    assert (process.returncode, error) == (0, "")
+
+
 def test_a_signal_ends_the_program_and_the_attachment(service, claim) -> None:
     process = start(service, claim, sys.executable, UNTIL_LOST)
     assert process.stdout.readline() == "ready\n"
@@ -103,6 +147,33 @@ def test_a_released_claims_program_loses_its_device(service, claim) -> None:
     assert output == "CUDA_ERROR_DEVICE_UNAVAILABLE\n"
     assert process.returncode == 3
     assert attachments(service) == []
+
+
+def test_one_programs_session_ends_and_the_others_go_on(service, claim, openstack) -> None:
+    first, second = (start(service, claim, sys.executable, UNTIL_LOST) for _ in range(2))
+    for process in (first, second):
+        assert process.stdout.readline() == "ready\n"
+    while len(rows := openstack.json("gpu session list --long")) < 2:
+        time.sleep(0.1)
+    assert {row["State"] for row in rows} == {"live"}
+    ended = rows[0]
+    lost = first if is_child_of(ended["Program PID"], first.pid) else second
+    assert openstack.json("gpu session show", ended["ID"])["program_pid"] == ended["Program PID"]
+    openstack("gpu session delete", ended["ID"], ended["ID"])
+    output, _ = lost.communicate(timeout=60)
+    assert output == "CUDA_ERROR_DEVICE_UNAVAILABLE\n"
+    while len(rows := openstack.json("gpu session list")) > 1:
+        time.sleep(0.1)
+    assert rows[0]["ID"] != ended["ID"]
+    assert f"session {ended['ID']} not found" in openstack.refused("gpu session delete", ended["ID"])
+    other = second if lost is first else first
+    assert other.poll() is None
+    other.send_signal(signal.SIGTERM)
+    other.communicate()
+
+
+def is_child_of(pid: int, parent: int) -> bool:
+    return f"\nPPid:\t{parent}\n" in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_a_signal_ends_it_while_the_api_hangs() -> None:

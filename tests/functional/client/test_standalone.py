@@ -55,11 +55,8 @@ def test_a_signal_stops_all(tmp_path: Path) -> None:
     """SIGINT here; SIGTERM is how every other test stops it, and SIGHUP comes below."""
     with running(tmp_path / "state", *SMALL) as service:
         port = int(service.api.rpartition(":")[2])
-        run_dir = (tmp_path / "state" / "run").readlink()
-        assert run_dir.is_dir()
         assert service.stop(signal.SIGINT) == 0
     assert complaints(service.process.stderr.read()) == []
-    assert not run_dir.exists()
     assert not (tmp_path / "state" / "endpoints.json").exists()
     with socket.socket() as free:
         assert free.connect_ex(("127.0.0.1", port)) != 0
@@ -131,20 +128,53 @@ def test_a_restart_goes_on(tmp_path: Path) -> None:
             time.sleep(0.05)
 
 
-def test_a_killed_one_goes_on(tmp_path: Path) -> None:
-    with running(tmp_path, *SMALL) as service:
+def ready_environment(service: Service, attachment_id: str) -> dict[str, str]:
+    while (found := service.client().get("attachments", attachment_id))["state"] != "ready":
+        time.sleep(0.05)
+    return found["environment"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_sockets_keep_their_paths_over_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
+    """Also when what is not for ever was emptied meanwhile: none of it lies there."""
+    emptied = tmp_path / "emptied"
+    state = tmp_path / ("s" * 100)
+    monkeypatch.setenv("TMPDIR", str(emptied))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(emptied))
+    emptied.mkdir()
+    with running(state, *SMALL) as service:
         claim_id = bound_claim(service)
         attachment = service.client().create("attachments", {"claim_id": claim_id, "kind": "process"})
-        run_dir = (tmp_path / "run").readlink()
-        assert service.stop(signal.SIGKILL) == -signal.SIGKILL
-    (tmp_path / "endpoints.json").unlink()
-    with running(tmp_path, *SMALL) as service:
-        client = service.client()
-        assert client.get("claims", claim_id)["state"] == "bound"
-        assert (tmp_path / "run").readlink() == run_dir
-        while (found := client.get("attachments", attachment["id"]))["state"] != "ready":
-            time.sleep(0.05)
-        assert Path(found["environment"]["GPUPOOL_SOCKET"]).is_relative_to(run_dir)
+        environment = ready_environment(service, attachment["id"])
+        socket_path = Path(environment["GPUPOOL_SOCKET"])
+        folder = socket_path.parent.stat().st_ino
+        service.stop(signum)
+    (state / "endpoints.json").unlink(missing_ok=True)
+    assert socket_path.is_relative_to(state)
+    shutil.rmtree(emptied)
+    emptied.mkdir()
+    with running(state, *SMALL) as service:
+        assert ready_environment(service, attachment["id"]) == environment
+        assert service.client().get("claims", claim_id)["state"] == "bound"
+        assert socket_path.parent.stat().st_ino == folder, "a container holds it"
+        program = Program(socket_path)
+        assert program.hello(Kind.OPEN, ticket=environment["GPUPOOL_TICKET"]).error == 0
+        assert program.wait_ready() == 0
+        program.close()
+
+
+def test_a_link_to_sockets_elsewhere_gives_way(tmp_path: Path) -> None:
+    """Earlier versions kept sockets in /tmp, or where a logout removes them."""
+    elsewhere = tmp_path / "gpupool-x1y2z3"
+    elsewhere.mkdir()
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / "run").symlink_to(elsewhere)
+    with running(tmp_path / "state", *SMALL):
+        assert not (tmp_path / "state" / "run").is_symlink()
+        assert (tmp_path / "state" / "run" / "sim-a").is_dir()
+    assert not elsewhere.exists()
 
 
 @needs_root

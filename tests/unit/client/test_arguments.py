@@ -71,10 +71,13 @@ def test_paging_goes_into_the_query() -> None:
     assert arguments.paging(parsed()) == {"marker": None, "sort": None}
 
 
-def test_projects_go_into_the_query() -> None:
-    assert arguments.projects(parsed("--all-projects"))["all_projects"] == "true"
-    assert arguments.projects(parsed("--project", "p"))["project_id"] == "p"
-    assert not any(arguments.projects(parsed()).values())
+def test_one_project_or_all(capsys: pytest.CaptureFixture[str]) -> None:
+    one = parsed("--project", "p", "--project-domain", "d")
+    assert (one.project, one.project_domain, one.all_projects) == ("p", "d", False)
+    assert parsed("--all-projects").all_projects
+    with pytest.raises(SystemExit):
+        parsed("--project", "p", "--all-projects")
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_only_given_sizes_are_sent() -> None:
@@ -84,6 +87,29 @@ def test_only_given_sizes_are_sent() -> None:
     )
     sent = arguments.given(options, *arguments.SIZES)
     assert sent == {"compute": 0, "memory_mib": -5, "required_traits": ["A", "B"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ("--count 4", {"count": 4}),
+        ("--count -4", {"count": -4}),
+        ("--count 2-8", {"min_count": 2, "max_count": 8}),
+        ("--count 0-5000", {"min_count": 0, "max_count": 5000}),
+        ("--count 2-8 --count 3", {"count": 3}),
+        ("--count 3 --count 2-8", {"min_count": 2, "max_count": 8}),
+    ],
+)
+def test_a_number_of_vgpus_or_a_range(words: str, sent: dict[str, object]) -> None:
+    options = [f"--count={word}" for word in words.replace("--count", "").split()]
+    assert arguments.given(parsed(*options), *arguments.SIZES) == sent
+
+
+@pytest.mark.parametrize("text", ["two", "2-", "2-x", "2--8x", "", "1-2-3"])
+def test_what_is_no_number_of_vgpus(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(f"--count={text}")
+    assert "is no number of vGPUs; write one, as 4, or a range, as 2-8" in capsys.readouterr().err
 
 
 def test_a_change_of_nothing_is_refused() -> None:
@@ -99,6 +125,7 @@ def test_a_change_of_nothing_is_refused() -> None:
         ("--guaranteed --no-preemptible", {"qos": "guaranteed", "preemptible": False}),
         ("--sessions 40", {"sessions": 40}),
         ("--time-limit 60 --on-preempt release", {"time_limit": 60, "on_preempt": "release"}),
+        ("--on-device-lost fail", {"on_device_lost": "fail"}),
         ("--cpu 0.5 --host-memory-mib 100", {"cpu_milli": 500, "host_memory_mib": 100}),
         ("--pack --same-host", {"layout": "pack", "same_host": True}),
         ("--spread --no-linked --same-type", {"layout": "spread", "linked": False, "same_type": True}),

@@ -32,6 +32,7 @@ ITEM = {
         ("memory_mib", 1536, "1536 MiB"),
         ("busy_ns", 1_500_000, "1.5 ms"),
         ("busy_ns", 2_000_000_000, "2.0 s"),
+        ("busy_ns", 5_400_000_000_000, "1.5 h"),
         ("time_limit", 45, "45 s"),
         ("time_limit", 90 * 60, "90 min"),
         ("time_limit", 7200, "2 h"),
@@ -66,6 +67,33 @@ def test_no_item_shows_people_how_a_program_writes_lists_and_truth(sample: Path)
     for item in listed or [content]:
         _, values = columns.details(item)
         assert not [value for value in values if isinstance(value, bool | list)]
+
+
+def test_an_elastic_claim_shows_between_what_it_has_how_many() -> None:
+    item = {"count": 5, "min_count": 2, "max_count": 8, "state": "bound"}
+    shown = columns.shown(item, "count")
+    assert (shown.human_readable(), shown.machine_readable()) == ("5 of 2-8", 5)
+    assert columns.shown({"count": 5, "min_count": None, "max_count": None}, "count") == 5
+    assert columns.shown({"count": 5}, "count") == 5
+
+
+@pytest.mark.parametrize("state", ["queued", "allocating", "suspended", None])
+def test_what_has_no_vgpus_yet_shows_the_range_alone(state: str | None) -> None:
+    item = {"count": 2, "min_count": 2, "max_count": 8, "compute": 25, "memory_mib": 512, "state": state}
+    assert columns.shown(item, "count").human_readable() == "2-8"
+    assert (
+        columns.shown({**item, "state": columns.Cell(state, "any")}, "count").human_readable() == "2-8"
+    )
+    assert columns.size(item) == "2-8 x 25 %, 512 MiB"
+    profile = {name: value for name, value in item.items() if name != "state"}
+    assert columns.size(profile) == "2-8 x 25 %, 512 MiB"
+
+
+def test_counts_are_wrapped_between_kinds() -> None:
+    counts = {"queued": 1, "binding": 0, "bound": 7, "released": 12345, "expired": 2}
+    shown = columns.shown({"claims": counts}, "claims")
+    assert shown.human_readable() == "1 queued, 7 bound,\n12345 released,\n2 expired"
+    assert shown.machine_readable() == counts
 
 
 def test_plain_fields_stay() -> None:

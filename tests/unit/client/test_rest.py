@@ -77,6 +77,20 @@ def test_names_are_quoted(server) -> None:
     assert client(server).get("pools", "a/b?") == {"id": "x"}
 
 
+@pytest.mark.parametrize("ident", ["", ".", ".."])
+def test_what_leads_to_another_address_is_not_asked(server, ident: str) -> None:
+    own = client(server)
+    for ask in (
+        lambda: own.get("profiles", ident),
+        lambda: own.delete("profiles", ident),
+        lambda: own.update("profiles", ident, {"name": "other"}),
+        lambda: own.action("hosts", ident, "disable", {}),
+    ):
+        with pytest.raises(rest.NotFound, match="allowed: an id or a name"):
+            ask()
+    assert not server.heard
+
+
 def test_pages_follow_one_another(server) -> None:
     """The marker counts, not the address: that may be one only the service can reach."""
     link = {"rel": "next", "href": "http://inside.example:1/v1/claims?name=n&marker=b"}

@@ -43,8 +43,52 @@ def test_search_paths_are_prefixed(place: Path) -> None:
     made = run.program_environment(wanted, own)
     assert made["LD_LIBRARY_PATH"] == f"{place}/runtime:/mine:/yours"
     assert (made["HOME"], made["GPUPOOL_TICKET"]) == ("/h", "t'1")
+    # A run within a run, or of several claims, needs its folder once.
+    assert run.program_environment(wanted, made)["LD_LIBRARY_PATH"] == made["LD_LIBRARY_PATH"]
     for nothing in ({}, {"LD_LIBRARY_PATH": ""}):
         assert run.program_environment(wanted, nothing)["LD_LIBRARY_PATH"] == f"{place}/runtime"
+
+
+def others(place: Path, *names: str) -> dict[str, str]:
+    """Return the environment of a program that has attachments; those named "gone" are gone."""
+    for name in names:
+        if not name.startswith("gone"):
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(str(place / name))
+    sockets, tickets = (":".join(each) for each in ([f"{place}/{name}" for name in names], names))
+    return {"GPUPOOL_SOCKET": sockets, "GPUPOOL_TICKET": tickets}
+
+
+@pytest.mark.parametrize(
+    ("names", "sockets", "tickets"),
+    [
+        (["one"], ["one"], ["one"]),
+        (["one", "two"], ["one", "two"], ["one", "two"]),
+        (["gone", "two"], ["two"], ["two"]),
+        (["gone"], [], []),
+    ],
+)
+def test_attachments_that_a_program_has_stay_usable(
+    place: Path, names: list[str], sockets: list[str], tickets: list[str]
+) -> None:
+    own = others(place, *names)
+    made = run.program_environment(environment.checked(attachment(place)), own)
+    assert made["GPUPOOL_SOCKET"].split(":") == [
+        f"{place}/{name}" for name in ["session.sock", *sockets]
+    ]
+    assert made["GPUPOOL_TICKET"].split(":") == ["t'1", *tickets]
+
+
+def test_an_environment_that_is_not_sound_is_not_kept(place: Path) -> None:
+    for own in ({"GPUPOOL_SOCKET": "/a:/b", "GPUPOOL_TICKET": "a:b:c"}, {"GPUPOOL_TICKET": "a:b"}):
+        made = run.program_environment(environment.checked(attachment(place)), own)
+        assert (made["GPUPOOL_SOCKET"], made["GPUPOOL_TICKET"]) == (f"{place}/session.sock", "t'1")
+
+
+def test_a_socket_with_a_colon_is_used_alone(place: Path) -> None:
+    wanted = environment.checked(attachment(place))
+    with pytest.raises(CommandError, match=r"a:b has a colon: it can't be used beside another"):
+        run.program_environment(wanted, others(place, "a:b") | {"GPUPOOL_TICKET": "t"})
 
 
 @pytest.mark.parametrize("name", ["no.sock", "runtime", "a\0b"])
@@ -100,9 +144,10 @@ def test_a_library_path_is_followed_to_its_end(place: Path) -> None:
 def test_a_shell_takes_the_exports(place: Path, before: str | None) -> None:
     exports = run.exports("a-1", environment.checked(attachment(place)))
     script = exports + 'printf "%s|%s" "$GPUPOOL_TICKET" "$LD_LIBRARY_PATH"'
-    given = {} if before is None else {"LD_LIBRARY_PATH": before}
+    given = {} if before is None else {"LD_LIBRARY_PATH": before, "GPUPOOL_TICKET": before}
     said = subprocess.run(["/bin/sh", "-eu", "-c", script], env=given, capture_output=True, check=True)
-    assert said.stdout.decode() == f"t'1|{place}/runtime" + (":/mine" if before else "")
+    more = ":/mine" if before else ""
+    assert said.stdout.decode() == f"t'1{more}|{place}/runtime{more}"
     assert said.stderr == b""
 
 
