@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gpupool.dataplane import generator
+from gpupool.dataplane.generator import write as generator
 
 project = "gpupool"
 author = "The gpupool developers"

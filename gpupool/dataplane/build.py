@@ -110,7 +110,7 @@ def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] =
     with TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         work = Path(folder)
         # As a program, so that building imports nothing of the package.
-        _run([sys.executable, str(HERE / "generator.py"), folder])
+        _run([sys.executable, str(HERE / "generator" / "write.py"), folder])
         for target in targets:
             flags = compile_flags(sanitize, target.frame_limit)
             if target.portable:

@@ -1,1 +1,1 @@
-"""The parts of the API table."""
+"""Device APIs as tables: the form of their entries, and one package for each API."""

@@ -12,8 +12,8 @@ import time
 from types import TracebackType
 
 from gpupool.dataplane import handshake
-from gpupool.dataplane.declaration import Variable, struct_fields
-from gpupool.dataplane.generator import messages
+from gpupool.dataplane.generator.declaration import Variable, struct_fields
+from gpupool.dataplane.generator.write import messages
 from tests.functional.dataplane.local_agent import TICKET, LocalAgent
 
 PAGE = 4096

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from gpupool.dataplane import build
-from gpupool.dataplane.api_table import Class
-from gpupool.dataplane.declaration import struct_fields
+from gpupool.dataplane.api.cuda.table import Class
+from gpupool.dataplane.generator.declaration import struct_fields
 from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.raw_client import (
     ARENA_AT,

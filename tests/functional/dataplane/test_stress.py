@@ -16,7 +16,7 @@ REFERENCE = HERE.parents[1] / "unit" / "refcuda" / "native"
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stress")
-    subprocess.run([sys.executable, build.HERE / "generator.py", folder], check=True)
+    subprocess.run([sys.executable, build.HERE / "generator" / "write.py", folder], check=True)
 
     def compile_with_runtime(source, sanitize):
         made = folder / f"{source.stem}-{sanitize}"

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from gpupool.dataplane.api_table import CALLS, GENERATED, HAND, MESSAGES, UNSUPPORTED, Class
-from gpupool.dataplane.declaration import derived_message, parameters, struct_fields
-from gpupool.dataplane.generator import messages
+from gpupool.dataplane.api.cuda.table import CALLS, GENERATED, HAND, MESSAGES, UNSUPPORTED, Class
+from gpupool.dataplane.generator.declaration import derived_message, parameters, struct_fields
+from gpupool.dataplane.generator.write import messages
 
 EVERY_MESSAGE = {message.name: message for message in messages()}
 

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from gpupool.dataplane import build, generator, paths
-from gpupool.dataplane.api_table import CALLS, UNSUPPORTED
+from gpupool.dataplane import build, paths
+from gpupool.dataplane.api.cuda.table import CALLS, UNSUPPORTED
+from gpupool.dataplane.generator import write as generator
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +20,20 @@ def written(tmp_path_factory):
 
 def test_run_as_a_program_it_writes_the_same(written, tmp_path):
     """In a process of its own, by path, as the package build runs it; hash seeds differ."""
-    program = build.HERE / "generator.py"
+    program = build.HERE / "generator" / "write.py"
     subprocess.run([sys.executable, "-I", program, tmp_path / "out"], check=True)
     assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == written
 
 
 def test_it_needs_one_folder():
     done = subprocess.run(
-        [sys.executable, build.HERE / "generator.py"], capture_output=True, text=True, check=False
+        [sys.executable, build.HERE / "generator" / "write.py"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
-    assert "usage: generator.py OUTDIR" in done.stderr
+    assert "usage: write.py OUTDIR" in done.stderr
 
 
 def test_every_message_has_a_number_and_a_server(written):

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from gpupool.dataplane.api_table import Call, Message
-from gpupool.dataplane.declaration import struct_fields
+from gpupool.dataplane.api.cuda.table import Call, Message
+from gpupool.dataplane.generator.declaration import struct_fields
 
 _HEAD = """\
 =======================
 The data plane protocol
 =======================
 
-.. This page is made by gpupool/dataplane/generator.py from the API table.
+.. This page is made by gpupool/dataplane/generator from the API table.
 
 A session is opened over a Unix socket (``native/wire/handshake.h``); then runtime and worker share
 memory (``native/wire/ring.h``): records of the messages below go one way, answers the other. Numbers

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from gpupool.dataplane.api_table import GENERATED, Call, Class, Message
-from gpupool.dataplane.declaration import HANDLES, Variable, derived_message, parameters
+from gpupool.dataplane.api.cuda.table import GENERATED, Call, Class, Message
+from gpupool.dataplane.generator.declaration import HANDLES, Variable, derived_message, parameters
 
 _OBJECT = {"CUstream": "object_stream", "CUevent": "object_event", "CUmodule": "object_module"}
 

@@ -1,4 +1,4 @@
-"""Writes the C that the API table yields: ``python generator.py OUTDIR``. Standard library only.
+"""Writes the C that the API table yields: ``python generator/write.py OUTDIR``. Standard library only.
 
 | file | what |
 |---|---|
@@ -18,11 +18,11 @@ from pathlib import Path
 
 if __name__ == "__main__":
     # Run by path: make the package importable and keep this folder's names out of the way.
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
 
-from gpupool.dataplane import protocol_page, worker_code
-from gpupool.dataplane.api_table import CALLS, GENERATED, MESSAGES, UNSUPPORTED, Call, Message
-from gpupool.dataplane.declaration import (
+from gpupool.dataplane.api.cuda.table import CALLS, GENERATED, MESSAGES, UNSUPPORTED, Call, Message
+from gpupool.dataplane.generator import protocol_page, worker
+from gpupool.dataplane.generator.declaration import (
     HANDLES,
     Variable,
     derived_message,
@@ -31,7 +31,7 @@ from gpupool.dataplane.declaration import (
     struct_fields,
 )
 
-NOTICE = "/* Made by gpupool/dataplane/generator.py from the API table; do not edit. */\n"
+NOTICE = "/* Made by gpupool/dataplane/generator from the API table; do not edit. */\n"
 PER_THREAD_SINCE = 7000  # no interface version before has a per-thread default stream
 
 
@@ -49,10 +49,10 @@ def write(folder: Path) -> None:
         "gpupool_calls.h": _calls_header(),
         "runtime_stubs.inc": _stubs(),
         "runtime_exports.inc": _exports(),
-        "worker_driver.h": worker_code.driver_header(CALLS),
-        "worker_driver.inc": worker_code.driver_table(CALLS),
-        "worker_serve.h": worker_code.serving_header(CALLS, everything),
-        "worker_dispatch.inc": worker_code.dispatch(CALLS, everything),
+        "worker_driver.h": worker.driver_header(CALLS),
+        "worker_driver.inc": worker.driver_table(CALLS),
+        "worker_serve.h": worker.serving_header(CALLS, everything),
+        "worker_dispatch.inc": worker.dispatch(CALLS, everything),
     }
     for name, text in files.items():
         (folder / name).write_text(NOTICE + text)
@@ -191,7 +191,7 @@ def _rows(call: Call) -> list[tuple[str, str]]:
 def main() -> None:
     """Write into the folder named on the command line."""
     if len(sys.argv) != 2:
-        raise SystemExit("usage: generator.py OUTDIR")
+        raise SystemExit("usage: write.py OUTDIR")
     write(Path(sys.argv[1]))
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from gpupool.dataplane.api_table import Call, Message
+from gpupool.dataplane.api.cuda.table import Call, Message
 
 # The kinds of handle that a program holds, by their C type.
 HANDLES = {

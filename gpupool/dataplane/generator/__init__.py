@@ -1,0 +1,1 @@
+"""Writes what the API table yields: C, documentation. Standard library only."""
