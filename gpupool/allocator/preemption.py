@@ -18,9 +18,9 @@ from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.reservation import Reservation, find, needs
-from gpupool.allocator.stakes import TOO_DEAR, Stakes
+from gpupool.allocator.victim_costs import TOO_DEAR, Stakes
+from gpupool.allocator.victim_parts import cheapest
 from gpupool.allocator.view import Flags, Place, PoolView
-from gpupool.allocator.ways import cheapest
 from gpupool.model.device import SharingMode
 
 # Percent of a device times seconds, and how many claims: the lowest is the cheapest.

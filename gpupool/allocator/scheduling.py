@@ -18,9 +18,9 @@ from gpupool.allocator.decisions import Decided, Grow, Preempt, QueueRules, Star
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.elastic import Elastic
 from gpupool.allocator.fairshare import FairShare
-from gpupool.allocator.memory import Memory
 from gpupool.allocator.occupancy import Occupancy
 from gpupool.allocator.order import Kind, Line, Standing, Walk
+from gpupool.allocator.pass_cache import Memory
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.preemption import Preemption

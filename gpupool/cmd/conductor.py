@@ -5,7 +5,7 @@ import sys
 from oslo_config import cfg
 
 from gpupool.cmd import service
-from gpupool.conductor import limits
+from gpupool.conductor.claims import limits
 from gpupool.conductor.leader import Leader
 from gpupool.conductor.service import Conductor
 from gpupool.db.api import Database

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
 from gpupool.cmd import output
-from gpupool.conductor import room
+from gpupool.conductor.scheduling import snapshot
 from gpupool.db import claims, conductor_keys, devices, history, host_keys, hosts, pools
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -204,7 +204,7 @@ def records(
     return itertools.chain(
         [recording.PoolRecord.of(pool, now, **configured)],
         (
-            recording.HostRecord.of(host, *room.for_programs(host, host.id in with_devices, conf))
+            recording.HostRecord.of(host, *snapshot.for_programs(host, host.id in with_devices, conf))
             for host in owned
         ),
         (_device(device, by_id[device.host_id]) for device in held),

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 
-from gpupool.conductor.parts import Parts
+from gpupool.conductor.context import Parts
 from gpupool.conductor.periodic import Periodic
 from gpupool.db import services
 from gpupool.model import errors

@@ -10,22 +10,18 @@ from typing import Any, TypeVar
 import oslo_messaging
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import (
+from gpupool.conductor.claims import attachments, lifecycle, profiles, quota
+from gpupool.conductor.context import Parts
+from gpupool.conductor.hosts import (
     admission,
-    attachments,
-    claims,
-    defragmenting,
     devices,
     hosts,
     pools,
-    profiles,
-    queue,
-    quota,
-    report_checks,
+    report_validation,
     sessions,
     signed_reports,
 )
-from gpupool.conductor.parts import Parts
+from gpupool.conductor.scheduling import defragmenting, queue
 from gpupool.model import errors, wire
 from gpupool.model.attachment import AttachmentRequest
 from gpupool.model.claim import ClaimChange, ClaimRequest
@@ -81,7 +77,7 @@ class ConductorManager:
     @_answering
     def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
         """See ConductorApi."""
-        report_checks.check_sizes(report)
+        report_validation.check_sizes(report)
         taken = signed_reports.take_unsigned(self._parts, wire.load(HostReport, report))
         return wire.dump(taken)
 
@@ -89,17 +85,17 @@ class ConductorManager:
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: Payload) -> Payload:
         """See ConductorApi."""
         wanted = wire.load(ClaimRequest, request)
-        return wire.dump(claims.create(self._parts, ctxt, claim_id, wanted))
+        return wire.dump(lifecycle.create(self._parts, ctxt, claim_id, wanted))
 
     @_answering
     def update_claim(self, ctxt: RequestContext, claim_id: str, change: Payload) -> Payload:
         """See ConductorApi."""
-        return wire.dump(self._parts.commit(claims.update, claim_id, wire.load(ClaimChange, change)))
+        return wire.dump(self._parts.commit(lifecycle.update, claim_id, wire.load(ClaimChange, change)))
 
     @_answering
     def release_claim(self, ctxt: RequestContext, claim_id: str) -> Payload:
         """See ConductorApi."""
-        return wire.dump(self._parts.commit(claims.release, claim_id))
+        return wire.dump(self._parts.commit(lifecycle.release, claim_id))
 
     def wake_queue(self, ctxt: RequestContext) -> None:
         """See ConductorApi."""

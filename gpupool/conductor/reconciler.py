@@ -9,10 +9,22 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from gpupool.conductor import abandoned, binding, defragmenting, health, ledger, releasing
+from gpupool.conductor.claims import abandoned, binding, health, releasing
+from gpupool.conductor.context import Parts, Transaction
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.parts import Parts, Transaction
-from gpupool.db import attachments, claims, devices, differences, hosts, pools, services, times, vgpus
+from gpupool.conductor.providers import audit
+from gpupool.conductor.scheduling import defragmenting
+from gpupool.db import (
+    attachments,
+    claims,
+    devices,
+    hosts,
+    inconsistencies,
+    pools,
+    services,
+    times,
+    vgpus,
+)
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.device import Device
@@ -74,7 +86,7 @@ def end_allocating(parts: Parts) -> None:
 
 def end_binding(parts: Parts) -> None:
     """End what waits for a host that is down, lacks a vGPU, or has all of them and was not told."""
-    _repair_each(parts, _end_binding, differences.binding)
+    _repair_each(parts, _end_binding, inconsistencies.binding)
 
 
 def _end_binding(transaction: Transaction, claim_id: str) -> None:
@@ -119,7 +131,7 @@ def end_moving(parts: Parts) -> None:
 
 def end_releasing(parts: Parts) -> None:
     """End releasing claims with vGPUs that nobody takes away, or with none left."""
-    _repair_each(parts, _end_releasing, differences.releasing)
+    _repair_each(parts, _end_releasing, inconsistencies.releasing)
 
 
 def _end_releasing(transaction: Transaction, claim_id: str) -> None:
@@ -134,8 +146,8 @@ def _end_releasing(transaction: Transaction, claim_id: str) -> None:
 
 def remove_leftovers(parts: Parts) -> None:
     """Take away vGPUs of claims that hold nothing, and attachments of claims that are not bound."""
-    _repair_each(parts, _remove_vgpus, differences.kept_vgpus)
-    _repair_each(parts, _remove_attachments, differences.kept_attachments)
+    _repair_each(parts, _remove_vgpus, inconsistencies.kept_vgpus)
+    _repair_each(parts, _remove_attachments, inconsistencies.kept_attachments)
 
 
 def _remove_vgpus(transaction: Transaction, claim_id: str) -> None:
@@ -218,7 +230,7 @@ def _write_in_placement(transaction: Transaction, device_ids: list[str], there: 
 
 def write_health(parts: Parts) -> None:
     """Write again the health of claims."""
-    _repair_each(parts, _write_health, differences.health)
+    _repair_each(parts, _write_health, inconsistencies.health)
 
 
 def _write_health(transaction: Transaction, host_id: str) -> None:
@@ -239,9 +251,9 @@ def purge_services(parts: Parts) -> None:
 
 def compare_ledger(parts: Parts) -> None:
     """Repair allocations without vGPU, vGPUs without allocation, and other sizes: see ``ledger``."""
-    books = ledger.read(parts)
-    ledger.give_back_orphans(parts, books)
-    ledger.correct(parts, books)
+    books = audit.read(parts)
+    audit.give_back_orphans(parts, books)
+    audit.correct(parts, books)
 
 
 REPAIRS: tuple[Callable[[Parts], None], ...] = (

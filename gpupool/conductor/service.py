@@ -9,34 +9,28 @@ from functools import partial
 import oslo_messaging
 from oslo_config import cfg
 
-from gpupool.conductor import (
-    abandoned,
-    claims,
-    hosts,
-    limits,
-    lost_devices,
-    pools,
-    queue,
-    reconciler,
-    settling,
-)
-from gpupool.conductor.conductor_keys import ConductorKeys
+from gpupool.conductor import reconciler
+from gpupool.conductor.claims import abandoned, lifecycle, limits, lost_devices
+from gpupool.conductor.claims.notifications import ClaimNotifier
+from gpupool.conductor.context import Parts
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.heartbeat import Heartbeat
-from gpupool.conductor.inventory import Inventory
+from gpupool.conductor.hosts import hosts, pools
+from gpupool.conductor.hosts.report_cache import Reported
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader import Leader
-from gpupool.conductor.left import Left
 from gpupool.conductor.manager import ConductorManager, ReportsManager
-from gpupool.conductor.notifications import ClaimNotifier
-from gpupool.conductor.parts import Parts
 from gpupool.conductor.peers import Peers
 from gpupool.conductor.periodic import Periodic
-from gpupool.conductor.reported import Reported
+from gpupool.conductor.providers import flush
+from gpupool.conductor.providers.outbox import Left
+from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.rotation import Turns
+from gpupool.conductor.scheduling import queue
+from gpupool.conductor.scheduling.pool_views import Views
+from gpupool.conductor.scheduling.tenure import Tenure
+from gpupool.conductor.signing_keys import ConductorKeys
 from gpupool.conductor.silence import Silence
-from gpupool.conductor.tenure import Tenure
-from gpupool.conductor.turns import Turns
-from gpupool.conductor.views import Views
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.service import VERSION
@@ -176,7 +170,7 @@ class Conductor:
         leads = self._leader.led
         self._served.hush()
         with isolated("what reports left is not settled now"):
-            if settling.settle(self.parts, self._served.under_way()) and leads:
+            if flush.settle(self.parts, self._served.under_way()) and leads:
                 self._queue.wake()
         if self.parts.dependencies.answer():
             with isolated("what was left allocating is ended later"):
@@ -196,7 +190,7 @@ class Conductor:
             return
         self.parts.database.follow_clock()
         with isolated("leases are not ended now"):
-            claims.expire(self.parts)
+            lifecycle.expire(self.parts)
         if self.parts.dependencies.listens():
             hosts.mark_silent(self.parts, self._silence)
             lost_devices.end_claims(self.parts, self._lost)

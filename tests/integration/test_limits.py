@@ -11,7 +11,7 @@ from oslo_context.context import RequestContext
 from oslo_limit import limit
 
 from gpupool import conf as gpupool_conf
-from gpupool.conductor.unified import UnifiedLimits
+from gpupool.conductor.claims.limits_keystone import UnifiedLimits
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimRequest

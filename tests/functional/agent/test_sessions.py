@@ -14,7 +14,7 @@ from gpupool.agent import process, server
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import SessionRecord
 from gpupool.agent.sessions import Sessions
-from gpupool.conductor import report_checks
+from gpupool.conductor.hosts import report_validation
 from gpupool.dataplane.handshake import Error, Kind
 from gpupool.dataplane.ledger import BUSY_MAX, HEADER, SLOT, Ledger
 
@@ -68,7 +68,7 @@ def test_a_report_can_be_taken_whatever_a_worker_wrote_into_its_ledger(host, man
         file.seek(HEADER.size)
         file.write(b"\xff" * SLOT.size * slots)
     report = manager.host_report()
-    report_checks.check(report, most_memory_mib=2**24)
+    report_validation.check(report, most_memory_mib=2**24)
     (told,) = (one for one in report.vgpus if one.id == TWO.id)
     assert told.memory_used_mib == TWO.memory_mib
     assert told.busy_ns == BUSY_MAX

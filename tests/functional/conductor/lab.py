@@ -11,9 +11,11 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
-from gpupool.conductor import binding, releasing, reports, room
+from gpupool.conductor.claims import binding, releasing
+from gpupool.conductor.hosts import reports
+from gpupool.conductor.hosts.pools import create_default
 from gpupool.conductor.manager import ConductorManager, ReportsManager
-from gpupool.conductor.pools import create_default
+from gpupool.conductor.scheduling import snapshot
 from gpupool.conductor.service import Conductor
 from gpupool.db import claims, devices, hosts, pools, vgpus
 from gpupool.db.api import Database
@@ -212,7 +214,7 @@ class Lab:
             assert hosted == {row.id for row in rows}
         with self.database.reader() as session:
             of_pools = [
-                room.rooms(session, pool.id, self.parts.inventory, self.conf)
+                snapshot.rooms(session, pool.id, self.parts.inventory, self.conf)
                 for pool in pools.list_(session)
             ]
         for seen in (device for host in itertools.chain(*of_pools) for device in host.devices):

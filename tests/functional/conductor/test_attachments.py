@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gpupool.conductor import attachments as conductor_attachments
+from gpupool.conductor.claims import attachments as conductor_attachments
 from gpupool.db import attachments
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest

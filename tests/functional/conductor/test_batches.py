@@ -5,7 +5,8 @@ from concurrent.futures import wait
 
 import pytest
 
-from gpupool.conductor import binding, queue
+from gpupool.conductor.claims import binding
+from gpupool.conductor.scheduling import queue
 from gpupool.model import errors
 from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState

@@ -7,7 +7,7 @@ import pytest
 from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
-from gpupool.conductor import claims as claims_of_conductor
+from gpupool.conductor.claims import lifecycle as claims_of_conductor
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import ClaimChange, ClaimHealth, ClaimRequest, Tier

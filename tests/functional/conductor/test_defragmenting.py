@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from gpupool.conductor import defragmenting
+from gpupool.conductor.scheduling import defragmenting
 from gpupool.db import vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors

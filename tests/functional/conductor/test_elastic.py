@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from oslo_utils import timeutils
 
-from gpupool.conductor import binding, releasing, resizing
-from gpupool.conductor.binding import Choice
+from gpupool.conductor.claims import binding, releasing, resizing
+from gpupool.conductor.claims.binding import Choice
 from gpupool.db import consumption
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors

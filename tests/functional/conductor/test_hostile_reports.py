@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import report_checks, reported, reports
+from gpupool.conductor.hosts import report_cache, report_validation, reports
 from gpupool.db import claims, sessions
 from gpupool.model import errors, wire
 from gpupool.model.envelope import Purpose
@@ -63,7 +63,8 @@ def test_reports_of_one_host_take_no_threads_of_others(lab, monkeypatch):
     client = ReportsClient(lab.transport, 60)
     with ThreadPoolExecutor() as pool:
         sent = [
-            pool.submit(client.report, RequestContext(), each) for each in messages[: reported.AT_ONCE]
+            pool.submit(client.report, RequestContext(), each)
+            for each in messages[: report_cache.AT_ONCE]
         ]
         for _ in sent:
             assert begun.acquire(timeout=60)
@@ -248,10 +249,10 @@ def test_what_no_attachment_can_have_is_refused(lab, said, told):
         agent.send(environment(agent, **said))
 
 
-@pytest.mark.parametrize("name", list(report_checks.LISTS_MAX))
+@pytest.mark.parametrize("name", list(report_validation.LISTS_MAX))
 def test_a_report_that_lists_too_much_is_not_read(lab, monkeypatch, name):
     agent = lab.agent()
-    most = report_checks.LISTS_MAX[name]
+    most = report_validation.LISTS_MAX[name]
     plain = {**wire.dump(agent.report()), name: [{}] * (most + 1)}
     load = wire.load
 
@@ -270,7 +271,7 @@ def test_a_report_that_lists_too_much_is_not_read(lab, monkeypatch, name):
 def test_the_devices_of_a_host_are_bounded_however_often_they_change(lab):
     """Each that it ever reported is a row, and a provider in Placement, until an operator deletes it."""
     agent = lab.agent(devices=1)
-    most = report_checks.LISTS_MAX["devices"]
+    most = report_validation.LISTS_MAX["devices"]
     (first,) = agent.devices.values()
 
     def fresh(turn):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gpupool.conductor import defragmenting
+from gpupool.conductor.scheduling import defragmenting
 from gpupool.db import claims, devices, vgpus
 from gpupool.db.api import Database
 from gpupool.db.vgpus import BESIDE

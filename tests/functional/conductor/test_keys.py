@@ -7,8 +7,8 @@ import oslo_messaging
 import pytest
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import admission, signed_reports
-from gpupool.conductor.conductor_keys import ConductorKeys
+from gpupool.conductor.hosts import admission, signed_reports
+from gpupool.conductor.signing_keys import ConductorKeys
 from gpupool.db import conductor_keys, devices, host_keys, hosts
 from gpupool.model import errors, wire
 from gpupool.model.claim import ClaimHealth

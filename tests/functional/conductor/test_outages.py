@@ -5,8 +5,9 @@ import kombu
 import oslo_messaging
 import pytest
 
-from gpupool.conductor import abandoned, binding, defragmenting
-from gpupool.conductor.binding import Choice
+from gpupool.conductor.claims import abandoned, binding
+from gpupool.conductor.claims.binding import Choice
+from gpupool.conductor.scheduling import defragmenting
 from gpupool.model import errors
 from gpupool.model.move import Move
 from gpupool.model.states import ClaimState, HostState

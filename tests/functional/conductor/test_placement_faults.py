@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpupool.conductor import releasing
+from gpupool.conductor.claims import releasing
 from gpupool.model.states import ClaimState
 from tests.functional.conductor.lab import Lab
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gpupool.conductor import pools as conductor_pools
+from gpupool.conductor.hosts import pools as conductor_pools
 from gpupool.db import pools, profiles
 from gpupool.model import errors
 from gpupool.model.claim import Layout, Tier

@@ -5,7 +5,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from gpupool.conductor.binding import TAKEN
+from gpupool.conductor.claims.binding import TAKEN
 from gpupool.model.claim import ClaimChange, OnPreempt
 from gpupool.model.pool import PoolChange
 from gpupool.model.states import ClaimState

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gpupool.allocator import scheduling
-from gpupool.conductor import batches, binding, queue
+from gpupool.conductor.claims import binding
+from gpupool.conductor.scheduling import batches, queue
 from gpupool.model import errors
 from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState

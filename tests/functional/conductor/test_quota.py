@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from oslo_context.context import RequestContext
 
-from gpupool.conductor import limits
+from gpupool.conductor.claims import limits
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import ClaimRequest

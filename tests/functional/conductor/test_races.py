@@ -4,7 +4,9 @@ import threading
 
 import pytest
 
-from gpupool.conductor import abandoned, binding, health, reconciler, settling
+from gpupool.conductor import reconciler
+from gpupool.conductor.claims import abandoned, binding, health
+from gpupool.conductor.providers import flush
 from gpupool.db import hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -82,7 +84,7 @@ def test_released_and_gone_meanwhile(lab, meanwhile, after):
     def happening():
         lab.release(claim)
         agent.look()
-        settling.settle(lab.parts)
+        flush.settle(lab.parts)
         assert lab.claim(claim).state == ClaimState.RELEASED
 
     meanwhile(happening, after=after)
@@ -155,7 +157,7 @@ def test_one_that_can_not_be_given_back_does_not_keep_the_others_of_its_batch(la
         lab.release(gone)
         # Not lab.look: this conductor's queue did not begin this batch, and would take it for left.
         agent.look()
-        settling.settle(lab.parts)
+        flush.settle(lab.parts)
         allocate_all([order for order in orders if order.key == gone.id])
         monkeypatch.setattr(allocations, "deallocate", away)
         return {refused.id: NoCapacity("no room")}

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from gpupool.conductor import signed_reports
+from gpupool.conductor.hosts import signed_reports
 from gpupool.db import host_keys, sessions, vgpus
 from gpupool.model.report import VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth

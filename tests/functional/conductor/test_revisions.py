@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gpupool.conductor import binding
+from gpupool.conductor.claims import binding
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.pool import Pool

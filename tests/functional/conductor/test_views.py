@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpupool.conductor import room
+from gpupool.conductor.scheduling import snapshot
 from gpupool.model import errors
 from gpupool.model.claim import Qos
 from gpupool.placement import names
@@ -60,7 +60,7 @@ def test_what_could_not_be_read_is_read_the_next_time(lab, seen, monkeypatch, do
         with inventory.news():
             pass
         with lab.database.reader() as session:
-            views.doubt({host.name for host in room.hosts.list_(session)})
+            views.doubt({host.name for host in snapshot.hosts.list_(session)})
     else:
         inventory.saw_foreign(device.id, held(30))
 
@@ -68,7 +68,7 @@ def test_what_could_not_be_read_is_read_the_next_time(lab, seen, monkeypatch, do
         raise errors.Unavailable("the database can't be reached")
 
     with monkeypatch.context() as broken:
-        broken.setattr(room, "rooms", away)
+        broken.setattr(snapshot, "rooms", away)
         with pytest.raises(errors.Unavailable):
             views.refresh()
     views.refresh()

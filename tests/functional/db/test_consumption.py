@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpupool.conductor import consumption as charging
+from gpupool.conductor.scheduling import consumption as charging
 from gpupool.db import consumption, pools
 from gpupool.db.api import Database
 from gpupool.db.consumption import Used

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpupool.db import attachments, claims, devices, differences, hosts, vgpus
+from gpupool.db import attachments, claims, devices, hosts, inconsistencies, vgpus
 from gpupool.db.api import Database
 from gpupool.db.vgpus import BESIDE
 from gpupool.model.claim import ClaimHealth
@@ -59,14 +59,14 @@ def find(database: Database, kind) -> list[str]:
 def test_binding(database: Database, put, state, states, down, wrong) -> None:
     put(ClaimState.BOUND, ACTIVE, ACTIVE)
     claim, *_ = put(state, *states, down=down)
-    assert find(database, differences.binding) == ([claim.id] if wrong else [])
+    assert find(database, inconsistencies.binding) == ([claim.id] if wrong else [])
 
 
 def test_a_vgpu_beside_is_none_of_a_claims_own(database: Database, put) -> None:
     claim, _, device = put(ClaimState.BOUND, ACTIVE, ACTIVE)
     with database.writer() as session:
         vgpus.create(session, make.vgpu(claim, device, index=BESIDE, generation=0))
-    assert find(database, differences.binding) == []
+    assert find(database, inconsistencies.binding) == []
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_vgpu_beside_is_none_of_a_claims_own(database: Database, put) -> None:
 def test_releasing(database: Database, put, state, states, wrong) -> None:
     put(ClaimState.RELEASING, REMOVING)
     claim, *_ = put(state, *states)
-    assert find(database, differences.releasing) == ([claim.id] if wrong else [])
+    assert find(database, inconsistencies.releasing) == ([claim.id] if wrong else [])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_releasing(database: Database, put, state, states, wrong) -> None:
 )
 def test_kept_vgpus(database: Database, put, state, states, wrong) -> None:
     claim, *_ = put(state, *states)
-    assert find(database, differences.kept_vgpus) == ([claim.id] if wrong else [])
+    assert find(database, inconsistencies.kept_vgpus) == ([claim.id] if wrong else [])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_kept_attachments(database: Database, put, state, attached, wrong) -> No
     with database.writer() as session:
         for _ in range(2):
             attachments.create(session, make.attachment(claim, host, state=attached))
-    assert find(database, differences.kept_attachments) == ([claim.id] if wrong else [])
+    assert find(database, inconsistencies.kept_attachments) == ([claim.id] if wrong else [])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_health(database: Database, put, health, down, failed, wrong) -> None:
     if failed:
         with database.writer() as session:
             devices.update(session, device.id, health=DeviceHealth.FAILED)
-    assert find(database, differences.health) == ([host.id] if wrong else [])
+    assert find(database, inconsistencies.health) == ([host.id] if wrong else [])
 
 
 def test_vgpus_that_have_to_have_allocations(database: Database, put) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.scheduling import Start
-from gpupool.conductor import batches
+from gpupool.conductor.scheduling import batches
 
 
 def start(number, host):

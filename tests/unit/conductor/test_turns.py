@@ -6,7 +6,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupool.conductor.turns import Turns
+from gpupool.conductor.rotation import Turns
 
 names = st.sets(st.text("abcdef", min_size=1, max_size=2), min_size=1, max_size=20)
 

@@ -3,7 +3,7 @@
 import threading
 
 from gpupool import conf
-from gpupool.conductor.unified import UnifiedLimits
+from gpupool.conductor.claims.limits_keystone import UnifiedLimits
 from gpupool.model import errors
 from gpupool.model.quota import Resource
 

@@ -1,0 +1,320 @@
+"""How claims are bound: planned here, agreed by Placement, made by their hosts.
+
+The rows of their vGPUs come first, so that an allocation always belongs to a row; then Placement
+decides, for all claims of a batch in one request; then the hosts are told. A crash in between is ended
+by the reconciler.
+"""
+
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from gpupool.conductor.claims import leases, quota, releasing
+from gpupool.conductor.claims.limits import OfProject
+from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.scheduling.capacity import Shelves
+from gpupool.db import claims, devices, times, vgpus
+from gpupool.db.vgpus import BESIDE
+from gpupool.model import errors
+from gpupool.model.claim import Claim, OnDeviceLost
+from gpupool.model.device import Device
+from gpupool.model.reason import NONE, Reason
+from gpupool.model.states import ClaimState, VgpuState
+from gpupool.model.vgpu import Vgpu
+from gpupool.placement.allocation import Order
+from gpupool.placement.errors import NoCapacity
+
+TAKEN = Reason("a device that was chosen is not to be had any more; another one is looked for")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A claim, and the devices of its vGPUs, or of those that it is to have more.
+
+    An elastic claim that is queued may get fewer, ``min_count`` of them at least; None for any other.
+    """
+
+    claim_id: str
+    device_ids: tuple[str, ...]
+    min_count: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A claim that is allocating, and the rows of its vGPUs."""
+
+    claim: Claim
+    vgpus: tuple[Vgpu, ...]
+
+    def order(self) -> Order:
+        """Return what Placement is asked for."""
+        return Order(
+            key=self.claim.id,
+            grants=tuple(releasing.grant(vgpu) for vgpu in self.vgpus),
+            project_id=self.claim.project_id,
+            user_id=self.claim.user_id,
+        )
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """What came of a batch: claims with rows, and by id why others have none."""
+
+    planned: list[Planned] = field(default_factory=list)
+    lost: dict[str, errors.GpupoolError] = field(default_factory=dict)
+
+
+def reserve(parts: Parts, choices: Sequence[Choice]) -> Reserved:
+    """Bring queued claims to ``allocating``, with the rows of their vGPUs.
+
+    Those of ``lost`` stay queued: something of them, or of what was chosen for them, has changed.
+    """
+    elastic = [each.claim_id for each in choices if each.min_count is not None]
+    limits = quota.known_limits(parts, elastic)
+    return parts.commit(_reserve, choices, parts.inventory, parts.id, limits)
+
+
+def allocate(parts: Parts, asked: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
+    """Ask Placement and have hosts make what it agrees to; return by id why claims are queued again.
+
+    NoCapacity is Placement's; after Unavailable nothing can be bound now.
+    """
+    said = parts.allocations.allocate_all([each.order() for each in asked])
+    hand_over(parts, [each for each in asked if each.claim.id not in said])
+    undo(parts, [(each, _refusal(said[each.claim.id])) for each in asked if each.claim.id in said])
+    return said
+
+
+def _refusal(error: errors.GpupoolError) -> Reason:
+    """Return the reason of a claim that Placement did not grant what was chosen for it."""
+    if isinstance(error, NoCapacity):
+        return Reason(TAKEN.text, f"Placement refused: {error}")
+    if isinstance(error, errors.Unavailable):
+        why = "devices can't be granted now, since Placement does not answer"
+    else:
+        why = "Placement did not grant the devices that were chosen"
+    return Reason(f"{why}; this is tried again", str(error))
+
+
+def _reserve(
+    transaction: Transaction,
+    choices: Sequence[Choice],
+    inventory: Inventory,
+    conductor_id: str,
+    limits: Mapping[str, OfProject],
+) -> Reserved:
+    """Do what ``reserve`` does.
+
+    Whatever the plans were made on, here is what the hosts have, and nobody else adds to it: guaranteed
+    claims never get more than there is of a device, nor programs of a host.
+    """
+    session = transaction.session
+    named = {device_id for choice in choices for device_id in choice.device_ids}
+    owned = {device.id: device for device in devices.list_(session, {"id": named})}
+    held = transaction.hold({device.host_id for device in owned.values()})
+    known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
+    batch, shelves = Reserved(), Shelves(transaction, inventory, held)
+    mine = {**NONE.fields(), "conductor_id": conductor_id}
+    for choice in choices:
+        claim = known.get(choice.claim_id)
+        if claim is None or claim.state != ClaimState.QUEUED:
+            batch.lost[choice.claim_id] = errors.Conflict(f"claim {choice.claim_id} waits no more")
+            continue
+        device_ids = _allowed(session, claim, choice, limits)
+        if not shelves.take(claim, device_ids):
+            error = f"what was chosen for claim {claim.id} is not to be had any more"
+            batch.lost[claim.id] = errors.Conflict(error)
+            continue
+        if claim.min_count is not None:
+            # At once, so that its project's next claim has no more than what its quota leaves then.
+            changes = {**mine, "count": len(device_ids)}
+            (claim,) = transaction.move_all([claim], ClaimState.ALLOCATING, **changes)
+        chosen = enumerate(owned[device_id] for device_id in device_ids)
+        vgpus_ = tuple(planned(claim, index, device) for index, device in chosen)
+        batch.planned.append(Planned(claim=claim, vgpus=vgpus_))
+    rows = [vgpu for each in batch.planned for vgpu in each.vgpus]
+    vgpus.create_all(session, rows)
+    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in rows})
+    fixed = [each.claim for each in batch.planned if each.claim.min_count is None]
+    moved = {claim.id: claim for claim in transaction.move_all(fixed, ClaimState.ALLOCATING, **mine)}
+    going = [
+        Planned(claim=moved.get(each.claim.id, each.claim), vgpus=each.vgpus) for each in batch.planned
+    ]
+    return Reserved(going, batch.lost)
+
+
+def _allowed(
+    session: Session, claim: Claim, choice: Choice, limits: Mapping[str, OfProject]
+) -> tuple[str, ...]:
+    """Return those of the chosen devices that an elastic claim may have; all of any other claim."""
+    if choice.min_count is None or len(choice.device_ids) == choice.min_count:
+        return choice.device_ids
+    # Its minimum is counted already, since it was made.
+    more = quota.room(session, claim, limits[claim.id]) if claim.id in limits else 0
+    return choice.device_ids[: choice.min_count + more]
+
+
+def free_indexes(held: Iterable[Vgpu]) -> Iterator[int]:
+    """Yield the ordinals that none of a claim's vGPUs has, the lowest first."""
+    taken = {vgpu.index for vgpu in held}
+    return (index for index in range(BESIDE) if index not in taken)
+
+
+def planned(claim: Claim, index: int, device: Device) -> Vgpu:
+    """Return a new vGPU of a claim, of which Placement and its host know nothing yet."""
+    return Vgpu(
+        id=str(uuid.uuid4()),
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        host_id=device.host_id,
+        device_id=device.id,
+        index=index,
+        compute=claim.compute,
+        memory_mib=claim.memory_mib,
+        state=VgpuState.PLANNED,
+        generation=0,
+    )
+
+
+def hand_over(parts: Parts, agreed: Sequence[Planned]) -> None:
+    """Ask hosts to make vGPUs that Placement has agreed to.
+
+    If a claim was released or undone meanwhile, what nobody knows of any more is given back. What
+    another conductor gave back before Placement had agreed, the reconciler's next run finds.
+    """
+    if not agreed:
+        return
+    going, lost = parts.commit(_hand_over, agreed)
+    releasing.give_back(parts, lost)
+    stopped = [each for each in agreed if each.claim.id not in going]
+    parts.audit.hurry(vgpu.device_id for each in stopped for vgpu in each.vgpus)
+
+
+def _hand_over(transaction: Transaction, agreed: Sequence[Planned]) -> tuple[set[str], list[Vgpu]]:
+    """Return the claims that have all their vGPUs and go on, and the vGPUs that have no row any more."""
+    transaction.touch_all(_hosts(agreed))
+    going, lost = _still_allocating(transaction, agreed)
+    ids = {claim.id for claim in going}
+    rows = [vgpu.id for each in agreed if each.claim.id in ids for vgpu in each.vgpus]
+    vgpus.want(transaction.session, rows)
+    transaction.move_all(going, ClaimState.BINDING, **NONE.fields())
+    return ids, lost
+
+
+def _hosts(of: Sequence[Planned]) -> set[str]:
+    return {vgpu.host_id for each in of for vgpu in each.vgpus}
+
+
+def _still_allocating(transaction: Transaction, of: Sequence[Planned]) -> tuple[list[Claim], list[Vgpu]]:
+    """Return the claims that are where they were, and the vGPUs of the others that have no row."""
+    ids = [each.claim.id for each in of]
+    known = {claim.id: claim for claim in claims.hold(transaction.session, ids)}
+    rows = {vgpu.id for vgpu in vgpus.list_(transaction.session, {"claim_id": ids})}
+    going, lost = [], []
+    for each in of:
+        claim = known.get(each.claim.id)
+        missing = [vgpu for vgpu in each.vgpus if vgpu.id not in rows]
+        if claim is not None and claim.state == ClaimState.ALLOCATING and not missing:
+            going.append(claim)
+        lost += missing
+    return going, lost
+
+
+def undo(parts: Parts, refused: Sequence[tuple[Planned, Reason]]) -> None:
+    """Bring allocating claims back to ``queued``, each with its reason, and give back what they hold.
+
+    Claims that went on meanwhile keep everything.
+    """
+    if refused:
+        releasing.give_back(parts, parts.commit(_undo, refused))
+
+
+def _undo(transaction: Transaction, refused: Sequence[tuple[Planned, Reason]]) -> list[Vgpu]:
+    """Return the vGPUs that have no row any more, whoever deleted it."""
+    of = [each for each, _ in refused]
+    held = transaction.hold(_hosts(of))
+    going, lost = _still_allocating(transaction, of)
+    ids = {claim.id for claim in going}
+    undone = [vgpu for each in of if each.claim.id in ids for vgpu in each.vgpus]
+    vgpus.delete_all(transaction.session, [vgpu.id for vgpu in undone])
+    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in undone})
+    reasons = {each.claim.id: reason for each, reason in refused}
+    for reason in sorted(set(reasons.values())):
+        back = [claim for claim in going if reasons[claim.id] == reason]
+        for least in {claim.min_count for claim in back}:
+            same = [claim for claim in back if claim.min_count == least]
+            changes = {} if least is None else {"count": least}
+            transaction.move_all(same, ClaimState.QUEUED, **reason.fields(), **changes)
+    return lost + undone
+
+
+def bind_active(transaction: Transaction, claim_ids: Collection[str]) -> None:
+    """Bring those of the claims to ``bound`` that are binding and have all their vGPUs active."""
+    if not claim_ids:
+        return
+    active = vgpus.count_active(transaction.session, claim_ids)
+    ready = [
+        claim
+        for claim in claims.hold(transaction.session, claim_ids)
+        if claim.state == ClaimState.BINDING and active.get(claim.id) == claim.count
+    ]
+    now = times.now(transaction.session)
+    fresh = {"bound_at": now, "attempts": 0, "refused_by": (), **NONE.fields()}
+    endless = [claim for claim in ready if claim.time_limit is None]
+    transaction.move_all(endless, ClaimState.BOUND, **fresh)
+    for claim in ready:
+        if claim.time_limit is not None:
+            transaction.move_all([claim], ClaimState.BOUND, **fresh, **leases.at_bound(claim, now))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a host did not make vGPUs of a claim, or lost them; ``host_fault`` as in VgpuReport.
+
+    ``device_id`` is the device of the first of them.
+    """
+
+    error: str
+    host_fault: bool
+    device_id: str
+    vgpu_ids: tuple[str, ...]
+
+
+def refused(transaction: Transaction, claim_id: str, host: str, refusal: Refusal, attempts: int) -> None:
+    """Take apart a claim that ``host`` could not make, or lost; queue it again unless too many can't.
+
+    ``attempts`` is how many hosts may refuse what the claim asks for before it fails. What is a host's
+    own fault never fails a claim, however often it happens, nor does one host by refusing repeatedly. A
+    bound claim that asked to fail when it loses a device does so, whoever is at fault.
+    """
+    claim = claims.get(transaction.session, claim_id)
+    if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
+        return
+    counts = not refusal.host_fault and host not in claim.refused_by
+    claim = claims.update(
+        transaction.session,
+        claim_id,
+        expected_generation=claim.generation,
+        attempts=claim.attempts + counts,
+        refused_by=tuple(sorted({*claim.refused_by, host})),
+    )
+    fails = claim.state == ClaimState.BOUND and claim.on_device_lost == OnDeviceLost.FAIL
+    again = claim.attempts < attempts and not fails
+    release_to = ClaimState.QUEUED if again else ClaimState.FAILED
+    releasing.start(transaction, claim, release_to, _why(host, refusal, claim, release_to))
+
+
+def _why(host: str, refusal: Refusal, claim: Claim, release_to: ClaimState) -> Reason:
+    """Return the reason of a claim that a host refused; what is the host's own fault is no tenant's."""
+    detail = f"host {host}: {refusal.error}"
+    if refusal.host_fault and release_to == ClaimState.QUEUED:
+        return Reason("its host could not provide a vGPU of it; other hosts are tried first", detail)
+    if release_to == ClaimState.QUEUED:
+        return Reason(f"its host refused a vGPU of it: {refusal.error}", detail)
+    if claim.state == ClaimState.BOUND and claim.on_device_lost == OnDeviceLost.FAIL:
+        return Reason(f"its host lost a vGPU of it: {refusal.error}", detail)
+    said = f"the last said: {refusal.error}"
+    return Reason(f"{claim.attempts} hosts refused what it asks for; {said}", detail)

@@ -1,0 +1,188 @@
+"""How bound elastic claims grow and shrink, between ``min_count`` and ``max_count`` vGPUs.
+
+To grow is as to move a vGPU: rows beside those that are there, of which no host is told; Placement
+grants them; then one transaction gives them places of their own in the claim, which counts them from
+then on. Left in between they are dropped by the reconciler. To shrink is to have vGPUs removed from
+their hosts, and the claim counts them no more.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from gpupool.conductor.claims import binding, quota, releasing
+from gpupool.conductor.claims.binding import Choice, Planned, Refusal, Reserved
+from gpupool.conductor.claims.limits import OfProject
+from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.scheduling.capacity import Shelves
+from gpupool.conductor.scheduling.waiting import made_room
+from gpupool.db import claims, devices, vgpus
+from gpupool.db.vgpus import BESIDE
+from gpupool.model import errors
+from gpupool.model.claim import Claim
+from gpupool.model.reason import NONE, Reason
+from gpupool.model.states import ClaimState, VgpuState
+from gpupool.model.vgpu import Vgpu
+
+
+def reserve(parts: Parts, choices: Sequence[Choice]) -> Reserved:
+    """Write rows beside those of bound claims, one for each device that is chosen for more.
+
+    Those of ``lost`` stay as they are: something of them has changed, or their project may have no more.
+    """
+    limits = quota.known_limits(parts, [each.claim_id for each in choices])
+    made = parts.commit(_reserve, choices, parts.inventory, parts.id, limits)
+    parts.moving.extend(each.claim.id for each in made.planned)
+    return made
+
+
+def allocate(parts: Parts, planned: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
+    """Ask Placement and have claims grow by what it agrees to; return by id why others do not."""
+    try:
+        said = parts.allocations.allocate_all([each.order() for each in planned])
+        agreed = [each for each in planned if each.claim.id not in said]
+        limits = quota.known_limits(parts, [each.claim.id for each in agreed])
+        lost = parts.commit(_grow, agreed, limits) if agreed else []
+        refused = [vgpu for each in planned if each.claim.id in said for vgpu in each.vgpus]
+        releasing.give_back(parts, lost + (parts.commit(_undo, refused) if refused else []))
+    finally:
+        for each in planned:
+            parts.moving.remove(each.claim.id)
+    return said
+
+
+def _reserve(
+    transaction: Transaction,
+    choices: Sequence[Choice],
+    inventory: Inventory,
+    conductor_id: str,
+    limits: dict[str, OfProject],
+) -> Reserved:
+    session = transaction.session
+    named = {device_id for choice in choices for device_id in choice.device_ids}
+    owned = {device.id: device for device in devices.list_(session, {"id": named})}
+    held = transaction.hold({device.host_id for device in owned.values()})
+    known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
+    batch, shelves = Reserved(), Shelves(transaction, inventory, held)
+    for choice in choices:
+        claim = known.get(choice.claim_id)
+        rows = vgpus.list_(session, {"claim_id": choice.claim_id})
+        room = _room(transaction, claim, rows, limits) if claim else 0
+        chosen = [owned[each] for each in choice.device_ids[:room] if each in owned]
+        # Its program is there, and has what it needs.
+        if claim is None or not chosen or not shelves.take(_more(claim), [one.id for one in chosen]):
+            error = f"claim {choice.claim_id} can't have more vGPUs now"
+            batch.lost[choice.claim_id] = errors.Conflict(error)
+            continue
+        free = binding.free_indexes(rows)
+        beside = (binding.planned(claim, next(free) + BESIDE, device) for device in chosen)
+        claim = claims.update(session, claim.id, conductor_id=conductor_id)
+        batch.planned.append(Planned(claim=claim, vgpus=tuple(beside)))
+    rows = [vgpu for each in batch.planned for vgpu in each.vgpus]
+    vgpus.create_all(session, rows)
+    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in rows})
+    return batch
+
+
+def _more(claim: Claim) -> Claim:
+    return replace(claim, count=1, cpu_milli=0, host_memory_mib=0)
+
+
+def _room(
+    transaction: Transaction, claim: Claim, rows: Collection[Vgpu], limits: dict[str, OfProject]
+) -> int:
+    """Return how many vGPUs more a claim that is held may have; none while it moves or grows already."""
+    if claim.state != ClaimState.BOUND or claim.max_count is None or claim.id not in limits:
+        return 0
+    if any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in rows):
+        return 0
+    return min(claim.max_count - claim.count, quota.room(transaction.session, claim, limits[claim.id]))
+
+
+def _grow(
+    transaction: Transaction, agreed: Sequence[Planned], limits: dict[str, OfProject]
+) -> list[Vgpu]:
+    """Add the vGPUs that Placement agreed to to their claims; return those that these can't have."""
+    session = transaction.session
+    generations = transaction.touch_all({vgpu.host_id for each in agreed for vgpu in each.vgpus})
+    known = {claim.id: claim for claim in claims.hold(session, [each.claim.id for each in agreed])}
+    lost: list[Vgpu] = []
+    for each in agreed:
+        rows = {vgpu.id: vgpu for vgpu in vgpus.list_(session, {"claim_id": each.claim.id})}
+        there = [vgpu for vgpu in each.vgpus if vgpu.id in rows]
+        staying = [rows[vgpu_id] for vgpu_id in rows.keys() - {vgpu.id for vgpu in there}]
+        claim = known.get(each.claim.id)
+        room = _room(transaction, claim, staying, limits) if claim else 0
+        free = binding.free_indexes(staying)
+        for vgpu in there[:room]:
+            generation = generations[vgpu.host_id]
+            vgpus.update(session, vgpu.id, index=next(free), generation=generation)
+        if claim is not None and there[:room]:
+            _resize(transaction, claim, claim.count + len(there[:room]), NONE)
+        lost += [vgpu for vgpu in each.vgpus if vgpu not in there[:room]]
+    _drop(transaction, lost)
+    return lost
+
+
+def _undo(transaction: Transaction, refused: Sequence[Vgpu]) -> list[Vgpu]:
+    """Delete rows that Placement refused; return them."""
+    transaction.hold({vgpu.host_id for vgpu in refused})
+    _drop(transaction, refused)
+    return list(refused)
+
+
+def _drop(transaction: Transaction, lost: Sequence[Vgpu]) -> None:
+    """Delete rows that no claim counts, on hosts that are held."""
+    there = vgpus.list_(transaction.session, {"id": [vgpu.id for vgpu in lost]})
+    vgpus.delete_all(transaction.session, [vgpu.id for vgpu in there])
+    transaction.revise_all(transaction.hold({vgpu.host_id for vgpu in there}).values())
+    for claim_id in sorted({vgpu.claim_id for vgpu in there}):
+        # Other transactions that know the claim read it again; released, it may have lost its last row.
+        claims.update(transaction.session, claim_id)
+    releasing.finish(transaction, {vgpu.claim_id for vgpu in there})
+
+
+def shrink(transaction: Transaction, victim: Claim, vgpu_ids: Collection[str], waiting: Claim) -> None:
+    """Take vGPUs from a claim for another one; nothing happens when one of them has changed since."""
+    now = claims.generations_of(transaction.session, [victim.id, waiting.id])
+    if now == {each.id: each.generation for each in (victim, waiting)}:
+        give_up(transaction, victim.id, vgpu_ids, made_room(victim, waiting))
+
+
+def give_up(transaction: Transaction, claim_id: str, vgpu_ids: Collection[str], why: Reason) -> bool:
+    """Take vGPUs from a bound elastic claim; return False when it needs them, or is not elastic.
+
+    Their sessions end as those of a claim that is preempted.
+    """
+    session = transaction.session
+    # Hosts first, as reports do.
+    transaction.hold({each.host_id for each in vgpus.list_(session, {"id": list(vgpu_ids)})})
+    (claim,) = claims.hold(session, [claim_id])
+    rows = vgpus.list_(session, {"claim_id": claim_id})
+    leaving = [each for each in rows if each.id in vgpu_ids and each.index < BESIDE]
+    left = claim.count - len(leaving)
+    if claim.state != ClaimState.BOUND or claim.min_count is None or left < claim.min_count:
+        return False
+    taken = {each.index for each in rows}
+    # In one order, so that two who take claims apart don't wait for each other.
+    for vgpu in sorted(leaving, key=lambda one: one.host_id):
+        away = next(at for at in range(vgpu.index + BESIDE, BESIDE * BESIDE, BESIDE) if at not in taken)
+        taken.add(away)
+        generation = transaction.touch(vgpu.host_id)
+        vgpus.transition(session, vgpu, VgpuState.REMOVING, index=away, generation=generation)
+    if leaving:
+        what = Reason(f"it gave {len(leaving)} of {claim.count} vGPUs back")
+        _resize(transaction, claim, left, what.and_(why))
+    return True
+
+
+def give_up_refused(transaction: Transaction, claim_id: str, host: str, refusal: Refusal) -> bool:
+    """Take from a bound elastic claim what its host refused or lost; return False as ``give_up``."""
+    said = "its host could not provide them" if refusal.host_fault else refusal.error
+    why = Reason(said, f"host {host}: {refusal.error}")
+    return give_up(transaction, claim_id, refusal.vgpu_ids, why)
+
+
+def _resize(transaction: Transaction, claim: Claim, count: int, reason: Reason) -> None:
+    after = claims.update(transaction.session, claim.id, None, count=count, **reason.fields())
+    transaction.resized.append(after)

@@ -1,0 +1,121 @@
+"""Reports as they come: signed by a host's admitted key, each once, and answered for that host alone.
+
+A sequence number is written with every report that is taken and with every sign of life that is, in the
+same transaction; a conductor remembers those that it answers from memory meanwhile. So what was taken
+is never taken again. Of those that said what the one taken last said, and so changed nothing, a copy
+may reach another conductor within a third of ``[conductor] host_timeout``: it changes nothing either.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from gpupool.conductor.context import Parts
+from gpupool.conductor.hosts import admission, report_validation, reports
+from gpupool.conductor.hosts.report_cache import Said, Stale, unsigned
+from gpupool.db import host_keys, hosts
+from gpupool.model import errors, wire
+from gpupool.model import text as texts
+from gpupool.model.envelope import Envelope, Purpose
+from gpupool.model.host import Host
+from gpupool.model.host_key import HostKey, KeyState, is_fingerprint
+from gpupool.model.report import DesiredState, HostReport
+from gpupool.model.states import HostState
+from gpupool.rpc import keys
+
+# Characters of a report: one of 1,600 vGPUs with as many sessions has a million.
+_BODY_MAX = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class _Sender:
+    """A key and the host that it is of, as the database had them when a report came."""
+
+    key: HostKey
+    host: Host
+
+
+def take(parts: Parts, message: Envelope) -> Envelope:
+    """Return the answer to a signed report: what its host should have, sealed to it.
+
+    Or, for a sequence number that is not higher than the last, a STALE that says which was that.
+    """
+    sender = _sender(parts, message)
+    said = Said(message.key, message.sequence, _digest(message.body))
+    try:
+        with parts.reported.taking(sender.host.name):
+            sealed = parts.reported.answer(said, sender.key, sender.host)
+            sealed = sealed or _take(parts, message.body, said, sender)
+    except Stale:
+        # Read again: another conductor may know a higher number, or the key be revoked, by now.
+        last = parts.reported.last(_sender(parts, message).key)
+        return parts.keys.sign(Purpose.STALE, message.host, message.sequence, str(last))
+    return parts.keys.sign(Purpose.DESIRED, message.host, message.sequence, sealed)
+
+
+def _sender(parts: Parts, message: Envelope) -> _Sender:
+    """Raise NotFound or Forbidden unless the admitted key of its host signed ``message``."""
+    if message.purpose is not Purpose.REPORT:
+        raise errors.Invalid(f"purpose is {message.purpose}; allowed: {Purpose.REPORT}")
+    if not is_fingerprint(message.key):
+        given = texts.shown(message.key)
+        raise errors.Invalid(f"key is '{given}'; allowed: a fingerprint, SHA256: and 43 characters")
+    admission.check_sequence(message.sequence)
+    with parts.database.reader() as session:
+        key, host = host_keys.find(session, message.key) or (None, None)
+    if key is None or host is None or key.host != message.host:
+        raise errors.NotFound(f"key {message.key} of host {message.host} was not introduced")
+    keys.verify(message, key.signing_key)
+    if key.state == KeyState.REVOKED:
+        raise errors.Forbidden(f"key {key.id} of host {host.name} is revoked")
+    if key.state == KeyState.PENDING and not may_go_on(parts, host):
+        raise errors.Forbidden(
+            f"host {host.name} waits to be admitted by key {key.id}: "
+            f"openstack gpu host admit {host.name} --fingerprint {key.id}"
+        )
+    return _Sender(key, host)
+
+
+def may_go_on(parts: Parts, host: Host) -> bool:
+    """Return whether a host is believed without an admitted key, as all were before there were keys."""
+    if parts.conf.conductor.require_signed_reports or host.state == HostState.PENDING:
+        return False
+    with parts.database.reader() as session:
+        known = host_keys.list_(session, {"host": host.name})
+    return all(key.state == KeyState.PENDING for key in known)
+
+
+def _take(parts: Parts, body: str, said: Said, sender: _Sender) -> str:
+    """Take a report that says something, or may; return the sealed answer."""
+    content = admission.parse_body(body, _BODY_MAX)
+    report_validation.check_sizes(content)
+    report = wire.load(HostReport, content)
+    if report.host != sender.host.name:
+        raise errors.Forbidden(f"host {sender.host.name} reports as {report.host}")
+    taken = reports.take(parts, report, said)
+    sealed = parts.keys.seal(taken.desired, sender.key)
+    if taken.settled:
+        parts.reported.keep(said, taken.host, sealed)
+    return sealed
+
+
+def take_unsigned(parts: Parts, report: HostReport) -> DesiredState:
+    """Return what a host should have whose agent is of a version without keys; see ``may_go_on``."""
+    with parts.database.reader() as session:
+        found = hosts.list_(session, {"name": report.host})
+    if not found or not may_go_on(parts, found[0]):
+        raise errors.Forbidden(
+            f"the report of host {report.host} is not signed: upgrade its agent, and see "
+            "[conductor] require_signed_reports"
+        )
+    digest = _digest(json.dumps(wire.dump(report), sort_keys=True))
+    if answer := parts.reported.answer_unsigned(digest, found[0]):
+        return wire.load(DesiredState, json.loads(answer))
+    taken = reports.take(parts, report)
+    if taken.settled:
+        parts.reported.keep(unsigned(digest), taken.host, json.dumps(wire.dump(taken.desired)))
+    return taken.desired
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,115 @@
+"""Placement against the database: every vGPU has its allocation, and nothing else is held.
+
+Placement is read first and the rows after it: a row is written before its allocation and deleted
+after it, so an allocation without a row is nobody's, whenever it is seen.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from gpupool.conductor.claims import releasing
+from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.hosts.desired_state import WANTED
+from gpupool.conductor.isolation import isolated
+from gpupool.conductor.providers.providers import Held
+from gpupool.db import claims, devices, vgpus
+from gpupool.model import errors
+from gpupool.model.claim import Claim
+from gpupool.model.reason import Reason
+from gpupool.model.states import ClaimState
+from gpupool.model.vgpu import Vgpu
+from gpupool.placement import names
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Books:
+    """Both sides: ``held`` in Placement (amounts by class by consumer by device), and ``vgpu_ids``.
+
+    ``due`` are the rows on devices that were read which had to have their allocations before that, and
+    still do.
+    """
+
+    held: Mapping[str, Held]
+    vgpu_ids: AbstractSet[str]
+    due: Sequence[Vgpu]
+
+
+def read(parts: Parts) -> Books:
+    """Read both sides of the devices whose turn it is; raises Unavailable."""
+    with parts.database.reader() as session:
+        known = devices.ids(session)
+    # A provider whose device is forgotten may hold something too.
+    device_ids = {*parts.audit.choose(known), *(parts.inventory.provided() - known)}
+    with parts.database.reader() as session:
+        before = {vgpu.id for vgpu in vgpus.due(session, device_ids)}
+    held = {each: parts.allocations.allocations_of(each) for each in device_ids}
+    with parts.database.reader() as session:
+        due = [vgpu for vgpu in vgpus.due(session, device_ids) if vgpu.id in before]
+        return Books(held=held, vgpu_ids=vgpus.ids(session), due=due)
+
+
+def give_back_orphans(parts: Parts, books: Books) -> None:
+    """Delete allocations of ours that belong to no vGPU; note what others hold."""
+    for device_id, held in books.held.items():
+        outside = {consumer: each for consumer, each in held.items() if consumer not in books.vgpu_ids}
+        foreign = {}
+        for consumer, each in outside.items():
+            with isolated(f"allocation of {consumer} belongs to no vGPU"):
+                if not _give_back(parts, consumer):
+                    foreign[consumer] = each
+        parts.inventory.saw_foreign(device_id, foreign)
+
+
+def _give_back(parts: Parts, consumer: str) -> bool:
+    """Return whether ``consumer`` was of our type, and now holds nothing."""
+    allocation = parts.allocations.get_allocation(consumer)
+    if allocation is None:
+        return True
+    # Instances that Nova placed on our providers are no business of ours.
+    if allocation.consumer_type != names.CONSUMER_TYPE:
+        return False
+    parts.allocations.deallocate(consumer)
+    LOG.warning("allocation of %s belonged to no vGPU: given back", consumer)
+    return True
+
+
+def correct(parts: Parts, books: Books) -> None:
+    """Write again allocations that are missing or of other sizes than their vGPU."""
+    for vgpu in books.due:
+        wanted = releasing.grant(vgpu).resources()[vgpu.device_id]
+        if books.held.get(vgpu.device_id, {}).get(vgpu.id) != wanted:
+            with isolated(f"vGPU {vgpu.id} is not allocated again now"):
+                _allocate_again(parts, vgpu)
+
+
+def _allocate_again(parts: Parts, vgpu: Vgpu) -> None:
+    LOG.warning("vGPU %s: its allocation is missing or wrong: written again", vgpu.id)
+    with parts.database.reader() as session:
+        claim = claims.get(session, vgpu.claim_id)
+    try:
+        parts.allocations.deallocate(vgpu.id)
+        parts.allocations.allocate([releasing.grant(vgpu)], claim.project_id, claim.user_id)
+    except errors.Conflict as exc:
+        reason = Reason(
+            "a device of it was given to somebody else outside of this service; it starts anew",
+            f"its share of device {vgpu.device_id} was lost in Placement: {exc}",
+        )
+        parts.commit(_queue_again, claim, reason)
+        return
+    if not parts.commit(_still_there, vgpu.id):
+        parts.allocations.deallocate(vgpu.id)
+
+
+def _queue_again(transaction: Transaction, known: Claim, reason: Reason) -> None:
+    claim = claims.get(transaction.session, known.id)
+    if claim.state in WANTED:
+        releasing.start(transaction, claim, ClaimState.QUEUED, reason)
+
+
+def _still_there(transaction: Transaction, vgpu_id: str) -> bool:
+    """Return whether a vGPU has its row: without, what was just written is nobody's."""
+    return bool(vgpus.list_(transaction.session, {"id": vgpu_id}))

@@ -1,0 +1,47 @@
+"""What hosts have left while a transaction holds them: whoever planned on what, here it is certain.
+
+Placement knows one number for guaranteed and best-effort claims together, and nothing of programs. So it
+is here that guaranteed claims never get more than there is of a device, nor programs of a host.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from gpupool.allocator import filters
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.view import PoolView
+from gpupool.conductor.context import Transaction
+from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.scheduling import snapshot
+from gpupool.model.claim import Claim
+from gpupool.model.host import Host
+
+
+class Shelves:
+    """The room on hosts that the transaction holds; claims take of it one after the other."""
+
+    def __init__(self, transaction: Transaction, inventory: Inventory, held: Mapping[str, Host]) -> None:
+        self._transaction, self._inventory, self._held = transaction, inventory, held
+        self._views: dict[str, PoolView] = {}
+
+    def take(self, claim: Claim, device_ids: Sequence[str]) -> bool:
+        """Take one vGPU of each device, and of the first one's host the program's part, or nothing."""
+        view, demand = self._view(claim.pool_id), Demand.of(claim)
+        if not view.device_index.keys() >= set(device_ids):
+            return False
+        places = [view.device_index[device_id] for device_id in device_ids]
+        slots, host = filters.slots(view, demand), places[0][0]
+        if any(slots[place] < times for place, times in Counter(places).items()):
+            return False
+        if not filters.programs(view, demand)[host]:
+            return False
+        view.take(demand, Plan(host=view.hosts[host], device_ids=tuple(device_ids)))
+        return True
+
+    def _view(self, pool_id: str) -> PoolView:
+        if pool_id not in self._views:
+            session, conf = self._transaction.session, self._transaction.conf
+            found = snapshot.rooms(session, pool_id, self._inventory, conf, list(self._held))
+            self._views[pool_id] = PoolView(found)
+        return self._views[pool_id]

@@ -1,0 +1,108 @@
+"""Claims of the database as the allocator's queue sees them: those that wait, and those with a place."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gpupool.allocator import elastic
+from gpupool.allocator.claims import Running, Waiting
+from gpupool.allocator.demand import Demand
+from gpupool.allocator.plan import Plan
+from gpupool.conductor.context import Parts
+from gpupool.conductor.scheduling import consumption
+from gpupool.db.vgpus import BESIDE
+from gpupool.model.claim import Claim
+from gpupool.model.states import ClaimState, VgpuState
+from gpupool.model.vgpu import Vgpu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What a claim holds: its vGPUs, those beside them too, and the names of hosts, by id.
+
+    Of an elastic one also which vGPUs sessions use, since when each is there by the monotonic clock, and
+    whether it may grow now.
+    """
+
+    vgpus: Sequence[Vgpu]
+    hosts: Mapping[str, str]
+    used: Collection[str] = ()
+    since: Mapping[str, float]
+    may_grow: bool = True
+
+
+def waiting(claim: Claim) -> Waiting:
+    """Return a queued claim."""
+    return Waiting(
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        demand=Demand.of(claim),
+        priority=claim.priority,
+        created_at=consumption.seconds(claim.created_at or datetime.min),
+        time_limit=None if claim.time_limit is None else float(claim.time_limit),
+        refused_by=frozenset(claim.refused_by),
+        preemptible=claim.preemptible,
+        max_count=claim.max_count,
+    )
+
+
+def running(parts: Parts, claim: Claim, held: Held) -> tuple[Running, list[Running]]:
+    """Return a claim that holds something; of an elastic one its minimum, and each vGPU beyond that."""
+    rows = sorted((each for each in held.vgpus if each.index < BESIDE), key=lambda one: one.index)
+    if claim.min_count is None or claim.state != ClaimState.BOUND:
+        return _running(parts, claim, _plan(rows, held.hosts)), []
+    # What sessions use goes last; else the highest ordinals first, so that the rest keep theirs.
+    rows.sort(key=lambda one: (one.id not in held.used, one.index))
+    least = _running(parts, claim, _plan(rows[: claim.min_count], held.hosts))
+    moving = any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in held.vgpus)
+    least = replace(
+        least,
+        demand=replace(least.demand, count=claim.min_count),
+        max_count=claim.max_count if held.may_grow and not moving else None,
+    )
+    leaving = [each for each in held.vgpus if each.index >= BESIDE and each.state == VgpuState.REMOVING]
+    more = [_beyond(least, each, held) for each in rows[claim.min_count :]]
+    return least, more + [replace(_beyond(least, each, held), leaving=True) for each in leaving]
+
+
+def vgpu_of(name: str) -> tuple[str, str | None]:
+    """Return the claim that something in the queue is called after, and its vGPU if it is only one."""
+    claim_id, *rest = name.split("/")
+    return claim_id, rest[-1] if rest else None
+
+
+def _beyond(least: Running, vgpu: Vgpu, held: Held) -> Running:
+    # Next to nothing, but the more the lower its ordinal is.
+    idle = (BESIDE - vgpu.index % BESIDE) / BESIDE / 1000
+    return elastic.beyond(
+        least,
+        f"{least.claim_id}/{vgpu.id}",
+        _plan([vgpu], held.hosts),
+        held.since[vgpu.id],
+        None if vgpu.id in held.used else idle,
+    )
+
+
+def _plan(rows: Sequence[Vgpu], named: Mapping[str, str]) -> Plan:
+    """Return where the vGPUs of a claim are; ``named`` are the hosts' names by id."""
+    host = named[rows[0].host_id] if rows else None
+    return Plan(host=host, device_ids=tuple(vgpu.device_id for vgpu in rows))
+
+
+def _running(parts: Parts, claim: Claim, plan: Plan) -> Running:
+    bound_at = parts.clock.monotonic()
+    if claim.bound_at is not None:
+        bound_at -= parts.tenure.seconds(claim.id, claim.bound_at)
+    ends = [parts.clock.at(claim.lease_end)] if claim.lease_end else []
+    ends += [bound_at + claim.time_limit] if claim.time_limit is not None else []
+    return Running(
+        claim_id=claim.id,
+        project_id=claim.project_id,
+        demand=Demand.of(claim),
+        plan=plan,
+        priority=claim.priority,
+        bound_at=bound_at,
+        ends_at=min(ends, default=None),
+        preemptible=claim.preemptible and claim.state == ClaimState.BOUND,
+        leaving=claim.state == ClaimState.RELEASING,
+    )

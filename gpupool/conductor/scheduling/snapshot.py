@@ -1,0 +1,91 @@
+"""What the hosts and devices of a pool have left: the allocator's view, from the database."""
+
+from collections.abc import Collection
+
+from oslo_config import cfg
+from sqlalchemy.orm import Session
+
+from gpupool.allocator.rooms import DeviceRoom, HostRoom
+from gpupool.conductor.hosts import holds
+from gpupool.conductor.providers.providers import Inventory
+from gpupool.db import devices, hosts, pools, times, vgpus
+from gpupool.db.vgpus import Granted, Program
+from gpupool.model.claim import COMPUTE_MAX
+from gpupool.model.device import Device
+from gpupool.model.host import Host
+from gpupool.model.pool import OVERCOMMIT_NONE, Pool
+from gpupool.model.states import DeviceHealth, HostState
+from gpupool.placement import names
+
+
+def rooms(
+    session: Session,
+    pool_id: str,
+    inventory: Inventory,
+    conf: cfg.ConfigOpts,
+    host_ids: Collection[str] | None = None,
+) -> list[HostRoom]:
+    """Return the room on every host of a pool, or on those of ``host_ids`` that are in it."""
+    filters: dict[str, object] = {"pool_id": pool_id}
+    if host_ids is not None:
+        filters["id"] = list(host_ids)
+    pool = pools.get(session, pool_id)
+    of_pool = hosts.list_(session, filters)
+    ids = [host.id for host in of_pool]
+    owned: dict[str, list[Device]] = {}
+    for device in devices.list_(session, {"host_id": ids}):
+        owned.setdefault(device.host_id, []).append(device)
+    granted, programs = vgpus.usage(session, host_id=ids), vgpus.programs(session, ids)
+    found = []
+    for host in of_pool:
+        rows = tuple(_device(each, pool, inventory, granted) for each in owned.get(host.id, []))
+        closed = holds.closed(host, times.now(session))
+        found.append(_host(host, closed, rows, programs.get(host.id, Program()), conf))
+    return found
+
+
+def for_programs(host: Host, has_devices: bool, conf: cfg.ConfigOpts) -> tuple[int, int]:
+    """Return what programs may claim of a host: thousandths of a core, and MiB of its memory."""
+    kept_cpu = conf.allocator.reserved_cpu_milli if has_devices else 0
+    kept_memory = conf.allocator.reserved_memory_mib if has_devices else 0
+    return max(host.cpu_milli - kept_cpu, 0), max(host.memory_mib - kept_memory, 0)
+
+
+def _host(
+    host: Host, closed: str, owned: tuple[DeviceRoom, ...], taken: Program, conf: cfg.ConfigOpts
+) -> HostRoom:
+    cpu, memory = for_programs(host, bool(owned), conf)
+    return HostRoom(
+        name=host.name,
+        up=host.state == HostState.UP,
+        closed=closed,
+        cpu_total=cpu,
+        cpu_free=max(cpu - taken.cpu_milli, 0),
+        memory_total=memory,
+        memory_free=max(memory - taken.memory_mib, 0),
+        devices=owned,
+    )
+
+
+def _device(device: Device, pool: Pool, inventory: Inventory, granted: dict[str, Granted]) -> DeviceRoom:
+    # What others hold of a device is as good as guaranteed to them.
+    compute = inventory.foreign(device.id, names.COMPUTE)
+    memory_mib = inventory.foreign(device.id, names.MEMORY_MIB)
+    ours = granted.get(device.id, Granted())
+    extended = pool.memory_overcommit if device.extends_memory else OVERCOMMIT_NONE
+    return DeviceRoom(
+        device_id=device.id,
+        usable=device.enabled and device.health == DeviceHealth.OK,
+        traits=inventory.traits(device),
+        product=device.product,
+        link_group=device.link_group,
+        sharing_mode=device.sharing_mode,
+        compute_total=COMPUTE_MAX,
+        compute_limit=COMPUTE_MAX * pool.compute_overcommit // OVERCOMMIT_NONE,
+        compute_granted=ours.compute + compute,
+        compute_guaranteed=ours.compute_guaranteed + compute,
+        memory_total=device.memory_mib,
+        memory_limit=device.memory_mib * extended // OVERCOMMIT_NONE,
+        memory_granted=ours.memory_mib + memory_mib,
+        memory_guaranteed=ours.memory_mib_guaranteed + memory_mib,
+    )
