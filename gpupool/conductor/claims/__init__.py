@@ -1,5 +1,5 @@
 """Claims from request to end: validation, quota, binding, resizing, leases, attachments, release.
 
-``lifecycle`` is where a request enters. ``binding`` brings a queued claim to ``bound``, ``releasing`` is the one
-way by which vGPUs are taken from a claim; everything else decides when one of the two is due.
+``lifecycle`` is where a request enters. ``binding`` brings a queued claim to ``bound``, ``releasing`` is
+the one way by which vGPUs are taken from a claim; everything else decides when one of the two is due.
 """
