@@ -14,8 +14,8 @@ class QueueRules:
     that is strictly first come, first served, within a priority. ``reservations`` is for how many
     claims room is kept. Claims that ran less than ``min_run_time`` seconds are not taken apart for
     others; those of projects in ``min_run_times`` (by id) not before they ran as long as it says there.
-    A claim that has waited for ``ageing`` seconds is passed by no younger claim of its project,
-    whatever their priorities; 0: ageing is off.
+    A claim that has waited for ``ageing`` seconds is passed by no younger claim of its project that has
+    the default priority or a lower one; 0: ageing is off.
     """
 
     backfill: bool = True

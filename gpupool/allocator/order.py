@@ -9,7 +9,11 @@ from weakref import WeakValueDictionary
 
 from gpupool.allocator.claims import Waiting
 from gpupool.allocator.demand import Demand
+from gpupool.model.claim import PRIORITY_DEFAULT
 
+# The highest level that age gives: the highest priority that every project may ask for. More would bring
+# old claims of one that may use a higher priority before those of others.
+_RAISED_MOST = PRIORITY_DEFAULT
 # A claim with what it is ordered by: when it was made, and its id.
 _Entry = tuple[float, str, Waiting]
 # How much of its part each project has had, see FairShare.standing; the lowest is next.
@@ -109,7 +113,8 @@ class Line:
         """Raise claims made at ``before`` or earlier that younger ones of their project pass.
 
         Of each project and kind that is the oldest. It gets the highest level that a younger claim of
-        its project has; one that was raised and is not to be now goes back to its priority.
+        its project has, those above the default priority left out; one that was raised and is not to be
+        now goes back to its priority.
         """
         for claim_id in list(self._levels):
             self._move(self._claims[claim_id], None)
@@ -130,7 +135,8 @@ class Line:
                     older = key not in found or oldest < found[key][0]
                     if passing is not None and oldest[0] <= before and older:
                         found[key] = oldest, passing
-                above.append((max(bucket.claims[-1] for bucket in kinds.values()), level))
+                if level <= _RAISED_MOST:
+                    above.append((max(bucket.claims[-1] for bucket in kinds.values()), level))
         return [(claim, level) for (*_, claim), level in found.values()]
 
     def _move(self, claim: Waiting, level: int | None) -> None:

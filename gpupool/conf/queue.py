@@ -48,7 +48,7 @@ OPTS = (
         default=7 * 24 * 3600,
         min=0,
         help="Seconds after which a claim that waits is no longer passed by younger claims of its own "
-        "project, whatever their priority; 0: it is passed by all that have a higher one.",
+        "project up to the default priority, 50; 0: it is passed by all that have a higher one.",
     ),
 )
 

@@ -143,6 +143,21 @@ def test_an_old_claim_is_raised_to_the_level_of_younger_ones_of_its_project_only
     assert line.level("old") == 10
 
 
+def test_a_young_claim_above_the_default_priority_raises_no_old_one_past_others():
+    line = lined_up(
+        [
+            waiting("old", 0.0, project_id="a", priority=10),
+            waiting("high", 5.0, project_id="a", priority=90),
+            waiting("others", 6.0, project_id="b", priority=50),
+        ]
+    )
+    line.age(0.0)
+    assert [claim.claim_id for claim in line.walk(lambda _: 0.0)] == ["high", "others", "old"]
+    line.add(waiting("young", 7.0, project_id="a", priority=30))
+    line.age(0.0)
+    assert line.level("old") == 30
+
+
 @FEW
 @given(claims(), st.floats(0, 5))
 def test_ageing_loses_no_claim_and_raises_one_of_a_kind(each, before):
@@ -155,6 +170,7 @@ def test_ageing_loses_no_claim_and_raises_one_of_a_kind(each, before):
     assert len({(claim.project_id, claim.demand) for claim in raised}) == len(raised)
     for claim in raised:
         assert claim.created_at <= before
+        assert line.level(claim.claim_id) <= 50
         assert any(
             other.project_id == claim.project_id
             and other.priority == line.level(claim.claim_id)
