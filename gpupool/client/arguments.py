@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import argparse
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -150,16 +151,26 @@ def add_sizes(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def _count(text: str) -> tuple[int, int | None]:
-    """Return a number and None, or the two numbers of a range."""
-    least, dash, most = text.partition("-")
-    try:
-        if least:
-            return int(least), int(most) if dash else None
+    """Return a number and None, or the two numbers of a range.
+
+    How many vGPUs a claim may have at most, the API says.
+    """
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text), None
-    except ValueError:
+    if not (found := re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", text)):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of vGPUs; write one, as 4, or a range, as 2-8"
-        ) from None
+            f"{text!r} is no number of vGPUs; write one, as 4, or a range of two, as 2-8"
+        )
+    least, most = int(found[1]), int(found[2])
+    if least < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} begins with {least}; a range begins with 1 or more")
+    if most < least:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} ends below where it begins; write the smaller number first: {most}-{least}"
+            if most
+            else f"{text!r} ends with 0; a range ends with no less than it begins with"
+        )
+    return least, most
 
 
 class _Count(argparse.Action):

@@ -65,7 +65,7 @@ def elastic_counts(least: int | None, most: int | None) -> tuple[int, int | None
         raise errors.Invalid(f"{missing} missing; min_count and max_count go together")
     _within("min_count", least, 1, COUNT_MAX)
     if not least <= most <= COUNT_MAX:
-        raise errors.Invalid(f"max_count is {most}; allowed: {least}, its min_count, to {COUNT_MAX}")
+        raise errors.Invalid(f"max_count is {most}; allowed: {least} (min_count) to {COUNT_MAX}")
     return (least, None, None) if least == most else (least, least, most)
 
 

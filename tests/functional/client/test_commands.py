@@ -234,8 +234,8 @@ def test_an_elastic_claim(openstack) -> None:
     assert "2 of 1-3" in row
     assert "2 of 1-3" in openstack("gpu claim list").out
     assert len(made["granted_devices"]) == 2
-    said = openstack.refused(f"gpu claim create --count 3-1 {options}")
-    assert "max_count is 1; allowed: 3, its min_count, to 1024 (HTTP 400)" in said
+    said = openstack.refused(f"gpu claim create --count 3-1025 {options}")
+    assert "max_count is 1025; allowed: 3 (min_count) to 1024 (HTTP 400)" in said
     openstack("gpu claim delete elastic --wait")
 
 

@@ -498,9 +498,9 @@ def test_a_range_of_one_number_is_that_number(lab):
     [
         ({"min_count": 2}, "max_count missing; min_count and max_count go together"),
         ({"max_count": 2}, "min_count missing; min_count and max_count go together"),
-        ({"min_count": 3, "max_count": 2}, "max_count is 2; allowed: 3, its min_count, to 1024"),
+        ({"min_count": 3, "max_count": 2}, "max_count is 2; allowed: 3 (min_count) to 1024"),
         ({"min_count": 0, "max_count": 2}, "min_count is 0; allowed: 1 to 1024"),
-        ({"min_count": 2, "max_count": 1025}, "max_count is 1025; allowed: 2, its min_count, to 1024"),
+        ({"min_count": 2, "max_count": 1025}, "max_count is 1025; allowed: 2 (min_count) to 1024"),
         ({"min_count": 2, "max_count": 4, "count": 3}, "count is given beside min_count and max_count"),
     ],
 )

@@ -95,7 +95,8 @@ def test_only_given_sizes_are_sent() -> None:
         ("--count 4", {"count": 4}),
         ("--count -4", {"count": -4}),
         ("--count 2-8", {"min_count": 2, "max_count": 8}),
-        ("--count 0-5000", {"min_count": 0, "max_count": 5000}),
+        ("--count 1-5000", {"min_count": 1, "max_count": 5000}),
+        ("--count 4-4", {"min_count": 4, "max_count": 4}),
         ("--count 2-8 --count 3", {"count": 3}),
         ("--count 3 --count 2-8", {"min_count": 2, "max_count": 8}),
     ],
@@ -105,11 +106,23 @@ def test_a_number_of_vgpus_or_a_range(words: str, sent: dict[str, object]) -> No
     assert arguments.given(parsed(*options), *arguments.SIZES) == sent
 
 
-@pytest.mark.parametrize("text", ["two", "2-", "2-x", "2--8x", "", "1-2-3"])
-def test_what_is_no_number_of_vgpus(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+_NO_NUMBER = "is no number of vGPUs; write one, as 4, or a range of two, as 2-8"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        *[(text, _NO_NUMBER) for text in ("two", "2-", "a-b", "2-x", "2--8", "", "1-2-3", "1_0", " 4", "٣")],
+        ("8-2", "ends below where it begins; write the smaller number first: 2-8"),
+        ("2-0", "ends with 0; a range ends with no less than it begins with"),
+        ("0-2", "begins with 0; a range begins with 1 or more"),
+        ("0-0", "begins with 0; a range begins with 1 or more"),
+    ],
+)
+def test_what_is_no_number_of_vgpus(text: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parsed(f"--count={text}")
-    assert "is no number of vGPUs; write one, as 4, or a range, as 2-8" in capsys.readouterr().err
+    assert f"--count: {text!r} {why}" in capsys.readouterr().err
 
 
 def test_a_change_of_nothing_is_refused() -> None:
