@@ -200,7 +200,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     quality = parser.add_mutually_exclusive_group()
     for option, meaning in (
         ("best-effort", "Take what guaranteed claims leave, more than there is where the pool allows"),
-        ("guaranteed", "Have shares of its own (default)"),
+        ("guaranteed", "Reserve shares for it alone (default)"),
     ):
         quality.add_argument(
             f"--{option}",
@@ -209,7 +209,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
             const=option.replace("-", "_"),
             help=meaning,
         )
-    _add_flag(parser, "preemptible", "Let a more important claim take its place")
+    _add_flag(parser, "preemptible", "Allow more important claims to take its place")
     parser.add_argument(
         "--on-preempt",
         choices=("requeue", "release"),

@@ -92,7 +92,10 @@ class CreateAttachment(base.GpuCommand, command.ShowOne):
             "--claim", metavar="<claim>", required=True, help="Id or name of a bound claim"
         )
         parser.add_argument(
-            "--kind", choices=("process", "container"), default="container", help="What for"
+            "--kind",
+            choices=("process", "container"),
+            default="container",
+            help="Kind of the program: in a container (default) or a process of the host",
         )
         parser.add_argument(
             "--host", metavar="<host>", help="Host of the program; else that of the vGPUs"

@@ -218,7 +218,10 @@ class SetClaim(base.GpuCommand):
             help="When it ends by itself (ISO 8601, UTC); its time limit, once it is bound, stays",
         )
         lease.add_argument(
-            "--no-lease-end", action="store_true", default=None, help="Let it not end by itself"
+            "--no-lease-end",
+            action="store_true",
+            default=None,
+            help="Remove the lease end: it does not end by itself",
         )
         return parser
 

@@ -116,16 +116,16 @@ class DeleteDevice(base.DeleteCommand):
 
 
 class SetDevice(base.GpuCommand):
-    """Let a device take new vGPUs, or not; vGPUs on it stay."""
+    """Enable or disable a device for new vGPUs; vGPUs on it stay."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument("device", metavar="<device>", help=NAMING)
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("--enable", action="store_true", help="Let it take new vGPUs")
-        which.add_argument("--disable", action="store_true", help="Let it take no new vGPU")
-        parser.add_argument("--reason", metavar="<text>", help="Why it is disabled")
+        which.add_argument("--enable", action="store_true", help="Allow new vGPUs on it")
+        which.add_argument("--disable", action="store_true", help="Allow no new vGPUs on it")
+        parser.add_argument("--reason", metavar="<text>", help="Reason of --disable")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

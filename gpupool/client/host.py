@@ -90,7 +90,7 @@ class ShowHost(base.ShowCommand):
 
 
 class SetHost(base.GpuCommand):
-    """Let a host take new vGPUs, or not (those it has stay), or move an empty one to another pool."""
+    """Enable or disable a host for new vGPUs (those it has stay), or move an empty one to a pool."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
@@ -98,11 +98,11 @@ class SetHost(base.GpuCommand):
         parser.add_argument("host", metavar="<host>", help="Id or name")
         parser.add_argument("--pool", metavar="<pool>", help="Its new pool (name or id)")
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--enable", action="store_true", default=None, help="Let it take new vGPUs")
+        which.add_argument("--enable", action="store_true", default=None, help="Allow new vGPUs on it")
         which.add_argument(
-            "--disable", action="store_true", default=None, help="Let it take no new vGPU"
+            "--disable", action="store_true", default=None, help="Allow no new vGPUs on it"
         )
-        parser.add_argument("--reason", metavar="<text>", help="Why it is disabled, for operators")
+        parser.add_argument("--reason", metavar="<text>", help="Reason of --disable, for operators")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

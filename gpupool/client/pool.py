@@ -96,7 +96,7 @@ class SetPool(base.GpuCommand):
             dest="min_run_time",
             action="store_const",
             const=DEFAULT,
-            help="Have claims run as long as the service's configuration says",
+            help="Remove the pool's own minimum: the service's configuration counts again",
         )
         return parser
 
@@ -146,11 +146,11 @@ class DefragmentPool(base.GpuCommand, command.Lister):
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Add what may be said of a pool besides its name."""
-    parser.add_argument("--description", metavar="<text>", help="What the pool is for")
+    parser.add_argument("--description", metavar="<text>", help="Description, for people")
     parser.add_argument(
         "--policy",
         choices=POLICIES,
-        help="Which device a claim takes: the one that leaves the least room nobody asks for (fgd), "
+        help="How devices are chosen: the one that leaves the least room nobody asks for (fgd), "
         "the fullest that fits (best-fit), one of the fullest host (pack), the emptiest (spread), any",
     )
     for what, limit in (

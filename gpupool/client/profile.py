@@ -11,13 +11,13 @@ from gpupool.client import arguments, base, columns
 from gpupool.client.columns import Column
 from gpupool.client.rest import Item
 
-# What may be taken away again, by option: the field, and what says so to the API.
-REMOVABLE: Mapping[str, tuple[str, Any]] = {
-    "required-trait": ("required_traits", []),
-    "forbidden-trait": ("forbidden_traits", []),
-    "time-limit": ("time_limit", None),
-    "sessions": ("sessions", None),
-    "layout": ("layout", "any"),
+# What an option --no-... removes: the field, the value that says so to the API, and the option's help.
+REMOVABLE: Mapping[str, tuple[str, Any, str]] = {
+    "required-trait": ("required_traits", [], "Remove all required traits"),
+    "forbidden-trait": ("forbidden_traits", [], "Remove all forbidden traits"),
+    "time-limit": ("time_limit", None, "Remove the time limit"),
+    "sessions": ("sessions", None, "Remove the number of sessions: the cloud's default counts again"),
+    "layout": ("layout", "any", "Remove the layout: neither --pack nor --spread"),
 }
 
 
@@ -67,7 +67,7 @@ class CreateProfile(base.GpuCommand, command.ShowOne):
         """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument("name", metavar="<name>", help="Unique name")
-        parser.add_argument("--description", metavar="<text>", help="What the profile is for")
+        parser.add_argument("--description", metavar="<text>", help="Description, for people")
         arguments.add_sizes(parser, required=True)
         arguments.add_wishes(parser)
         return parser
@@ -86,16 +86,16 @@ class SetProfile(base.GpuCommand):
         parser = super().get_parser(prog_name)
         parser.add_argument("profile", metavar="<profile>", help="Id or name")
         parser.add_argument("--name", metavar="<name>", help="New unique name")
-        parser.add_argument("--description", metavar="<text>", help="What the profile is for")
+        parser.add_argument("--description", metavar="<text>", help="Description, for people")
         arguments.add_sizes(parser, required=False)
         arguments.add_wishes(parser)
-        for option in REMOVABLE:
+        for option, (_, _, meaning) in REMOVABLE.items():
             parser.add_argument(
                 f"--no-{option}",
                 dest="removed",
                 action="append_const",
                 const=option,
-                help=f"Have no {option.replace('-', ' ')}",
+                help=meaning,
             )
         return parser
 
@@ -104,7 +104,7 @@ class SetProfile(base.GpuCommand):
         names = ("name", "description", *arguments.SIZES, *arguments.WISHES)
         changes = arguments.given(parsed_args, *names)
         for option in parsed_args.removed or ():
-            field, nothing = REMOVABLE[option]
+            field, nothing, _ = REMOVABLE[option]
             if field in changes:
                 raise CommandError(f"--no-{option} does not go with a {option.replace('-', ' ')}")
             changes[field] = nothing

@@ -87,7 +87,7 @@ def _add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _add_key_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    commands = subparsers.add_parser("key", help="What conductors sign with").add_subparsers(
+    commands = subparsers.add_parser("key", help="Keys that conductors sign with").add_subparsers(
         required=True
     )
     listing = commands.add_parser("list", help="Print the public keys: that in use, then its successors")

@@ -24,41 +24,41 @@ PROJECT_MEMBER_OR_ADMIN = "rule:project_member_or_admin_api"
 RULES = (
     policy.RuleDefault("admin_api", "role:admin", "Operators of the cloud."),
     policy.RuleDefault("service_api", "role:service", "Other services of the cloud."),
-    policy.RuleDefault("reader_api", "role:reader or rule:service_api", "Whoever may look at all."),
+    policy.RuleDefault("reader_api", "role:reader or rule:service_api", "Users who may look at all."),
     policy.RuleDefault(
         "operator_reader_api",
         "rule:admin_api or role:manager or rule:service_api",
-        "Whoever may see the machines behind a pool.",
+        "Users who may see the machines behind a pool.",
     ),
     policy.RuleDefault(
         "every_project_reader_api",
         "rule:admin_api or rule:service_api",
-        "Whoever may look into every project.",
+        "Users who may look into every project.",
     ),
     policy.RuleDefault(
         "project_reader_api",
         "role:reader and project_id:%(project_id)s",
-        "Whoever may look at what the project has.",
+        "Users who may look at what the project has.",
     ),
     policy.RuleDefault(
         "project_reader_or_every_api",
         "rule:project_reader_api or rule:every_project_reader_api",
-        "Whoever may look at what the project has, or every project.",
+        "Users who may look at what the project has, or every project.",
     ),
     policy.RuleDefault(
         "project_member_api",
         "role:member and project_id:%(project_id)s",
-        "Whoever may change what the project has.",
+        "Users who may change what the project has.",
     ),
     policy.RuleDefault(
         "project_member_or_admin_api",
         "rule:project_member_api or rule:admin_api",
-        "Whoever may change what the project has, or any project.",
+        "Users who may change what the project has, or any project.",
     ),
     policy.RuleDefault(
         "project_manager_or_admin_api",
         "role:manager and project_id:%(project_id)s or rule:admin_api",
-        "Whoever may say what goes first, of the project or of any.",
+        "Users who may say what goes first, of the project or of any.",
     ),
 )
 

@@ -12,7 +12,7 @@ RULES = (
     base.rule(
         "devices:disable",
         base.ADMIN,
-        "Let a device take new vGPUs or not.",
+        "Enable or disable a device for new vGPUs.",
         ["POST /v1/devices/{device}/action"],
     ),
     base.rule(

@@ -16,13 +16,13 @@ RULES = (
     base.rule(
         "hosts:admit",
         base.ADMIN,
-        "Believe a host that introduced itself, or no longer.",
+        "Admit a host that introduced itself, or revoke its keys.",
         ["POST /v1/hosts/{host}/action (admit, revoke)"],
     ),
     base.rule(
         "hosts:disable",
         base.ADMIN,
-        "Let a host take new vGPUs or not.",
+        "Enable or disable a host for new vGPUs.",
         ["POST /v1/hosts/{host}/action (enable, disable)"],
     ),
     base.rule("hosts:delete", base.ADMIN, "Forget a host.", ["DELETE /v1/hosts/{host}"]),

@@ -19,7 +19,7 @@ RULES = (
     base.rule(
         "pools:defragment",
         base.ADMIN,
-        "Have vGPUs of a pool moved so that more of its room is in one piece.",
+        "Move vGPUs of a pool so that more of its room is in one piece.",
         ["POST /v1/pools/{pool}/action"],
     ),
     base.rule("pools:delete", base.ADMIN, "Delete a pool.", ["DELETE /v1/pools/{pool}"]),

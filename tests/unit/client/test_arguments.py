@@ -112,7 +112,10 @@ _NO_NUMBER = "is no number of vGPUs; write one, as 4, or a range of two, as 2-8"
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        *[(text, _NO_NUMBER) for text in ("two", "2-", "a-b", "2-x", "2--8", "", "1-2-3", "1_0", " 4", "٣")],
+        *[
+            (text, _NO_NUMBER)
+            for text in ("two", "2-", "a-b", "2-x", "2--8", "", "1-2-3", "1_0", " 4", "٣")
+        ],
         ("8-2", "ends below where it begins; write the smaller number first: 2-8"),
         ("2-0", "ends with 0; a range ends with no less than it begins with"),
         ("0-2", "begins with 0; a range begins with 1 or more"),
