@@ -64,19 +64,24 @@ class Services:
         except policy.InvalidScope:
             return False
 
-    def authorize(self, request: Request, rule: str, project_id: str | None = None) -> None:
-        """Raise Forbidden unless the caller ``may``."""
-        if not self.may(request, rule, project_id):
-            raise errors.Forbidden(f"policy does not allow you {base.PREFIX}:{rule}")
+    def authorize(self, request: Request, *rules: str, project_id: str | None = None) -> None:
+        """Raise Forbidden unless the caller ``may`` do one of ``rules``.
 
-    def authorize_owned(self, request: Request, rule: str, noun: str, item: Owned) -> None:
+        Several are for an address whose body says which is meant: they are asked before the body is
+        read, and the one that is meant after that.
+        """
+        if not any(self.may(request, rule, project_id) for rule in rules):
+            names = " or ".join(f"{base.PREFIX}:{rule}" for rule in rules)
+            raise errors.Forbidden(f"policy does not allow you {names}")
+
+    def authorize_owned(self, request: Request, noun: str, item: Owned, *rules: str) -> None:
         """As ``authorize`` for ``item``; one the caller may not even see is not there: NotFound."""
-        if self.may(request, rule, item.project_id):
-            return
         foreign = item.project_id != request.caller.project_id
-        if foreign and not self.may(request, f"{noun}s:get", item.project_id):
+        if foreign and not any(
+            self.may(request, rule, item.project_id) for rule in (*rules, f"{noun}s:get")
+        ):
             raise errors.NotFound(f"{noun} {item.id} not found")
-        raise errors.Forbidden(f"policy does not allow you {base.PREFIX}:{rule}")
+        self.authorize(request, *rules, project_id=item.project_id)
 
 
 class Controller:

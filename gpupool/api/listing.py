@@ -63,18 +63,21 @@ class Listing:
         sort = tuple((key, direction or "asc") for key, _, direction in keys)
         return cls(services, request, query, limit, query.pop("marker", None), sort)
 
-    def own(self, nouns: str) -> None:
-        """Keep to the caller's project, unless it asks for others and may see them.
+    @classmethod
+    def of_projects(cls, services: Services, request: Request, schema: Schema, nouns: str) -> "Listing":
+        """As ``of``, of the caller's project unless the query asks for others.
 
-        Raises Forbidden when it may not.
+        Raises Forbidden, before Invalid, when the caller may not see what it asks for.
         """
-        caller = self.request.caller.project_id
-        everything = self.filters.pop("all_projects", False)
-        self.services.authorize(self.request, f"{nouns}:get")
-        if everything or set(self.filters.get("project_id", ())) - {caller}:
-            self.services.authorize(self.request, f"{nouns}:get_all")
-        elif not everything:
-            self.filters["project_id"] = [caller]
+        services.authorize(request, f"{nouns}:get")
+        listing = cls.of(services, request, schema)
+        caller = request.caller.project_id
+        everything = listing.filters.pop("all_projects", False)
+        if everything or set(listing.filters.get("project_id", ())) - {caller}:
+            services.authorize(request, f"{nouns}:get_all")
+        else:
+            listing.filters["project_id"] = [caller]
+        return listing
 
     def resolve(self, session: Session, key: str, lister: Lister[Any], hidden: bool = False) -> None:
         """Replace the filter ``key``, names or ids, by ``key``_id, in two statements.

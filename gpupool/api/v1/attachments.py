@@ -21,8 +21,7 @@ class Attachments(Controller):
 
     def get_all(self, request: Request) -> Json:
         """List attachments."""
-        listing = Listing.of(self.services, request, schemas.LIST)
-        listing.own("attachments")
+        listing = Listing.of_projects(self.services, request, schemas.LIST, "attachments")
         with self.services.database.reader() as session:
             listing.resolve_host(session)
             page, more = listing.read(session, attachments.list_)
@@ -37,11 +36,13 @@ class Attachments(Controller):
 
     def post(self, request: Request) -> Answer:
         """Attach a claim, pending when this answers; with the id of one of its own, show that."""
+        # Of the claim's project, which the body names, below.
+        self.services.authorize(request, "attachments:create")
         attachment_id, body = request.checked_new(schemas.CREATE)
         wanted = wire.load(AttachmentRequest, body)
         with self.services.database.reader() as session:
             claim = claims.get(session, wanted.claim_id)
-        self.services.authorize_owned(request, "attachments:create", "claim", claim)
+        self.services.authorize_owned(request, "claim", claim, "attachments:create")
         with made_as("attachment", attachment_id):
             made = self.services.conductor.create_attachment(request.caller, attachment_id, wanted)
             if made.claim_id != claim.id:
@@ -60,7 +61,7 @@ class Attachments(Controller):
     def _find(self, request: Request, rule: str, attachment_id: str) -> Attachment:
         with self.services.database.reader() as session:
             found = attachments.get(session, attachment_id)
-        self.services.authorize_owned(request, rule, "attachment", found)
+        self.services.authorize_owned(request, "attachment", found, rule)
         return found
 
     def _views(self, request: Request, found: Sequence[Attachment]) -> list[Json]:

@@ -22,8 +22,7 @@ class Claims(Controller):
 
     def get_all(self, request: Request) -> Json:
         """List claims."""
-        listing = Listing.of(self.services, request, schemas.LIST)
-        listing.own("claims")
+        listing = Listing.of_projects(self.services, request, schemas.LIST, "claims")
         with self.services.database.reader() as session:
             listing.resolve(session, "pool", pools.list_)
             page, more = listing.read(session, claims.list_)
@@ -31,7 +30,7 @@ class Claims(Controller):
 
     def get_one(self, request: Request, claim_id: str) -> Json:
         """Show a claim."""
-        return self._view(request, self._find(request, "claims:get", claim_id))
+        return self._view(request, self._find(request, claim_id, "claims:get"))
 
     def post(self, request: Request) -> Answer:
         """Create a claim, queued when this answers; with the id of one of the project, show that."""
@@ -45,7 +44,7 @@ class Claims(Controller):
 
     def patch(self, request: Request, claim_id: str) -> Json:
         """Change a claim's name, priority or lease."""
-        claim = self._find(request, "claims:update", claim_id)
+        claim = self._find(request, claim_id, "claims:update")
         body = request.checked_body(schemas.UPDATE)
         self._authorize_priority(request, body, claim.project_id, claim.priority)
         return self._change(request, claim, body)
@@ -56,10 +55,11 @@ class Claims(Controller):
 
     def action(self, request: Request, claim_id: str) -> Json | Answer:
         """Release a claim, or extend its lease."""
+        self._find(request, claim_id, "claims:release", "claims:update")
         body = request.checked_body(schemas.ACTION)
         if "release" in body:
             return self._release(request, claim_id)
-        claim = self._find(request, "claims:update", claim_id)
+        claim = self._find(request, claim_id, "claims:update")
         _check_later(claim, views.time(body["extend"]["lease_end"]))
         return self._change(request, claim, body["extend"])
 
@@ -71,12 +71,12 @@ class Claims(Controller):
         if body.get("priority", 0) <= most:
             return
         try:
-            self.services.authorize(request, "claims:set_high_priority", project_id)
+            self.services.authorize(request, "claims:set_high_priority", project_id=project_id)
         except errors.Forbidden as exc:
             raise errors.Forbidden(f"{exc.message}; allowed: a priority of 0 to {most}") from exc
 
     def _release(self, request: Request, claim_id: str) -> Answer:
-        claim = self._find(request, "claims:release", claim_id)
+        claim = self._find(request, claim_id, "claims:release")
         released = self.services.conductor.release_claim(request.caller, claim.id)
         return Answer(202, self._view(request, released))
 
@@ -86,10 +86,11 @@ class Claims(Controller):
         changed = self.services.conductor.update_claim(request.caller, claim.id, change)
         return self._view(request, changed)
 
-    def _find(self, request: Request, rule: str, claim_id: str) -> Claim:
+    def _find(self, request: Request, claim_id: str, *rules: str) -> Claim:
+        """Return the claim; raises Forbidden unless the caller may do one of ``rules`` to it."""
         with self.services.database.reader() as session:
             claim = claims.get(session, claim_id)
-        self.services.authorize_owned(request, rule, "claim", claim)
+        self.services.authorize_owned(request, "claim", claim, *rules)
         return claim
 
     def _view(self, request: Request, claim: Claim) -> Json:

@@ -47,6 +47,7 @@ class Hosts(Controller):
 
     def action(self, request: Request, name_or_id: str) -> Json:
         """Admit a host by a key that it introduced, or revoke all its keys; enable or disable it."""
+        self.services.authorize(request, "hosts:admit", "hosts:disable")
         body = request.checked_body(schemas.ACTION)
         rule = "hosts:admit" if body.keys() & {"admit", "revoke"} else "hosts:disable"
         self.services.authorize(request, rule)

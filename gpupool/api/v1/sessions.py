@@ -29,8 +29,7 @@ class Sessions(Controller):
 
     def get_all(self, request: Request) -> Json:
         """List sessions."""
-        listing = Listing.of(self.services, request, schemas.LIST)
-        listing.own("sessions")
+        listing = Listing.of_projects(self.services, request, schemas.LIST, "sessions")
         with self.services.database.reader() as session:
             listing.resolve_host(session)
             page, more = listing.read(session, sessions.list_)
@@ -57,7 +56,7 @@ class Sessions(Controller):
         if not owners:
             # It ended with its attachment; its host has not reported since.
             raise errors.NotFound(f"session {session_id} not found")
-        self.services.authorize_owned(request, rule, "session", _Owned(found.id, owners[0].project_id))
+        self.services.authorize_owned(request, "session", _Owned(found.id, owners[0].project_id), rule)
         return found
 
 

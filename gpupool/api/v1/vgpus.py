@@ -13,8 +13,7 @@ class Vgpus(Controller):
 
     def get_all(self, request: Request) -> Json:
         """List vGPUs."""
-        listing = Listing.of(self.services, request, schemas.LIST)
-        listing.own("vgpus")
+        listing = Listing.of_projects(self.services, request, schemas.LIST, "vgpus")
         with self.services.database.reader() as session:
             listing.resolve_host(session)
             page, more = listing.read(session, vgpus.list_)
@@ -24,5 +23,5 @@ class Vgpus(Controller):
         """Show a vGPU."""
         with self.services.database.reader() as session:
             vgpu = vgpus.get(session, vgpu_id)
-            self.services.authorize_owned(request, "vgpus:get", "vgpu", vgpu)
+            self.services.authorize_owned(request, "vgpu", vgpu, "vgpus:get")
             return views.with_device(session, [vgpu])[0]

@@ -3,10 +3,13 @@
 keystonemiddleware's own fixture stands for Keystone: it answers what a token is of.
 """
 
+import re
+
 import pytest
 import webob
 from keystonemiddleware.fixture import AuthTokenFixture
 
+from gpupool import policies
 from gpupool.api.app import make_app
 from tests.functional.api.service import new_conf
 
@@ -114,3 +117,53 @@ def test_the_token_goes_no_further(app, token, shared, monkeypatch):
     assert answer.status_int == 201
     assert member not in str(seen)
     assert seen[0]["request_id"] == answer.headers["x-openstack-request-id"] == answer.json["request_id"]
+
+
+OPERATIONS = sorted(
+    {
+        (operation["method"], operation["path"].partition(" ")[0].partition("?")[0])
+        for rule in policies.list_rules()
+        for operation in getattr(rule, "operations", ())
+    }
+)
+
+
+@pytest.fixture
+def claim_id(app, token):
+    """A claim of the project whose member calls without a role."""
+    member = token("member", "reader")
+    return call(app, "/v1/claims", member, "POST", {"compute": 10, "memory_mib": 100}).json["id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [each for each in OPERATIONS if each[0] in ("POST", "PATCH")]
+)
+@pytest.mark.parametrize("body", [b"nonsense", b'{"nonsense": 1}'])
+def test_authorised_before_the_body_is_checked(app, token, claim_id, method, path, body):
+    address = path.replace("{claim}", claim_id)
+    address = re.sub("{.*?}", "9b9c7a52-0000-4000-8000-000000000000", address)
+    request = webob.Request.blank(address, method=method, body=body)
+    request.content_type = "application/json"
+    request.headers["X-Auth-Token"] = token("nobody")
+    assert request.get_response(app).status_int == 403
+
+
+@pytest.mark.parametrize(
+    "path", [path for method, path in OPERATIONS if method == "GET" and "{" not in path]
+)
+def test_authorised_before_the_query_is_checked(app, token, path):
+    assert call(app, f"{path}?limit=nonsense", token("nobody")).status_int == 403
+
+
+def test_every_address_that_takes_a_body_is_among_them(app, token):
+    """Those are the operations that the rules of policies name."""
+    admin = token("admin", "manager", "member", "reader")
+    found = set()
+    for noun in {path.split("/")[2] for _, path in OPERATIONS}:
+        for rest in ("", "/{}", "/{}/action"):
+            path = f"/v1/{noun}{rest}"
+            allowed = call(app, path.format("x"), admin, "PUT").headers.get("Allow", "")
+            found |= {(method, path) for method in allowed.split(", ") if method in ("POST", "PATCH")}
+    named = {(method, re.sub("{.*?}", "{}", path)) for method, path in OPERATIONS}
+    assert found
+    assert found <= named
