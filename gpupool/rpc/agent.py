@@ -15,6 +15,8 @@ TOPIC = "gpupool-agent"
 # 1.1: look takes the desired state
 # 1.2: look takes a signed message; the desired state alone is not believed
 VERSION = "1.2"
+# Which a look asks for, that of the form it has.
+_OLDEST, _SIGNED = "1.0", "1.2"
 
 
 class AgentApi(Protocol):
@@ -33,7 +35,7 @@ class AgentClient:
     """Sends to agents, and waits for no answer; raises Unavailable when the broker is away."""
 
     def __init__(self, messaging: oslo_messaging.Transport) -> None:
-        target = transport.agents_target(messaging, TOPIC, version=VERSION)
+        target = transport.agents_target(messaging, TOPIC, version=_OLDEST)
         self._client = transport.get_client(messaging, target)
 
     def look(self, ctxt: RequestContext, host: str, message: Envelope | None) -> None:
@@ -42,5 +44,6 @@ class AgentClient:
         Without a ``message``, which takes an admitted key, it is told to report, no more.
         """
         with transport.reaching():
-            told = self._client.prepare(server=host, retry=1, version=VERSION if message else "1.0")
+            version = _SIGNED if message else _OLDEST
+            told = self._client.prepare(server=host, retry=1, version=version)
             told.cast(ctxt, "look", **({"message": wire.dump(message)} if message else {}))

@@ -20,12 +20,19 @@ from gpupool.model.wire import Payload
 from gpupool.rpc import transport
 
 TOPIC = "gpupool-conductor"
-# 1.0: everything below but what is named here
-# 1.1: echo
-# 1.2: admit_host, revoke_host; create_attachment answers without the ticket
-# 1.3: set_host_enabled, update_profile, delete_session, list_quotas
 VERSION = "1.3"
-# What conductors of every release understand: the others' calls ask for no more.
+# The version in which a method came; one that is not here, 1.0. A call asks for that version and no
+# later one, so that conductors of other releases take what they know and refuse the rest by its name.
+# Since 1.2 create_attachment answers without the ticket.
+_SINCE: Mapping[str, str] = {
+    "echo": "1.1",
+    "admit_host": "1.2",
+    "revoke_host": "1.2",
+    "set_host_enabled": "1.3",
+    "update_profile": "1.3",
+    "delete_session": "1.3",
+    "list_quotas": "1.3",
+}
 _OLDEST = "1.0"
 T = TypeVar("T")
 
@@ -144,8 +151,10 @@ class ConductorClient:
 
     def _call(self, ctxt: RequestContext, method: str, **arguments: Any) -> Any:
         self._replies.wait(self._timeout)
-        with transport.reaching(), transport.answering():
-            client = self._client.prepare(transport_options=transport.TAKEN)
+        with transport.reaching(), transport.answering(method):
+            client = self._client.prepare(
+                transport_options=transport.TAKEN, version=_SINCE.get(method, _OLDEST)
+            )
             return client.call(ctxt, method, **arguments)
 
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
@@ -200,7 +209,7 @@ class ConductorClient:
     def echo(self, ctxt: RequestContext, token: str) -> None:
         """See ConductorApi; every conductor is told, and the one that knows ``token`` is meant."""
         with transport.reaching():
-            client = self._client.prepare(fanout=True, retry=1, version="1.1")
+            client = self._client.prepare(fanout=True, retry=1, version=_SINCE["echo"])
             client.cast(ctxt, "echo", token=token)
 
     def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[QueueEntry]:

@@ -14,8 +14,9 @@ from gpupool.model.wire import Payload
 from gpupool.rpc import transport
 
 TOPIC = "gpupool-reports"
-# 1.0: everything below
+# 1.0: everything below. What comes later is asked for by its own version, see rpc.conductor.
 VERSION = "1.0"
+_OLDEST = "1.0"
 
 
 class ReportsApi(Protocol):
@@ -38,7 +39,7 @@ class ReportsClient:
     """Asks a conductor and waits for its answer; Unavailable when there is none in time."""
 
     def __init__(self, messaging: oslo_messaging.Transport, timeout: float) -> None:
-        target = transport.agents_target(messaging, TOPIC, version=VERSION)
+        target = transport.agents_target(messaging, TOPIC, version=_OLDEST)
         self._client = transport.get_client(messaging, target, timeout)
         self._replies = transport.ReplyQueue(messaging)
         self._timeout = timeout
@@ -53,7 +54,7 @@ class ReportsClient:
 
     def _call(self, ctxt: RequestContext, method: str, message: Envelope) -> Envelope:
         self._replies.wait(self._timeout)
-        with transport.reaching(), transport.answering():
+        with transport.reaching(), transport.answering(method):
             client = self._client.prepare(transport_options=transport.TAKEN)
             answer = client.call(ctxt, method, message=wire.dump(message))
         return wire.load(Envelope, answer)

@@ -49,7 +49,8 @@ _UNREACHABLE = (
     AMQPError,
     OSError,
 )
-
+# What a server answers to a method of a later version of its interface.
+_UNKNOWN = (oslo_messaging.UnsupportedVersion, oslo_messaging.NoSuchMethod)
 
 # What a broker answers that is there, and that trying again does not change.
 _REFUSALS = (AccessRefused, NotAllowed)
@@ -179,10 +180,11 @@ def get_client(
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Raise errors of the far side of a call without its traceback, which its own log has.
+def answering(method: str) -> Iterator[None]:
+    """Raise errors of the far side of a call of ``method`` without its traceback, which its log has.
 
-    Raises Failed for errors that are none of ours: bugs there.
+    Raises Unavailable when the far side is of a release without that method, and Failed for other
+    errors that are none of ours: bugs there.
     """
     try:
         yield
@@ -191,13 +193,23 @@ def answering() -> Iterator[None]:
         if kind is type(exc):
             raise
         raise kind(exc.message) from None
+    except _UNKNOWN as exc:
+        raise _too_old(method) from exc
     except oslo_messaging.RemoteError as exc:
+        if exc.exc_type in {each.__name__ for each in _UNKNOWN}:
+            raise _too_old(method) from None
         raise errors.Failed(f"a conductor failed: {exc.exc_type}; its log says more") from None
     except Exception as exc:
         # Of Python's own errors oslo.messaging makes what looks like one of this side.
         if _is_near(exc) and "Traceback (most recent call last)" not in str(exc):
             raise
         raise errors.Failed(f"a conductor failed: {type(exc).__name__}; its log says more") from None
+
+
+def _too_old(method: str) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"a conductor of an older release answered, which has no {method}; upgrade every conductor"
+    )
 
 
 def _is_near(error: Exception) -> bool:

@@ -95,6 +95,20 @@ CALLS = [
     ("set_device_enabled", {"device_id": "d", "enabled": False, "reason": "hot"}, DEVICE),
     ("delete_device", {"device_id": "d"}, None),
 ]
+# In which version each method of the conductor came: a new one is of a new version.
+CAME = {
+    "echo": 1, "admit_host": 2, "revoke_host": 2,
+    **dict.fromkeys(("set_host_enabled", "update_profile", "delete_session", "list_quotas"), 3),
+    **dict.fromkeys(
+        (
+            "create_claim", "update_claim", "release_claim", "create_attachment", "delete_attachment",
+            "create_pool", "update_pool", "delete_pool", "show_queue", "defragment", "show_quotas",
+            "create_profile", "delete_profile", "set_host_pool", "delete_host", "set_device_enabled",
+            "delete_device", "wake_queue", "report_host",
+        ),
+        0,
+    ),
+}  # fmt: skip
 METHODS = {
     name for name, value in inspect.getmembers(ConductorApi, callable) if not name.startswith("_")
 }
@@ -102,8 +116,6 @@ METHODS = {
 
 class Recorder:
     """Stands for a manager: keeps what arrived, answers or raises what it is told to."""
-
-    target = oslo_messaging.Target(version=agent.VERSION)
 
     def __init__(self):
         self.received = queue.Queue()
@@ -139,9 +151,12 @@ def messaging(tmp_path_factory):
     messaging.cleanup()
 
 
-def serve(messaging, topic, server):
+def serve(messaging, topic, server, version=None):
+    """Serve a topic as the present release does, or one of an older version."""
     recorder = Recorder()
-    target = oslo_messaging.Target(topic=topic, server=server, version=agent.VERSION)
+    latest = {conductor.TOPIC: conductor, agent.TOPIC: agent, reports.TOPIC: reports}[topic].VERSION
+    recorder.target = oslo_messaging.Target(version=version or latest)
+    target = oslo_messaging.Target(topic=topic, server=server)
     if topic != conductor.TOPIC:
         target = transport.agents_target(messaging, topic, server=server)
     running = transport.get_server(messaging, target, [recorder])
@@ -222,11 +237,83 @@ class TestServed:
             client.release_claim(ctxt, "claim-1")
 
 
-@pytest.mark.parametrize(("method", "arguments", "answer"), CALLS)
-def test_no_answer_in_time_is_unavailable(messaging, ctxt, method, arguments, answer):
-    client = ConductorClient(messaging, timeout=0.1)
-    with pytest.raises(errors.Unavailable, match="no conductor answered"):
-        getattr(client, method)(ctxt, *arguments.values())
+@pytest.fixture
+def of_version(messaging):
+    """A conductor of each version, which serve one after the other."""
+    started = []
+
+    def start(topic, minor):
+        recorder, running = serve(messaging, topic, f"host-{minor}", f"1.{minor}")
+        started.append(running)
+        return recorder, running
+
+    yield start
+    for running in started:
+        running.stop()
+        running.wait()
+
+
+def test_the_version_of_every_method_is_known_here():
+    assert CAME.keys() == METHODS
+    assert f"1.{max(CAME.values())}" == conductor.VERSION
+
+
+@pytest.mark.parametrize("minor", range(max(CAME.values()) + 1))
+def test_a_conductor_takes_what_its_version_has(of_version, client, ctxt, minor):
+    """What it has not is refused before anything is done, and says why."""
+    recorder, _ = of_version(conductor.TOPIC, minor)
+    for method, arguments, answer in CALLS:
+        recorder.answer = plain(answer)
+        if CAME[method] <= minor:
+            assert getattr(client, method)(ctxt, *arguments.values()) == answer
+            assert recorder.received.get(timeout=30)[0] == method
+            continue
+        with pytest.raises(errors.Unavailable) as refused:
+            getattr(client, method)(ctxt, *arguments.values())
+        assert str(refused.value) == (
+            f"a conductor of an older release answered, which has no {method}; upgrade every conductor"
+        )
+        assert recorder.received.empty()
+
+
+@pytest.mark.parametrize("kind", ["UnsupportedVersion", "NoSuchMethod"])
+def test_an_older_conductor_beyond_a_broker(kind):
+    """A broker's driver carries these errors by their names."""
+    said = "of an older release answered, which has no new"
+    with pytest.raises(errors.Unavailable, match=said), transport.answering("new"):
+        raise oslo_messaging.RemoteError(kind, "Endpoint does not", [])
+
+
+def test_casts_to_conductors_of_several_versions(of_version, client, ctxt):
+    oldest, _ = of_version(conductor.TOPIC, 0)
+    newer, _ = of_version(conductor.TOPIC, 1)
+    client.echo(ctxt, "token")
+    client.wake_queue(ctxt)
+    assert newer.received.get(timeout=30)[0] == "echo"
+    for each in (newer, oldest):
+        assert each.received.get(timeout=30)[0] == "wake_queue"
+
+
+def test_an_agent_without_signatures_is_told_to_report(of_version, messaging, ctxt):
+    """What is signed takes version 1.2; it is not sent to older ones as what they would believe."""
+    oldest, _ = of_version(agent.TOPIC, 0)
+    newer, _ = of_version(agent.TOPIC, 2)
+    client = AgentClient(messaging)
+    for host in ("host-0", "host-2"):
+        client.look(ctxt, host, TOLD)
+        client.look(ctxt, host, None)
+    assert oldest.received.get(timeout=30)[2] == {}
+    assert newer.received.get(timeout=30)[2] == {"message": wire.dump(TOLD)}
+    assert newer.received.get(timeout=30)[2] == {}
+    assert oldest.received.empty()
+
+
+def test_agents_ask_conductors_of_the_oldest_version(of_version, messaging, ctxt):
+    recorder, _ = of_version(reports.TOPIC, 0)
+    recorder.answer = wire.dump(TOLD)
+    client = reports.ReportsClient(messaging, 30)
+    for method in ("introduce", "report"):
+        assert getattr(client, method)(ctxt, TOLD) == TOLD
 
 
 def test_look_reaches_only_the_host_it_names(messaging, ctxt):
@@ -274,3 +361,11 @@ class TestReports:
     def test_no_answer_in_time_is_unavailable(self, messaging, ctxt):
         with pytest.raises(errors.Unavailable, match="no conductor answered"):
             reports.ReportsClient(messaging, 0.1).report(ctxt, TOLD)
+
+
+# Last: the in-memory transport keeps calls that nobody answered for the next server.
+@pytest.mark.parametrize(("method", "arguments", "answer"), CALLS)
+def test_no_answer_in_time_is_unavailable(messaging, ctxt, method, arguments, answer):
+    client = ConductorClient(messaging, timeout=0.1)
+    with pytest.raises(errors.Unavailable, match="no conductor answered"):
+        getattr(client, method)(ctxt, *arguments.values())
