@@ -94,11 +94,16 @@ class PlacementClient:
         found = self._call("GET", "/resource_providers", params={"name": name})["resource_providers"]
         return Provider.load(found[0]) if found else None
 
-    def providers_with(self, trait: str) -> list[Provider]:
-        """Return the providers that have ``trait``; none when Placement does not know the trait."""
-        if trait not in self.traits():
+    def providers_with(self, required: Iterable[str], forbidden: Iterable[str] = ()) -> list[Provider]:
+        """Return the providers that have all ``required`` traits, one at least, and none ``forbidden``.
+
+        None has a trait that Placement does not know.
+        """
+        wanted, known = set(required), self.traits()
+        if not wanted <= known:
             return []
-        found = self._call("GET", "/resource_providers", params={"required": trait})
+        terms = [*sorted(wanted), *(f"!{trait}" for trait in sorted(known & set(forbidden)))]
+        found = self._call("GET", "/resource_providers", params={"required": ",".join(terms)})
         return [Provider.load(record) for record in found["resource_providers"]]
 
     def get_provider(self, provider_id: str) -> Provider | None:

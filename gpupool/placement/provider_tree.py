@@ -14,6 +14,8 @@ from gpupool.placement.errors import ConcurrentUpdate
 from gpupool.placement.provider import Inventory, Provider
 
 _ATTEMPTS = 4
+# Traits that one request names, of up to 255 characters each: uWSGI takes 4 KiB unless told otherwise.
+_TRAITS_AT_ONCE = 14
 # A ratio is a whole number of these parts.
 _RATIO_STEPS = 10_000
 
@@ -123,14 +125,26 @@ class ProviderTree:
         except errors.Conflict as exc:
             raise errors.Conflict(f"device {device_id} still has allocations in Placement") from exc
 
-    def having(self, trait: str) -> set[str]:
-        """Return the ids of the devices whose providers have ``trait``."""
-        having = {provider.id for provider in self._client.providers_with(trait)}
-        return having & set(self.devices())
+    def having(self, required: Iterable[str], forbidden: Iterable[str]) -> set[str]:
+        """Return the ids of the devices that have all ``required`` traits and none ``forbidden``."""
+        terms = [*((trait, True) for trait in required), *((trait, False) for trait in forbidden)]
+        if (names.MARK, False) in terms:
+            return set()
+        found: set[str] | None = None
+        # One request for most claims: only with many long names the address would be too long.
+        for start in range(0, len(terms), _TRAITS_AT_ONCE):
+            part = terms[start : start + _TRAITS_AT_ONCE]
+            wanted = [names.MARK, *(trait for trait, has in part if has)]
+            having = self._client.providers_with(wanted, [trait for trait, has in part if not has])
+            ids = {provider.id for provider in having}
+            found = ids if found is None else found & ids
+            if not found:
+                break
+        return found or set()
 
     def devices(self) -> dict[str, Provider]:
         """Return every provider of ours by its id, which is the device's."""
-        return {provider.id: provider for provider in self._client.providers_with(names.MARK)}
+        return {provider.id: provider for provider in self._client.providers_with([names.MARK])}
 
     def _ensure(self, wanted: Wanted, compute_node: str | None, seen: Provider | None) -> DeviceProvider:
         device_id = wanted.device.id

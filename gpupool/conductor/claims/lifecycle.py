@@ -72,11 +72,10 @@ def _check_possible(parts: Parts, claim: Claim, pool: Pool) -> None:
     try:
         validation.check_possible(claim, pool, parts.views)
     except errors.Invalid:
-        named = {*claim.required_traits, *claim.forbidden_traits}
-        if not named:
+        if not (claim.required_traits or claim.forbidden_traits):
             raise
         # An operator may have changed the providers' traits since they were read.
-        parts.inventory.learn(named)
+        parts.inventory.learn(claim.required_traits, claim.forbidden_traits)
         validation.check_possible(claim, pool, parts.views)
 
 

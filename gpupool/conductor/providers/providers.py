@@ -45,14 +45,17 @@ class Inventory:
         """Return the traits of a device's provider, those too that an operator added there."""
         return names.device_traits(device) | self._traits.get(device.id, frozenset())
 
-    def learn(self, traits: Iterable[str]) -> None:
-        """Ask Placement which devices have ``traits`` now; raises Unavailable."""
-        for trait in traits:
-            having = self._tree.having(trait)
-            with self._lock:
-                for device_id in having | self._traits.keys():
-                    others = self._traits.get(device_id, frozenset()) - {trait}
-                    self._note_traits(device_id, others | {trait} if device_id in having else others)
+    def learn(self, required: Iterable[str], forbidden: Iterable[str]) -> None:
+        """Ask Placement which devices have all ``required`` traits and none ``forbidden`` now.
+
+        What others have or lack of these stays as it was seen last. Raises Unavailable.
+        """
+        wanted, unwanted = frozenset(required), frozenset(forbidden)
+        having = self._tree.having(wanted, unwanted)
+        with self._lock:
+            for device_id in having:
+                before = self._traits.get(device_id, frozenset())
+                self._note_traits(device_id, (before | wanted) - unwanted)
 
     def _note_traits(self, device_id: str, traits: frozenset[str]) -> None:
         """Note the traits of a device; the caller holds the lock."""

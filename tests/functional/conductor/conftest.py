@@ -19,7 +19,7 @@ class Placement(FaultyPlacement):
     def empty(self) -> None:
         """Delete every provider of ours, and what is allocated there."""
         client = self.client()
-        for provider in client.providers_with(names.MARK):
+        for provider in client.providers_with([names.MARK]):
             for consumer in client.provider_allocations(provider.id):
                 client.delete_allocation(consumer)
             client.delete_provider(provider.id)

@@ -407,6 +407,32 @@ def test_a_trait_that_an_operator_has_just_taken_away_is_not_in_the_way(lab):
     assert lab.create(forbidden_traits=("CUSTOM_NOISY",)).state == ClaimState.QUEUED
 
 
+@pytest.mark.parametrize(("named", "most"), [(4, 3), (60, 11)])
+def test_an_impossible_claim_costs_few_requests_however_many_traits_it_names(
+    lab, placement, named, most
+):
+    agent = lab.agent(devices=1)
+    (device,) = lab.devices(agent)
+    wanted = [f"CUSTOM_{'LONG' * 60}_{number}" for number in range(named)]
+    for trait in wanted:
+        add_trait(lab, device, trait)
+    for trait in ("CUSTOM_NOWHERE", "CUSTOM_GPUPOOL_X"):
+        lab.parts.placement.create_trait(trait)
+    before = len(placement.requests)
+    with pytest.raises(errors.Invalid, match="could never hold it"):
+        lab.create(required_traits=(*wanted, "CUSTOM_NOWHERE"), forbidden_traits=("CUSTOM_GPUPOOL_X",))
+    assert len(placement.requests) - before <= most
+    claim = lab.create(required_traits=tuple(wanted), forbidden_traits=("CUSTOM_NOWHERE",))
+    lab.serve()
+    assert [vgpu.device_id for vgpu in lab.vgpus(claim_id=claim.id)] == [device.id]
+
+
+def test_no_device_lacks_the_mark_of_devices(lab):
+    lab.agent()
+    with pytest.raises(errors.Invalid, match="could never hold it"):
+        lab.create(forbidden_traits=("CUSTOM_GPUPOOL_DEVICE",))
+
+
 def test_a_lease_can_be_taken_off(lab):
     agent = lab.agent()
     claim = lab.bound(agent, lease_end=timeutils.utcnow() + timedelta(hours=1))
