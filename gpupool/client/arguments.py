@@ -88,13 +88,18 @@ def sort_key(text: str) -> str:
     return f"{key}:{direction or 'asc'}"
 
 
-def add_paging(parser: argparse.ArgumentParser) -> None:
-    """Add what every list takes."""
+def add_pages(parser: argparse.ArgumentParser) -> None:
+    """Add what every list takes whose order is fixed."""
     parser.add_argument("--long", action="store_true", help="List more fields")
     parser.add_argument("--limit", metavar="<number>", type=positive, help="List so many at most")
     parser.add_argument(
         "--marker", metavar="<id>", help="Start after this one, the last of the page before"
     )
+
+
+def add_paging(parser: argparse.ArgumentParser) -> None:
+    """Add what every other list takes."""
+    add_pages(parser)
     parser.add_argument(
         "--sort",
         metavar="<key>[:<direction>]",

@@ -1,6 +1,7 @@
 """``openstack gpu queue ...``."""
 
 import argparse
+from itertools import islice
 from typing import Any
 
 from osc_lib.command import command
@@ -30,7 +31,7 @@ class ShowQueue(base.GpuCommand, command.Lister):
         parser = super().get_parser(prog_name)
         parser.add_argument("--pool", metavar="<pool>", help="Pool (name or id); else the default one")
         arguments.add_projects(parser)
-        parser.add_argument("--long", action="store_true", help="List more fields")
+        arguments.add_pages(parser)
         return parser
 
     def take_action(
@@ -41,8 +42,15 @@ class ShowQueue(base.GpuCommand, command.Lister):
         # Of their own project members may ask, too.
         is_others = wanted is not None and not self._is_own(wanted)
         everything = "true" if parsed_args.all_projects or is_others else None
-        found = self.client.queue({"pool": parsed_args.pool, "all_projects": everything})["queue"]
-        shown = [entry for entry in found if wanted in (None, entry["project_id"])]
+        query = {
+            "pool": parsed_args.pool,
+            "all_projects": everything,
+            "marker": parsed_args.marker,
+        }
+        # Of another project's claims it is not known how many pages they take.
+        found = self.client.list("queue", query, None if is_others else parsed_args.limit)
+        chosen = (entry for entry in found if wanted in (None, entry["project_id"]))
+        shown = list(islice(chosen, parsed_args.limit))
         if not shown:
             base.note("no claim waits")
         titles = columns.chosen(parsed_args, COLUMNS, LONG_COLUMNS)

@@ -108,11 +108,6 @@ class Client:
         """Return ``{"pools": [...], "projects": [...]}``."""
         return self._request("GET", "/usage")
 
-    def queue(self, query: Mapping[str, Any]) -> Item:
-        """Return ``{"queue": [...], "length": ..., "pool_id": ...}`` of a pool."""
-        given = {key: value for key, value in query.items() if value is not None}
-        return self._request("GET", "/queue", params=given)
-
     def quotas(self, project_id: str | None = None) -> Item:
         """Return ``{"quotas": [...]}`` of the caller's project or of another."""
         query = {} if project_id is None else {"project_id": project_id}

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from gpupool.api import views
 from gpupool.api.controller import Controller, Json
-from gpupool.api.listing import found
+from gpupool.api.listing import Listing, found
 from gpupool.api.request import Request
 from gpupool.api.v1.schemas import queue as schemas
 from gpupool.db import claims, pools
+from gpupool.model import errors
 from gpupool.model.pool import DEFAULT_POOL
 from gpupool.model.queue import QueueEntry
 
@@ -21,16 +22,20 @@ class Queue(Controller):
         Everybody's claims count for a position.
         """
         self.services.authorize(request, "queue:get")
-        query = request.checked_query(schemas.LIST)
-        everything = query.get("all_projects", False)
+        listing = Listing.of(self.services, request, schemas.LIST)
+        everything = listing.filters.get("all_projects", False)
         if everything:
             self.services.authorize(request, "queue:get_all")
         with self.services.database.reader() as session:
-            pool = found(session, "pool", query.get("pool", DEFAULT_POOL), pools.find)
+            pool = found(session, "pool", listing.filters.get("pool", DEFAULT_POOL), pools.find)
         waiting = self.services.conductor.show_queue(request.caller, pool.id)
         own = request.caller.project_id
         shown = [entry for entry in waiting if everything or entry.project_id == own]
-        return {"pool_id": pool.id, "length": len(waiting), "queue": self._views(request, shown)}
+        left = shown[_start(shown, listing.marker) :]
+        page = self._views(request, left[: listing.limit])
+        more = len(left) > listing.limit and bool(page)
+        body = listing.body("queue", page, more, marker="claim_id")
+        return {"pool_id": pool.id, "length": len(waiting), **body}
 
     def _views(self, request: Request, shown: Sequence[QueueEntry]) -> list[Json]:
         """Return entries with what their claims say; a claim that left the queue just now has none."""
@@ -48,3 +53,13 @@ class Queue(Controller):
             for entry in shown
             if entry.claim_id in known
         ]
+
+
+def _start(shown: Sequence[QueueEntry], marker: str | None) -> int:
+    """Return where the page after ``marker`` begins; raises Invalid when that claim is not shown."""
+    if marker is None:
+        return 0
+    for number, entry in enumerate(shown, start=1):
+        if entry.claim_id == marker:
+            return number
+    raise errors.Invalid(f"marker is '{marker}', which does not wait here now; list from the start")

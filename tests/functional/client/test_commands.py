@@ -258,6 +258,9 @@ def test_the_queue(openstack) -> None:
     assert all(row["Reason"] for row in rows)
     assert {row["Estimated start"] for row in rows} == {None}
     assert [row["Name"] for row in openstack.json("gpu queue show")] == ["sooner", "later", "last"]
+    (first,) = openstack.json("gpu queue show --limit 1")
+    rest = openstack.json(f"gpu queue show --limit 5 --marker {first['Claim']}")
+    assert [row["Name"] for row in (first, *rest)] == ["sooner", "later", "last"]
     assert len(openstack.json("gpu queue show --project noauth")) == 3
     assert openstack.json("gpu queue show --project other") == []
     assert "there is no such pool" in openstack.refused("gpu queue show --pool nowhere")

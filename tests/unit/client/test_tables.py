@@ -96,9 +96,6 @@ class Fake:
     def get(self, collection: str, _: str) -> dict[str, Any]:
         return longest(sample(collection.removesuffix("s")), collection)
 
-    def queue(self, _: object) -> dict[str, Any]:
-        return {"queue": [longest(entry) for entry in sample("queue")["queue"]]}
-
     def usage(self) -> dict[str, Any]:
         found = sample("usage")
         return {kind: [longest(row) for row in found[kind]] for kind in ("pools", "projects")}

@@ -145,6 +145,11 @@ def action(actions: Mapping[str, Schema]) -> Schema:
 
 EMPTY = body({})
 ALL_PROJECTS: Mapping[str, Schema] = {"all_projects": BOOLEAN}
+# That ``limit`` is no more than [api] max_limit is checked later: the schema does not know the option.
+PAGE: Mapping[str, Schema] = {
+    "limit": {"type": "integer", "minimum": 1, "description": "1 or more"},
+    "marker": ID,
+}
 
 
 def listing(
@@ -152,13 +157,11 @@ def listing(
 ) -> Schema:
     """Return the schema of a listing's query.
 
-    A filter may be repeated: any of its values will do. ``more`` are keys that come once. That
-    ``limit`` is no more than [api] max_limit is checked later: the schema does not know the option.
+    A filter may be repeated: any of its values will do. ``more`` are keys that come once.
     """
     keys = "|".join(sort)
     page: dict[str, Schema] = {
-        "limit": {"type": "integer", "minimum": 1, "description": "1 or more"},
-        "marker": ID,
+        **PAGE,
         "sort": {
             "type": "string",
             # Each key once: enough for all of them, with their directions.

@@ -2,4 +2,4 @@
 
 from gpupool.api.v1.schemas import common
 
-LIST = common.body({"pool": common.NAME_OR_ID, **common.ALL_PROJECTS})
+LIST = common.body({**common.PAGE, "pool": common.NAME_OR_ID, **common.ALL_PROJECTS})
