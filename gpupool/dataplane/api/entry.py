@@ -1,18 +1,15 @@
-"""What the API table is made of.
+"""What the API table is made of: calls, and messages.
 
-Standard library only: the generator, and so the package build, reads it.
-
-Signatures are C, in the interface's own parameter names. A call with ``runtime=GENERATED`` has a stub
-made from its signature: handles and numbers go out, ``TYPE *name`` comes back. The C of the others is
-written by hand because it decides something (native/runtime, native/worker); ``uses`` names the
-messages that such a call sends.
+Standard library only: the generator, and so the package build, reads it. As Wayland's protocol files do,
+it types each argument; the C follows from the types.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
-GENERATED = "generated"
-HAND = "hand"
+from gpupool.dataplane.api.body import FORWARD, Body, Forward
+from gpupool.dataplane.api.bulk import Bulk
+from gpupool.dataplane.api.types import Argument
 
 
 class Class(Enum):
@@ -28,17 +25,20 @@ LOCAL, ONE_WAY, SYNCHRONOUS = Class.LOCAL, Class.ONE_WAY, Class.SYNCHRONOUS
 
 @dataclass(frozen=True)
 class Message:
-    """What travels, when it is not just a call's own parameters.
+    """What travels, when it is not just a call's own arguments.
 
-    ``request`` and ``reply`` are C declarations; ``payload`` says which bytes follow the request (or
-    the reply). Handles are 64-bit numbers chosen by the runtime, offsets count from the arena's start.
+    ``request`` and ``reply`` are the fields of a struct each. Handles are 64-bit numbers chosen by the
+    runtime, offsets count from the arena's start. ``bulk`` are the bytes that go with it, ``body`` is
+    the worker's function that serves it.
     """
 
     name: str
     kind: Class
-    request: str
-    reply: str = ""
-    payload: str = ""
+    request: tuple[Argument, ...]
+    reply: tuple[Argument, ...] = ()
+    bulk: tuple[Bulk, ...] = ()
+    body: Body = FORWARD
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,26 @@ class Call:
     ``name`` is what cuGetProcAddress is asked for. ``symbols`` are the exported names of this binary
     interface with the first version (major * 1000 + minor * 10) that has it. ``twin`` is the suffix of
     the exported variant whose default stream is the thread's own: ``ptsz``, ``ptds`` or none.
-    ``early``: may be called before cuInit.
+    ``early``: may be called before cuInit. ``body`` is the runtime's side of it, ``worker`` the
+    worker's where the call's own arguments travel, as the message ``key``. ``uses`` names the messages
+    that a body by hand sends.
     """
 
     name: str
     kind: Class
-    signature: str
+    arguments: tuple[Argument, ...]
     symbols: tuple[tuple[str, int], ...]
-    runtime: str = HAND
-    worker: str = ""
+    body: Body = FORWARD
+    worker: Body | None = None
     twin: str = ""
     uses: tuple[str, ...] = ()
     early: bool = False
+    bulk: tuple[Bulk, ...] = ()
 
     @property
     def has_message(self) -> bool:
-        """Whether its own parameters travel, as the message ``key``."""
-        return GENERATED in {self.runtime, self.worker}
+        """Whether its own arguments travel, as the message ``key``."""
+        return self.worker is not None
 
     @property
     def key(self) -> str:
@@ -72,14 +75,13 @@ class Call:
         return self.symbols[0][0]
 
 
-def call(name: str, since: int, kind: Class, signature: str, **more: object) -> Call:
-    """Return a call; ``symbol`` is the exported name if it is not ``name``, ``also`` more of them."""
+def call(name: str, since: int, kind: Class, *arguments: Argument, **more: object) -> Call:
+    """Return a call; ``symbol`` is the exported name if it is not ``name``, ``also`` more of them.
+
+    Without a ``body`` it is forwarded.
+    """
     symbol = str(more.pop("symbol", name))
     also: tuple[tuple[str, int], ...] = more.pop("also", ())  # type: ignore[assignment]
-    return Call(name, kind, signature, ((symbol, since), *also), **more)  # type: ignore[arg-type]
-
-
-def stub(name: str, since: int, kind: Class, signature: str, **more: object) -> Call:
-    """Return a call whose two sides are generated, unless ``worker=HAND``."""
-    more.setdefault("worker", GENERATED)
-    return call(name, since, kind, signature, runtime=GENERATED, **more)
+    if isinstance(more.setdefault("body", FORWARD), Forward):
+        more.setdefault("worker", FORWARD)
+    return Call(name, kind, arguments, ((symbol, since), *also), **more)  # type: ignore[arg-type]

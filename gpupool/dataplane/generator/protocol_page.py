@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from gpupool.dataplane.api.cuda.table import Call, Message
-from gpupool.dataplane.generator.declaration import struct_fields
+from gpupool.dataplane.api.entry import Call, Message
+from gpupool.dataplane.api.types import Argument, Array, Structure
+from gpupool.dataplane.generator.c_types import struct_fields
+from gpupool.dataplane.generator.words import bulk_words, describe
 
 _HEAD = """\
 =======================
@@ -15,7 +17,7 @@ The data plane protocol
 A session is opened over a Unix socket (``native/wire/handshake.h``); then runtime and worker share
 memory (``native/wire/ring.h``): records of the messages below go one way, answers the other. Numbers
 are little endian. A handle is chosen by the runtime: a generation of 16 bits above an index of 24.
-An offset counts from the start of the arena.
+An offset counts from the start of the arena, a position is one in the staging ring.
 
 *local* calls are answered in the runtime, *one-way* calls are sent and not awaited, *synchronous*
 calls wait for their answer. An error of a one-way call comes out at the next synchronous call, which
@@ -30,7 +32,9 @@ def page(calls: Sequence[Call], messages: Iterable[Message], unsupported: Sequen
         _title("Messages"),
         *map(_message, enumerate(messages, 1)),
         _title("Calls"),
-        _calls(calls),
+        *map(_call, calls),
+        _title("Structures"),
+        *map(_structure, _structures(calls)),
     ]
     parts.append(_title("Not supported"))
     parts.append(
@@ -48,24 +52,47 @@ def _message(numbered: tuple[int, Message]) -> str:
     number, message = numbered
     heading = f"{number} {message.name}"
     text = f"{heading}\n{'~' * len(heading)}\n\n*{message.kind.value}*"
-    text += f". {message.payload}\n\n" if message.payload else "\n\n"
-    for name, declaration in (("request", message.request), ("reply", message.reply)):
+    text += f". {message.note}\n\n" if message.note else "\n\n"
+    for name, arguments in (("request", message.request), ("reply", message.reply)):
         offset = 0
-        for field in struct_fields(declaration):
-            text += f"* {name} + {offset}: ``{field}``\n"
+        for field in struct_fields(arguments, f"{message.name}'s {name}"):
+            text += f"* {name} + {offset}: ``{field}``, {describe(field.type)}\n"
             offset += field.bytes
+    text += "".join(f"* bulk: {bulk_words(one)}\n" for one in message.bulk)
     return text + "\n"
 
 
-def _calls(calls: Iterable[Call]) -> str:
-    rows = (
-        ".. list-table::\n   :header-rows: 1\n\n   * - symbols (since)\n     - class\n     - messages\n"
-    )
-    for call in calls:
-        symbols = ", ".join(f"``{symbol}`` ({since})" for symbol, since in call.symbols)
-        if call.twin:
-            symbols += f", each also ``_{call.twin}``"
-        used = call.uses or ((call.key,) if call.kind.value != "local" else ())
-        sent = ", ".join(used) or "none"
-        rows += f"   * - {symbols}\n     - {call.kind.value}\n     - {sent}\n"
-    return rows
+def _call(call: Call) -> str:
+    symbols = ", ".join(f"``{symbol}`` ({since})" for symbol, since in call.symbols)
+    if call.twin:
+        symbols += f", each also ``_{call.twin}``"
+    sent = ", ".join(call.uses or ((call.key,) if call.has_message else ())) or "none"
+    text = f"{call.key}\n{'~' * len(call.key)}\n\n"
+    text += f"{symbols}. *{call.kind.value}*. Messages: {sent}.\n\n"
+    text += "".join(map(_argument, call.arguments))
+    text += "".join(f"* bulk: {bulk_words(one)}\n" for one in call.bulk)
+    return text + "\n"
+
+
+def _structures(calls: Iterable[Call]) -> list[Structure]:
+    """Return the structures of the calls' arguments and those within them, by name."""
+    found: dict[str, Structure] = {}
+    waiting = [one.type for call in calls for one in call.arguments]
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, Array):
+            waiting.append(kind.of)
+        if isinstance(kind, Structure):
+            found[kind.c] = kind
+            waiting += [member.type for member in kind.members]
+    return [found[name] for name in sorted(found)]
+
+
+def _structure(kind: Structure) -> str:
+    text = f"{kind.c}\n{'~' * len(kind.c)}\n\n"
+    return text + "".join(map(_argument, kind.members)) + "\n"
+
+
+def _argument(one: Argument) -> str:
+    optional = ", may be null" if one.optional else ""
+    return f"* {one.direction.value} ``{one.name}``: {describe(one.type)}{optional}\n"

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from gpupool.dataplane.api.cuda.table import GENERATED, Call, Class, Message
-from gpupool.dataplane.generator.declaration import HANDLES, Variable, derived_message, parameters
-
-_OBJECT = {"CUstream": "object_stream", "CUevent": "object_event", "CUmodule": "object_module"}
+from gpupool.dataplane.api.body import Forward
+from gpupool.dataplane.api.entry import Call, Message
+from gpupool.dataplane.api.types import Argument, Handle, Stream
+from gpupool.dataplane.generator.c_types import c_type, parameters, wire_type
+from gpupool.dataplane.generator.messages import derived, is_synchronous
 
 
 def driver_header(calls: Iterable[Call]) -> str:
@@ -14,7 +15,9 @@ def driver_header(calls: Iterable[Call]) -> str:
         "#ifndef GPUPOOL_WORKER_DRIVER_H\n#define GPUPOOL_WORKER_DRIVER_H\n\n",
         '#include "cuda/cuda_abi.h"\n\nstruct driver {\n',
     ]
-    lines += [f"    CUresult (*{call.key})({call.signature or 'void'});\n" for call in calls]
+    for call in calls:
+        inside = parameters(call.key, call.arguments) or "void"
+        lines.append(f"    CUresult (*{call.key})({inside});\n")
     return "".join([*lines, "};\n\n#endif\n"])
 
 
@@ -27,13 +30,12 @@ def driver_table(calls: Iterable[Call]) -> str:
     return f"static const struct entry_point entry_points[] = {{\n{rows}}};\n"
 
 
-def serving_header(calls: Iterable[Call], messages: Iterable[Message]) -> str:
+def serving_header(messages: Iterable[Message]) -> str:
     """Return the prototypes of the serving functions that are written by hand."""
-    generated = {call.key for call in calls if call.worker == GENERATED}
     lines = [
         f"CUresult serve_{message.name}(SERVE_ARGUMENTS);\n"
         for message in messages
-        if message.name not in generated
+        if not isinstance(message.body, Forward)
     ]
     guard = "#ifndef GPUPOOL_WORKER_SERVE_H\n#define GPUPOOL_WORKER_SERVE_H\n\n"
     return "".join([guard, *lines, "\n#endif\n"])
@@ -41,31 +43,30 @@ def serving_header(calls: Iterable[Call], messages: Iterable[Message]) -> str:
 
 def dispatch(calls: Iterable[Call], messages: Iterable[Message]) -> str:
     """Return one serving function per generated call, then the table of all messages."""
-    generated = [call for call in calls if call.worker == GENERATED]
-    parts = [*map(_serve, generated), "static const struct service services[CALL_COUNT] = {\n"]
+    parts = [_serve(call) for call in calls if isinstance(call.worker, Forward)]
+    parts.append("static const struct service services[CALL_COUNT] = {\n")
     for message in messages:
         size = f"sizeof(struct {message.name}_request)" if message.request else "0"
-        answered = "true" if message.kind is Class.SYNCHRONOUS else "false"
+        answered = "true" if is_synchronous(message) else "false"
         parts.append(f"    [CALL_{message.name}] = {{serve_{message.name}, {size}, {answered}}},\n")
     return "".join([*parts, "};\n"])
 
 
 def _serve(call: Call) -> str:
-    message = derived_message(call)
-    variables = parameters(call.signature)
-    outs = [one for one in variables if one.is_out]
+    message = derived(call)
+    outs = [one for one in call.arguments if one.is_out]
     lines = [f"static CUresult serve_{call.key}(SERVE_ARGUMENTS)", "{"]
     if message.request:
         lines.append(f"    const struct {message.name}_request *request = (const void *)(record + 1);")
     else:
         lines.append("    (void)record;")
-    lines += [f"    {one.pointee} {one.name} = 0;" for one in outs]
-    for one in variables:
+    lines += [f"    {c_type(one.type, call.key)} {one.name} = 0;" for one in outs]
+    for one in call.arguments:
         lines += _resolve(one)
-    arguments = ", ".join(_argument(one) for one in variables)
+    arguments = ", ".join(_argument(call, one) for one in call.arguments)
     lines.append(f"    CUresult result = session->driver.{call.key}({arguments});")
     if outs:
-        values = ", ".join(f".{one.name} = ({one.wire_type}){one.name}" for one in outs)
+        values = ", ".join(f".{one.name} = ({wire_type(one.type, call.key)}){one.name}" for one in outs)
         lines.append(f"    struct {message.name}_reply answer = {{{values}}};")
         lines.append("    reply_put(reply, &answer, sizeof answer);")
     else:
@@ -73,18 +74,25 @@ def _serve(call: Call) -> str:
     return "\n".join([*lines, "    return result;", "}", "", ""])
 
 
-def _resolve(one: Variable) -> list[str]:
-    if one.is_out or one.c_type not in HANDLES:
-        return []
-    find = _OBJECT.get(one.c_type, "object_function")
+def _resolve(one: Argument) -> list[str]:
+    """Return the lines that find what a handle stands for."""
+    match one.type:
+        case Stream(c):
+            find = "object_stream"
+        case Handle(kind, c) if not one.is_out:
+            find = f"object_{kind}"
+        case _:
+            return []
     return [
-        f"    {one.c_type} {one.name};",
+        f"    {c} {one.name};",
         f"    if (!{find}(session, request->{one.name}, &{one.name}))",
         "        return CUDA_ERROR_INVALID_HANDLE;",
     ]
 
 
-def _argument(one: Variable) -> str:
+def _argument(call: Call, one: Argument) -> str:
     if one.is_out:
         return f"&{one.name}"
-    return one.name if one.c_type in HANDLES else f"({one.c_type})request->{one.name}"
+    if isinstance(one.type, Stream | Handle):
+        return one.name
+    return f"({c_type(one.type, call.key)})request->{one.name}"

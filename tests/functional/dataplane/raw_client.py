@@ -12,7 +12,8 @@ import time
 from types import TracebackType
 
 from gpupool.dataplane import handshake
-from gpupool.dataplane.generator.declaration import Variable, struct_fields
+from gpupool.dataplane.api.types import Argument
+from gpupool.dataplane.generator.c_types import Field, struct_fields
 from gpupool.dataplane.generator.write import messages
 from tests.functional.dataplane.local_agent import TICKET, LocalAgent
 
@@ -30,12 +31,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _FUTEX, _WAKE = 202, 1
 
 
-def layout(declaration: str) -> struct.Struct:
-    """Return the struct of a message's declaration."""
-    return struct.Struct("<" + "".join(map(_code, struct_fields(declaration))))
+def layout(arguments: tuple[Argument, ...]) -> struct.Struct:
+    """Return the struct of a message's request or reply."""
+    return struct.Struct("<" + "".join(map(_code, struct_fields(arguments, "a message"))))
 
 
-def _code(field: Variable) -> str:
+def _code(field: Field) -> str:
     return f"{field.length or 1}{_CODES[field.c_type]}"
 
 

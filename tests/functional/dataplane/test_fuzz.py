@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from gpupool.dataplane import build
-from gpupool.dataplane.api.cuda.table import Class
-from gpupool.dataplane.generator.declaration import struct_fields
+from gpupool.dataplane.api.entry import Class
+from gpupool.dataplane.api.types import DeviceAddress, Handle, Stream
+from gpupool.dataplane.generator.c_types import struct_fields
 from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.raw_client import (
     ARENA_AT,
@@ -28,21 +29,6 @@ INVALID_IMAGE = 200
 ORDERLY = (0, 3)
 HANDLES = [0, *((generation << 24) | index for generation in (1, 2) for index in range(1, 8))]
 SIZES = [0, 1, 4, 64, 4079, 4080, 4081, 65536, 1 << 20, (1 << 20) + 1, 1 << 40, 2**63, 2**64 - 1]
-NAMED = {
-    "handle": {
-        "stream",
-        "hStream",
-        "event",
-        "hEvent",
-        "hStart",
-        "hEnd",
-        "module",
-        "function",
-        "hfunc",
-        "func",
-    },
-    "address": {"address", "destination", "source", "device"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +63,15 @@ class Fuzzer:
         if not message.request:
             return b""
         values = []
-        for field in struct_fields(message.request):
+        for field in struct_fields(message.request, message.name):
             values += [self._value(field) for _ in range(field.length or 1)]
         return layout(message.request).pack(*values)
 
     def _value(self, field):
         pick = self.random
-        if field.name in NAMED["handle"]:
+        if isinstance(field.type, Handle | Stream):
             return pick.choice(HANDLES)
-        if field.name in NAMED["address"]:
+        if isinstance(field.type, DeviceAddress):
             return (pick.choice(self.addresses) + pick.choice([0, 0, 0, 1, 4096])) % 2**64
         if field.name in {"grid", "block"}:
             return pick.choice([0, 1, 1, 2, 64])

@@ -2,14 +2,32 @@
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 
-from gpupool.dataplane.api.cuda.table import CALLS, GENERATED, HAND, MESSAGES, UNSUPPORTED, Class
-from gpupool.dataplane.generator.declaration import derived_message, parameters, struct_fields
+from gpupool.dataplane.api.body import Forward, Hand
+from gpupool.dataplane.api.bulk import Place
+from gpupool.dataplane.api.cuda.table import CALLS, MESSAGES, UNSUPPORTED
+from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, Class, call
+from gpupool.dataplane.api.types import (
+    Argument,
+    Array,
+    DeviceAddress,
+    HostMemory,
+    Number,
+    Stream,
+    Structure,
+    Text,
+    in_,
+    out,
+)
+from gpupool.dataplane.generator.c_types import UnknownType, parameters, struct_fields
+from gpupool.dataplane.generator.messages import derived
 from gpupool.dataplane.generator.write import messages
 
 EVERY_MESSAGE = {message.name: message for message in messages()}
+U32, U64 = Number("uint32_t"), Number("uint64_t")
 
 
 def test_there_are_the_functions_of_the_foundation():
@@ -32,38 +50,91 @@ def test_interfaces_of_one_name_differ_in_version():
     assert doubled == []
 
 
+def has_stream(arguments: tuple[Argument, ...]) -> bool:
+    """Return whether a stream is among the arguments, or in a structure that is."""
+    return any(
+        has_stream(one.type.members) if isinstance(one.type, Structure) else isinstance(one.type, Stream)
+        for one in arguments
+    )
+
+
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.key)
 def test_a_call_is_well_formed(call):
     assert re.fullmatch(r"cu[A-Z]\w*", call.name)
     assert all(symbol.startswith(call.name) and 1000 <= since <= 13020 for symbol, since in call.symbols)
-    assert call.runtime in {GENERATED, HAND}
-    assert call.worker in {GENERATED, HAND, ""}
     assert call.twin in {"", "ptsz", "ptds"}
-    names = [one.name for one in parameters(call.signature)]
+    names = [one.name for one in call.arguments]
     assert len(set(names)) == len(names)
-    if call.twin == "ptsz":
-        assert "hStream" in names or call.name == "cuLaunchKernelEx"
+    assert has_stream(call.arguments) == (call.twin == "ptsz")
+
+
+def named(argument: Argument) -> set[str]:
+    """Return the names of the other arguments that an argument's type speaks of."""
+    match argument.type:
+        case Array(count=str(count)) if count:
+            return {count}
+        case Text(room) if room:
+            return {room}
+        case DeviceAddress(length=length) | HostMemory(length=length) if length:
+            return set(length.names)
+    return set()
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.key)
+def test_what_an_argument_speaks_of_is_another_argument(call):
+    names = {one.name for one in call.arguments}
+    members = {
+        member.name
+        for one in call.arguments
+        if isinstance(one.type, Structure)
+        for member in one.type.members
+    }
+    for argument in call.arguments:
+        assert named(argument) <= names
+    for bulk in call.bulk:
+        assert {bulk.source.at, bulk.target.at} - {""} <= names
+        assert set(bulk.length.names) <= names | members
+
+
+@pytest.mark.parametrize("message", messages(), ids=lambda message: message.name)
+def test_what_a_message_speaks_of_is_a_field_of_it(message):
+    names = {one.name for one in (*message.request, *message.reply)}
+    for bulk in message.bulk:
+        assert {bulk.source.at, bulk.target.at} - {""} <= names
+        assert set(bulk.length.names) <= names
+        assert bulk.only_if is None or bulk.only_if[0] in names
+        assert not {bulk.source.place, bulk.target.place} & {Place.HOST, Place.EITHER}
+    for field in (*message.request, *message.reply):
+        if isinstance(field.type, DeviceAddress) and field.type.length:
+            assert set(field.type.length.names) <= names
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.key)
 def test_what_a_call_sends_exists_and_fits_its_class(call):
     assert set(call.uses) <= EVERY_MESSAGE.keys()
-    if call.kind is Class.LOCAL:
+    assert not isinstance(call.body, Forward) or isinstance(call.worker, Forward | Hand)
+    if call.kind is LOCAL:
         assert not call.has_message
     elif call.has_message:
-        assert EVERY_MESSAGE[call.key] == derived_message(call)
+        assert EVERY_MESSAGE[call.key] == derived(call)
     else:
         assert call.uses
-    if call.kind is Class.ONE_WAY and call.uses and not call.has_message:
-        assert EVERY_MESSAGE[call.uses[0]].kind is Class.ONE_WAY
+    if call.kind is ONE_WAY and call.uses and not call.has_message:
+        assert EVERY_MESSAGE[call.uses[0]].kind is ONE_WAY
+
+
+def test_a_body_by_hand_has_its_reason():
+    bodies = [body for call in CALLS for body in (call.body, call.worker)]
+    bodies += [message.body for message in MESSAGES]
+    assert all(len(body.reason) > 10 for body in bodies if isinstance(body, Hand))
 
 
 @pytest.mark.parametrize("message", messages(), ids=lambda message: message.name)
 def test_a_message_has_no_hole_and_fits_its_place(message):
-    assert sum(field.bytes for field in struct_fields(message.request)) <= 256
-    assert sum(field.bytes for field in struct_fields(message.reply)) <= 4080
-    assert message.kind is not Class.LOCAL
-    if message.kind is Class.ONE_WAY:
+    assert sum(field.bytes for field in struct_fields(message.request, message.name)) <= 256
+    assert sum(field.bytes for field in struct_fields(message.reply, message.name)) <= 4080
+    assert message.kind is not LOCAL
+    if message.kind is ONE_WAY:
         assert not message.reply
 
 
@@ -72,13 +143,44 @@ def test_message_names_are_told_apart():
 
 
 @pytest.mark.parametrize(
-    "declaration", ["uint32_t a, uint64_t b", "uint64_t a, uint32_t b", "char a[3], uint32_t b"]
+    "fields",
+    [
+        (in_("a", U32), in_("b", U64)),
+        (in_("a", U64), in_("b", U32)),
+        (in_("a", Array(Number("char"), 3)), in_("b", U32)),
+    ],
 )
-def test_a_struct_that_the_compiler_would_pad_is_refused(declaration):
+def test_a_struct_that_the_compiler_would_pad_is_refused(fields):
     with pytest.raises(ValueError, match=r"reorder|alignment"):
-        struct_fields(declaration)
+        struct_fields(fields, "a message")
 
 
-def test_a_declaration_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="no declaration"):
-        parameters("int")
+@dataclass(frozen=True)
+class Texture:
+    """A type that nobody taught the generator."""
+
+
+@pytest.mark.parametrize("kind", [Texture(), Number("long double"), Array(Texture(), "count")])
+def test_a_type_that_the_generator_does_not_know_is_an_error(kind):
+    with pytest.raises(UnknownType, match=r"argument hTexture of cuTexPlay .*allowed are Array, .*int"):
+        parameters("cuTexPlay", (in_("hTexture", kind),))
+
+
+def test_a_type_that_does_not_travel_is_an_error():
+    texts = call("cuTexPlay", 2000, ONE_WAY, in_("text", Text()))
+    with pytest.raises(UnknownType, match="field text of cuTexPlay"):
+        derived(texts)
+
+
+def test_the_c_of_an_argument_follows_from_its_type():
+    arguments = (
+        out("module", Number("size_t")),
+        in_("name", Text()),
+        out("names", Text()),
+        in_("values", Array(HostMemory(), "count")),
+        in_("from", HostMemory()),
+        out("to", HostMemory()),
+    )
+    assert parameters("cuAny", arguments) == (
+        "size_t *module, const char *name, const char **names, void **values, const void *from, void *to"
+    )

@@ -1,89 +1,205 @@
 """Copies and memsets."""
 
-from gpupool.dataplane.api.entry import ONE_WAY, SYNCHRONOUS, Call, call
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gpupool.dataplane.api.body import LATER
+from gpupool.dataplane.api.bulk import Bulk, Complete, End, Place
+from gpupool.dataplane.api.cuda.types import CONTEXT, RECTANGLE, SIZE, STREAM
+from gpupool.dataplane.api.entry import ONE_WAY, SYNCHRONOUS, Call, Class, call
+from gpupool.dataplane.api.length import Length, bytes_of
+from gpupool.dataplane.api.types import (
+    Access,
+    Argument,
+    DeviceAddress,
+    HostMemory,
+    Number,
+    in_,
+    out,
+)
 
 _IN = ("copy_in", "copy_in_small", "copy_arena", "staging_wait")
 _OUT = ("copy_out_small", "copy_arena", "cuStreamSynchronize")
 _ANY = ("copy_device", *_IN, *_OUT)
 
+_BYTES = bytes_of("ByteCount")
+_COUNT = in_("ByteCount", SIZE)
+_ON_STREAM = in_("hStream", STREAM)
+_TO, _FROM = (DeviceAddress(access, _BYTES) for access in (Access.WRITE, Access.READ))
+_ANY_TO, _ANY_FROM = (DeviceAddress(access, _BYTES, host=True) for access in (Access.WRITE, Access.READ))
 
-# What follows cuMemcpy, since when, the suffix of the symbol, the parameters, the messages.
+
+@dataclass(frozen=True)
+class _Form:
+    """A copy: ``suffix`` follows cuMemcpy, ``version`` the symbol."""
+
+    suffix: str
+    since: int
+    version: str
+    kind: Class
+    arguments: tuple[Argument, ...]
+    source: End
+    target: End
+    uses: tuple[str, ...]
+    length: Length = _BYTES
+
+    def bulk(self, complete: Complete) -> tuple[Bulk, ...]:
+        return (Bulk(self.source, self.target, self.length, complete),)
+
+
 _FORMS = (
-    ("HtoD", 3020, "_v2", "CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount", _IN),
-    ("DtoH", 3020, "_v2", "void *dstHost, CUdeviceptr srcDevice, size_t ByteCount", _OUT),
-    (
+    _Form(
+        "HtoD",
+        3020,
+        "_v2",
+        ONE_WAY,
+        (in_("dstDevice", _TO), in_("srcHost", HostMemory(_BYTES)), _COUNT),
+        End(Place.HOST, "srcHost"),
+        End(Place.DEVICE, "dstDevice"),
+        _IN,
+    ),
+    _Form(
+        "DtoH",
+        3020,
+        "_v2",
+        SYNCHRONOUS,
+        (out("dstHost", HostMemory(_BYTES)), in_("srcDevice", _FROM), _COUNT),
+        End(Place.DEVICE, "srcDevice"),
+        End(Place.HOST, "dstHost"),
+        _OUT,
+    ),
+    _Form(
         "DtoD",
         3020,
         "_v2",
-        "CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount",
+        ONE_WAY,
+        (in_("dstDevice", _TO), in_("srcDevice", _FROM), _COUNT),
+        End(Place.DEVICE, "srcDevice"),
+        End(Place.DEVICE, "dstDevice"),
         ("copy_device",),
     ),
-    ("", 4000, "", "CUdeviceptr dst, CUdeviceptr src, size_t ByteCount", _ANY),
-    (
+    _Form(
+        "",
+        4000,
+        "",
+        SYNCHRONOUS,
+        (in_("dst", _ANY_TO), in_("src", _ANY_FROM), _COUNT),
+        End(Place.EITHER, "src"),
+        End(Place.EITHER, "dst"),
+        _ANY,
+    ),
+    _Form(
         "Peer",
         4000,
         "",
-        "CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, "
-        "size_t ByteCount",
+        SYNCHRONOUS,
+        (
+            in_("dstDevice", _TO),
+            in_("dstContext", CONTEXT, optional=True),
+            in_("srcDevice", _FROM),
+            in_("srcContext", CONTEXT, optional=True),
+            _COUNT,
+        ),
+        End(Place.DEVICE, "srcDevice"),
+        End(Place.DEVICE, "dstDevice"),
         _ANY,
     ),
-    ("2D", 3020, "_v2", "const CUDA_MEMCPY2D *pCopy", _ANY),
+    _Form(
+        "2D",
+        3020,
+        "_v2",
+        SYNCHRONOUS,
+        (in_("pCopy", RECTANGLE),),
+        End(Place.EITHER, "pCopy"),
+        End(Place.EITHER, "pCopy"),
+        _ANY,
+        bytes_of("WidthInBytes", "Height"),
+    ),
 )
 
 
 def copies() -> tuple[Call, ...]:
-    """Return the copies that have a blocking form and one on a stream."""
-    made = []
-    for suffix, since, version, signature, uses in _FORMS:
-        name = f"cuMemcpy{suffix}"
-        kind = ONE_WAY if suffix in {"HtoD", "DtoD"} else SYNCHRONOUS
-        made += [
-            call(name, since, kind, signature, symbol=name + version, twin="ptds", uses=uses),
-            call(
-                f"{name}Async",
-                since,
-                kind,
-                f"{signature}, CUstream hStream",
-                symbol=f"{name}Async{version}",
-                twin="ptsz",
-                uses=uses,
-            ),
-        ]
-    made.append(
-        call(
-            "cuMemcpy2DUnaligned",
-            3020,
-            SYNCHRONOUS,
-            "const CUDA_MEMCPY2D *pCopy",
-            symbol="cuMemcpy2DUnaligned_v2",
-            twin="ptds",
-            uses=_ANY,
-        )
+    """Return the copies: each has a blocking form and one on a stream."""
+    return (*(one for form in _FORMS for one in _copy(form)), _unaligned(_FORMS[-1]))
+
+
+def _copy(form: _Form) -> Iterator[Call]:
+    name = f"cuMemcpy{form.suffix}"
+    yield call(
+        name,
+        form.since,
+        form.kind,
+        *form.arguments,
+        symbol=name + form.version,
+        twin="ptds",
+        bulk=form.bulk(Complete.TAKEN if form.kind is ONE_WAY else Complete.CALL),
+        body=LATER,
+        uses=form.uses,
     )
-    return tuple(made)
+    yield call(
+        f"{name}Async",
+        form.since,
+        form.kind,
+        *form.arguments,
+        _ON_STREAM,
+        symbol=f"{name}Async{form.version}",
+        twin="ptsz",
+        bulk=form.bulk(Complete.STREAM),
+        body=LATER,
+        uses=form.uses,
+    )
+
+
+def _unaligned(form: _Form) -> Call:
+    return call(
+        "cuMemcpy2DUnaligned",
+        form.since,
+        form.kind,
+        *form.arguments,
+        symbol="cuMemcpy2DUnaligned_v2",
+        twin="ptds",
+        bulk=form.bulk(Complete.CALL),
+        body=LATER,
+        uses=form.uses,
+    )
+
+
+# Bytes of an element, and its argument.
+_VALUES = (
+    (1, in_("uc", Number("unsigned char"))),
+    (2, in_("us", Number("unsigned short"))),
+    (4, in_("ui", Number("unsigned int"))),
+)
+_RUN, _ROWS = in_("N", SIZE), (in_("Width", SIZE), in_("Height", SIZE))
 
 
 def sets() -> tuple[Call, ...]:
     """Return the memsets: of 8, 16 and 32 bits, in one and two dimensions, with and without a stream."""
-    made = []
-    for bits, c_type, value in (
-        (8, "unsigned char", "uc"),
-        (16, "unsigned short", "us"),
-        (32, "unsigned int", "ui"),
-    ):
-        flat = f"CUdeviceptr dstDevice, {c_type} {value}, size_t N"
-        box = f"CUdeviceptr dstDevice, size_t dstPitch, {c_type} {value}, size_t Width, size_t Height"
-        for name, signature in ((f"cuMemsetD{bits}", flat), (f"cuMemsetD2D{bits}", box)):
-            uses = ("memory_set",)
-            made += [
-                call(name, 3020, ONE_WAY, signature, symbol=f"{name}_v2", twin="ptds", uses=uses),
-                call(
-                    f"{name}Async",
-                    3020,
-                    ONE_WAY,
-                    f"{signature}, CUstream hStream",
-                    twin="ptsz",
-                    uses=uses,
-                ),
-            ]
-    return tuple(made)
+    return tuple(one for size, value in _VALUES for one in _sets(size, value))
+
+
+def _sets(size: int, value: Argument) -> Iterator[Call]:
+    """Return the memsets of elements of ``size`` bytes."""
+    run, rows = bytes_of("N", scale=size), bytes_of("dstPitch", "Height")
+    flat = (in_("dstDevice", DeviceAddress(Access.WRITE, run)), value, _RUN)
+    box = (in_("dstDevice", DeviceAddress(Access.WRITE, rows)), in_("dstPitch", SIZE), value, *_ROWS)
+    bits = 8 * size
+    yield from _set(f"cuMemsetD{bits}", flat, value.name, run)
+    yield from _set(f"cuMemsetD2D{bits}", box, value.name, bytes_of("Width", "Height", scale=size))
+
+
+def _set(name: str, arguments: tuple[Argument, ...], value: str, length: Length) -> Iterator[Call]:
+    bulk = Bulk(End(Place.VALUE, value), End(Place.DEVICE, "dstDevice"), length, Complete.STREAM)
+    for more, symbol, twin in (((), f"{name}_v2", "ptds"), ((_ON_STREAM,), f"{name}Async", "ptsz")):
+        yield call(
+            symbol.removesuffix("_v2"),
+            3020,
+            ONE_WAY,
+            *arguments,
+            *more,
+            symbol=symbol,
+            twin=twin,
+            bulk=(bulk,),
+            body=LATER,
+            uses=("memory_set",),
+        )

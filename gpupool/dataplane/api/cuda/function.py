@@ -1,111 +1,219 @@
 """Functions, kernels, occupancy, launches."""
 
-from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, SYNCHRONOUS, call, stub
+from gpupool.dataplane.api.body import LATER, Hand
+from gpupool.dataplane.api.bulk import Bulk, Complete, End, Place
+from gpupool.dataplane.api.cuda.types import (
+    CACHE,
+    DEVICE,
+    FUNCTION,
+    FUNCTION_ATTRIBUTE,
+    INT,
+    KERNEL,
+    LAUNCH_CONFIGURATION,
+    MODULE,
+    OCCUPANCY_FLAGS,
+    SHARED_CONFIG,
+    SIZE,
+    STREAM,
+    UINT,
+)
+from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, SYNCHRONOUS, call
+from gpupool.dataplane.api.length import REST
+from gpupool.dataplane.api.types import Array, Callback, Text, Untyped, in_, out
+
+_LAYOUT = Hand("A function may have no layout that is known.")
 
 FUNCTIONS = (
     call(
         "cuFuncGetParamInfo",
         12040,
         LOCAL,
-        "CUfunction func, size_t paramIndex, size_t *paramOffset, size_t *paramSize",
+        in_("func", FUNCTION),
+        in_("paramIndex", SIZE),
+        out("paramOffset", SIZE),
+        out("paramSize", SIZE, optional=True),
+        body=_LAYOUT,
     ),
-    call("cuFuncGetParamCount", 13020, LOCAL, "CUfunction func, size_t *paramCount"),
-    call("cuFuncGetName", 12030, LOCAL, "const char **name, CUfunction hfunc"),
-    call("cuFuncGetModule", 11000, LOCAL, "CUmodule *hmod, CUfunction hfunc"),
-    stub(
-        "cuFuncGetAttribute", 2020, SYNCHRONOUS, "int *pi, CUfunction_attribute attrib, CUfunction hfunc"
+    call(
+        "cuFuncGetParamCount",
+        13020,
+        LOCAL,
+        in_("func", FUNCTION),
+        out("paramCount", SIZE),
+        body=_LAYOUT,
     ),
-    stub(
+    call("cuFuncGetName", 12030, LOCAL, out("name", Text()), in_("hfunc", FUNCTION), body=LATER),
+    call("cuFuncGetModule", 11000, LOCAL, out("hmod", MODULE), in_("hfunc", FUNCTION), body=LATER),
+    call(
+        "cuFuncGetAttribute",
+        2020,
+        SYNCHRONOUS,
+        out("pi", INT),
+        in_("attrib", FUNCTION_ATTRIBUTE),
+        in_("hfunc", FUNCTION),
+    ),
+    call(
         "cuFuncSetAttribute",
         9000,
         SYNCHRONOUS,
-        "CUfunction hfunc, CUfunction_attribute attrib, int value",
+        in_("hfunc", FUNCTION),
+        in_("attrib", FUNCTION_ATTRIBUTE),
+        in_("value", INT),
     ),
-    stub("cuFuncSetCacheConfig", 3000, ONE_WAY, "CUfunction hfunc, CUfunc_cache config"),
-    stub("cuFuncSetSharedMemConfig", 4020, ONE_WAY, "CUfunction hfunc, CUsharedconfig config"),
-    call("cuKernelGetFunction", 12000, LOCAL, "CUfunction *pFunc, CUkernel kernel"),
-    call("cuKernelGetName", 12030, LOCAL, "const char **name, CUkernel hfunc"),
+    call("cuFuncSetCacheConfig", 3000, ONE_WAY, in_("hfunc", FUNCTION), in_("config", CACHE)),
+    call(
+        "cuFuncSetSharedMemConfig", 4020, ONE_WAY, in_("hfunc", FUNCTION), in_("config", SHARED_CONFIG)
+    ),
+)
+
+KERNELS = (
+    call(
+        "cuKernelGetFunction",
+        12000,
+        LOCAL,
+        out("pFunc", FUNCTION),
+        in_("kernel", KERNEL),
+        body=LATER,
+    ),
+    call("cuKernelGetName", 12030, LOCAL, out("name", Text()), in_("hfunc", KERNEL), body=LATER),
     call(
         "cuKernelGetParamInfo",
         12040,
         LOCAL,
-        "CUkernel kernel, size_t paramIndex, size_t *paramOffset, size_t *paramSize",
+        in_("kernel", KERNEL),
+        in_("paramIndex", SIZE),
+        out("paramOffset", SIZE),
+        out("paramSize", SIZE, optional=True),
+        body=LATER,
     ),
     call(
         "cuKernelGetAttribute",
         12000,
         SYNCHRONOUS,
-        "int *pi, CUfunction_attribute attrib, CUkernel kernel, CUdevice dev",
+        out("pi", INT),
+        in_("attrib", FUNCTION_ATTRIBUTE),
+        in_("kernel", KERNEL),
+        in_("dev", DEVICE),
+        body=LATER,
         uses=("cuFuncGetAttribute",),
     ),
     call(
         "cuKernelSetAttribute",
         12000,
         SYNCHRONOUS,
-        "CUfunction_attribute attrib, int val, CUkernel kernel, CUdevice dev",
+        in_("attrib", FUNCTION_ATTRIBUTE),
+        in_("val", INT),
+        in_("kernel", KERNEL),
+        in_("dev", DEVICE),
+        body=LATER,
         uses=("cuFuncSetAttribute",),
     ),
-    stub(
-        "cuOccupancyMaxActiveBlocksPerMultiprocessor",
-        6050,
-        SYNCHRONOUS,
-        "int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize",
-    ),
-    stub(
+)
+
+_ACTIVE = (
+    out("numBlocks", INT),
+    in_("func", FUNCTION),
+    in_("blockSize", INT),
+    in_("dynamicSMemSize", SIZE),
+)
+_POTENTIAL = (
+    out("minGridSize", INT),
+    out("blockSize", INT),
+    in_("func", FUNCTION),
+    in_("blockSizeToDynamicSMemSize", Callback("CUoccupancyB2DSize"), optional=True),
+    in_("dynamicSMemSize", SIZE),
+    in_("blockSizeLimit", INT),
+)
+_TRIES = ("cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", "cuFuncGetAttribute")
+
+OCCUPANCY = (
+    call("cuOccupancyMaxActiveBlocksPerMultiprocessor", 6050, SYNCHRONOUS, *_ACTIVE),
+    call(
         "cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags",
         7000,
         SYNCHRONOUS,
-        "int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize, unsigned int flags",
+        *_ACTIVE,
+        in_("flags", OCCUPANCY_FLAGS),
     ),
     call(
         "cuOccupancyMaxPotentialBlockSize",
         6050,
         SYNCHRONOUS,
-        "int *minGridSize, int *blockSize, CUfunction func, "
-        "CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit",
-        uses=("cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", "cuFuncGetAttribute"),
+        *_POTENTIAL,
+        body=LATER,
+        uses=_TRIES,
     ),
     call(
         "cuOccupancyMaxPotentialBlockSizeWithFlags",
         7000,
         SYNCHRONOUS,
-        "int *minGridSize, int *blockSize, CUfunction func, "
-        "CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, "
-        "int blockSizeLimit, unsigned int flags",
-        uses=("cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", "cuFuncGetAttribute"),
+        *_POTENTIAL,
+        in_("flags", OCCUPANCY_FLAGS),
+        body=Hand("It tries sizes, for each of which the program says what it takes."),
+        uses=_TRIES,
     ),
-    stub(
+    call(
         "cuOccupancyAvailableDynamicSMemPerBlock",
         10020,
         SYNCHRONOUS,
-        "size_t *dynamicSmemSize, CUfunction func, int numBlocks, int blockSize",
+        out("dynamicSmemSize", SIZE),
+        in_("func", FUNCTION),
+        in_("numBlocks", INT),
+        in_("blockSize", INT),
     ),
+)
+
+_GRID = (
+    in_("f", FUNCTION),
+    in_("gridDimX", UINT),
+    in_("gridDimY", UINT),
+    in_("gridDimZ", UINT),
+    in_("blockDimX", UINT),
+    in_("blockDimY", UINT),
+    in_("blockDimZ", UINT),
+    in_("sharedMemBytes", UINT),
+    in_("hStream", STREAM),
+)
+_PARAMETERS = in_("kernelParams", Array(Untyped(), "f"), optional=True)
+_EXTRA = in_("extra", Array(Untyped(), end="CU_LAUNCH_PARAM_END"), optional=True)
+_LAUNCHES = Hand("The fastest path: parameters are packed into the ring at the device's offsets.")
+_PACKED = (Bulk(End(Place.HOST, "kernelParams"), End(Place.DEVICE), REST, Complete.TAKEN),)
+
+LAUNCHES = (
     call(
         "cuLaunchKernel",
         4000,
         ONE_WAY,
-        "CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ, "
-        "unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ, "
-        "unsigned int sharedMemBytes, CUstream hStream, void **kernelParams, void **extra",
+        *_GRID,
+        _PARAMETERS,
+        _EXTRA,
         twin="ptsz",
+        bulk=_PACKED,
+        body=_LAUNCHES,
         uses=("launch",),
     ),
     call(
         "cuLaunchKernelEx",
         11060,
         ONE_WAY,
-        "const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra",
+        in_("config", LAUNCH_CONFIGURATION),
+        in_("f", FUNCTION),
+        _PARAMETERS,
+        _EXTRA,
         twin="ptsz",
+        bulk=_PACKED,
+        body=_LAUNCHES,
         uses=("launch",),
     ),
     call(
         "cuLaunchCooperativeKernel",
         9000,
         ONE_WAY,
-        "CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ, "
-        "unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ, "
-        "unsigned int sharedMemBytes, CUstream hStream, void **kernelParams",
+        *_GRID,
+        _PARAMETERS,
         twin="ptsz",
+        bulk=_PACKED,
+        body=_LAUNCHES,
         uses=("launch",),
     ),
 )

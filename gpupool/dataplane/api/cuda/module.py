@@ -5,63 +5,175 @@ With several vGPUs, its kernels can't be launched, nor its globals be reached, o
 are CUDA_ERROR_INVALID_HANDLE there. Load the library, or a module, once per vGPU instead.
 """
 
+from gpupool.dataplane.api.body import LATER, Hand
+from gpupool.dataplane.api.bulk import Bulk, Complete, End, Place
+from gpupool.dataplane.api.cuda.types import (
+    FUNCTION,
+    IMAGE,
+    JIT_OPTION,
+    KERNEL,
+    LIBRARY,
+    LIBRARY_OPTION,
+    LOADING_MODE,
+    MODULE,
+    SIZE,
+    UINT,
+)
 from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, SYNCHRONOUS, call
+from gpupool.dataplane.api.length import REST
+from gpupool.dataplane.api.types import (
+    Access,
+    Array,
+    DeviceAddress,
+    Text,
+    Untyped,
+    destroyed,
+    in_,
+    inout,
+    new,
+    out,
+)
 
-_LOAD = ("image_part", "module_load")
+_SENDS = ("image_part", "module_load")
+
+
+def _image(at: str) -> tuple[Bulk, ...]:
+    return (Bulk(End(Place.HOST, at), End(Place.WORKER), REST, Complete.CALL),)
+
+
+_LOADS = Hand("It reads the image's size, sends it in parts and gives the compiler's logs back.")
+_ADDRESS = out("dptr", DeviceAddress(Access.NONE), optional=True)
+_BYTES = out("bytes", SIZE, optional=True)
+_NAME = in_("name", Text())
+
 MODULES = (
-    call("cuModuleLoad", 2000, SYNCHRONOUS, "CUmodule *module, const char *fname", uses=_LOAD),
-    call("cuModuleLoadData", 2000, SYNCHRONOUS, "CUmodule *module, const void *image", uses=_LOAD),
+    call(
+        "cuModuleLoad",
+        2000,
+        SYNCHRONOUS,
+        out("module", new(MODULE)),
+        in_("fname", Text()),
+        body=Hand("It reads the image from a file."),
+        uses=_SENDS,
+    ),
+    call(
+        "cuModuleLoadData",
+        2000,
+        SYNCHRONOUS,
+        out("module", new(MODULE)),
+        in_("image", IMAGE),
+        bulk=_image("image"),
+        body=LATER,
+        uses=_SENDS,
+    ),
     call(
         "cuModuleLoadDataEx",
         2010,
         SYNCHRONOUS,
-        "CUmodule *module, const void *image, unsigned int numOptions, CUjit_option *options, "
-        "void **optionValues",
-        uses=_LOAD,
+        out("module", new(MODULE)),
+        in_("image", IMAGE),
+        in_("numOptions", UINT),
+        in_("options", Array(JIT_OPTION, "numOptions"), optional=True),
+        inout("optionValues", Array(Untyped(), "numOptions"), optional=True),
+        bulk=_image("image"),
+        body=_LOADS,
+        uses=_SENDS,
     ),
     call(
-        "cuModuleLoadFatBinary", 2000, SYNCHRONOUS, "CUmodule *module, const void *fatCubin", uses=_LOAD
+        "cuModuleLoadFatBinary",
+        2000,
+        SYNCHRONOUS,
+        out("module", new(MODULE)),
+        in_("fatCubin", IMAGE),
+        bulk=_image("fatCubin"),
+        body=LATER,
+        uses=_SENDS,
     ),
-    call("cuModuleUnload", 2000, ONE_WAY, "CUmodule hmod", uses=("module_unload",)),
+    call(
+        "cuModuleUnload",
+        2000,
+        ONE_WAY,
+        in_("hmod", destroyed(MODULE)),
+        body=Hand("It ends the module's functions and globals."),
+        uses=("module_unload",),
+    ),
     call(
         "cuModuleGetFunction",
         2000,
         SYNCHRONOUS,
-        "CUfunction *hfunc, CUmodule hmod, const char *name",
+        out("hfunc", new(FUNCTION)),
+        in_("hmod", MODULE),
+        _NAME,
+        body=Hand("It keeps where the function's parameters lie."),
         uses=("module_function",),
     ),
     call(
         "cuModuleGetGlobal",
         3020,
         SYNCHRONOUS,
-        "CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name",
+        _ADDRESS,
+        _BYTES,
+        in_("hmod", MODULE),
+        _NAME,
         symbol="cuModuleGetGlobal_v2",
+        body=Hand("It keeps the books on device memory."),
         uses=("module_global",),
     ),
-    call("cuModuleGetLoadingMode", 11070, LOCAL, "CUmoduleLoadingMode *mode"),
+    call("cuModuleGetLoadingMode", 11070, LOCAL, out("mode", LOADING_MODE), body=LATER),
+)
+
+LIBRARIES = (
     call(
         "cuLibraryLoadData",
         12000,
         SYNCHRONOUS,
-        "CUlibrary *library, const void *code, CUjit_option *jitOptions, void **jitOptionsValues, "
-        "unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues, "
-        "unsigned int numLibraryOptions",
-        uses=_LOAD,
+        out("library", new(LIBRARY)),
+        in_("code", IMAGE),
+        in_("jitOptions", Array(JIT_OPTION, "numJitOptions"), optional=True),
+        inout("jitOptionsValues", Array(Untyped(), "numJitOptions"), optional=True),
+        in_("numJitOptions", UINT),
+        in_("libraryOptions", Array(LIBRARY_OPTION, "numLibraryOptions"), optional=True),
+        inout("libraryOptionValues", Array(Untyped(), "numLibraryOptions"), optional=True),
+        in_("numLibraryOptions", UINT),
+        bulk=_image("code"),
+        body=_LOADS,
+        uses=_SENDS,
     ),
-    call("cuLibraryUnload", 12000, ONE_WAY, "CUlibrary library", uses=("module_unload",)),
+    call(
+        "cuLibraryUnload",
+        12000,
+        ONE_WAY,
+        in_("library", destroyed(LIBRARY)),
+        body=LATER,
+        uses=("module_unload",),
+    ),
     call(
         "cuLibraryGetKernel",
         12000,
         SYNCHRONOUS,
-        "CUkernel *pKernel, CUlibrary library, const char *name",
+        out("pKernel", new(KERNEL)),
+        in_("library", LIBRARY),
+        _NAME,
+        body=LATER,
         uses=("module_function",),
     ),
-    call("cuLibraryGetModule", 12000, LOCAL, "CUmodule *pMod, CUlibrary library"),
+    call(
+        "cuLibraryGetModule",
+        12000,
+        LOCAL,
+        out("pMod", MODULE),
+        in_("library", LIBRARY),
+        body=LATER,
+    ),
     call(
         "cuLibraryGetGlobal",
         12000,
         SYNCHRONOUS,
-        "CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name",
+        _ADDRESS,
+        _BYTES,
+        in_("library", LIBRARY),
+        _NAME,
+        body=LATER,
         uses=("module_global",),
     ),
 )

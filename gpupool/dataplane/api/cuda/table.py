@@ -3,29 +3,37 @@
 Standard library only: the generator, and so the package build, reads it. Entries are in this package.
 """
 
-from gpupool.dataplane.api.cuda.context import CONTEXTS
+from gpupool.dataplane.api.cuda.context import CONTEXTS, PRIMARY
 from gpupool.dataplane.api.cuda.copy import copies, sets
 from gpupool.dataplane.api.cuda.device import DEVICES, EARLY
-from gpupool.dataplane.api.cuda.function import FUNCTIONS
-from gpupool.dataplane.api.cuda.memory import MEMORY
+from gpupool.dataplane.api.cuda.function import FUNCTIONS, KERNELS, LAUNCHES, OCCUPANCY
+from gpupool.dataplane.api.cuda.memory import MEMORY, PINNED, POINTERS
 from gpupool.dataplane.api.cuda.messages import MESSAGES
-from gpupool.dataplane.api.cuda.module import MODULES
+from gpupool.dataplane.api.cuda.module import LIBRARIES, MODULES
 from gpupool.dataplane.api.cuda.names import NAMES
-from gpupool.dataplane.api.cuda.stream import PROFILER, STREAMS
-from gpupool.dataplane.api.entry import GENERATED, HAND, Call, Class, Message
+from gpupool.dataplane.api.cuda.stream import EVENTS, PROFILER, STREAMS
+from gpupool.dataplane.api.entry import Call
 
-__all__ = ["CALLS", "GENERATED", "HAND", "MESSAGES", "UNSUPPORTED", "Call", "Class", "Message"]
+__all__ = ["CALLS", "MESSAGES", "UNSUPPORTED"]
 
 CALLS: tuple[Call, ...] = (
     *EARLY,
     *DEVICES,
+    *PRIMARY,
     *CONTEXTS,
     *MODULES,
+    *LIBRARIES,
     *FUNCTIONS,
+    *KERNELS,
+    *OCCUPANCY,
+    *LAUNCHES,
     *MEMORY,
+    *PINNED,
+    *POINTERS,
     *copies(),
     *sets(),
     *STREAMS,
+    *EVENTS,
     *PROFILER,
 )
 

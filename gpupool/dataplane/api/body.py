@@ -1,0 +1,22 @@
+"""How the C body of a call or of a message's serving function comes to be."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Generated: handles are resolved, and the arguments travel as the call's own message."""
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Written by hand; ``reason`` says what in it no form of the table says."""
+
+    reason: str
+
+
+FORWARD = Forward()
+
+Body = Forward | Hand
+
+LATER = Hand("Not generated yet.")
