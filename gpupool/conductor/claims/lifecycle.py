@@ -52,7 +52,9 @@ def _claim(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
         pool = validation.find_pool(session, request.pool)
         host = validation.check_place(session, request, pool)
     validation.check_lease(request.lease_end, parts.clock.now())
-    validation.check_traits(parts.placement, request.required_traits, request.forbidden_traits)
+    required, forbidden = request.required_traits or (), request.forbidden_traits or ()
+    validation.check_apart(required, forbidden)
+    validation.check_known(parts.placement, (*required, *forbidden))
     claim = validation.claim_of(
         request,
         claim_id=claim_id,

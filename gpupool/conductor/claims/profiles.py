@@ -20,24 +20,24 @@ def create(parts: Parts, profile: Profile) -> Profile:
 
     Its values are those a claim may have; Unavailable when Placement is needed to know.
     """
-    profile = _ranged(profile)
-    _check(parts, profile)
+    profile = _checked(profile, parts.conf.conductor.max_sessions_per_vgpu)
+    validation.check_known(parts.placement, (*profile.required_traits, *profile.forbidden_traits))
     return parts.commit(_create, replace(profile, created_at=None, updated_at=None))
 
 
-def _ranged(profile: Profile) -> Profile:
-    """Return the profile, of an elastic one with what its claims wait for, see elastic_counts."""
-    if profile.min_count is None and profile.max_count is None:
-        return profile
-    count, least, most = validation.elastic_counts(profile.min_count, profile.max_count)
-    return replace(profile, count=count, min_count=least, max_count=most)
+def _checked(profile: Profile, sessions_max: int) -> Profile:
+    """Return the profile, of an elastic one with what its claims wait for, see elastic_counts.
 
-
-def _check(parts: Parts, profile: Profile) -> None:
+    Raises Invalid unless a claim may have its values; whether Placement knows its traits is not asked.
+    """
+    if profile.min_count is not None or profile.max_count is not None:
+        count, least, most = validation.elastic_counts(profile.min_count, profile.max_count)
+        profile = replace(profile, count=count, min_count=least, max_count=most)
     if not profile.name.strip():
         raise errors.Invalid("name is empty; allowed: 1 to 255 characters, not all blank")
-    validation.check_sizes(profile, parts.conf.conductor.max_sessions_per_vgpu)
-    validation.check_traits(parts.placement, profile.required_traits, profile.forbidden_traits)
+    validation.check_sizes(profile, sessions_max)
+    validation.check_apart(profile.required_traits, profile.forbidden_traits)
+    return profile
 
 
 def _create(transaction: Transaction, profile: Profile) -> Profile:
@@ -47,22 +47,24 @@ def _create(transaction: Transaction, profile: Profile) -> Profile:
 def update(parts: Parts, profile_id: str, changes: Mapping[str, Any]) -> Profile:
     """Return the profile with ``changes``, fields by name, made. Claims keep what they were made with.
 
-    Raises as ``create``, of the whole profile as it would be.
+    Raises as ``create``, of the whole profile as it would be; traits that it had are known.
     """
-    with parts.database.reader() as session:
-        before = profiles.get(session, profile_id)
-    if "count" in changes:
-        # In place of a range, which it may have had.
-        changes = {"min_count": None, "max_count": None, **changes}
-    changed = _ranged(wire.load(Profile, {**wire.dump(before), **changes, "id": before.id}))
-    _check(parts, changed)
-    names = changes.keys() | (_COUNTS if changes.keys() & _COUNTS else set())
-    wanted = {name: getattr(changed, name) for name in names & _CHANGEABLE}
-    return parts.commit(_update, before.id, wanted)
+    named = [*(changes.get("required_traits") or ()), *(changes.get("forbidden_traits") or ())]
+    validation.check_known(parts.placement, named)
+    return parts.commit(_update, profile_id, changes)
 
 
 def _update(transaction: Transaction, profile_id: str, changes: Mapping[str, Any]) -> Profile:
-    return profiles.update(transaction.session, profile_id, **changes)
+    # Writing locks the row: of two changes at once the second is checked with what the first made.
+    before = profiles.update(transaction.session, profile_id)
+    if "count" in changes:
+        # In place of a range, which it may have had.
+        changes = {"min_count": None, "max_count": None, **changes}
+    wanted = wire.load(Profile, {**wire.dump(before), **changes, "id": before.id})
+    changed = _checked(wanted, transaction.conf.conductor.max_sessions_per_vgpu)
+    names = changes.keys() | (_COUNTS if changes.keys() & _COUNTS else set())
+    values = {name: getattr(changed, name) for name in names & _CHANGEABLE}
+    return profiles.update(transaction.session, before.id, **values)
 
 
 def delete(transaction: Transaction, profile_id: str) -> None:

@@ -102,14 +102,15 @@ def check_lease(lease_end: datetime | None, now: datetime) -> None:
         raise errors.Invalid(f"lease_end {lease_end} is past; it is {now:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def check_traits(
-    placement: PlacementClient, required: Iterable[str] | None, forbidden: Iterable[str] | None
-) -> None:
-    """Raise Invalid when a trait is unknown to Placement, or both required and forbidden."""
-    wanted, unwanted = set(required or ()), set(forbidden or ())
-    if both := wanted & unwanted:
+def check_apart(required: Iterable[str], forbidden: Iterable[str]) -> None:
+    """Raise Invalid when a trait is both required and forbidden."""
+    if both := {*required} & {*forbidden}:
         raise errors.Invalid(f"traits both required and forbidden: {_list(both)}")
-    if (named := wanted | unwanted) and (unknown := placement.unknown_traits(named)):
+
+
+def check_known(placement: PlacementClient, traits: Iterable[str]) -> None:
+    """Raise Invalid when a trait is unknown to Placement, which is asked only when there are any."""
+    if (named := {*traits}) and (unknown := placement.unknown_traits(named)):
         raise errors.Invalid(f"Placement knows no such traits: {_list(unknown)}")
 
 

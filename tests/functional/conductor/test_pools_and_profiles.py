@@ -161,6 +161,55 @@ def test_a_change_after_which_no_claim_could_use_a_profile_is_refused(lab, chang
         assert profiles.get(session, profile.id) == profile
 
 
+@pytest.fixture
+def meanwhile(lab, monkeypatch):
+    """Return a function: the change that it is given is made once while Placement is next asked."""
+    real = lab.parts.placement.unknown_traits
+
+    def arrange(profile, changes):
+        def unknown_traits(names):
+            monkeypatch.undo()
+            lab.client.update_profile(lab.ctxt, profile.id, changes)
+            return real(names)
+
+        monkeypatch.setattr(lab.parts.placement, "unknown_traits", unknown_traits)
+
+    return arrange
+
+
+RANGE = {"min_count": 1, "max_count": 8}
+TRAIT = "HW_GPU_API_VULKAN"
+
+
+@pytest.mark.parametrize(
+    ("values", "first", "second", "said"),
+    [
+        ({}, {"forbidden_traits": [TRAIT]}, {}, "both required and forbidden: HW_GPU_API_VULKAN"),
+        (RANGE, {"max_count": 2}, {"min_count": 4}, r"max_count is 2; allowed: 4 \(min_count\)"),
+        (RANGE, {"count": 3}, {"min_count": 4}, "max_count missing; min_count and max_count go"),
+    ],
+)
+def test_two_changes_at_once_are_checked_together(lab, meanwhile, values, first, second, said):
+    profile = lab.client.create_profile(lab.ctxt, new_profile(**values))
+    meanwhile(profile, first)
+    with pytest.raises(errors.Invalid, match=said):
+        lab.client.update_profile(lab.ctxt, profile.id, {"required_traits": [TRAIT], **second})
+    with lab.database.reader() as session:
+        after = profiles.get(session, profile.id)
+    assert {name: getattr(after, name) for name in first} == {
+        name: tuple(value) if isinstance(value, list) else value for name, value in first.items()
+    }
+    assert after.required_traits == ()
+
+
+def test_two_changes_at_once_that_go_together_are_both_made(lab, meanwhile):
+    profile = lab.client.create_profile(lab.ctxt, new_profile(**RANGE))
+    meanwhile(profile, {"max_count": 6})
+    after = lab.client.update_profile(lab.ctxt, profile.id, {"required_traits": [TRAIT], "min_count": 2})
+    assert (after.count, after.min_count, after.max_count) == (2, 2, 6)
+    assert after.required_traits == (TRAIT,)
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

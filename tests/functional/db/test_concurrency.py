@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from gpupool.db import claims, hosts, pools
+from gpupool.db import claims, hosts, pools, profiles
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.states import ClaimState
@@ -94,6 +94,23 @@ def test_generations_of_a_host_are_each_given_once(database: Database) -> None:
         assert hosts.get(session, host.id).generation == THREADS * 10
         with pytest.raises(errors.NotFound, match="host nothing not found"):
             hosts.bump_generation(session, "nothing")
+
+
+@pytest.mark.parametrize("noun", [profiles, pools])
+def test_a_change_of_nothing_locks_the_row(database: Database, noun: Any) -> None:
+    """What the conductor checks after that, with what is stored, no other changes meanwhile."""
+    with database.writer() as session:
+        item = noun.create(session, make.profile() if noun is profiles else make.pool())
+
+    @database.retry
+    def add(number: int) -> None:
+        with database.writer() as session:
+            before = noun.update(session, item.id)
+            noun.update(session, item.id, description=f"{before.description}{number:x}")
+
+    at_once(add)
+    with database.reader() as session:
+        assert sorted(noun.get(session, item.id).description) == sorted("0123456789abcdef")
 
 
 def test_many_writers_and_readers(database: Database) -> None:
