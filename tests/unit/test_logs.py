@@ -2,8 +2,10 @@
 
 import io
 import logging
+import queue
 import subprocess
 import sys
+import uuid
 
 import oslo_messaging
 import pytest
@@ -14,6 +16,7 @@ from oslo_messaging._drivers import common
 from gpupool import conf as gpupool_conf
 from gpupool.conf import logs
 from gpupool.model import errors
+from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.transport import ERRORS
 
 TICKET = "Qm9_dGhlcmUtaXMtbm90aGluZy1oZXJlLXRvLXNlZQ"
@@ -114,6 +117,60 @@ def test_what_others_cause_in_ever_other_words_is_told_once(written):
     logger.warning("host %d lies", 1, extra=logs.alike("lie", "host 1"))
     logger.warning("host %d lies", 2, extra=logs.alike("lie", "host 2"))
     assert len(stream.getvalue().splitlines()) == 3
+
+
+@pytest.fixture
+def served(written):
+    """Return a function that has a served endpoint take a message as it is; its log is ``written``."""
+    stream, logger = written
+    handler = next(each for each in logger.handlers if getattr(each, "stream", None) is stream)
+    conf = gpupool_conf.new(files=[])
+    oslo_messaging.set_transport_defaults(f"test-{uuid.uuid4()}")
+    rpc_transport.get_transport(conf).conf.set_override("transport_url", "fake://")
+    transport = rpc_transport.get_transport(conf)
+    target = oslo_messaging.Target(topic="test", server="here")
+    server = rpc_transport.get_server(transport, target, [Endpoint()])
+    exchange = transport._driver._exchange_manager.get_exchange(None)
+    answers = queue.Queue()
+
+    def take(message):
+        exchange.deliver_message("test", {}, message, reply_q=answers)
+        answers.get(timeout=60)
+
+    logging.getLogger("oslo_messaging").addHandler(handler)
+    server.start()
+    yield take
+    logging.getLogger("oslo_messaging").removeHandler(handler)
+    server.stop()
+    server.wait()
+
+
+class Endpoint:
+    """What an agent or a conductor serves, in little."""
+
+    target = oslo_messaging.Target(version="1.0")
+
+    def known(self, ctxt, number):
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: {"method": f"unknown_{number}"},
+        lambda number: {"method": "known", "version": f"{number + 2}.0"},
+        lambda number: {"method": "known", "args": {f"unknown_{number}": 1}},
+        lambda number: {"method": "known", "args": number},
+    ],
+    ids=["method", "version", "argument", "no arguments"],
+)
+def test_messages_that_nobody_can_take_are_told_once(written, served, make):
+    """oslo.messaging logs each as an error, and any account of the message service can send them."""
+    stream, _ = written
+    for number in range(20):
+        served(make(number))
+    told = [line for line in stream.getvalue().splitlines() if "Exception during" in line]
+    assert len(told) == 1
 
 
 def test_a_line_has_an_end(written):
