@@ -159,7 +159,7 @@ def test_one_programs_session_ends_and_the_others_go_on(service, claim, openstac
     ended = rows[0]
     lost = first if is_child_of(ended["Program PID"], first.pid) else second
     assert openstack.json("gpu session show", ended["ID"])["program_pid"] == ended["Program PID"]
-    openstack("gpu session delete", ended["ID"], ended["ID"])
+    openstack("gpu session delete", ended["ID"])
     output, _ = lost.communicate(timeout=60)
     assert output == "CUDA_ERROR_DEVICE_UNAVAILABLE\n"
     while len(rows := openstack.json("gpu session list")) > 1:
