@@ -16,8 +16,8 @@ openstackdocs_use_storyboard = False
 exclude_patterns: list[str] = []
 pygments_style = "native"
 
-# The protocol is what the API table says today.
+# What the API table says today: the protocol, and the driver calls that exist.
 with TemporaryDirectory() as folder:
     generator.write(Path(folder))
-    page = Path(folder, "protocol.rst").read_text()
-Path(__file__).with_name("contributor").joinpath("protocol.rst").write_text(page)
+    for part, name in (("contributor", "protocol.rst"), ("user", "driver_calls.rst")):
+        Path(__file__).with_name(part).joinpath(name).write_text(Path(folder, name).read_text())

@@ -15,8 +15,15 @@ class Hand:
     reason: str
 
 
+@dataclass(frozen=True)
+class Refuse:
+    """Generated: the call logs one line and answers that it is not supported, for ``reason``."""
+
+    reason: str
+
+
 FORWARD = Forward()
 
-Body = Forward | Hand
+Body = Forward | Hand | Refuse
 
 LATER = Hand("Not generated yet.")

@@ -7,8 +7,7 @@ from gpupool.dataplane.api.entry import Call, Message
 from gpupool.dataplane.api.types import Argument, Handle, Stream
 from gpupool.dataplane.generator.c_types import c_type, parameters, prototype, wire_type
 from gpupool.dataplane.generator.messages import derived, is_synchronous
-
-PER_THREAD_SINCE = 7000  # no interface version before has a per-thread default stream
+from gpupool.dataplane.generator.symbols import symbols
 
 
 def _signature(name: str, call: Call) -> str:
@@ -94,17 +93,12 @@ def exports(calls: Sequence[Call], unsupported: Iterable[str]) -> str:
 
 
 def _export(call: Call) -> str:
-    names = ", ".join(one.name for one in call.arguments)
+    names = [one.name for one in call.arguments]
     entered = "" if call.early else "    ENTER();\n"
-    made = []
-    for symbol, _ in call.symbols:
-        made.append((symbol, "false"))
-        if call.twin:
-            made.append((f"{symbol}_{call.twin}", "true"))
     text = ""
-    for symbol, per_thread in made:
-        arguments = ", ".join(filter(None, [names, per_thread if call.twin else ""]))
-        head = prototype(symbol, parameters(call.key, call.arguments))
+    for one in symbols(call):
+        arguments = ", ".join([*names, str(one.per_thread).lower()] if call.twin else names)
+        head = prototype(one.symbol, parameters(call.key, call.arguments))
         text += (
             f"EXPORT {head};\n{head}\n{{\n{entered}    return runtime_{call.key}({arguments});\n}}\n\n"
         )
@@ -112,14 +106,10 @@ def _export(call: Call) -> str:
 
 
 def _rows(call: Call) -> list[tuple[str, str]]:
-    rows = []
-    for symbol, since in call.symbols:
-        rows.append(
-            (f"{call.name} {since:05}", f'    {{"{call.name}", {since}, 0, (void *){symbol}}},\n')
+    return [
+        (
+            f"{one.name} {one.since:05}",
+            f'    {{"{one.name}", {one.since}, {int(one.per_thread)}, (void *){one.symbol}}},\n',
         )
-        if call.twin:
-            twin_since = max(since, PER_THREAD_SINCE)
-            twin = f"{symbol}_{call.twin}"
-            text = f'    {{"{call.name}", {twin_since}, 1, (void *){twin}}},\n'
-            rows.append((f"{call.name} {twin_since:05}", text))
-    return rows
+        for one in symbols(call)
+    ]

@@ -9,7 +9,10 @@
 | worker_driver.h, worker_driver.inc | the device library's functions, and how to find them |
 | worker_serve.h | prototypes of the worker's functions that serve a message and are written by hand |
 | worker_dispatch.inc | one function per message that needs no thought, and the dispatch table |
-| protocol.rst | the same as documentation |
+| refcuda_functions.h | prototypes of the reference device's functions |
+| refcuda_symbols.inc | its table that cuGetProcAddress looks into |
+| protocol.rst | what travels, and the calls' arguments, as documentation |
+| driver_calls.rst | which calls there are, for users |
 """
 
 import sys
@@ -19,10 +22,10 @@ if __name__ == "__main__":
     # Run by path: make the package importable and keep this folder's names out of the way.
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
-from gpupool.dataplane.api.cuda.table import CALLS, MESSAGES, UNSUPPORTED
+from gpupool.dataplane.api.cuda.table import CALLS, GROUPS, MESSAGES, REFERENCE, UNSUPPORTED, reason
 from gpupool.dataplane.api.entry import Message
+from gpupool.dataplane.generator import coverage_page, protocol_page, reference, runtime, worker
 from gpupool.dataplane.generator import messages as what_travels
-from gpupool.dataplane.generator import protocol_page, runtime, worker
 
 NOTICE = "/* Made by gpupool/dataplane/generator from the API table; do not edit. */\n"
 
@@ -45,10 +48,13 @@ def write(folder: Path) -> None:
         "worker_driver.inc": worker.driver_table(CALLS),
         "worker_serve.h": worker.serving_header(everything),
         "worker_dispatch.inc": worker.dispatch(CALLS, everything),
+        "refcuda_functions.h": reference.header(REFERENCE),
+        "refcuda_symbols.inc": reference.rows(REFERENCE),
     }
     for name, text in files.items():
         (folder / name).write_text(NOTICE + text)
     (folder / "protocol.rst").write_text(protocol_page.page(CALLS, everything, UNSUPPORTED))
+    (folder / "driver_calls.rst").write_text(coverage_page.page(GROUPS, UNSUPPORTED, reason))
 
 
 def main() -> None:

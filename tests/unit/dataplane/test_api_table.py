@@ -8,7 +8,8 @@ import pytest
 
 from gpupool.dataplane.api.body import Forward, Hand
 from gpupool.dataplane.api.bulk import Place
-from gpupool.dataplane.api.cuda.table import CALLS, MESSAGES, UNSUPPORTED
+from gpupool.dataplane.api.cuda.refused import REASONS
+from gpupool.dataplane.api.cuda.table import CALLS, MESSAGES, UNSUPPORTED, reason
 from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, Class, call
 from gpupool.dataplane.api.types import (
     Argument,
@@ -121,6 +122,19 @@ def test_what_a_call_sends_exists_and_fits_its_class(call):
         assert call.uses
     if call.kind is ONE_WAY and call.uses and not call.has_message:
         assert EVERY_MESSAGE[call.uses[0]].kind is ONE_WAY
+
+
+def test_a_refused_name_has_its_reason():
+    assert all(len(reason(name)) > 10 for name in UNSUPPORTED)
+    with pytest.raises(KeyError):
+        reason("cuInit")
+
+
+def test_every_reason_is_some_names():
+    """A pattern that no name fits, or none first, is left over."""
+    used = {reason(name) for name in UNSUPPORTED}
+    assert {text for _, text in REASONS} <= used
+    assert len({text for _, text in REASONS}) == len(REASONS)
 
 
 def test_a_body_by_hand_has_its_reason():

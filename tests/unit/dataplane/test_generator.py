@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from gpupool.dataplane import build, paths
-from gpupool.dataplane.api.cuda.table import CALLS, UNSUPPORTED
+from gpupool.dataplane.api.cuda.table import CALLS, REFERENCE, UNSUPPORTED, reason
 from gpupool.dataplane.generator import write as generator
+from gpupool.dataplane.generator.symbols import symbols
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +52,31 @@ def test_the_page_names_every_message_call_and_refused_name(written):
     assert all(f"``{name}``" in page for name in UNSUPPORTED)
 
 
-def test_the_runtime_exports_every_symbol_and_nothing_else(native):
+def test_the_users_page_names_every_call_and_why_others_are_refused(written):
+    page = written["driver_calls.rst"]
+    assert all(f"``{call.key}``" in page for call in CALLS)
+    assert all(f"``{name}``" in page and f"\n{reason(name)}\n" in page for name in UNSUPPORTED)
+
+
+def exported(library):
+    """Return the names of the functions that a library exports."""
     printed = subprocess.run(
-        ["nm", "-D", "--defined-only", native / paths.RUNTIME.relative_to(paths.LIB)],
-        capture_output=True,
-        text=True,
-        check=True,
+        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
     )
-    exported = {line.split()[-1] for line in printed.stdout.splitlines()}
-    wanted = {symbol for call in CALLS for symbol, _ in call.symbols}
-    wanted |= {f"{symbol}_{call.twin}" for call in CALLS for symbol, _ in call.symbols if call.twin}
+    return {line.split()[-1] for line in printed.stdout.splitlines()}
+
+
+def test_the_runtime_exports_every_symbol_and_nothing_else(native):
+    wanted = {one.symbol for call in CALLS for one in symbols(call)}
     wanted |= {f"{name}{suffix}" for name in UNSUPPORTED for suffix in ("", "_v2", "_ptsz")}
-    assert exported == wanted
+    assert exported(native / paths.RUNTIME.relative_to(paths.LIB)) == wanted
+
+
+def test_the_reference_device_exports_every_symbol_and_old_names_of_some(native):
+    wanted = {one.symbol for call in REFERENCE for one in symbols(call)}
+    more = exported(native / paths.REFERENCE.relative_to(paths.LIB)) - wanted
+    assert more <= {symbol.removesuffix("_v2") for symbol in wanted}
+    assert wanted <= exported(native / paths.REFERENCE.relative_to(paths.LIB))
 
 
 @pytest.mark.parametrize("name", ["cuInit", "cuCtxGetCurrent"])

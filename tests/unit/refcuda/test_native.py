@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpupool.dataplane import build
+from gpupool.dataplane.generator.write import write
 
 SOURCES = Path(__file__).parent / "native"
 SANITIZERS = ("address,undefined", "thread")
@@ -19,11 +20,12 @@ def test_native(
     name: str, sanitizer: str, built: Callable[[str], Path], kernels: Path, tmp_path: Path
 ) -> None:
     folder = built(sanitizer)
-    program = tmp_path / name
+    program, generated = tmp_path / name, tmp_path / "generated"
+    write(generated)
     subprocess.run(
         [
             os.environ.get("CC", "gcc"),
-            *(*build.compile_flags(sanitizer), "-O1", f"-I{build.NATIVE}"),
+            *(*build.compile_flags(sanitizer), "-O1", f"-I{build.NATIVE}", f"-I{generated}"),
             *(SOURCES / f"{name}.c", folder / "libcuda.so.1", f"-Wl,-rpath,{folder}", "-o", program),
         ],
         check=True,

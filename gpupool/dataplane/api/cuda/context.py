@@ -154,6 +154,7 @@ CONTEXTS = (
         LOCAL,
         in_("flags", CONTEXT_FLAGS),
         body=Hand("A primary context has its device's flags, another its own."),
+        reference=False,
     ),
     call("cuCtxGetId", 12000, LOCAL, in_("ctx", CONTEXT, optional=True), out("ctxId", ID), body=LATER),
     call(
@@ -187,7 +188,7 @@ CONTEXTS = (
     call("cuCtxSetCacheConfig", 3020, SYNCHRONOUS, in_("config", CACHE)),
     call("cuCtxGetSharedMemConfig", 4020, SYNCHRONOUS, out("pConfig", SHARED_CONFIG)),
     call("cuCtxSetSharedMemConfig", 4020, SYNCHRONOUS, in_("config", SHARED_CONFIG)),
-    call("cuCtxResetPersistingL2Cache", 11000, SYNCHRONOUS),
+    call("cuCtxResetPersistingL2Cache", 11000, SYNCHRONOUS, reference=False),
     call(
         "cuCtxGetStreamPriorityRange",
         5050,

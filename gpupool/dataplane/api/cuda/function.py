@@ -41,6 +41,7 @@ FUNCTIONS = (
         in_("func", FUNCTION),
         out("paramCount", SIZE),
         body=_LAYOUT,
+        reference=False,
     ),
     call("cuFuncGetName", 12030, LOCAL, out("name", Text()), in_("hfunc", FUNCTION), body=LATER),
     call("cuFuncGetModule", 11000, LOCAL, out("hmod", MODULE), in_("hfunc", FUNCTION), body=LATER),
@@ -62,7 +63,12 @@ FUNCTIONS = (
     ),
     call("cuFuncSetCacheConfig", 3000, ONE_WAY, in_("hfunc", FUNCTION), in_("config", CACHE)),
     call(
-        "cuFuncSetSharedMemConfig", 4020, ONE_WAY, in_("hfunc", FUNCTION), in_("config", SHARED_CONFIG)
+        "cuFuncSetSharedMemConfig",
+        4020,
+        ONE_WAY,
+        in_("hfunc", FUNCTION),
+        in_("config", SHARED_CONFIG),
+        reference=False,
     ),
 )
 
@@ -160,6 +166,7 @@ OCCUPANCY = (
         in_("func", FUNCTION),
         in_("numBlocks", INT),
         in_("blockSize", INT),
+        reference=False,
     ),
 )
 
@@ -215,5 +222,6 @@ LAUNCHES = (
         bulk=_PACKED,
         body=_LAUNCHES,
         uses=("launch",),
+        reference=False,
     ),
 )

@@ -88,6 +88,7 @@ MODULES = (
         bulk=_image("fatCubin"),
         body=LATER,
         uses=_SENDS,
+        reference=False,
     ),
     call(
         "cuModuleUnload",

@@ -11,31 +11,31 @@ from gpupool.dataplane.api.cuda.memory import MEMORY, PINNED, POINTERS
 from gpupool.dataplane.api.cuda.messages import MESSAGES
 from gpupool.dataplane.api.cuda.module import LIBRARIES, MODULES
 from gpupool.dataplane.api.cuda.names import NAMES
+from gpupool.dataplane.api.cuda.refused import REFUSED, reason
 from gpupool.dataplane.api.cuda.stream import EVENTS, PROFILER, STREAMS
 from gpupool.dataplane.api.entry import Call
 
-__all__ = ["CALLS", "MESSAGES", "UNSUPPORTED"]
+__all__ = ["CALLS", "GROUPS", "MESSAGES", "REFERENCE", "UNSUPPORTED", "reason"]
 
-CALLS: tuple[Call, ...] = (
-    *EARLY,
-    *DEVICES,
-    *PRIMARY,
-    *CONTEXTS,
-    *MODULES,
-    *LIBRARIES,
-    *FUNCTIONS,
-    *KERNELS,
-    *OCCUPANCY,
-    *LAUNCHES,
-    *MEMORY,
-    *PINNED,
-    *POINTERS,
-    *copies(),
-    *sets(),
-    *STREAMS,
-    *EVENTS,
-    *PROFILER,
-)
+# The calls that exist, by what they are about.
+GROUPS: dict[str, tuple[Call, ...]] = {
+    "Start and errors": EARLY,
+    "Devices": DEVICES,
+    "Contexts": (*PRIMARY, *CONTEXTS),
+    "Modules and libraries": (*MODULES, *LIBRARIES),
+    "Functions and kernels": (*FUNCTIONS, *KERNELS),
+    "Occupancy and launches": (*OCCUPANCY, *LAUNCHES),
+    "Device memory": MEMORY,
+    "Pinned memory and pointers": (*PINNED, *POINTERS),
+    "Copies": copies(),
+    "Memory sets": sets(),
+    "Streams and events": (*STREAMS, *EVENTS),
+    "Profiler": PROFILER,
+}
+CALLS: tuple[Call, ...] = tuple(call for calls in GROUPS.values() for call in calls)
+
+# The functions of the reference device.
+REFERENCE: tuple[Call, ...] = tuple(call for call in (*CALLS, *REFUSED) if call.reference)
 
 # Known names with no entry: they resolve, and calling them is refused.
 UNSUPPORTED: tuple[str, ...] = tuple(sorted(set(NAMES) - {call.name for call in CALLS}))

@@ -16,12 +16,7 @@ static const struct row {
     bool per_thread; /* the twin */
     any_function function;
 } rows[] = {
-#define ONE(name, version, function) {#name, version, false, (any_function)function},
-#define TWO(name, version, twin_version, function, suffix)                                                        \
-    {#name, version, false, (any_function)function}, {#name, twin_version, true, (any_function)function##suffix},
-#include "refcuda/symbols.h"
-#undef ONE
-#undef TWO
+#include "refcuda_symbols.inc"
 };
 
 /* The newest interface of the name that the version knows; a twin only when it is asked for. */
