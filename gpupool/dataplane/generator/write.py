@@ -3,6 +3,7 @@
 | file | what |
 |---|---|
 | gpupool_messages.h | numbers and structs of what travels |
+| gpupool_message_view.h | what a relay needs to know of each message |
 | gpupool_calls.h | prototypes of the runtime's functions behind the exported symbols |
 | runtime_stubs.inc | those of them that are generated |
 | runtime_exports.inc | the exported symbols, and the table that cuGetProcAddress looks into |
@@ -24,7 +25,14 @@ if __name__ == "__main__":
 
 from gpupool.dataplane.api.cuda.table import CALLS, GROUPS, MESSAGES, REFERENCE, UNSUPPORTED, reason
 from gpupool.dataplane.api.entry import Message
-from gpupool.dataplane.generator import coverage_page, protocol_page, reference, runtime, worker
+from gpupool.dataplane.generator import (
+    coverage_page,
+    message_view,
+    protocol_page,
+    reference,
+    runtime,
+    worker,
+)
 from gpupool.dataplane.generator import messages as what_travels
 
 NOTICE = "/* Made by gpupool/dataplane/generator from the API table; do not edit. */\n"
@@ -41,6 +49,7 @@ def write(folder: Path) -> None:
     everything = messages()
     files = {
         "gpupool_messages.h": what_travels.header(everything),
+        "gpupool_message_view.h": message_view.header(everything),
         "gpupool_calls.h": runtime.calls_header(CALLS),
         "runtime_stubs.inc": runtime.stubs(CALLS),
         "runtime_exports.inc": runtime.exports(CALLS, UNSUPPORTED),
