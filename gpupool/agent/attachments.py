@@ -4,6 +4,7 @@ import hmac
 import logging
 import shutil
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,17 +28,22 @@ class _Attachment:
     spec: AttachmentSpec
     server: SessionServer | None = None
     error: str = ""
-    # What opens each of its vGPUs, by id. No number is used again: a program that learnt of one that was
-    # taken away meanwhile must not be given another in its place.
+    # What opens each of its vGPUs, by id. A program that learnt of one that was taken away meanwhile
+    # must not be given another in its place: so it is the vGPU's index in its claim, which the next
+    # agent is told too. Where an older conductor tells none it is a number that was not used before.
     ordinals: dict[str, int] = field(default_factory=dict)
     numbered: int = 0
 
-    def renew(self, spec: AttachmentSpec) -> None:
+    def renew(self, spec: AttachmentSpec, indexes: Mapping[str, int | None]) -> None:
         """Take what it is to be now; vGPUs that stay keep their ordinals."""
-        ordinals = {}
+        ordinals = {each: self.ordinals[each] for each in spec.vgpu_ids if each in self.ordinals}
         for vgpu_id in spec.vgpu_ids:
-            ordinals[vgpu_id] = self.ordinals.get(vgpu_id, self.numbered)
-            self.numbered += vgpu_id not in self.ordinals
+            if vgpu_id not in ordinals:
+                index = indexes.get(vgpu_id)
+                if index is None or index in ordinals.values():
+                    index = self.numbered
+                ordinals[vgpu_id] = index
+                self.numbered = max(self.numbered, index + 1)
         # At once: programs are answered meanwhile, by other threads.
         self.spec, self.ordinals = spec, ordinals
 
@@ -80,7 +86,7 @@ class Attachments:
         known = spec.id in self._made
         one = self._made.setdefault(spec.id, _Attachment(spec))
         before = (known, self._report(one))
-        one.renew(spec)
+        one.renew(spec, self._vgpus.indexes(spec.vgpu_ids))
         one.error, why = "", ""
         try:
             if not self._listing.has(spec.id):

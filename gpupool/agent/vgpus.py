@@ -179,6 +179,11 @@ class Vgpus:
         found = (self._specs.get(vgpu_id) for vgpu_id in vgpu_ids)
         return next((spec.project_id for spec in found if spec), "")
 
+    def indexes(self, vgpu_ids: Iterable[str]) -> dict[str, int | None]:
+        """Return the index of each of these vGPUs in its claim; None where the conductor did not say."""
+        found = {vgpu_id: self._specs.get(vgpu_id) for vgpu_id in vgpu_ids}
+        return {vgpu_id: spec.index if spec else None for vgpu_id, spec in found.items()}
+
     def neighbours(self, vgpu_id: str) -> set[str]:
         """Return the vGPUs on the same device, this one included."""
         keys = {other: spec.device_key for other, spec in list(self._specs.items())}

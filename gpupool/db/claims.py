@@ -127,6 +127,12 @@ def generations_of(session: Session, claim_ids: Collection[str]) -> dict[str, in
     return dict(session.execute(query.where(models.Claim.id.in_(list(claim_ids)))).tuples().all())
 
 
+def next_index(session: Session, claim_id: str) -> int:
+    """Return from where on a claim, which is held, looks for an index for one more vGPU."""
+    query = sa.select(models.Claim.next_index).where(models.Claim.id == claim_id)
+    return session.execute(query).scalar_one()
+
+
 def allocating(session: Session) -> dict[str, str | None]:
     """Return the conductors that bind claims now, by the claims' ids; None: one of an older release."""
     row = _table.columns

@@ -258,6 +258,9 @@ class Claim(Wishes, Stamps, Base):
     state_reason: Mapped[LongText]
     state_detail: Mapped[str] = mapped_column(sa.String(DETAIL_MAX))
     release_to: Mapped[ClaimState | None]
+    # Of an elastic claim: from where a free index is looked for when it grows, so that one is used again
+    # only after all others.
+    next_index: Mapped[int] = mapped_column(server_default="0")
     # Of a claim that is allocating or moves: the conductor that does it. No foreign key: its row goes.
     conductor_id: Mapped[Id | None]
     health: Mapped[ClaimHealth]

@@ -96,7 +96,8 @@ class VgpuSpec:
     """One vGPU the host should have; ``device_key`` as in DeviceReport, ``sessions`` as on Claim.
 
     A conductor that does not say how many sessions is one of before there was a choice: 64. One that
-    says no ``project_id`` is of before debts of device time outlived their vGPU.
+    says no ``project_id`` is of before debts of device time outlived their vGPU, and one that says no
+    ``index``, as on Vgpu, of before agents took programs' ordinals from it.
     """
 
     id: str
@@ -107,6 +108,7 @@ class VgpuSpec:
     generation: int
     sessions: int = 64
     project_id: str = ""
+    index: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

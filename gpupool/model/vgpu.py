@@ -10,7 +10,8 @@ from gpupool.model.states import VgpuState
 class Vgpu:
     """One vGPU.
 
-    ``index`` (from 0) is its ordinal within the claim, and the device ordinal the program sees.
+    ``index`` (from 0) is its ordinal within the claim, by which programs open it. What an elastic claim
+    gets later has none that another had, as long as there are others: see claims.next_index.
     ``generation`` is the host's generation at the last change of what is wanted here.
     """
 

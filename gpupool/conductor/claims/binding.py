@@ -130,7 +130,7 @@ def _reserve(
             continue
         if claim.min_count is not None:
             # At once, so that its project's next claim has no more than what its quota leaves then.
-            changes = {**mine, "count": len(device_ids)}
+            changes = {**mine, "count": len(device_ids), "next_index": len(device_ids)}
             (claim,) = transaction.move_all([claim], ClaimState.ALLOCATING, **changes)
         chosen = enumerate(owned[device_id] for device_id in device_ids)
         vgpus_ = tuple(planned(claim, index, device) for index, device in chosen)
@@ -157,10 +157,11 @@ def _allowed(
     return choice.device_ids[: choice.min_count + more]
 
 
-def free_indexes(held: Iterable[Vgpu]) -> Iterator[int]:
-    """Yield the ordinals that none of a claim's vGPUs has, the lowest first."""
-    taken = {vgpu.index for vgpu in held}
-    return (index for index in range(BESIDE) if index not in taken)
+def free_indexes(held: Iterable[Vgpu], first: int = 0) -> Iterator[int]:
+    """Yield the ordinals that none of a claim's vGPUs has, or had that leaves: from ``first`` round."""
+    taken = {vgpu.index % BESIDE for vgpu in held}
+    ordered = (at % BESIDE for at in range(first, first + BESIDE))
+    return (index for index in ordered if index not in taken)
 
 
 def planned(claim: Claim, index: int, device: Device) -> Vgpu:

@@ -96,7 +96,9 @@ def _room(
         return 0
     if any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in rows):
         return 0
-    return min(claim.max_count - claim.count, quota.room(transaction.session, claim, limits[claim.id]))
+    unused = len(list(binding.free_indexes(rows)))
+    allowed = quota.room(transaction.session, claim, limits[claim.id])
+    return min(claim.max_count - claim.count, unused, allowed)
 
 
 def _grow(
@@ -113,12 +115,14 @@ def _grow(
         staying = [rows[vgpu_id] for vgpu_id in rows.keys() - {vgpu.id for vgpu in there}]
         claim = known.get(each.claim.id)
         room = _room(transaction, claim, staying, limits) if claim else 0
-        free = binding.free_indexes(staying)
-        for vgpu in there[:room]:
-            generation = generations[vgpu.host_id]
-            vgpus.update(session, vgpu.id, index=next(free), generation=generation)
         if claim is not None and there[:room]:
-            _resize(transaction, claim, claim.count + len(there[:room]), NONE)
+            free = binding.free_indexes(staying, claims.next_index(session, claim.id))
+            index = 0
+            for vgpu in there[:room]:
+                index, generation = next(free), generations[vgpu.host_id]
+                vgpus.update(session, vgpu.id, index=index, generation=generation)
+            count = claim.count + len(there[:room])
+            _resize(transaction, claim, count, NONE, next_index=(index + 1) % BESIDE)
         lost += [vgpu for vgpu in each.vgpus if vgpu not in there[:room]]
     _drop(transaction, lost)
     return lost
@@ -183,6 +187,7 @@ def give_up_refused(transaction: Transaction, claim_id: str, host: str, refusal:
     return give_up(transaction, claim_id, refusal.vgpu_ids, why)
 
 
-def _resize(transaction: Transaction, claim: Claim, count: int, reason: Reason) -> None:
-    after = claims.update(transaction.session, claim.id, None, count=count, **reason.fields())
+def _resize(transaction: Transaction, claim: Claim, count: int, reason: Reason, **changes: int) -> None:
+    changed = {**changes, **reason.fields()}
+    after = claims.update(transaction.session, claim.id, None, count=count, **changed)
     transaction.resized.append(after)

@@ -82,6 +82,7 @@ def _vgpu_spec(vgpu: Vgpu, device_key: str, project_id: str, sessions: int) -> V
         generation=vgpu.generation,
         sessions=sessions,
         project_id=project_id,
+        index=vgpu.index,
     )
 
 

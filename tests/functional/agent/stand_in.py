@@ -80,6 +80,7 @@ def vgpu(
     device: str = "ref-0",
     sessions: int = 16,
     project: str = "",
+    index: int | None = None,
 ) -> VgpuSpec:
     return VgpuSpec(
         id=f"{number:08d}-0000-4000-8000-000000000000",
@@ -90,6 +91,7 @@ def vgpu(
         generation=1,
         sessions=sessions,
         project_id=project,
+        index=index,
     )
 
 

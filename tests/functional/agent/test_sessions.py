@@ -413,6 +413,54 @@ def test_a_program_opens_the_vgpu_it_learnt_of_though_others_were_taken_away_sin
     assert again[ONE.id] not in learnt.values()
 
 
+def ordinals(host, wanted):
+    return {one.id: one.ordinal for one in host.program(wanted).hello(Kind.VGPUS).devices}
+
+
+def test_ordinals_outlive_the_agent(host):
+    """After a program's listing the claim shrinks, the agent restarts, and the claim grows."""
+    first, second, third, fourth = (vgpu(number, index=number - 1) for number in (1, 2, 3, 4))
+    wanted = attachment(2, first, second, third)
+    host.conductor.want(1, [first, second, third], [wanted])
+    manager = host.start()
+    host.wait_converged(1)
+    learnt = ordinals(host, wanted)
+    assert [*learnt.values()] == [0, 1, 2]
+    fewer = dataclasses.replace(wanted, vgpu_ids=(second.id, third.id))
+    host.conductor.want(2, [second, third], [fewer])
+    manager.look()
+    host.wait_converged(2)
+    host.stop()
+    manager = host.start()
+    assert ordinals(host, wanted) == {each.id: learnt[each.id] for each in (second, third)}
+    assert host.program(wanted).hello(Kind.OPEN, learnt[first.id]).error == Error.DEVICE_UNAVAILABLE
+    more = dataclasses.replace(wanted, vgpu_ids=(second.id, third.id, fourth.id))
+    host.conductor.want(3, [second, third, fourth], [more])
+    manager.look()
+    host.wait_converged(3)
+    now = ordinals(host, wanted)
+    assert now == {second.id: learnt[second.id], third.id: learnt[third.id], fourth.id: 3}
+    program = opened(host, wanted, ordinal=now[fourth.id])
+    assert [one.vgpu_id for one in manager.host_report().sessions] == [fourth.id]
+    program.close()
+
+
+def test_ordinals_that_an_older_conductor_did_not_tell_stay(host, manager):
+    """It tells no indexes; when its successor does, what programs have learnt holds."""
+    both = dataclasses.replace(OTHER, vgpu_ids=(TWO.id, ONE.id))
+    host.conductor.want(2, [ONE, TWO], [both])
+    manager.look()
+    host.wait_converged(2)
+    learnt = ordinals(host, OTHER)
+    told = [dataclasses.replace(ONE, index=3), dataclasses.replace(TWO, index=5), vgpu(3, index=0)]
+    host.conductor.want(3, told, [dataclasses.replace(both, vgpu_ids=(told[2].id, *both.vgpu_ids))])
+    manager.look()
+    host.wait_converged(3)
+    now = ordinals(host, OTHER)
+    assert {vgpu_id: now[vgpu_id] for vgpu_id in learnt} == learnt
+    assert now[told[2].id] not in learnt.values()
+
+
 def test_the_sessions_of_an_attachment_end_with_it_and_the_next_is_refused(host, manager):
     gone, stays = opened(host, OTHER), opened(host, BOTH, 1)
     waiting = host.program(OTHER)

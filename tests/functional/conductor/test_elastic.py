@@ -9,11 +9,12 @@ from oslo_utils import timeutils
 
 from gpupool.conductor.claims import binding, releasing, resizing
 from gpupool.conductor.claims.binding import Choice
-from gpupool.db import consumption
+from gpupool.db import claims, consumption
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.claim import OnDeviceLost, OnPreempt, Tier
 from gpupool.model.profile import Profile
+from gpupool.model.reason import NONE
 from gpupool.model.report import SessionReport
 from gpupool.model.states import ClaimState, DeviceHealth, VgpuState
 from tests.functional.conductor.lab import Lab, new_conf
@@ -117,6 +118,46 @@ def test_it_gives_back_for_one_that_waits_and_keeps_its_minimum(lab):
     serve(lab, agent)
     assert (lab.claim(small).state, counts(lab, claim)[1]) == (ClaimState.BOUND, 2)
     lab.check_books([agent])
+
+
+def test_no_vgpu_gets_the_index_of_one_that_was_taken_away(lab):
+    """Programs open vGPUs by their indexes, and may have learnt of them long ago."""
+    agent = lab.agent(devices=4)
+    claim = lab.bound(agent, min_count=1, max_count=4, **WHOLE)
+    lab.attach(claim)
+    serve(lab, agent)
+    seen = {vgpu.index: vgpu.id for vgpu in lab.vgpus(claim_id=claim.id)}
+    assert [*seen] == [0, 1, 2, 3]
+    for _ in range(3):
+        other = lab.create(count=2, **WHOLE)
+        serve(lab, agent)
+        assert (lab.claim(other).state, lab.claim(claim).count) == (ClaimState.BOUND, 2)
+        lab.release(other)
+        serve(lab, agent)
+        assert lab.claim(claim).count == 4
+        for vgpu in lab.vgpus(claim_id=claim.id):
+            assert seen.setdefault(vgpu.index, vgpu.id) == vgpu.id
+        # The host is told them.
+        told = {spec.id: spec.index for spec in agent.vgpus.values()}
+        assert told == {vgpu.id: vgpu.index for vgpu in lab.vgpus(claim_id=claim.id)}
+    lab.check_books([agent])
+    # Queued again it begins anew: its attachments are gone.
+    lab.parts.commit(releasing.start, lab.claim(claim), ClaimState.QUEUED)
+    serve(lab, agent)
+    serve(lab, agent)
+    assert [vgpu.index for vgpu in lab.vgpus(claim_id=claim.id)] == [0, 1, 2, 3]
+
+
+def test_indexes_go_round_when_all_were_used(lab):
+    agent = lab.agent(devices=3)
+    claim = lab.bound(agent, min_count=1, max_count=2, **WHOLE)
+    with lab.database.writer() as session:
+        claims.update(session, claim.id, next_index=BESIDE - 1)
+    for index in (BESIDE - 1, 1):
+        last = max(lab.vgpus(claim_id=claim.id), key=lambda vgpu: (vgpu.index, vgpu.id))
+        lab.parts.commit(resizing.give_up, claim.id, [last.id], NONE)
+        serve(lab, agent)
+        assert sorted(vgpu.index for vgpu in lab.vgpus(claim_id=claim.id)) == [0, index]
 
 
 def test_it_grows_not_before_those_that_wait(lab):
