@@ -32,7 +32,7 @@ class Number:
     """A number; ``valid`` are the values that mean something, None: all."""
 
     c: str
-    valid: range | None = None
+    valid: range | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,11 @@ def describe(kind: object) -> str:
 
 @describe.register
 def _(kind: Number) -> str:
-    return f"``{kind.c}``" + (f" from {kind.valid[0]} to {kind.valid[-1]}" if kind.valid else "")
+    if kind.valid is None:
+        return f"``{kind.c}``"
+    if isinstance(kind.valid, range) and kind.valid.step == 1:
+        return f"``{kind.c}`` from {kind.valid[0]} to {kind.valid[-1]}"
+    return f"``{kind.c}``: {', '.join(map(str, kind.valid))}"
 
 
 @describe.register

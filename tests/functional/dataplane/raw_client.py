@@ -12,8 +12,6 @@ import time
 from types import TracebackType
 
 from gpupool.dataplane import handshake
-from gpupool.dataplane.api.types import Argument
-from gpupool.dataplane.generator.c_types import Field, struct_fields
 from gpupool.dataplane.generator.write import messages
 from tests.functional.dataplane.local_agent import TICKET, LocalAgent
 
@@ -26,18 +24,8 @@ NO_SLOT = 0xFFFF
 RECORD = struct.Struct("<IHHII")
 MESSAGES = dict(enumerate(messages(), 1))
 NUMBERS = {message.name: number for number, message in MESSAGES.items()}
-_CODES = {"uint64_t": "Q", "uint32_t": "I", "int32_t": "i", "float": "f", "uint8_t": "B", "char": "s"}
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _FUTEX, _WAKE = 202, 1
-
-
-def layout(arguments: tuple[Argument, ...]) -> struct.Struct:
-    """Return the struct of a message's request or reply."""
-    return struct.Struct("<" + "".join(map(_code, struct_fields(arguments, "a message"))))
-
-
-def _code(field: Field) -> str:
-    return f"{field.length or 1}{_CODES[field.c_type]}"
 
 
 class Ended(Exception):
@@ -103,6 +91,21 @@ class RawClient:
             time.sleep(0.0002)
         _, _, result, size = struct.unpack_from("<4I", self.memory, at)
         return result, self.memory[at + 16 : at + 16 + size]
+
+    def put_arena(self, at: int, content: bytes) -> None:
+        """Write into the arena."""
+        self.memory[ARENA_AT + at : ARENA_AT + at + len(content)] = content
+
+    @property
+    def staging_bytes(self) -> int:
+        """The size of the arena's first part, as native/wire/ring.c lays it out."""
+        return min((len(self.memory) - ARENA_AT) // PAGE * PAGE // 4, 16 << 20) // PAGE * PAGE
+
+    @property
+    def heap_at(self) -> int:
+        """Where the arena's last part begins."""
+        arena = (len(self.memory) - ARENA_AT) // PAGE * PAGE
+        return self.staging_bytes + min(arena // 4, 8 << 20) // PAGE * PAGE
 
     def _put(self, record: bytes, span: int) -> None:
         until = time.monotonic() + 30

@@ -20,13 +20,14 @@ from tests.functional.dataplane.raw_client import (
     SLOTS,
     Ended,
     RawClient,
-    layout,
 )
+from tests.functional.dataplane.records import START, World, layout, make, preparations
 
 RECORDS = 1500
 INVALID_IMAGE = 200
 # How a worker ends by itself: because the program hung up, or broke the protocol.
 ORDERLY = (0, 3)
+BY_NAME = {message.name: message for message in MESSAGES.values()}
 HANDLES = [0, *((generation << 24) | index for generation in (1, 2) for index in range(1, 8))]
 SIZES = [0, 1, 4, 64, 4079, 4080, 4081, 65536, 1 << 20, (1 << 20) + 1, 1 << 40, 2**63, 2**64 - 1]
 
@@ -91,6 +92,57 @@ class Fuzzer:
         return bytes(pick.choice([0, 0, 4, 8, 16, 64, 4080]))
 
 
+class SeededFuzzer(Fuzzer):
+    """Makes records that a runtime might write (see records.py), and changes some."""
+
+    def __init__(self, seed, image):
+        super().__init__(seed)
+        self.image = image
+        self.world = None
+
+    def enter(self, client):
+        """Begin a session: what most messages need is there."""
+        self.world = World(self.image, client.staging_bytes, client.heap_at, self.random)
+        for name in START:
+            self.send(client, BY_NAME[name], changed=False)
+
+    def send_any(self, client):
+        """Send a record of some message, and before it what it ends or takes."""
+        self.send(client, self.random.choice([*BY_NAME.values()]), changed=True)
+
+    def send(self, client, message, *, changed):
+        for name in preparations(message):
+            self.send(client, BY_NAME[name], changed=changed and self.random.random() < 0.1)
+        made = make(message, self.world)
+        if made.staging:
+            client.put_arena(*made.staging)
+        if message.reply and not changed:
+            result, reply = client.ask(message.name, made.content)
+            # An error of what was sent before may come out instead.
+            if result == 0:
+                self.world.learn(message, made.values, reply)
+            return
+        synchronous = message.kind is Class.SYNCHRONOUS
+        slot = self.random.randrange(SLOTS - 1) if synchronous else NO_SLOT
+        content = self._changed(message, made) if changed else made.content
+        client.send(NUMBERS[message.name], content[: (64 << 10) - 16], slot)
+
+    def _changed(self, message, made):
+        pick = self.random
+        request = layout(message.request).size
+        kind = pick.randrange(5)
+        if kind == 0 and request:
+            # One word of the request.
+            at = pick.randrange(0, request - 3, 4)
+            word = struct.pack("<I", pick.choice([0, 1, 2**31, 2**32 - 1, pick.getrandbits(32)]))
+            return made.content[:at] + word + made.content[at + 4 :]
+        if kind == 1:
+            return made.content[:request] + self._payload()
+        if kind == 2:
+            return made.content[: pick.randrange(request, len(made.content) + 1)]
+        return made.content
+
+
 def _open(agent, kernels):
     """Open a session and load a real module as module 1: functions and globals can be found."""
     client = RawClient(agent)
@@ -137,6 +189,24 @@ def test_plausible_records(hostile, kernels, seed):
             # It saw that no runtime writes such records.
             assert client.worker.returncode in ORDERLY
             client = _open(hostile, kernels)
+    assert client.hang_up() in ORDERLY
+    assert hostile.ledgers[0].usage(0).memory_mib == 0
+
+
+@pytest.mark.parametrize("hostile", [100, 25], indirect=True)
+@pytest.mark.seeds(4)
+def test_changed_records(hostile, kernels, seed):
+    fuzzer = SeededFuzzer(seed, kernels.read_bytes())
+    client = RawClient(hostile)
+    fuzzer.enter(client)
+    for _ in range(RECORDS):
+        try:
+            fuzzer.send_any(client)
+            client.look()
+        except Ended:
+            assert client.worker.returncode in ORDERLY
+            client = RawClient(hostile)
+            fuzzer.enter(client)
     assert client.hang_up() in ORDERLY
     assert hostile.ledgers[0].usage(0).memory_mib == 0
 

@@ -27,7 +27,7 @@ _RESERVES = Hand("It keeps the books on device memory, whose addresses it reserv
 _FORGETS = Hand("It looks for the address in the books of all devices.")
 _PINS = Hand("It keeps the books on pinned memory.")
 _BLOCK = HostMemory(pinned=Pinned.YES)
-_ELEMENT = Number("unsigned int", range(4, 17, 4))
+_ELEMENT = Number("unsigned int", (4, 8, 16))
 
 MEMORY = (
     call(

@@ -5,9 +5,12 @@ from gpupool.dataplane.api.bulk import Bulk, Complete, End, Place
 from gpupool.dataplane.api.cuda.types import (
     CONTEXT,
     EVENT,
+    EVENT_FLAGS,
     FUNCTION,
     MODULE,
+    PRIORITY,
     STREAM,
+    STREAM_FLAGS,
     STREAM_HANDLE,
 )
 from gpupool.dataplane.api.entry import ONE_WAY, SYNCHRONOUS, Message
@@ -32,7 +35,8 @@ I32 = Number("int32_t")
 CHAR = Number("char")
 BYTE = Number("uint8_t")
 FLAG = Number("uint32_t", range(2))
-ELEMENT = Number("uint32_t", range(1, 5))
+ELEMENT = Number("uint32_t", (1, 2, 4))
+PITCHED = Number("uint32_t", (4, 8, 16))
 
 _BYTES = bytes_of("bytes")
 _SIZE = in_("bytes", U64)
@@ -85,7 +89,7 @@ MEMORY = (
             in_("width", U64),
             in_("height", U64),
             in_("context", CONTEXT),
-            in_("element_bytes", U32),
+            in_("element_bytes", PITCHED),
             _PAD,
         ),
         (
@@ -325,7 +329,7 @@ OBJECTS = (
     Message(
         "stream_create",
         ONE_WAY,
-        (in_("stream", new(STREAM_HANDLE)), in_("flags", U32), in_("priority", I32)),
+        (in_("stream", new(STREAM_HANDLE)), in_("flags", STREAM_FLAGS), in_("priority", PRIORITY)),
         body=Hand("What it makes is charged."),
     ),
     Message(
@@ -337,7 +341,7 @@ OBJECTS = (
     Message(
         "event_create",
         ONE_WAY,
-        (in_("event", new(EVENT)), in_("flags", U32), _PAD),
+        (in_("event", new(EVENT)), in_("flags", EVENT_FLAGS), _PAD),
         body=Hand("What it makes is charged."),
     ),
     Message(

@@ -10,13 +10,14 @@ from gpupool.dataplane.api.cuda.types import (
     FLOAT,
     ID,
     INT,
+    PRIORITY,
     STREAM,
     STREAM_FLAGS,
     STREAM_HANDLE,
     UINT,
 )
 from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, SYNCHRONOUS, call
-from gpupool.dataplane.api.types import Number, destroyed, in_, new, out
+from gpupool.dataplane.api.types import destroyed, in_, new, out
 
 _WAITS = Hand("A thread of its own waits when that takes long, and answers.")
 _STREAM = in_("hStream", STREAM)
@@ -37,7 +38,7 @@ STREAMS = (
         ONE_WAY,
         out("phStream", new(STREAM_HANDLE)),
         in_("flags", STREAM_FLAGS),
-        in_("priority", Number("int", range(-5, 1))),
+        in_("priority", PRIORITY),
         body=LATER,
         uses=("stream_create",),
     ),
