@@ -96,11 +96,11 @@ def make_room(view: PoolView, running: Iterable[Running], demand: Demand, policy
 
 def apply(view: PoolView, claim: Running, move: Move) -> Running:
     """Make ``move`` in ``view``, and return the claim with its new plan."""
-    device_ids = list(claim.plan.device_ids)
-    device_ids[move.index] = move.target
-    hosts = [view.hosts[view.device_index[device_id][0]] for device_id in device_ids]
+    shares = list(claim.plan.shares)
+    shares[move.index] = replace(shares[move.index], device_id=move.target)
+    hosts = [view.hosts[view.device_index[share.device_id][0]] for share in shares]
     remote = sum(host != claim.plan.host for host in hosts)
-    planned = replace(claim.plan, device_ids=tuple(device_ids), remote=remote)
+    planned = replace(claim.plan, shares=tuple(shares), remote=remote)
     view.give(claim.demand, claim.plan)
     view.take(claim.demand, planned)
     return replace(claim, plan=planned)
@@ -133,7 +133,7 @@ def _elsewhere(
     one, source = _one(view, claim, index), claim.plan.device_ids[index]
     closed = {*claim.plan.device_ids} - ({source} if may_stay else set())
     closed -= {each for each in closed if view.held[view.device_index[each]]}
-    alone = Plan(host=None, device_ids=(source,))
+    alone = Plan(host=None, shares=one.shares([source]))
     view.give(one, alone)
     view.hold(closed)
     ranked = ranking(view, one, policy, program=False)
@@ -157,7 +157,7 @@ def _promise(view: PoolView, claim: Running, index: int, measure: FragmentationG
     """Return how much cheaper the best place of a vGPU is than the one it has."""
     one, source = _one(view, claim, index), claim.plan.device_ids[index]
     place_now = view.device_index[source]
-    alone = Plan(host=None, device_ids=(source,))
+    alone = Plan(host=None, shares=one.shares([source]))
     view.give(one, alone)
     ranked = ranking(view, one, measure, program=False)
     host = ranked.best()

@@ -1,9 +1,11 @@
 """A demand: everything of a claim that decides whether and where it finds room."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from gpupool.model.claim import Claim, Layout, Qos, Tier
 from gpupool.model.device import SharingMode
+from gpupool.model.share import Share
 
 _FIELDS: tuple[str, ...]
 
@@ -56,6 +58,13 @@ class Demand:
     def of(cls, claim: Claim) -> "Demand":
         """Return what ``claim`` demands."""
         return cls(**{name: getattr(claim, name) for name in _SHARED})
+
+    def shares(self, device_ids: Iterable[str]) -> tuple[Share, ...]:
+        """Return a share of each device that is as large as this says."""
+        compute, memory_mib = self.compute, self.memory_mib
+        return tuple(
+            Share(device_id=each, compute=compute, memory_mib=memory_mib) for each in device_ids
+        )
 
 
 _FIELDS = tuple(field.name for field in fields(Demand))

@@ -158,10 +158,8 @@ def joined(plans: Iterable[Plan]) -> Plan:
     each = list(plans)
     return Plan(
         host=each[0].host,
-        device_ids=tuple(device_id for one in each for device_id in one.device_ids),
+        shares=tuple(share for one in each for share in one.shares),
         remote=sum(one.remote for one in each),
-        sizes=tuple(size for one in each for size in one.sizes),
-        parts=tuple(part for one in each for part in one.parts),
     )
 
 
@@ -186,10 +184,7 @@ def roomiest(
             high = middle - 1
         else:
             best, low = found, middle
-    count = demand.count
-    return replace(
-        best, device_ids=best.device_ids[:count], sizes=best.sizes[:count], parts=best.parts[:count]
-    )
+    return replace(best, shares=best.shares[: demand.count])
 
 
 def _one_more(view: PoolView, one: _Elastic, policy: Policy, full: set[Kind]) -> Plan | None:

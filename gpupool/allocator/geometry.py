@@ -11,11 +11,10 @@ import numpy as np
 from gpupool.allocator import products
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.partitioning import Partitioning, Profile
-from gpupool.allocator.rooms import Part
 from gpupool.allocator.view import Amounts, Flags, Place, PoolView, Rows
 from gpupool.model.device import SharingMode
+from gpupool.model.share import Part, Share
 
-Sizes = tuple[tuple[int, int], ...]
 _NOTHING: frozenset[Part] = frozenset()
 
 
@@ -30,28 +29,36 @@ def slots(view: PoolView, demand: Demand, open_: Flags, hosts: Rows, empty: bool
     return fits.astype(np.int64)
 
 
-def cut(view: PoolView, demand: Demand, places: Sequence[Place]) -> tuple[Sizes, tuple[Part, ...]]:
-    """Return size (percent, MiB) and part for each vGPU; none where the demand says the sizes."""
+def cut(view: PoolView, demand: Demand, places: Sequence[Place]) -> tuple[Share, ...]:
+    """Return the share of each vGPU: of the size that is demanded, a whole device, or one part of it."""
     if demand.sharing_mode == SharingMode.SHARED:
-        return (), ()
+        return demand.shares(view.device_id(at) for at in places)
     if demand.sharing_mode == SharingMode.EXCLUSIVE:
-        return tuple((int(view.compute.total[at]), int(view.memory.total[at])) for at in places), ()
-    sizes, parts = [], []
+        return tuple(
+            _share(view, at, int(view.compute.total[at]), int(view.memory.total[at])) for at in places
+        )
+    found = []
     taken = {at: view.parts[at] for at in places}
     for at in places:
         partitioning, profile = _of(view, demand, at)
-        part = profile.kind, partitioning.best(profile.kind, taken[at])
+        part = Part(profile.kind, partitioning.best(profile.kind, taken[at]))
         taken[at] |= {part}
-        parts.append(part)
-        sizes.append(_size(view, profile, at))
-    return tuple(sizes), tuple(parts)
+        found.append(_share(view, at, *_size(view, profile, at), part))
+    return tuple(found)
 
 
-def are_free(view: PoolView, demand: Demand, places: Iterable[Place], parts: Iterable[Part]) -> bool:
-    """Return whether ``parts`` can lie on the devices in ``places``, each on one."""
-    for at, part in zip(places, parts, strict=True):
+def _share(view: PoolView, at: Place, compute: int, memory_mib: int, part: Part | None = None) -> Share:
+    return Share(device_id=view.device_id(at), compute=compute, memory_mib=memory_mib, part=part)
+
+
+def are_free(view: PoolView, demand: Demand, shares: Iterable[Share]) -> bool:
+    """Return whether the parts of ``shares`` can lie on their devices; where there are none they can."""
+    for share in shares:
+        if share.part is None:
+            continue
+        at = view.device_index[share.device_id]
         partitioning = _partitioning(view, int(view.device_class[at]), demand)
-        if partitioning is None or not partitioning.is_free(part, view.parts[at]):
+        if partitioning is None or not partitioning.is_free(share.part, view.parts[at]):
             return False
     return True
 

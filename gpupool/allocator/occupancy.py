@@ -233,11 +233,10 @@ class Occupancy:
         if not self._with_parts:
             return
         for number in self._with_parts.intersection(np.unique(numbers).tolist()):
-            taken = self._claims[self._names[number]].plan
-            for device_id, part in zip(taken.device_ids, taken.parts, strict=True):
-                place = view.device_index.get(device_id)
-                if place is not None:
-                    view.give_part(place, part)
+            for share in self._claims[self._names[number]].plan.shares:
+                place = view.device_index.get(share.device_id)
+                if place is not None and share.part is not None:
+                    view.give_part(place, share.part)
 
     def _clear(self) -> None:
         """Remove all rows."""
@@ -266,7 +265,7 @@ class Occupancy:
         rows = self._shares_of[number] = self._shares.add(self._taken(number, claim))
         for taken, place in zip(rows, self._places_of(rows), strict=True):
             self._rows_at.setdefault(place, set()).add(taken)
-        if claim.plan.parts:
+        if any(share.part for share in claim.plan.shares):
             self._with_parts.add(number)
 
     def _places_of(self, rows: list[int]) -> list[Place]:
@@ -278,11 +277,10 @@ class Occupancy:
         ends = float("inf") if claim.ends_at is None else claim.ends_at
         start = (number, float("-inf") if claim.leaving else ends, demand.qos == Qos.GUARANTEED)
         rows: list[tuple[object, ...]] = []
-        for at, device_id in enumerate(taken.device_ids):
-            size = taken.sizes[at] if taken.sizes else (demand.compute, demand.memory_mib)
-            place = self.view.device_index.get(device_id)
+        for share in taken.shares:
+            place = self.view.device_index.get(share.device_id)
             if place is not None:
-                rows.append((*start, *place, *size))
+                rows.append((*start, *place, share.compute, share.memory_mib))
         host = None if taken.host is None else self.view.host_index.get(taken.host)
         if host is not None:
             rows.append((*start, host, -1, demand.cpu_milli, demand.host_memory_mib))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 
-from gpupool.allocator.rooms import Part
+from gpupool.model.share import Part
 
 Parts = frozenset[Part]
 
@@ -52,7 +52,7 @@ class Partitioning:
         free = self._free(kind, parts)
         if not free:
             raise ValueError(f"no room for {kind} beside {sorted(parts)}")
-        return max(free, key=lambda place: (*self._left(kind, parts | {(kind, place)}), -place))
+        return max(free, key=lambda place: (*self._left(kind, parts | {Part(kind, place)}), -place))
 
     def is_free(self, part: Part, parts: Parts) -> bool:
         """Return whether ``part`` can lie beside ``parts``."""
@@ -63,7 +63,7 @@ class Partitioning:
         profile = self._profiles.get(kind)
         places = () if profile is None else profile.places
         return [
-            frozenset(other for other in parts if not self._beside((kind, place), other))
+            frozenset(other for other in parts if not self._beside(Part(kind, place), other))
             for place in places
         ]
 

@@ -11,25 +11,28 @@ from gpupool.allocator.gangs import fits, gang_cost, may_fit
 from gpupool.allocator.gathering import gathered
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.ranking import ranking
-from gpupool.allocator.rooms import Part
 from gpupool.allocator.view import Place, PoolView
 from gpupool.model.claim import Layout
 from gpupool.model.reason import Reason
+from gpupool.model.share import Share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One device for each vGPU of the claim, in the order of the vGPUs' indexes.
+    """One share for each vGPU of the claim, in the order of the vGPUs' indexes.
 
-    ``host`` is the program's, where its CPU and memory are taken. ``sizes`` (percent, MiB) and
-    ``parts`` say what is taken of devices that are not cut freely; empty for those that are.
+    ``host`` is the program's, where its CPU and memory are taken; None where these are no matter.
+    ``remote`` is how many of the shares are of devices of other hosts.
     """
 
     host: str | None
-    device_ids: tuple[str, ...]
+    shares: tuple[Share, ...]
     remote: int = 0
-    sizes: tuple[tuple[int, int], ...] = ()
-    parts: tuple[Part, ...] = ()
+
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        """Return the device of each share."""
+        return tuple(share.device_id for share in self.shares)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ def place(view: PoolView, demand: Demand, policy: Policy) -> Plan | None:
     """Return the plan, or None: ``plan`` without the reason, which costs more than most plans."""
     if demand.count == 0:
         host = ranking(view, demand, policy, program=True).best()
-        return None if host is None else Plan(host=view.hosts[host], device_ids=())
+        return None if host is None else Plan(host=view.hosts[host], shares=())
     anywhere = filters.may_spread(view, demand)
     if anywhere and demand.count > 1 and demand.layout == Layout.SPREAD:
         chosen = None
@@ -131,13 +134,10 @@ def _anywhere(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, list
 
 
 def _plan(view: PoolView, demand: Demand, host: int, places: list[Place]) -> Plan:
-    sizes, parts = geometry.cut(view, demand, places)
     return Plan(
         host=view.hosts[host],
-        device_ids=tuple(view.device_id(place) for place in places),
+        shares=geometry.cut(view, demand, places),
         remote=sum(place[0] != host for place in places),
-        sizes=sizes,
-        parts=parts,
     )
 
 

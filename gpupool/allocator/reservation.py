@@ -151,11 +151,10 @@ def renew(  # noqa: PLR0917 - all that one more look is about
 def needs(view: PoolView, demand: Demand, planned: Plan) -> dict[Place, tuple[int, int]]:
     """Return what a plan takes of each device (percent, MiB), and in slot -1 of its program's host."""
     found: dict[Place, tuple[int, int]] = {}
-    for number, device_id in enumerate(planned.device_ids):
-        at = view.device_index[device_id]
-        size = planned.sizes[number] if planned.sizes else (demand.compute, demand.memory_mib)
+    for share in planned.shares:
+        at = view.device_index[share.device_id]
         compute, memory = found.get(at, (0, 0))
-        found[at] = compute + size[0], memory + size[1]
+        found[at] = compute + share.compute, memory + share.memory_mib
     if planned.host is not None:
         found[view.host_index[planned.host], -1] = demand.cpu_milli, demand.host_memory_mib
     return found
@@ -174,8 +173,7 @@ def fits(view: PoolView, demand: Demand, planned: Plan) -> bool:
         # What is not asked for may be short.
         if not in_order or any(want and want > left for want, left in zip(wanted, free, strict=True)):
             return False
-    places = [view.device_index[each] for each in planned.device_ids] if planned.parts else []
-    return geometry.are_free(view, demand, places, planned.parts)
+    return geometry.are_free(view, demand, planned.shares)
 
 
 class Kept:
@@ -291,13 +289,13 @@ def is_known(view: PoolView, reservation: Reservation) -> bool:
 def _cpu(host: str, cpu_milli: int, memory_mib: int) -> tuple[Demand, Plan]:
     """Return what takes CPU and memory of a host."""
     demand = Demand(count=0, compute=0, memory_mib=0, cpu_milli=cpu_milli, host_memory_mib=memory_mib)
-    return demand, Plan(host=host, device_ids=())
+    return demand, Plan(host=host, shares=())
 
 
 def _share(qos: Qos, compute: int, memory_mib: int, ids: Sequence[str]) -> tuple[Demand, Plan]:
     """Return what takes a share of each of some devices."""
     demand = Demand(count=len(ids), compute=compute, memory_mib=memory_mib, qos=qos)
-    return demand, Plan(host=None, device_ids=tuple(ids))
+    return demand, Plan(host=None, shares=demand.shares(ids))
 
 
 @contextmanager

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 from gpupool.model.device import SharingMode
-
-# Kind and place of one part of a device that a geometry cuts.
-Part = tuple[str, int]
+from gpupool.model.share import Part
 
 
 @dataclass(frozen=True, kw_only=True)

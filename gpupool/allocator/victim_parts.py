@@ -7,9 +7,9 @@ import numpy as np
 from gpupool.allocator import geometry
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.occupancy import Occupancy
-from gpupool.allocator.rooms import Part
 from gpupool.allocator.view import Flags, Place, PoolView
 from gpupool.model.device import SharingMode
+from gpupool.model.share import Part
 
 # What it costs to take claims apart, by their numbers.
 Cost = Callable[[Collection[int]], tuple[float, int]]
@@ -50,10 +50,8 @@ def _holders(
         claim = occupancy.get(occupancy.name(number))
         if claim is None:
             continue
-        taken = claim.plan
-        parts = taken.parts or (None,) * len(taken.device_ids)
-        for device_id, part in zip(taken.device_ids, parts, strict=True):
-            at = view.device_index.get(device_id)
+        for share in claim.plan.shares:
+            at = view.device_index.get(share.device_id)
             if at is not None:
-                found.setdefault(at, {})[part] = number
+                found.setdefault(at, {})[share.part] = number
     return found

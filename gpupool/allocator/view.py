@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from gpupool.allocator.arrays import across
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.recent import Recent
-from gpupool.allocator.rooms import DeviceRoom, HostRoom, Part
+from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model.claim import Qos
 from gpupool.model.device import SharingMode
+from gpupool.model.share import Part
 
 if TYPE_CHECKING:
     from gpupool.allocator.plan import Plan
@@ -389,15 +390,12 @@ class PoolView:
 
     def _grant(self, demand: Demand, plan: "Plan", sign: int) -> None:
         guaranteed = demand.qos == Qos.GUARANTEED
-        for number, device_id in enumerate(plan.device_ids):
-            place = self.device_index[device_id]
-            compute, memory = demand.compute, demand.memory_mib
-            if demand.sharing_mode != SharingMode.SHARED:
-                compute, memory = plan.sizes[number]
-            self.compute.add(place, sign * compute, guaranteed)
-            self.memory.add(place, sign * memory, guaranteed)
-            if plan.parts:
-                (self._take_part if sign > 0 else self.give_part)(place, plan.parts[number])
+        for share in plan.shares:
+            place = self.device_index[share.device_id]
+            self.compute.add(place, sign * share.compute, guaranteed)
+            self.memory.add(place, sign * share.memory_mib, guaranteed)
+            if share.part is not None:
+                (self._take_part if sign > 0 else self.give_part)(place, share.part)
             self._touch(place[0])
         if plan.host is not None:
             host = self.host_index[plan.host]

@@ -9,6 +9,7 @@ from oslo_utils import timeutils
 from sqlalchemy.orm import Session
 
 from gpupool.db import devices, hosts, pools
+from gpupool.model.share import Part
 
 Json = dict[str, Any]
 
@@ -26,6 +27,8 @@ def some(item: Any, *names: str) -> Json:
 def _value(value: Any) -> Any:
     if isinstance(value, datetime):
         return f"{value.isoformat()}Z"
+    if isinstance(value, Part):
+        return value._asdict()
     if isinstance(value, tuple):
         return list(value)
     return dict(value) if isinstance(value, Mapping) else value

@@ -15,6 +15,7 @@ from gpupool.model.device import SharingMode
 from gpupool.model.host_key import KeyState
 from gpupool.model.pool import PolicyName
 from gpupool.model.reason import DETAIL_MAX
+from gpupool.model.share import Part
 from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 
 
@@ -31,6 +32,24 @@ class StringTuple(sa.TypeDecorator[tuple[str, ...]]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> tuple[str, ...]:  # noqa: ARG002
         """Return what the model takes."""
         return tuple(value)
+
+
+class PartText(sa.TypeDecorator[Part]):
+    """A part of a device, kept as PLACE:KIND."""
+
+    impl = sa.String(64)
+    cache_ok = True
+
+    def process_bind_param(self, value: Part | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        """Return the text."""
+        return None if value is None else f"{value.place}:{value.kind}"
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Part | None:  # noqa: ARG002
+        """Return what the model takes."""
+        if value is None:
+            return None
+        place, _, kind = value.partition(":")
+        return Part(kind, int(place))
 
 
 # Microseconds on every database: listings and the queue are ordered by time.
@@ -312,6 +331,7 @@ class Vgpu(Stamps, Base):
     index: Mapped[int]
     compute: Mapped[int]
     memory_mib: Mapped[int]
+    part: Mapped[Part | None] = mapped_column(PartText)
     state: Mapped[VgpuState]
     generation: Mapped[int]
     memory_used_mib: Mapped[int]

@@ -11,6 +11,7 @@ from gpupool.db import models, times
 from gpupool.db.table import Table
 from gpupool.model import states
 from gpupool.model.claim import COUNT_MAX, Qos
+from gpupool.model.share import Part
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
@@ -158,6 +159,18 @@ def usage(session: Session, **filters: object) -> dict[str, Granted]:
             query
         ).tuples()
     }
+
+
+def parts(session: Session, device_ids: Collection[str]) -> dict[str, frozenset[Part]]:
+    """Return the parts that vGPUs have of devices, by device; one that has none is left out."""
+    row = models.Vgpu
+    query = sa.select(row.device_id, row.part)
+    query = query.where(row.device_id.in_(list(device_ids)), row.part.is_not(None))
+    found: dict[str, frozenset[Part]] = {}
+    for device_id, part in session.execute(query).tuples():
+        if part is not None:
+            found[device_id] = found.get(device_id, frozenset()) | {part}
+    return found
 
 
 def programs(session: Session, host_ids: Collection[str]) -> dict[str, Program]:

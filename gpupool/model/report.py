@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gpupool.model.attachment import AttachmentKind
 from gpupool.model.device import SharingMode
+from gpupool.model.share import Part, Share
 from gpupool.model.states import DeviceHealth
 
 
@@ -97,7 +98,8 @@ class VgpuSpec:
 
     A conductor that does not say how many sessions is one of before there was a choice: 64. One that
     says no ``project_id`` is of before debts of device time outlived their vGPU, and one that says no
-    ``index``, as on Vgpu, of before agents took programs' ordinals from it.
+    ``index``, as on Vgpu, of before agents took programs' ordinals from it. The fields of the
+    share are side by side, since older agents read them so; ``share`` has them together.
     """
 
     id: str
@@ -109,6 +111,17 @@ class VgpuSpec:
     sessions: int = 64
     project_id: str = ""
     index: int | None = None
+    part: Part | None = None
+
+    @property
+    def share(self) -> Share:
+        """Return what it has of its device, which is named by its key."""
+        return Share(
+            device_id=self.device_key,
+            compute=self.compute,
+            memory_mib=self.memory_mib,
+            part=self.part,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

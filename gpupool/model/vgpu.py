@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from gpupool.model.share import Part, Share
 from gpupool.model.states import VgpuState
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vgpu:
-    """One vGPU.
+    """One vGPU; ``device_id``, ``compute``, ``memory_mib`` and ``part`` are its share.
 
     ``index`` (from 0) is its ordinal within the claim, by which programs open it. What an elastic claim
     gets later has none that another had, as long as there are others: see claims.next_index.
@@ -23,9 +24,20 @@ class Vgpu:
     index: int
     compute: int
     memory_mib: int
+    part: Part | None = None
     state: VgpuState
     generation: int
     memory_used_mib: int = 0
     busy_ns: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    @property
+    def share(self) -> Share:
+        """Return what it has of its device."""
+        return Share(
+            device_id=self.device_id,
+            compute=self.compute,
+            memory_mib=self.memory_mib,
+            part=self.part,
+        )

@@ -4,21 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpupool.model.share import Share
 from gpupool.placement import names
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """One vGPU to be: ``compute`` percent and ``memory_mib`` MiB of one device."""
+    """One vGPU to be, and its share."""
 
     vgpu_id: str
-    device_id: str
-    compute: int
-    memory_mib: int
+    share: Share
 
     def resources(self) -> dict[str, dict[str, int]]:
         """Return what is granted: amounts by resource class by provider."""
-        return {self.device_id: {names.COMPUTE: self.compute, names.MEMORY_MIB: self.memory_mib}}
+        share = self.share
+        return {share.device_id: {names.COMPUTE: share.compute, names.MEMORY_MIB: share.memory_mib}}
 
 
 @dataclass(frozen=True, kw_only=True)

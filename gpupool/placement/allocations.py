@@ -127,12 +127,12 @@ class Allocations:
             raise self._missing(order.grants) or exc from exc
 
     def _post(self, orders: Sequence[Order], body: Mapping[str, Any]) -> None:
-        with self._granting({grant.device_id for order in orders for grant in order.grants}):
+        with self._granting({grant.share.device_id for order in orders for grant in order.grants}):
             self._client.set_allocations(body)
 
     def _missing(self, grants: Sequence[Grant]) -> NoCapacity | None:
         """Return an error that names the devices of ``grants`` that Placement does not have."""
-        devices = sorted({grant.device_id for grant in grants})
+        devices = sorted({grant.share.device_id for grant in grants})
         gone = [device for device in devices if self._client.get_provider(device) is None]
         return NoCapacity(f"not in Placement: device {', '.join(gone)}") if gone else None
 

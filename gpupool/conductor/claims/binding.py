@@ -22,6 +22,7 @@ from gpupool.model import errors
 from gpupool.model.claim import Claim, OnDeviceLost
 from gpupool.model.device import Device
 from gpupool.model.reason import NONE, Reason
+from gpupool.model.share import Share
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Order
@@ -32,13 +33,13 @@ TAKEN = Reason("a device that was chosen is not to be had any more; another one 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A claim, and the devices of its vGPUs, or of those that it is to have more.
+    """A claim, and the shares of its vGPUs, or of those that it is to have more.
 
     An elastic claim that is queued may get fewer, ``min_count`` of them at least; None for any other.
     """
 
     claim_id: str
-    device_ids: tuple[str, ...]
+    shares: tuple[Share, ...]
     min_count: int | None = None
 
 
@@ -112,7 +113,7 @@ def _reserve(
     claims never get more than there is of a device, nor programs of a host.
     """
     session = transaction.session
-    named = {device_id for choice in choices for device_id in choice.device_ids}
+    named = {share.device_id for choice in choices for share in choice.shares}
     owned = {device.id: device for device in devices.list_(session, {"id": named})}
     held = transaction.hold({device.host_id for device in owned.values()})
     known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
@@ -123,21 +124,20 @@ def _reserve(
         if claim is None or claim.state != ClaimState.QUEUED:
             batch.lost[choice.claim_id] = errors.Conflict(f"claim {choice.claim_id} waits no more")
             continue
-        device_ids = _allowed(session, claim, choice, limits)
-        if not shelves.take(claim, device_ids):
+        shares = _allowed(session, claim, choice, limits)
+        if not shelves.take(claim, shares):
             error = f"what was chosen for claim {claim.id} is not to be had any more"
             batch.lost[claim.id] = errors.Conflict(error)
             continue
         if claim.min_count is not None:
             # At once, so that its project's next claim has no more than what its quota leaves then.
-            changes = {**mine, "count": len(device_ids), "next_index": len(device_ids)}
+            changes = {**mine, "count": len(shares), "next_index": len(shares)}
             (claim,) = transaction.move_all([claim], ClaimState.ALLOCATING, **changes)
-        chosen = enumerate(owned[device_id] for device_id in device_ids)
-        vgpus_ = tuple(planned(claim, index, device) for index, device in chosen)
-        batch.planned.append(Planned(claim=claim, vgpus=vgpus_))
-    rows = [vgpu for each in batch.planned for vgpu in each.vgpus]
-    vgpus.create_all(session, rows)
-    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in rows})
+        rows = (planned(claim, at, share, owned[share.device_id]) for at, share in enumerate(shares))
+        batch.planned.append(Planned(claim=claim, vgpus=tuple(rows)))
+    made = [vgpu for each in batch.planned for vgpu in each.vgpus]
+    vgpus.create_all(session, made)
+    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in made})
     fixed = [each.claim for each in batch.planned if each.claim.min_count is None]
     moved = {claim.id: claim for claim in transaction.move_all(fixed, ClaimState.ALLOCATING, **mine)}
     going = [
@@ -148,13 +148,13 @@ def _reserve(
 
 def _allowed(
     session: Session, claim: Claim, choice: Choice, limits: Mapping[str, OfProject]
-) -> tuple[str, ...]:
-    """Return those of the chosen devices that an elastic claim may have; all of any other claim."""
-    if choice.min_count is None or len(choice.device_ids) == choice.min_count:
-        return choice.device_ids
+) -> tuple[Share, ...]:
+    """Return those of the chosen shares that an elastic claim may have; all of any other claim."""
+    if choice.min_count is None or len(choice.shares) == choice.min_count:
+        return choice.shares
     # Its minimum is counted already, since it was made.
     more = quota.room(session, claim, limits[claim.id]) if claim.id in limits else 0
-    return choice.device_ids[: choice.min_count + more]
+    return choice.shares[: choice.min_count + more]
 
 
 def free_indexes(held: Iterable[Vgpu], first: int = 0) -> Iterator[int]:
@@ -164,19 +164,17 @@ def free_indexes(held: Iterable[Vgpu], first: int = 0) -> Iterator[int]:
     return (index for index in ordered if index not in taken)
 
 
-def planned(claim: Claim, index: int, device: Device) -> Vgpu:
+def planned(claim: Claim, index: int, share: Share, device: Device) -> Vgpu:
     """Return a new vGPU of a claim, of which Placement and its host know nothing yet."""
     return Vgpu(
         id=str(uuid.uuid4()),
         claim_id=claim.id,
         project_id=claim.project_id,
         host_id=device.host_id,
-        device_id=device.id,
         index=index,
-        compute=claim.compute,
-        memory_mib=claim.memory_mib,
         state=VgpuState.PLANNED,
         generation=0,
+        **share.fields(),
     )
 
 

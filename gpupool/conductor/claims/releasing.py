@@ -31,12 +31,7 @@ _MARKS = (_WAITING, _AWAY)
 
 def grant(vgpu: Vgpu) -> Grant:
     """Return what Placement has to hold for ``vgpu``."""
-    return Grant(
-        vgpu_id=vgpu.id,
-        device_id=vgpu.device_id,
-        compute=vgpu.compute,
-        memory_mib=vgpu.memory_mib,
-    )
+    return Grant(vgpu_id=vgpu.id, share=vgpu.share)
 
 
 def start(

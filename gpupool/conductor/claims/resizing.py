@@ -59,7 +59,7 @@ def _reserve(
     limits: dict[str, OfProject],
 ) -> Reserved:
     session = transaction.session
-    named = {device_id for choice in choices for device_id in choice.device_ids}
+    named = {share.device_id for choice in choices for share in choice.shares}
     owned = {device.id: device for device in devices.list_(session, {"id": named})}
     held = transaction.hold({device.host_id for device in owned.values()})
     known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
@@ -68,14 +68,17 @@ def _reserve(
         claim = known.get(choice.claim_id)
         rows = vgpus.list_(session, {"claim_id": choice.claim_id})
         room = _room(transaction, claim, rows, limits) if claim else 0
-        chosen = [owned[each] for each in choice.device_ids[:room] if each in owned]
+        chosen = [each for each in choice.shares[:room] if each.device_id in owned]
         # Its program is there, and has what it needs.
-        if claim is None or not chosen or not shelves.take(_more(claim), [one.id for one in chosen]):
+        if claim is None or not chosen or not shelves.take(_more(claim), chosen):
             error = f"claim {choice.claim_id} can't have more vGPUs now"
             batch.lost[choice.claim_id] = errors.Conflict(error)
             continue
         free = binding.free_indexes(rows)
-        beside = (binding.planned(claim, next(free) + BESIDE, device) for device in chosen)
+        beside = [
+            binding.planned(claim, next(free) + BESIDE, share, owned[share.device_id])
+            for share in chosen
+        ]
         claim = claims.update(session, claim.id, conductor_id=conductor_id)
         batch.planned.append(Planned(claim=claim, vgpus=tuple(beside)))
     rows = [vgpu for each in batch.planned for vgpu in each.vgpus]

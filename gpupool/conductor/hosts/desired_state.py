@@ -79,6 +79,7 @@ def _vgpu_spec(vgpu: Vgpu, device_key: str, project_id: str, sessions: int) -> V
         device_key=device_key,
         compute=vgpu.compute,
         memory_mib=vgpu.memory_mib,
+        part=vgpu.part,
         generation=vgpu.generation,
         sessions=sessions,
         project_id=project_id,

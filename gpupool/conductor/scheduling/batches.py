@@ -170,7 +170,7 @@ class Batches:
 
 def _choice(start: Decided) -> Choice:
     min_count = start.min_count if isinstance(start, Start) else None
-    return Choice(claim_id=start.claim_id, device_ids=start.plan.device_ids, min_count=min_count)
+    return Choice(claim_id=start.claim_id, shares=start.plan.shares, min_count=min_count)
 
 
 def split(starts: Collection[Decided]) -> list[Sequence[Decided]]:

@@ -7,7 +7,7 @@ is here that guaranteed claims never get more than there is of a device, nor pro
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from gpupool.allocator import filters
+from gpupool.allocator import filters, geometry
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.view import PoolView
@@ -16,6 +16,7 @@ from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.scheduling import snapshot
 from gpupool.model.claim import Claim
 from gpupool.model.host import Host
+from gpupool.model.share import Share
 
 
 class Shelves:
@@ -25,18 +26,18 @@ class Shelves:
         self._transaction, self._inventory, self._held = transaction, inventory, held
         self._views: dict[str, PoolView] = {}
 
-    def take(self, claim: Claim, device_ids: Sequence[str]) -> bool:
-        """Take one vGPU of each device, and of the first one's host the program's part, or nothing."""
+    def take(self, claim: Claim, shares: Sequence[Share]) -> bool:
+        """Take a claim's shares, and of the first one's host what its program takes, or nothing."""
         view, demand = self._view(claim.pool_id), Demand.of(claim)
-        if not view.device_index.keys() >= set(device_ids):
+        if not view.device_index.keys() >= {share.device_id for share in shares}:
             return False
-        places = [view.device_index[device_id] for device_id in device_ids]
+        places = [view.device_index[share.device_id] for share in shares]
         slots, host = filters.slots(view, demand), places[0][0]
         if any(slots[place] < times for place, times in Counter(places).items()):
             return False
-        if not filters.programs(view, demand)[host]:
+        if not filters.programs(view, demand)[host] or not geometry.are_free(view, demand, shares):
             return False
-        view.take(demand, Plan(host=view.hosts[host], device_ids=tuple(device_ids)))
+        view.take(demand, Plan(host=view.hosts[host], shares=tuple(shares)))
         return True
 
     def _view(self, pool_id: str) -> PoolView:

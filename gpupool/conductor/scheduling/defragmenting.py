@@ -104,12 +104,12 @@ def _is_whole(claim: Claim, rows: dict[str, list[Vgpu]], at: dict[str, str]) -> 
 
 def _running(claim: Claim, held: list[Vgpu], at: dict[str, str]) -> Running:
     ordered = sorted(held, key=lambda vgpu: vgpu.index)
-    device_ids = tuple(vgpu.device_id for vgpu in ordered)
+    shares = tuple(vgpu.share for vgpu in ordered)
     return Running(
         claim_id=claim.id,
         project_id=claim.project_id,
         demand=Demand.of(claim),
-        plan=Plan(host=at[device_ids[0]], device_ids=device_ids),
+        plan=Plan(host=at[shares[0].device_id], shares=shares),
         priority=claim.priority,
         bound_at=0.0,
         ends_at=None,
@@ -169,7 +169,7 @@ def _prepare(
         raise errors.Conflict(f"vGPU {old.id} is moving already")
     # The program stays where it is, and has what it needs there.
     alone = replace(claim, count=1, cpu_milli=0, host_memory_mib=0)
-    if not Shelves(transaction, inventory, held).take(alone, [device.id]):
+    if not Shelves(transaction, inventory, held).take(alone, [replace(old.share, device_id=device.id)]):
         raise errors.Conflict(f"device {device.id} has no room for it any more")
     beside = replace(
         old,

@@ -86,7 +86,7 @@ def _beyond(least: Running, vgpu: Vgpu, held: Held) -> Running:
 def _plan(rows: Sequence[Vgpu], named: Mapping[str, str]) -> Plan:
     """Return where the vGPUs of a claim are; ``named`` are the hosts' names by id."""
     host = named[rows[0].host_id] if rows else None
-    return Plan(host=host, device_ids=tuple(vgpu.device_id for vgpu in rows))
+    return Plan(host=host, shares=tuple(vgpu.share for vgpu in rows))
 
 
 def _running(parts: Parts, claim: Claim, plan: Plan) -> Running:

@@ -1,6 +1,6 @@
 """What the hosts and devices of a pool have left: the allocator's view, from the database."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from oslo_config import cfg
 from sqlalchemy.orm import Session
@@ -11,9 +11,10 @@ from gpupool.conductor.providers.providers import Inventory
 from gpupool.db import devices, hosts, pools, times, vgpus
 from gpupool.db.vgpus import Granted, Program
 from gpupool.model.claim import COMPUTE_MAX
-from gpupool.model.device import Device
+from gpupool.model.device import Device, SharingMode
 from gpupool.model.host import Host
 from gpupool.model.pool import OVERCOMMIT_NONE, Pool
+from gpupool.model.share import Part
 from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement import names
 
@@ -36,9 +37,11 @@ def rooms(
     for device in devices.list_(session, {"host_id": ids}):
         owned.setdefault(device.host_id, []).append(device)
     granted, programs = vgpus.usage(session, host_id=ids), vgpus.programs(session, ids)
+    cut = [each.id for of in owned.values() for each in of if each.sharing_mode != SharingMode.SHARED]
+    used = vgpus.parts(session, cut) if cut else {}
     found = []
     for host in of_pool:
-        rows = tuple(_device(each, pool, inventory, granted) for each in owned.get(host.id, []))
+        rows = tuple(_device(each, pool, inventory, granted, used) for each in owned.get(host.id, []))
         closed = holds.closed(host, times.now(session))
         found.append(_host(host, closed, rows, programs.get(host.id, Program()), conf))
     return found
@@ -67,7 +70,13 @@ def _host(
     )
 
 
-def _device(device: Device, pool: Pool, inventory: Inventory, granted: dict[str, Granted]) -> DeviceRoom:
+def _device(
+    device: Device,
+    pool: Pool,
+    inventory: Inventory,
+    granted: Mapping[str, Granted],
+    parts: Mapping[str, frozenset[Part]],
+) -> DeviceRoom:
     # What others hold of a device is as good as guaranteed to them.
     compute = inventory.foreign(device.id, names.COMPUTE)
     memory_mib = inventory.foreign(device.id, names.MEMORY_MIB)
@@ -88,4 +97,5 @@ def _device(device: Device, pool: Pool, inventory: Inventory, granted: dict[str,
         memory_limit=device.memory_mib * extended // OVERCOMMIT_NONE,
         memory_granted=ours.memory_mib + memory_mib,
         memory_guaranteed=ours.memory_mib_guaranteed + memory_mib,
+        parts=parts.get(device.id, frozenset()),
     )

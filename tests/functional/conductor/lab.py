@@ -11,6 +11,7 @@ import oslo_messaging
 from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
+from gpupool.allocator.demand import Demand
 from gpupool.conductor.claims import binding, releasing
 from gpupool.conductor.hosts import reports
 from gpupool.conductor.hosts.pools import create_default
@@ -107,10 +108,13 @@ class Lab:
         self.look(agent)
         return self.claim(claim)
 
+    def choice(self, claim: Claim, *device_ids: str) -> binding.Choice:
+        """Return the choice of a device for each vGPU of a claim."""
+        return binding.Choice(claim_id=claim.id, shares=Demand.of(claim).shares(device_ids))
+
     def bind(self, claims: Sequence[Claim], device_id: str) -> dict[str, errors.GpupoolError]:
         """Bind claims for one vGPU to a device, whatever the queue decides; return by id why not."""
-        choices = [binding.Choice(claim_id=claim.id, device_ids=(device_id,)) for claim in claims]
-        made = binding.reserve(self.parts, choices)
+        made = binding.reserve(self.parts, [self.choice(claim, device_id) for claim in claims])
         return {**made.lost, **binding.allocate(self.parts, made.planned)}
 
     def attach(self, claim: Claim) -> Attachment:

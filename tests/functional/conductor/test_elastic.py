@@ -8,7 +8,6 @@ import pytest
 from oslo_utils import timeutils
 
 from gpupool.conductor.claims import binding, releasing, resizing
-from gpupool.conductor.claims.binding import Choice
 from gpupool.db import claims, consumption
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
@@ -324,7 +323,7 @@ def grown_later(lab, agent, most=4):
 
 
 def prepare(lab, claim, device_ids):
-    made = resizing.reserve(lab.parts, [Choice(claim_id=claim.id, device_ids=device_ids)])
+    made = resizing.reserve(lab.parts, [lab.choice(claim, *device_ids)])
     assert not made.lost
     return made.planned
 
@@ -341,7 +340,7 @@ def test_what_a_dead_conductor_prepared_is_dropped_and_it_grows_again(lab, alloc
     agent.look()
     assert len(agent.vgpus) == 2
     assert counts(lab, claim)[:2] == (ClaimState.BOUND, 2)
-    assert resizing.reserve(lab.parts, [Choice(claim_id=claim.id, device_ids=free)]).lost
+    assert resizing.reserve(lab.parts, [lab.choice(claim, *free)]).lost
     lab.reconcile()
     assert len(lab.vgpus()) == 4  # Perhaps somebody is still at it.
     lab.parts.moving.clear()
@@ -472,7 +471,7 @@ def test_two_conductors_do_not_grow_it_twice(lab):
 
     def grow(one):
         barrier.wait(30)
-        made = resizing.reserve(one.parts, [Choice(claim_id=claim.id, device_ids=free)])
+        made = resizing.reserve(one.parts, [lab.choice(claim, *free)])
         resizing.allocate(one.parts, made.planned)
 
     threads = [threading.Thread(target=grow, args=(one,)) for one in (lab, other)]

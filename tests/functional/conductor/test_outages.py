@@ -6,7 +6,6 @@ import oslo_messaging
 import pytest
 
 from gpupool.conductor.claims import abandoned, binding
-from gpupool.conductor.claims.binding import Choice
 from gpupool.conductor.scheduling import defragmenting
 from gpupool.model import errors
 from gpupool.model.move import Move
@@ -111,7 +110,7 @@ def test_what_a_dead_conductor_was_binding_the_leader_ends(lab, dead, answered):
     agent = lab.agent()
     claim = lab.create()
     device = lab.devices(agent)[0]
-    made = binding.reserve(dead.parts, [Choice(claim_id=claim.id, device_ids=(device.id,))])
+    made = binding.reserve(dead.parts, [lab.choice(claim, device.id)])
     if answered:
         dead.parts.allocations.allocate_all([each.order() for each in made.planned])
     # While it gives signs of life it is its own affair.
@@ -136,7 +135,7 @@ def test_what_is_on_its_way_is_not_ended_by_its_own_conductor(lab):
     agent = lab.agent()
     claim = lab.create()
     device = lab.devices(agent)[0]
-    binding.reserve(lab.parts, [Choice(claim_id=claim.id, device_ids=(device.id,))])
+    binding.reserve(lab.parts, [lab.choice(claim, device.id)])
     abandoned.end(lab.parts, {claim.id}, leads=True)
     assert lab.claim(claim).state == ClaimState.ALLOCATING
     abandoned.end(lab.parts, set(), leads=False)

@@ -194,7 +194,7 @@ def test_a_claim_that_went_on_while_it_was_to_be_undone_keeps_what_it_has(lab, m
     agent = lab.agent()
     claim = lab.create(count=2)
     device_ids = tuple(device.id for device in lab.devices(agent))
-    choice = binding.Choice(claim_id=claim.id, device_ids=device_ids)
+    choice = lab.choice(claim, *device_ids)
     (planned,) = binding.reserve(lab.parts, [choice]).planned
     make_old(lab, claim)
     asked = abandoned._agreed

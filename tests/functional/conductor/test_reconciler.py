@@ -13,6 +13,7 @@ from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.claim import ClaimHealth
 from gpupool.model.device import device_id
+from gpupool.model.share import Share
 from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 from gpupool.placement import names
 from gpupool.placement.allocation import Grant
@@ -24,7 +25,7 @@ from tests.functional.conductor.test_reports import statements
 def orphan(lab, device, compute=25):
     """Allocate for a vGPU that has no row."""
     vgpu_id = str(uuid.uuid4())
-    grant = Grant(vgpu_id=vgpu_id, device_id=device.id, compute=compute, memory_mib=64)
+    grant = Grant(vgpu_id=vgpu_id, share=Share(device_id=device.id, compute=compute, memory_mib=64))
     lab.parts.allocations.allocate([grant], "project-1", "user-1")
     return vgpu_id
 
@@ -123,7 +124,8 @@ def test_an_allocation_of_other_sizes_is_corrected(lab, sizes):
     lab.bound(agent)
     (vgpu,) = lab.vgpus()
     lab.parts.allocations.deallocate(vgpu.id)
-    wrong = Grant(vgpu_id=vgpu.id, device_id=vgpu.device_id, compute=sizes[0], memory_mib=sizes[1])
+    share = Share(device_id=vgpu.device_id, compute=sizes[0], memory_mib=sizes[1])
+    wrong = Grant(vgpu_id=vgpu.id, share=share)
     lab.parts.allocations.allocate([wrong], vgpu.project_id, "user-1")
     lab.reconcile()
     lab.check_books([agent])
@@ -135,7 +137,7 @@ def test_an_allocation_on_another_device_is_corrected(lab):
     (vgpu,) = lab.vgpus()
     other = next(each for each in lab.devices(agent) if each.id != vgpu.device_id)
     lab.parts.allocations.deallocate(vgpu.id)
-    wrong = Grant(vgpu_id=vgpu.id, device_id=other.id, compute=25, memory_mib=512)
+    wrong = Grant(vgpu_id=vgpu.id, share=Share(device_id=other.id, compute=25, memory_mib=512))
     lab.parts.allocations.allocate([wrong], vgpu.project_id, "user-1")
     lab.reconcile()
     lab.check_books([agent])

@@ -39,7 +39,7 @@ def test_vgpus_that_come_and_go(lab):
 def test_what_is_undone(lab):
     agent = lab.agent()
     claim = lab.create()
-    choice = binding.Choice(claim_id=claim.id, device_ids=(lab.devices(agent)[0].id,))
+    choice = lab.choice(claim, lab.devices(agent)[0].id)
     with revising(lab, agent):
         (planned,) = binding.reserve(lab.parts, [choice]).planned
     with revising(lab, agent):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session as Transaction
 from gpupool.db import attachments, claims, devices, hosts, pools, profiles, sessions, vgpus
 from gpupool.db.api import Database
 from gpupool.model import errors
+from gpupool.model.share import Part
 from gpupool.model.states import ClaimState
 from tests.functional.db import make
 
@@ -34,7 +35,9 @@ ITEMS: dict[ModuleType, Callable[[Transaction], Any]] = {
         bound_at=make.NOW,
         ended_at=make.later(1),
     ),
-    vgpus: lambda s: make.vgpu(make.stored_claim(s), make.place(s)[2], busy_ns=2**40),
+    vgpus: lambda s: make.vgpu(
+        make.stored_claim(s), make.place(s)[2], busy_ns=2**40, part=Part("3g.20gb", 4)
+    ),
     attachments: lambda s: make.attachment(make.stored_claim(s), make.place(s)[1], cdi_device="a=b"),
     sessions: lambda s: make.session(make.place(s)[1], memory_used_mib=7),
 }

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gpupool.model.device import Device, SharingMode, device_id
+from gpupool.model.share import Share
 from gpupool.placement.allocation import Grant, Order
 from gpupool.placement.allocations import Allocations
 from gpupool.placement.embedded import EmbeddedPlacement
@@ -80,7 +81,8 @@ def grant(device):
 
     def make(compute=25, memory_mib=1024, device_id=device.id):
         vgpu_id = str(uuid.uuid4())
-        return Grant(vgpu_id=vgpu_id, device_id=device_id, compute=compute, memory_mib=memory_mib)
+        share = Share(device_id=device_id, compute=compute, memory_mib=memory_mib)
+        return Grant(vgpu_id=vgpu_id, share=share)
 
     return make
 

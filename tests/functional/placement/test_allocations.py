@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gpupool.model import errors
+from gpupool.model.share import Share
 from gpupool.placement import names
 from gpupool.placement.allocation import Grant
 from gpupool.placement.allocations import Allocations
@@ -66,7 +67,7 @@ def test_a_vgpu_that_holds_something_else_is_a_conflict(allocations, grant, othe
     held = grant()
     allocations.allocate([held], "project", "user")
     with pytest.raises(errors.Conflict, match=f"{held.vgpu_id} holds another") as caught:
-        allocations.allocate([replace(held, **other)], "project", "user")
+        allocations.allocate([replace(held, share=replace(held.share, **other))], "project", "user")
     assert not isinstance(caught.value, ConcurrentUpdate | NoCapacity)
     with pytest.raises(errors.Conflict, match="holds another"):
         allocations.allocate([held], "another project", "user")
@@ -90,8 +91,11 @@ def test_a_vgpu_named_twice_is_refused(allocations, grant):
 
 @pytest.mark.parametrize("wrong", [{"compute": 0}, {"memory_mib": -1}, {"vgpu_id": "no uuid"}])
 def test_what_placement_calls_a_bad_request_is_invalid(allocations, grant, wrong, device):
+    sizes = {name: wrong[name] for name in wrong if name != "vgpu_id"}
+    asked = grant()
+    asked = replace(asked, **(wrong if not sizes else {"share": replace(asked.share, **sizes)}))
     with pytest.raises(errors.Invalid):
-        allocations.allocate([replace(grant(), **wrong)], "project", "user")
+        allocations.allocate([asked], "project", "user")
     assert allocations.allocations_of(device.id) == {}
 
 
@@ -204,7 +208,8 @@ def test_many_at_once_never_get_more_than_there_is(service, device):
         mine = Allocations(service.client())
         for _ in range(20):
             vgpu_id = str(uuid.uuid4())
-            wanted = Grant(vgpu_id=vgpu_id, device_id=device.id, compute=10, memory_mib=1)
+            share = Share(device_id=device.id, compute=10, memory_mib=1)
+            wanted = Grant(vgpu_id=vgpu_id, share=share)
             try:
                 mine.allocate([wanted], "project", "user")
                 granted.append(wanted.vgpu_id)

@@ -64,14 +64,14 @@ def running(view: PoolView, claim_id: str, device_ids: Iterable[str], **changes)
     values = {
         "project_id": "project",
         "demand": demand(count=len(ids)),
-        "plan": Plan(host=ids[0].split("/")[0], device_ids=ids),
         "priority": 50,
         "bound_at": 0.0,
         "ends_at": None,
         "preemptible": False,
         **changes,
     }
-    claim = Running(claim_id=claim_id, **values)
+    there = Plan(host=ids[0].split("/")[0], shares=values["demand"].shares(ids))
+    claim = Running(claim_id=claim_id, **{"plan": there, **values})
     view.take(claim.demand, claim.plan)
     return claim
 

@@ -155,7 +155,7 @@ def test_what_gains_next_to_nothing_is_not_moved():
     view = pool(1, 2, remote=False)
     small = Demand(count=1, compute=20, memory_mib=0)
     running = [
-        run(view, f"claim-{slot}", small, Plan(host="host-0", device_ids=(f"0-{slot}",)))
+        run(view, f"claim-{slot}", small, Plan(host="host-0", shares=small.shares([f"0-{slot}"])))
         for slot in range(2)
     ]
     large = Demand(count=1, compute=90, memory_mib=0)
@@ -171,7 +171,7 @@ def test_room_is_made_on_one_host_and_across_hosts():
     policy = FragmentationGradientDescent(Mix([small, large]))
     view = pool(1, 2, remote=False)
     running = [
-        run(view, f"claim-{slot}", small, Plan(host="host-0", device_ids=(f"0-{slot}",)))
+        run(view, f"claim-{slot}", small, Plan(host="host-0", shares=small.shares([f"0-{slot}"])))
         for slot in range(2)
     ]
     assert make_room(view, running, large, policy) is not None
@@ -181,7 +181,12 @@ def test_room_is_made_on_one_host_and_across_hosts():
     for remote in (False, True):
         view = pool(2, 1, remote)
         running = [
-            run(view, f"claim-{host}", small, Plan(host=f"host-{host}", device_ids=(f"{host}-0",)))
+            run(
+                view,
+                f"claim-{host}",
+                small,
+                Plan(host=f"host-{host}", shares=small.shares([f"{host}-0"])),
+            )
             for host in range(2)
         ]
         assert (make_room(view, running, large, policy) is not None) == remote
@@ -193,10 +198,10 @@ def test_what_was_packed_stays_together():
     view = pool(1, 2, remote=False)
     packed = Demand(count=2, compute=20, memory_mib=0, layout=Layout.PACK)
     large = Demand(count=1, compute=80, memory_mib=0)
-    there = Plan(host="host-0", device_ids=("0-0", "0-0"))
+    there = Plan(host="host-0", shares=packed.shares(["0-0", "0-0"]))
     running = [
         run(view, "a", packed, there),
-        run(view, "b", large, Plan(host="host-0", device_ids=("0-1",))),
+        run(view, "b", large, Plan(host="host-0", shares=large.shares(["0-1"]))),
     ]
     measure = FragmentationGradientDescent(Mix([large]))
     assert moves(view, running, measure, 5) == []
@@ -209,8 +214,8 @@ def test_spread_claims_keep_their_hosts():
     view = pool(3, 1, remote=True)
     small, large = Demand(count=2, compute=20, memory_mib=0), Demand(count=1, compute=80, memory_mib=0)
     running = [
-        run(view, "a", small, Plan(host="host-0", device_ids=("0-0", "1-0"))),
-        run(view, "b", large, Plan(host="host-2", device_ids=("2-0",))),
+        run(view, "a", small, Plan(host="host-0", shares=small.shares(["0-0", "1-0"]))),
+        run(view, "b", large, Plan(host="host-2", shares=large.shares(["2-0"]))),
     ]
     measure = FragmentationGradientDescent(Mix([replace(large, compute=100)]))
     assert [move.target for move in moves(view, running, measure, 5)] == ["2-0"]

@@ -129,7 +129,8 @@ def test_one_more_vgpu_changes_the_measure_as_taking_it_does(hosts, wanted, mix,
             if not each.usable or compute < wanted.compute or memory < wanted.memory_mib:
                 continue
             after = copied(view)
-            after.take(wanted, Plan(host=on.name if program else None, device_ids=(each.device_id,)))
+            there = wanted.shares([each.device_id])
+            after.take(wanted, Plan(host=on.name if program else None, shares=there))
             changed = list(after.rooms())[number]
             found = before[number] - lost[number, slot]
             assert found == pytest.approx(of_use(changed, mix.weights))
@@ -156,7 +157,7 @@ def test_several_vgpus_change_the_measure_as_taking_them_does(hosts, wanted, mix
         state.take(wanted, taken)
         after = copied(view)
         ids = tuple(on.devices[slot].device_id for slot in chosen)
-        after.take(replace(wanted, count=len(ids)), Plan(host=None, device_ids=ids))
+        after.take(replace(wanted, count=len(ids)), Plan(host=None, shares=wanted.shares(ids)))
         (found,) = state.of_use()
         assert found == pytest.approx(of_use(list(after.rooms())[number], mix.weights))
 

@@ -57,6 +57,10 @@ def mig(kind: str, **changes) -> Demand:
     return part(SharingMode.MIG, kind, **changes)
 
 
+def sizes(found: Plan) -> list[tuple[int, int]]:
+    return [(share.compute, share.memory_mib) for share in found.shares]
+
+
 def taken(view: PoolView, wanted: Demand, policy=BEST_FIT) -> Plan:
     found = plan(view, wanted, policy)
     assert isinstance(found, Plan), found
@@ -123,7 +127,8 @@ def test_an_exclusive_device_goes_as_a_whole_to_one():
     plans = []
     for device in ("device-1", "device-2"):
         plans.append(taken(view, wanted, policy))
-        assert (plans[-1].device_ids, plans[-1].sizes) == ((device,), ((100, MEMORY),))
+        assert plans[-1].device_ids == (device,)
+        assert sizes(plans[-1]) == [(100, MEMORY)]
     assert not refused(view, wanted).impossible
     for planned in plans:
         view.give(wanted, planned)
@@ -222,13 +227,13 @@ def test_parts_that_do_not_go_together_have_to_wait(kinds, last):
 )
 def test_the_first_part_leaves_most_places_to_others(kind, place):
     view = pool(SharingMode.MIG, "NVIDIA A100-SXM4-40GB")
-    assert taken(view, mig(kind)).parts == ((kind, place),)
+    assert [share.part for share in taken(view, mig(kind)).shares] == [(kind, place)]
 
 
 def test_a_part_is_charged_its_share_of_the_device():
     view = pool(SharingMode.MIG, "NVIDIA A100-SXM4-40GB")
-    assert taken(view, mig("3g.20gb")).sizes == ((42, MEMORY // 2),)
-    assert taken(view, mig("4g.20gb")).sizes == ((57, MEMORY // 2),)
+    assert sizes(taken(view, mig("3g.20gb"))) == [(42, MEMORY // 2)]
+    assert sizes(taken(view, mig("4g.20gb"))) == [(57, MEMORY // 2)]
     assert room_of(view, "device-0").compute_granted == 99
     assert room_of(view, "device-0").memory_granted == MEMORY
 
@@ -245,7 +250,7 @@ def test_parts_of_one_claim_lie_beside_each_other():
     found = taken(view, mig("2g.10gb", count=4, layout=Layout.PACK))
     assert len(set(found.device_ids)) == 2
     assert sorted(found.device_ids).count(found.device_ids[0]) == 3
-    assert len(set(zip(found.device_ids, found.parts, strict=True))) == 4
+    assert len({(share.device_id, share.part) for share in found.shares}) == 4
     assert not refused(view, mig("2g.10gb", count=3)).impossible
 
 
@@ -253,7 +258,7 @@ def test_one_type_of_vgpu_at_a_time():
     view = pool(SharingMode.MDEV, "Tesla T4")
     eight, four = part(SharingMode.MDEV, "T4-8Q"), part(SharingMode.MDEV, "T4-4Q")
     first, second = taken(view, eight), taken(view, eight)
-    assert first.sizes == ((50, MEMORY // 2),)
+    assert sizes(first) == [(50, MEMORY // 2)]
     assert not refused(view, eight).impossible
     view.give(eight, first)
     assert not refused(view, four).impossible
@@ -263,7 +268,7 @@ def test_one_type_of_vgpu_at_a_time():
 
 def test_what_others_have_of_a_device_is_not_cut():
     view = pool(SharingMode.MIG, "NVIDIA A100-SXM4-40GB", compute_granted=60, compute_guaranteed=60)
-    assert taken(view, mig("1g.5gb", count=2)).sizes == ((14, MEMORY // 8),) * 2
+    assert sizes(taken(view, mig("1g.5gb", count=2))) == [(14, MEMORY // 8)] * 2
     assert not refused(view, mig("1g.5gb")).impossible
     unknown = pool(SharingMode.MIG, "NVIDIA A100-SXM4-40GB", parts=frozenset({("9g.9gb", 0)}))
     assert not refused(unknown, mig("1g.5gb")).impossible

@@ -102,7 +102,7 @@ def test_amounts_are_added_up_by_place():
 def test_places_that_the_view_does_not_know_are_left_out():
     view, other = pool(hosts=2), pool(hosts=1)
     claim = running(view, "a", ["host-0/0", "host-1/0"])
-    other.take(demand(), claim.plan.__class__(host="host-0", device_ids=("host-0/0",)))
+    other.take(demand(), claim.plan.__class__(host="host-0", shares=demand().shares(["host-0/0"])))
     occupancy = of(view, [claim])
     occupancy.bind(other)
     free = occupancy.without(occupancy.of(["a"]))

@@ -120,7 +120,7 @@ def test_a_device_is_remote_only_where_local_has_no_room():
 def test_a_program_without_vgpus_takes_the_tightest_host():
     hosts = [host("host-a"), host("host-b", cpu_free=2000), host("host-c", cpu_free=500)]
     wanted = demand(count=0, compute=0, memory_mib=0, cpu_milli=1000)
-    assert planned(hosts, wanted) == Plan(host="host-b", device_ids=())
+    assert planned(hosts, wanted) == Plan(host="host-b", shares=())
 
 
 def test_a_program_without_vgpus_is_told_about_hosts():

@@ -143,7 +143,7 @@ def test_the_cost_of_a_device_is_what_it_adds_to_the_fragments(hosts, wanted, mi
             if not times(each, on, wanted) or on.cpu_free < wanted.cpu_milli:
                 continue
             after = copied(view)
-            after.take(wanted, Plan(host=on.name, device_ids=(each.device_id,)))
+            after.take(wanted, Plan(host=on.name, shares=wanted.shares([each.device_id])))
             # Costs are told in steps, and best fit decides within them.
             added = policy.fragmentation(after) - before
             assert abs(costs[number, slot] - added) <= STEP / 2 + TIE

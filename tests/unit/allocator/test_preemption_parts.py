@@ -143,7 +143,7 @@ def test_where_amounts_suffice_those_in_the_way_go():
     view = parted(1, 1, MIG)
     claims = small(view, 7)
     # Three of seven slices are free, but no two beside each other.
-    for claim in [each for each in claims if each.plan.parts[0][1] in {1, 3, 5}]:
+    for claim in [each for each in claims if each.plan.shares[0].part.place in {1, 3, 5}]:
         view.give(claim.demand, claim.plan)
         claims.remove(claim)
     assert len(victims(view, claims, waiting("next", demand=part(MIG, "2g.10gb")))) == 1

@@ -13,6 +13,7 @@ from gpupool.allocator.plan import Plan, place
 from gpupool.allocator.policies import BestFit
 from gpupool.allocator.reservation import NEVER, Kept, Reservation, find, fits, renew, reserve
 from gpupool.model.device import SharingMode
+from gpupool.model.share import Part, Share
 from tests.unit.allocator.queues import (
     FEW,
     demand,
@@ -322,24 +323,24 @@ def test_no_part_is_reserved_twice():
     occupancy = of(view, claims)
     claim = waiting("next", demand=demand(1, sharing_mode=SharingMode.MIG, partition="3g.20gb"))
     first = reserve(claim, occupancy, [], BEST)
-    assert first.plan.parts == (("3g.20gb", 4),)
+    assert [share.part for share in first.plan.shares] == [("3g.20gb", 4)]
     ahead = view.fork()
     ahead.take(claim.demand, first.plan)
     ahead = occupancy.without(occupancy.until(10.0), ahead)
-    assert place(ahead, claim.demand, BEST).parts == (("3g.20gb", 0),)
+    (again,) = place(ahead, claim.demand, BEST).shares
+    assert again.part == ("3g.20gb", 0)
     # On devices that are cut into parts all is kept for one claim at a time.
     assert reserve(claim, occupancy, [first], BEST) is None
     # What lies over it keeps a claim out of a place, whatever it is.
     later = occupancy.without(occupancy.until(NEVER))
     assert fits(later, claim.demand, first.plan)
     other = demand(1, sharing_mode=SharingMode.MIG, partition="1g.10gb")
-    later.take(
-        other, Plan(host=None, device_ids=("host-0/0",), sizes=((14, 1),), parts=(("1g.10gb", 6),))
-    )
+    there = Share(device_id="host-0/0", compute=14, memory_mib=1, part=Part("1g.10gb", 6))
+    later.take(other, Plan(host=None, shares=(there,)))
     assert not fits(later, claim.demand, first.plan)
 
 
 def test_reservations_say_what_they_will_have():
-    planned = Plan(host="host-0", device_ids=("a", "b"))
+    planned = Plan(host="host-0", shares=demand(50, 2).shares(["a", "b"]))
     values = {"claim_id": "a", "project_id": "b", "demand": demand(50, 2), "plan": planned}
     assert Reservation(**values, starts_at=np.inf).rate == 100

@@ -137,7 +137,7 @@ def test_best_effort_leaves_guaranteed_room_alone_below_the_limit():
     # All is lent; what is guaranteed gets its room when some of that ends.
     guaranteed = replace(best_effort, qos=Qos.GUARANTEED, compute=100)
     assert not isinstance(plan(view, guaranteed, BestFit()), Plan)
-    there = Plan(host="host-a", device_ids=("a",))
+    there = Plan(host="host-a", shares=best_effort.shares(["a"]))
     view.give(best_effort, there)
     view.give(best_effort, there)
     assert isinstance(grant(view, guaranteed, BestFit()), Plan)
@@ -185,7 +185,7 @@ def test_what_changed_is_told_since_a_mark():
     everything, mark = view.changed_since(-1)
     assert everything == slice(None)
     assert not len(view.changed_since(mark)[0])
-    view.take(demand(), Plan(host="host-c", device_ids=("host-a",)))
+    view.take(demand(), Plan(host="host-c", shares=demand().shares(["host-a"])))
     changed, _ = view.changed_since(mark)
     assert changed.tolist() == [0, 2]
 

@@ -8,13 +8,13 @@ from gpupool.allocator.plan import Plan
 from gpupool.replay.job import Job, Outcome, Stay
 from gpupool.replay.simulation import Course
 
-PLAN = Plan(host="h", device_ids=("a", "b"))
+DEMAND = Demand(count=2, compute=100, memory_mib=0)
+PLAN = Plan(host="h", shares=DEMAND.shares(["a", "b"]))
 
 
 def outcome(*stays: tuple[float, float], preempted: int) -> Outcome:
     """A batch job of two devices with a checkpoint every ten minutes."""
-    demand = Demand(count=2, compute=100, memory_mib=0)
-    job = Job(id="batch/1", project="p", demand=demand, arrives=0, runs=9000, checkpoint=600)
+    job = Job(id="batch/1", project="p", demand=DEMAND, arrives=0, runs=9000, checkpoint=600)
     held = [Stay(begun=begun, ended=ended, plan=PLAN) for begun, ended in stays]
     return Outcome(job=job, stays=held, preempted=preempted)
 

@@ -9,7 +9,7 @@ from gpupool.conductor.scheduling import batches
 
 
 def start(number, host):
-    return Start(claim_id=f"claim-{number}", plan=Plan(host=f"host-{host}", device_ids=("device",)))
+    return Start(claim_id=f"claim-{number}", plan=Plan(host=f"host-{host}", shares=()))
 
 
 @given(st.lists(st.integers(0, 12), max_size=200))
