@@ -70,7 +70,23 @@ def may_spread(view: PoolView, demand: Demand) -> bool:
 
 def ever(view: PoolView, demand: Demand) -> bool:
     """Return whether the pool could hold ``demand`` if nothing else were there and all in order."""
-    return counts(view, demand, empty=True)[-1][1] > 0
+    return bool(view.remember(("ever", demand), lambda: counts(view, demand, empty=True)[-1][1] > 0))
+
+
+def now(view: PoolView, demand: Demand) -> bool:
+    """Return whether what is in order of the pool now could hold ``demand`` if nothing else were there.
+
+    In order are healthy, enabled devices of hosts that are up and take new vGPUs.
+    """
+    return bool(view.remember(("now", demand), lambda: _now(view, demand)))
+
+
+def _now(view: PoolView, demand: Demand) -> bool:
+    hosts = programs(view, demand, empty=True) & view.open
+    if demand.count == 0:
+        return bool(hosts.any())
+    found = slots(view, demand, empty=True) * (view.usable & view.open[:, None])
+    return bool(_among(view, demand, found, hosts).any())
 
 
 def counts(view: PoolView, demand: Demand, empty: bool) -> Counts:
@@ -145,9 +161,13 @@ def _of_devices(view: PoolView, demand: Demand, empty: bool) -> Iterator[tuple[s
 
 def _enough(view: PoolView, demand: Demand, empty: bool) -> Flags:
     """Return which devices are among those that can take the whole claim."""
-    found = slots(view, demand, empty=empty)
+    found, hosts = slots(view, demand, empty=empty), programs(view, demand, empty=empty)
+    return _among(view, demand, found, hosts)
+
+
+def _among(view: PoolView, demand: Demand, found: Amounts, hosts: Flags) -> Flags:
+    """Return the same by how many vGPUs each device takes, and which hosts take the program."""
     left = np.zeros_like(view.exists)
-    hosts = programs(view, demand, empty=empty)
     if may_spread(view, demand):
         for of_group, group in grouping.in_pool(view, demand, found):
             left[of_group] |= (group > 0) & (group.sum() >= demand.count) & hosts.any()

@@ -80,7 +80,7 @@ def place(view: PoolView, demand: Demand, policy: Policy) -> Plan | None:
 
 def no_room(view: PoolView, demand: Demand) -> NoRoom:
     """Return why ``demand`` has no place in ``view``, where it has none."""
-    possible = bool(view.remember(("ever", demand), lambda: filters.ever(view, demand)))
+    possible = filters.ever(view, demand)
     impossible = not possible and len(view) > 0
     counts = filters.counts(view, demand, empty=impossible)
     text = shortage.sentence(view, demand, counts, impossible)

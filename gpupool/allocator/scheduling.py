@@ -116,13 +116,20 @@ class Scheduler:
             self.run(present)
 
     def charge(self, shares: FairShare, start: float, end: float) -> None:
-        """Charge projects for ``start`` to ``end``, as if what runs and waits now had all that time."""
-        size, waiting = math.inf, self.line.projects()
-        if self.occupancy.is_bound:
-            view = self.occupancy.view
-            size = float(view.compute.total.sum())
-            waiting = self.line.projects(lambda kind: _is_possible(view, kind.demand))
-        shares.charge(self.occupancy.rates, start, end, waiting, size)
+        """Charge projects for ``start`` to ``end``, as if what runs and waits now had all that time.
+
+        A project that waits only for what is not to be had now, as of a host that is down, is owed
+        nothing for that time: nobody has what it would have.
+        """
+        bound = self.occupancy.is_bound
+        size = float(self.occupancy.view.compute.total.sum()) if bound else math.inf
+        shares.charge(self.occupancy.rates, start, end, self.contenders(), size)
+
+    def contenders(self) -> set[str]:
+        """Return the projects with claims that would start now if nothing else were there."""
+        if not self.occupancy.is_bound:
+            return self.line.projects()
+        return self.line.projects(lambda kind: filters.now(self.occupancy.view, kind.demand))
 
     def decide(
         self,
@@ -173,7 +180,7 @@ class Scheduler:
         claim = self.line.get(claim_id)
         if claim is None or not self.occupancy.preemptible:
             return ()
-        projects = self.line.projects() | self.occupancy.rates.keys()
+        projects = self.contenders() | self.occupancy.rates.keys()
         ahead = Preemption(self.occupancy, shares, policy, projects=projects, min_run_time=0.0, now=now)
         found = ahead.victims(claim)
         return found.claim_ids if found else ()
@@ -352,7 +359,7 @@ class _Pass:
 
     def _pass_over(self, claim: Waiting, kind: Kind, mine: Reservation | None, walk: Walk) -> bool:
         """Do what can be done for a claim that found no room; return whether others may go first."""
-        if not _is_possible(self._view, kind.demand):
+        if not filters.ever(self._view, kind.demand):
             walk.drop()
             return True
         served = self._renew_paid(mine) or self._preempt(claim, kind) or self._reserve(claim, mine)
@@ -405,7 +412,7 @@ class _Pass:
                 self._occupancy,
                 self._shares,
                 self._policy,
-                projects=self._scheduler.line.projects() | self._occupancy.rates.keys(),
+                projects=self._scheduler.contenders() | self._occupancy.rates.keys(),
                 min_run_time=self._rules.min_run_time,
                 min_run_times=self._rules.min_run_times,
                 now=self._now,
@@ -485,11 +492,6 @@ class _Pass:
     def _keep(self, reservation: Reservation) -> None:
         self.kept.add(reservation)
         self._behind = self._memory.behind(reservation)
-
-
-def _is_possible(view: PoolView, demand: Demand) -> bool:
-    """Return whether the pool could hold a claim if it were empty and in order."""
-    return bool(view.remember(("ever", demand), lambda: filters.ever(view, demand)))
 
 
 def _alike(project_id: str) -> float:  # noqa: ARG001 - nobody is first

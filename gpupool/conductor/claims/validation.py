@@ -178,7 +178,7 @@ def _why_never(claim: Claim, pool: Pool, view: PoolView) -> str:
     if claim.memory_mib > largest:
         return f"memory_mib is {claim.memory_mib}; the largest device of pool {pool.name} has {largest}"
     demand = Demand.of(claim)
-    if view.remember(("ever", demand), lambda: filters.ever(view, demand)):
+    if filters.ever(view, demand):
         return ""
     counts = filters.counts(view, demand, empty=True)
     return f"pool {pool.name} could never hold it: {shortage.sentence(view, demand, counts, empty=True)}"

@@ -486,3 +486,74 @@ def test_started_claims_run_as_they_asked():
         ends_at=160.0,
         preemptible=True,
     )
+
+
+def closed(view, host, **changes):
+    """Write a host of the view anew, with some of what is in order changed."""
+    (room,) = [each for each in view.rooms() if each.name == host]
+    view.put(replace(room, **changes))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trouble"),
+    [
+        (demand(host="host-1"), {"up": False}),
+        (demand(host="host-1"), {"closed": "disabled by an operator"}),
+        (demand(host="host-1"), "disabled devices"),
+        (demand(count=4), {"up": False}),
+        (demand(count=4), {"closed": "its disk is full"}),
+        (demand(count=4), "disabled devices"),
+        (demand(count=0, host="host-1"), {"up": False}),
+        (demand(count=0, host="host-1"), {"closed": "its disk is full"}),
+    ],
+)
+def test_a_claim_that_nothing_in_order_could_hold_earns_its_project_nothing(wanted, trouble):
+    """Of two hosts the second is the larger one; its claim waits as long as that is out of order."""
+    rooms = [*pool(hosts=1, devices=2).rooms(), next(iter(pool(hosts=1, devices=4).rooms()))]
+    view = PoolView(
+        [
+            replace(
+                room,
+                name=f"host-{number}",
+                devices=tuple(
+                    replace(device, device_id=f"host-{number}/{slot}")
+                    for slot, device in enumerate(room.devices)
+                ),
+            )
+            for number, room in enumerate(rooms)
+        ]
+    )
+    there = next(room for room in view.rooms() if room.name == "host-1")
+    if trouble == "disabled devices":
+        trouble = {"devices": tuple(replace(each, usable=False) for each in there.devices)}
+    closed(view, "host-1", **trouble)
+    clock = Clock(view, QueueRules(reservations=0))
+    clock.add([Job(waiting("works", project_id="other"), 100_000.0)])
+    clock.step()
+    clock.scheduler.wait(waiting("wants", project_id="patient", demand=wanted))
+    clock.decide()
+    clock.scheduler.charge(clock.shares, 0.0, 5000.0)
+    assert clock.shares.owed("patient", 5000.0) == 0
+    assert clock.scheduler.contenders() == set()
+    # Once the host is in order, waiting counts: others have what it could have.
+    closed(view, "host-1", **{name: getattr(there, name) for name in trouble})
+    clock.scheduler.charge(clock.shares, 5000.0, 6000.0)
+    assert clock.shares.owed("patient", 6000.0) > 0
+    assert clock.scheduler.contenders() == {"patient"}
+
+
+def test_a_project_that_waits_for_a_host_that_is_down_takes_no_part_from_others():
+    """Of two projects that can use the pool each gets half of it back, whoever else waits."""
+    view = pool(hosts=2, devices=4)
+    closed(view, "host-1", up=False)
+    owners = ("a", "b", "b", "b")
+    runs = [
+        running(view, f"{owner}-{slot}", [f"host-0/{slot}"], project_id=owner, preemptible=True)
+        for slot, owner in enumerate(owners)
+    ]
+    claims = [
+        waiting("new", project_id="a"),
+        waiting("away", project_id="c", demand=demand(host="host-1")),
+    ]
+    found = decided(view, claims, runs, QueueRules(min_run_time=0.0), now=10.0)
+    assert [each.claim_id for each in found if isinstance(each, Preempt)] == ["new"]
