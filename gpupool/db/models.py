@@ -143,6 +143,8 @@ class Host(Stamps, Base):
     refusals: Mapped[int]
     held_until: Mapped[datetime | None]
     held_reason: Mapped[str] = mapped_column(sa.String(1000))
+    compute_node: Mapped[str | None] = mapped_column(sa.String(255))
+    report_error: Mapped[str] = mapped_column(sa.String(1000))
     last_seen_at: Mapped[datetime | None]
 
 

@@ -33,6 +33,9 @@ class Host:
     A host that is up takes no new vGPUs while its agent says that it is unable to (``unable_reason``,
     a full disk for instance), and until ``held_until`` after it refused vGPUs: ``refusals`` counts the
     reports in a row that did, ``held_reason`` is what the last one said.
+
+    ``compute_node`` is the name of the resource provider that its devices belong below: what the first
+    report after its admission said, None before. ``report_error`` is why its last report was refused.
     """
 
     id: str
@@ -53,6 +56,8 @@ class Host:
     refusals: int = 0
     held_until: datetime | None = None
     held_reason: str = ""
+    compute_node: str | None = None
+    report_error: str = ""
     last_seen_at: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -189,7 +189,8 @@ def _trim(session: Session, found: _Found, kept: int) -> None:
 def admit(transaction: Transaction, host_id: str, fingerprint: str) -> Host:
     """Return the host, whose key is that of ``fingerprint`` from now on; another's is revoked.
 
-    Raises Conflict when no such key waits, or it is revoked.
+    Its next report may name another compute node. Raises Conflict when no such key waits, or it is
+    revoked.
     """
     session = transaction.session
     host = hosts.update(session, host_id)
@@ -206,7 +207,7 @@ def admit(transaction: Transaction, host_id: str, fingerprint: str) -> Host:
     if key.state == KeyState.PENDING:
         host_keys.update(session, key.id, state=KeyState.ADMITTED)
         _join(transaction, host, key.id, "by an operator")
-    return hosts.get(session, host_id)
+    return hosts.update(session, host_id, compute_node=None)
 
 
 def revoke(transaction: Transaction, host_id: str) -> Host:

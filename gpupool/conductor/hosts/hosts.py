@@ -79,7 +79,6 @@ def delete(parts: Parts, host_id: str) -> None:
     for device in parts.commit(_removable, host_id):
         parts.inventory.remove(device.id)
     parts.commit(_delete, host_id)
-    parts.inventory.forget(host_id)
 
 
 def _removable(transaction: Transaction, host_id: str) -> list[Device]:

@@ -159,5 +159,12 @@ def unsigned(digest: str) -> Said:
     return Said("", -1, digest)
 
 
-def _state(host: Host) -> tuple[str, int, int, str, str]:
-    return host.id, host.generation, host.revision, host.state, host.incarnation
+def _state(host: Host) -> tuple[str, int, int, str, str, str]:
+    return (
+        host.id,
+        host.generation,
+        host.revision,
+        host.state,
+        host.incarnation,
+        host.report_error,
+    )

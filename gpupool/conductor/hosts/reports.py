@@ -62,7 +62,6 @@ def take(parts: Parts, report: HostReport, said: Said | None = None) -> Answer:
     """
     report_validation.check(report, parts.conf.conductor.max_device_memory_mib)
     taken = parts.commit(_write, report, parts, said)
-    parts.inventory.heard(taken.host, report.hypervisor_hostname or taken.host.name)
     follows = taken.changed or parts.inventory.differs(taken.host, taken.owned)
     settled = not (taken.gone or follows)
     if not settled:
@@ -81,7 +80,7 @@ def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: S
         raise Stale
     if said and _is_beyond(host, reported):
         host = _renew(transaction, host, reported)
-    _check_hypervisor(session, host, reported.hypervisor_hostname)
+    _check_compute_node(session, host, _compute_node(reported))
     report = replace(reported, generation=_converged_to(host, reported))
     host = _write_host(transaction, host, report, parts.reported)
     owned = _write_devices(transaction, host, report)
@@ -117,12 +116,25 @@ def _gone(report: HostReport, held: list[Vgpu]) -> list[Vgpu]:
     ]
 
 
-def _check_hypervisor(session: orm.Session, host: Host, hypervisor: str) -> None:
-    """Raise Invalid when a host would have its devices put below another host's compute node."""
-    if hypervisor not in ("", host.name) and hosts.list_(session, {"name": hypervisor}):
+def _compute_node(report: HostReport) -> str:
+    """Return the name of the compute node that a host names, its own where it names none."""
+    return report.hypervisor_hostname or report.host
+
+
+def _check_compute_node(session: orm.Session, host: Host, named: str) -> None:
+    """Raise Invalid when a host would have its devices put below another host's compute node.
+
+    What is no gpupool host may be one all the same, so the first name after the admission stays.
+    """
+    if named != host.name and hosts.list_(session, {"name": named}):
         raise errors.Invalid(
-            f"hypervisor_hostname is '{hypervisor}', which is another host; allowed: that of host "
+            f"hypervisor_hostname is '{named}', which is another host; allowed: that of host "
             f"{host.name} itself"
+        )
+    if host.compute_node not in (None, named):
+        raise errors.Invalid(
+            f"hypervisor_hostname is '{named}'; allowed: {host.compute_node}, which host {host.name} "
+            "named when it was admitted; an operator who admits it again allows another"
         )
 
 
@@ -159,6 +171,8 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
         **room,
         "agent_version": report.agent_version,
         "applied_generation": max(host.applied_generation, report.generation),
+        "compute_node": _compute_node(report),
+        "report_error": "",
         "simulated": bool(report.devices) and all(each.simulated for each in report.devices),
     }
     changes = {name: value for name, value in said.items() if getattr(host, name) != value}

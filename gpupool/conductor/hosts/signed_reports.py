@@ -8,11 +8,15 @@ may reach another conductor within a third of ``[conductor] host_timeout``: it c
 
 import hashlib
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from gpupool.conductor.context import Parts
+from gpupool.conductor.context import Parts, Transaction
 from gpupool.conductor.hosts import admission, report_validation, reports
 from gpupool.conductor.hosts.report_cache import Said, Stale, unsigned
+from gpupool.conf import logs
 from gpupool.db import host_keys, hosts
 from gpupool.model import errors, wire
 from gpupool.model import text as texts
@@ -23,6 +27,9 @@ from gpupool.model.report import DesiredState, HostReport
 from gpupool.model.states import HostState
 from gpupool.rpc import keys
 
+LOG = logging.getLogger(__name__)
+# What says that something is wrong with a report, and not around it.
+_REFUSALS = (errors.Invalid, errors.Forbidden, errors.Conflict)
 # Characters of a report: one of 1,600 vGPUs with as many sessions has a million.
 _BODY_MAX = 16 * 2**20
 
@@ -43,7 +50,7 @@ def take(parts: Parts, message: Envelope) -> Envelope:
     sender = _sender(parts, message)
     said = Said(message.key, message.sequence, _digest(message.body))
     try:
-        with parts.reported.taking(sender.host.name):
+        with parts.reported.taking(sender.host.name), _noting_refusal(parts, sender.host):
             sealed = parts.reported.answer(said, sender.key, sender.host)
             sealed = sealed or _take(parts, message.body, said, sender)
     except Stale:
@@ -85,6 +92,25 @@ def may_go_on(parts: Parts, host: Host) -> bool:
     return all(key.state == KeyState.PENDING for key in known)
 
 
+@contextmanager
+def _noting_refusal(parts: Parts, host: Host) -> Iterator[None]:
+    """Write on a host why the report that the block takes is refused; the next one taken clears it."""
+    try:
+        yield
+    except _REFUSALS as exc:
+        why = report_validation.storable(exc.message)
+        if why != host.report_error:
+            subject = logs.alike("refused", host.name)
+            LOG.warning("a report of host %s is refused: %s", host.name, why, extra=subject)
+            with suppress(errors.NotFound):
+                parts.commit(_write_refusal, host.id, why)
+        raise
+
+
+def _write_refusal(transaction: Transaction, host_id: str, why: str) -> None:
+    hosts.update(transaction.session, host_id, report_error=why)
+
+
 def _take(parts: Parts, body: str, said: Said, sender: _Sender) -> str:
     """Take a report that says something, or may; return the sealed answer."""
     content = admission.parse_body(body, _BODY_MAX)
@@ -111,7 +137,8 @@ def take_unsigned(parts: Parts, report: HostReport) -> DesiredState:
     digest = _digest(json.dumps(wire.dump(report), sort_keys=True))
     if answer := parts.reported.answer_unsigned(digest, found[0]):
         return wire.load(DesiredState, json.loads(answer))
-    taken = reports.take(parts, report)
+    with _noting_refusal(parts, found[0]):
+        taken = reports.take(parts, report)
     if taken.settled:
         parts.reported.keep(unsigned(digest), taken.host, json.dumps(wire.dump(taken.desired)))
     return taken.desired

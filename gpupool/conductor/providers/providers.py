@@ -29,7 +29,6 @@ class Inventory:
     def __init__(self, tree: ProviderTree, most: int) -> None:
         self._tree = tree
         self._turns, self._missing = Turns(most), Turns(most)
-        self._hypervisors: dict[str, str] = {}
         self._pools: dict[str, Pool] = {}
         self._written: dict[str, Written] = {}
         # Generations of providers when they were as they should be; and a copy, see ``providers``.
@@ -96,10 +95,6 @@ class Inventory:
             with self._lock:
                 self._news |= news
             raise
-
-    def heard(self, host: Host, hypervisor_hostname: str) -> None:
-        """Note the name of the compute node that the providers of ``host`` belong below."""
-        self._hypervisors[host.id] = hypervisor_hostname
 
     def follow(self, host: Host, pool: Pool, devices: Iterable[Device]) -> None:
         """Write the providers of ``devices`` that are to be something else than what was written.
@@ -172,17 +167,14 @@ class Inventory:
             compute_percent=pool.compute_overcommit if pool else OVERCOMMIT_NONE,
             memory_percent=_memory_percent(pool, device),
         )
-        return self._hypervisor(host), wanted
-
-    def _hypervisor(self, host: Host) -> str:
-        return self._hypervisors.get(host.id, host.name)
+        return _compute_node(host), wanted
 
     def _write(
         self, host: Host, devices: Collection[Device], seen: Mapping[str, Provider] | None = None
     ) -> bool:
         """Return whether a provider differed; ``seen`` are providers as they are now, by id."""
         changed = False
-        node = self._tree.compute_node(self._hypervisor(host)) if devices else None
+        node = self._tree.compute_node(_compute_node(host)) if devices else None
         for device in devices:
             wanted = self._wanted(host, device)
             provider = (seen or {}).get(device.id)
@@ -250,9 +242,9 @@ class Inventory:
             self._traits.pop(device_id, None)
             self._foreign.pop(device_id, None)
 
-    def forget(self, host_id: str) -> None:
-        """Forget a host that was deleted."""
-        self._hypervisors.pop(host_id, None)
+
+def _compute_node(host: Host) -> str:
+    return host.compute_node or host.name
 
 
 def _memory_percent(pool: Pool | None, device: Device) -> int:

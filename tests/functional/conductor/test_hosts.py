@@ -286,8 +286,40 @@ def test_no_host_puts_its_devices_below_another_s_compute_node(lab):
     liar.hypervisor = victim.host
     with pytest.raises(errors.Invalid, match=f"is '{victim.host}', which is another host"):
         liar.send()
-    liar.hypervisor = f"node-of-{liar.host}"
-    liar.send()
+    new = SimulatedAgent(lab.transport, f"new-{liar.host}")
+    new.hypervisor = victim.host
+    with pytest.raises(errors.Invalid, match=f"is '{victim.host}', which is another host"):
+        new.send()
+
+
+def test_the_compute_node_is_fixed_when_a_host_is_admitted(lab):
+    agent = SimulatedAgent(lab.transport, f"host-{uuid.uuid4().hex[:8]}")
+    agent.hypervisor = "node-1"
+    lab.look(agent)
+    assert lab.host(agent).compute_node == "node-1"
+    agent.hypervisor = "node-2"
+    with pytest.raises(errors.Invalid, match="is 'node-2'; allowed: node-1, which host"):
+        agent.send()
+    host = lab.host(agent)
+    assert host.report_error.startswith("hypervisor_hostname is 'node-2'; allowed: node-1")
+    agent.hypervisor = "node-1"
+    agent.send()
+    assert lab.host(agent).report_error == ""
+    agent.hypervisor = "node-2"
+    lab.client.admit_host(lab.ctxt, host.id, agent.identity.own.fingerprint)
+    lab.look(agent)
+    assert (lab.host(agent).compute_node, lab.host(agent).report_error) == ("node-2", "")
+
+
+def test_a_refusal_is_written_once(lab):
+    agent = lab.agent()
+    agent.hypervisor = "node-2"
+    with pytest.raises(errors.Invalid):
+        agent.send()
+    before = lab.host(agent)
+    with pytest.raises(errors.Invalid):
+        agent.send()
+    assert lab.host(agent) == before
 
 
 def test_a_device_of_more_memory_than_there_is_draws_no_claims(lab):
@@ -524,7 +556,6 @@ def test_nothing_is_kept_in_memory_of_a_host_that_was_deleted(lab):
     lab.silence(agent)
     lab.serve()
     lab.client.delete_host(lab.ctxt, host.id)
-    assert host.id not in inventory._hypervisors
     devices_left = {device.id for device in lab.devices(other)}
     for kept in (inventory._written, inventory._verified, inventory._traits):
         assert kept.keys() == devices_left
