@@ -119,6 +119,33 @@ def test_handles_live_from_new_to_drop_and_never_again(probe, steps):
     assert [a for a, b in zip(probe("handles", lines), wanted, strict=True) if b not in (None, a)] == []
 
 
+NUMBER = st.integers(1, 12).map(lambda index: 1 << 24 | index)
+STEPS = st.tuples(st.sampled_from(["set", "drop", "replace", "walk"]), NUMBER, *[st.integers(1, 5)] * 2)
+
+
+@QUIET
+@given(steps=st.lists(STEPS, max_size=120))
+def test_a_walk_meets_what_is_live_as_what_it_was_replaced_by(probe, steps):
+    lines, wanted, live = [], [], {}
+    for step, number, kind, other in steps:
+        if step == "set":
+            lines.append(f"set {number} {kind}")
+            wanted.append(str(int(number not in live)))
+            live.setdefault(number, kind)
+        elif step == "walk":
+            lines.append("walk")
+            wanted.append("".join(f"{one}:{live[one]} " for one in sorted(live)))
+        else:
+            lines.append(f"{step} {number} {kind}" + (f" {other}" if step == "replace" else ""))
+            known = live.get(number) == kind
+            wanted.append(str(int(known)))
+            if known:
+                del live[number]
+            if known and step == "replace":
+                live[number] = other
+    assert probe("handles", lines) == wanted
+
+
 def test_a_number_given_out_again_has_another_generation(probe):
     first, _, second, old, new = probe(
         "handles", ["new 2", "drop 16777217 2", "new 2", "get 16777217 2", "get 33554433 2"]

@@ -133,13 +133,21 @@ static int stream_mode(void)
     return 0;
 }
 
+static void print_live(const struct handle_table *table)
+{
+    struct handle_walk walk = {0};
+    while (handle_next(table, &walk))
+        printf("%" PRIu64 ":%d ", walk.handle, walk.kind);
+    printf("\n");
+}
+
 static int handles_mode(void)
 {
     struct handle_table table = {0};
     static int object;
     char line[100];
     uint64_t number;
-    unsigned kind;
+    unsigned kind, other;
     while (fgets(line, sizeof line, stdin)) {
         if (sscanf(line, "new %u", &kind) == 1)
             printf("%" PRIu64 "\n", handle_new(&table, (enum handle_kind)kind, &object));
@@ -149,6 +157,10 @@ static int handles_mode(void)
             printf("%d\n", handle_get(&table, number, (enum handle_kind)kind) != NULL);
         else if (sscanf(line, "drop %" SCNu64 " %u", &number, &kind) == 2)
             printf("%d\n", handle_drop(&table, number, (enum handle_kind)kind) != NULL);
+        else if (sscanf(line, "replace %" SCNu64 " %u %u", &number, &kind, &other) == 3)
+            printf("%d\n", handle_replace(&table, number, (enum handle_kind)kind, (enum handle_kind)other, line) != NULL);
+        else
+            print_live(&table);
     }
     handle_table_clear(&table);
     return 0;

@@ -94,15 +94,13 @@ static void end_item(struct session *session, enum handle_kind kind, uint64_t ha
 /* An object that is still being created ends later: its creator finds the context gone. */
 static void clear_items(struct session *session, uint64_t context)
 {
-    for (uint32_t index = 1; index < session->handles.count; index++) {
-        struct handle_entry *entry = &session->handles.entries[index];
-        enum handle_kind kind = entry->kind;
-        struct item *item = entry->object;
-        if (kind == HANDLE_NONE || kind == HANDLE_CONTEXT || kind == HANDLE_MAKING || item->context != context)
+    struct handle_walk walk = {0};
+    while (handle_next(&session->handles, &walk)) {
+        struct item *item = walk.object;
+        if (walk.kind == HANDLE_CONTEXT || walk.kind == HANDLE_MAKING || item->context != context)
             continue;
-        uint64_t handle = handle_at(&session->handles, index);
-        handle_drop(&session->handles, handle, kind);
-        end_item(session, kind, handle, item);
+        handle_drop(&session->handles, walk.handle, walk.kind);
+        end_item(session, walk.kind, walk.handle, item);
     }
 }
 

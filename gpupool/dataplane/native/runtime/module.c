@@ -120,7 +120,7 @@ static CUresult settle_module(struct session *session, uint64_t number, struct i
     pthread_mutex_lock(&session->table_lock);
     bool live = !item->context || context_live(session, item->context);
     if (live) {
-        handle_settle(&session->handles, number, HANDLE_MODULE, item);
+        handle_replace(&session->handles, number, HANDLE_MAKING, HANDLE_MODULE, item);
     } else {
         handle_drop(&session->handles, number, HANDLE_MAKING);
         session_send(session, CALL_module_unload, request, none);
@@ -253,13 +253,13 @@ CUresult runtime_cuModuleLoad(CUmodule *module, const char *fname)
 /* The table lock is held. The worker ends a module's functions by itself. */
 static void forget_parts(struct session *session, uint64_t module)
 {
+    struct handle_walk walk = {0};
     struct range removed;
-    for (uint32_t index = 1; index < session->handles.count; index++) {
-        struct handle_entry *entry = &session->handles.entries[index];
-        struct function *function = entry->object;
-        if (entry->kind != HANDLE_FUNCTION || function->module != module)
+    while (handle_next(&session->handles, &walk)) {
+        struct function *function = walk.object;
+        if (walk.kind != HANDLE_FUNCTION || function->module != module)
             continue;
-        handle_drop(&session->handles, handle_at(&session->handles, index), HANDLE_FUNCTION);
+        handle_drop(&session->handles, walk.handle, HANDLE_FUNCTION);
         module_item_free(HANDLE_FUNCTION, &function->item);
     }
     for (size_t index = session->memory.count; index-- > 0;)
@@ -330,7 +330,7 @@ static CUresult settle_function(struct session *session, uint64_t number, struct
     const struct item *module = handle_get(&session->handles, function->module, HANDLE_MODULE);
     if (module) {
         function->item.context = module->context;
-        handle_settle(&session->handles, number, HANDLE_FUNCTION, function);
+        handle_replace(&session->handles, number, HANDLE_MAKING, HANDLE_FUNCTION, function);
     } else {
         handle_drop(&session->handles, number, HANDLE_MAKING);
     }

@@ -5,6 +5,13 @@
 
 #define INDEX_MASK ((1u << HANDLE_INDEX_BITS) - 1)
 
+struct handle_entry {
+    void *object;
+    uint16_t generation;
+    uint8_t kind; /* HANDLE_NONE: free */
+    uint32_t next_free;
+};
+
 static uint32_t index_of(uint64_t handle)
 {
     return (uint32_t)handle & INDEX_MASK;
@@ -13,6 +20,11 @@ static uint32_t index_of(uint64_t handle)
 static uint16_t generation_of(uint64_t handle)
 {
     return (uint16_t)(handle >> HANDLE_INDEX_BITS);
+}
+
+static uint64_t handle_at(const struct handle_table *table, uint32_t index)
+{
+    return (uint64_t)table->entries[index].generation << HANDLE_INDEX_BITS | index;
 }
 
 static bool grow(struct handle_table *table, uint32_t needed)
@@ -82,13 +94,16 @@ static struct handle_entry *find(const struct handle_table *table, uint64_t hand
     return entry->kind == kind && entry->generation == generation_of(handle) ? entry : NULL;
 }
 
-void handle_settle(struct handle_table *table, uint64_t handle, enum handle_kind kind, void *object)
+void *handle_replace(struct handle_table *table, uint64_t handle, enum handle_kind from, enum handle_kind to,
+                     void *object)
 {
-    struct handle_entry *entry = find(table, handle, HANDLE_MAKING);
+    struct handle_entry *entry = find(table, handle, from);
     if (!entry)
-        return;
+        return NULL;
+    void *before = entry->object;
     entry->object = object;
-    entry->kind = (uint8_t)kind;
+    entry->kind = (uint8_t)to;
+    return before;
 }
 
 void *handle_get(const struct handle_table *table, uint64_t handle, enum handle_kind kind)
@@ -110,13 +125,23 @@ void *handle_drop(struct handle_table *table, uint64_t handle, enum handle_kind 
     return object;
 }
 
+bool handle_next(const struct handle_table *table, struct handle_walk *walk)
+{
+    while (walk->next < table->count) {
+        uint32_t index = walk->next++;
+        const struct handle_entry *entry = &table->entries[index];
+        if (entry->kind == HANDLE_NONE)
+            continue;
+        walk->handle = handle_at(table, index);
+        walk->kind = (enum handle_kind)entry->kind;
+        walk->object = entry->object;
+        return true;
+    }
+    return false;
+}
+
 void handle_table_clear(struct handle_table *table)
 {
     free(table->entries);
     memset(table, 0, sizeof *table);
-}
-
-uint64_t handle_at(const struct handle_table *table, uint32_t index)
-{
-    return (uint64_t)table->entries[index].generation << HANDLE_INDEX_BITS | index;
 }

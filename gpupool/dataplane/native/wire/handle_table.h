@@ -23,12 +23,7 @@ enum handle_kind {
     HANDLE_MAKING = 6, /* the runtime only: the worker is asked to make it */
 };
 
-struct handle_entry {
-    void *object;
-    uint16_t generation;
-    uint8_t kind; /* HANDLE_NONE: free */
-    uint32_t next_free;
-};
+struct handle_entry;
 
 struct handle_table {
     struct handle_entry *entries;
@@ -39,8 +34,10 @@ struct handle_table {
 /* Runtime: choose a new handle for `object`; 0 when there is no memory or no number left. */
 uint64_t handle_new(struct handle_table *table, enum handle_kind kind, void *object);
 
-/* Runtime: give an object of its kind to a live handle that was made as HANDLE_MAKING, for nothing. */
-void handle_settle(struct handle_table *table, uint64_t handle, enum handle_kind kind, void *object);
+/* Make a live handle of the kind `from` stand for another object, of the kind `to`. Returns the object that it stood for;
+ * NULL when there is no such handle, too. */
+void *handle_replace(struct handle_table *table, uint64_t handle, enum handle_kind from, enum handle_kind to,
+                     void *object);
 
 /* Worker: take the client's new `handle`. False when its index is in use, out of range, or no memory. */
 bool handle_set(struct handle_table *table, uint64_t handle, enum handle_kind kind, void *object);
@@ -51,9 +48,17 @@ void *handle_get(const struct handle_table *table, uint64_t handle, enum handle_
 /* End a live handle; returns its object, NULL when there is none. */
 void *handle_drop(struct handle_table *table, uint64_t handle, enum handle_kind kind);
 
-void handle_table_clear(struct handle_table *table);
+/* A walk over a table's live handles; all zero before the first. */
+struct handle_walk {
+    uint64_t handle;
+    enum handle_kind kind;
+    void *object;
+    uint32_t next; /* the walk's own */
+};
 
-/* The handle of entry `index`, which is in use. */
-uint64_t handle_at(const struct handle_table *table, uint32_t index);
+/* Step to the next live handle; false after the last. Handles may be dropped meanwhile. */
+bool handle_next(const struct handle_table *table, struct handle_walk *walk);
+
+void handle_table_clear(struct handle_table *table);
 
 #endif

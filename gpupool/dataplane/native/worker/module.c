@@ -242,11 +242,11 @@ CUresult serve_module_load(SERVE_ARGUMENTS)
 
 static void drop_functions(struct session *session, uint64_t module)
 {
-    for (uint32_t index = 1; index < session->handles.count; index++) {
-        struct handle_entry *entry = &session->handles.entries[index];
-        struct function *function = entry->object;
-        if (entry->kind == HANDLE_FUNCTION && function->module == module) {
-            free(handle_drop(&session->handles, handle_at(&session->handles, index), HANDLE_FUNCTION));
+    struct handle_walk walk = {0};
+    while (handle_next(&session->handles, &walk)) {
+        const struct function *function = walk.object;
+        if (walk.kind == HANDLE_FUNCTION && function->module == module) {
+            free(handle_drop(&session->handles, walk.handle, HANDLE_FUNCTION));
             ledger_give_host(session->ledger, COST_FUNCTION);
         }
     }
@@ -380,14 +380,14 @@ CUresult serve_module_global(SERVE_ARGUMENTS)
 
 void modules_free_all(struct session *session)
 {
-    for (uint32_t index = 1; index < session->handles.count; index++) {
-        struct handle_entry *entry = &session->handles.entries[index];
-        if (entry->kind == HANDLE_FUNCTION)
-            free(entry->object);
-        else if (entry->kind == HANDLE_MODULE)
-            unload(session, entry->object);
-        else if (entry->kind == HANDLE_STREAM || entry->kind == HANDLE_EVENT)
-            object_release(session, entry->object);
+    struct handle_walk walk = {0};
+    while (handle_next(&session->handles, &walk)) {
+        if (walk.kind == HANDLE_FUNCTION)
+            free(walk.object);
+        else if (walk.kind == HANDLE_MODULE)
+            unload(session, walk.object);
+        else if (walk.kind == HANDLE_STREAM || walk.kind == HANDLE_EVENT)
+            object_release(session, walk.object);
     }
     handle_table_clear(&session->handles);
     image_drop(session);
