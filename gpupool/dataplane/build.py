@@ -75,7 +75,7 @@ PORTABLE_CFLAGS = (
 _SHARED = ("-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,relro,-z,now,-z,nodelete", "-ldl", "-lm")
 # Of a program that enters containers; "portable" is among its folders, which has where it starts.
 PORTABLE_PROGRAM = ("-pie", "-nostartfiles", "-Wl,--no-dynamic-linker", "-Wl,-z,relro,-z,now")
-RUNTIME_FOLDERS = ("runtime", "attachment", "wire")
+RUNTIME_FOLDERS = ("runtime", "runtime/cuda", "attachment", "attachment/cuda", "wire", "wire/cuda")
 TARGETS = (
     Target("refcuda/libcuda.so.1", ("refcuda",), _SHARED),
     Target(
@@ -85,8 +85,17 @@ TARGETS = (
         RUNTIME_FRAME_LIMIT,
         portable=True,
     ),
-    Target("gpupool-doctor", ("doctor", "attachment", "portable"), PORTABLE_PROGRAM, portable=True),
-    Target("gpupool-worker", ("worker", "wire"), ("-pie", "-Wl,-z,relro,-z,now", "-ldl")),
+    Target(
+        "gpupool-doctor",
+        ("doctor", "attachment", "attachment/cuda", "portable"),
+        PORTABLE_PROGRAM,
+        portable=True,
+    ),
+    Target(
+        "gpupool-worker",
+        ("worker", "worker/cuda", "wire", "wire/cuda"),
+        ("-pie", "-Wl,-z,relro,-z,now", "-ldl"),
+    ),
 )
 
 
@@ -115,7 +124,7 @@ def build(output: Path = OUTPUT, sanitize: str = "", targets: Sequence[Target] =
             flags = compile_flags(sanitize, target.frame_limit)
             if target.portable:
                 flags += PORTABLE_CFLAGS
-            objects = list(pool.map(partial(_compile, work, flags), _sources(target)))
+            objects = list(pool.map(partial(_compile, work, flags), sources(target)))
             check = None if sanitize else partial(_check_needs, target)
             libraries = libraries_once_apart() if target.portable else []
             _link(objects, output / target.path, [*instrumented, *libraries, *target.flags], check)
@@ -139,13 +148,14 @@ def _is_stale(output: Path) -> bool:
     return max(path.stat().st_mtime for path in sources) > min(path.stat().st_mtime for path in made)
 
 
-def _sources(target: Target) -> list[Path]:
+def sources(target: Target) -> list[Path]:
+    """Return the C files that a target is made of."""
     return [source for name in target.folders for source in sorted((NATIVE / name).glob("*.c"))]
 
 
 def _compile(work: Path, flags: Sequence[str], source: Path) -> str:
     """Return the object file made of ``source``, beside the generated files in ``work``."""
-    made = str(work / f"{source.parent.name}_{source.stem}.o")
+    made = str(work / str(source.relative_to(NATIVE)).replace("/", "_")) + ".o"
     _run([*_cc(), *flags, f"-I{NATIVE}", f"-I{work}", "-c", str(source), "-o", made])
     return made
 

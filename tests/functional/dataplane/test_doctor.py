@@ -117,7 +117,8 @@ def test_what_running_processes_have_loaded_is_shown(examine, serving, start, na
 
 def test_what_the_runtime_is_told_is_read_with_the_sanitizers(serving, native, tmp_path):
     made = tmp_path / "doctor"
-    sources = [path for part in ("doctor", "attachment") for path in (build.NATIVE / part).glob("*.c")]
+    folders = ("doctor", "attachment", "attachment/cuda")
+    sources = [path for part in folders for path in (build.NATIVE / part).glob("*.c")]
     command = ["gcc", *build.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
     subprocess.run([*command, f"-I{build.NATIVE}", *sources, "-o", made], check=True)
     folder = tmp_path / "attachments"

@@ -18,7 +18,7 @@ INDICES = st.integers(-2, 6).map(str) | st.sampled_from(["+1", "01", "1x", "", "
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
     made = tmp_path_factory.mktemp("visible") / "probe"
-    sources = [HERE / "visible_probe.c", build.NATIVE / "attachment" / "visible.c"]
+    sources = [HERE / "visible_probe.c", build.NATIVE / "attachment" / "cuda" / "visible.c"]
     command = ["gcc", *build.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
     subprocess.run([*command, f"-I{build.NATIVE}", *sources, "-o", made], check=True)
     return made

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "attachment/attachment.h"
+#include "attachment/cuda/visible.h"
+#include "attachment/log.h"
 
 void runtime_log(const char *format, ...)
 {
@@ -19,7 +20,7 @@ static void show(const char *text, char **uuids, int count)
         for (size_t byte = 0; byte < sizeof vgpus.items->uuid; byte++)
             sscanf(uuids[index] + 2 * byte, "%2hhx", &vgpus.items[index].uuid[byte]);
     }
-    if (vgpus_select(&vgpus, text) != CUDA_SUCCESS)
+    if (vgpus_select(&vgpus, text) != RESULT_OK)
         abort();
     for (int index = 0; index < vgpus.count; index++)
         printf("%d ", vgpus.items[index].ordinal);

@@ -1,15 +1,18 @@
 /* Where attachments are found. `openstack gpu run` names them in the environment; into a container each is mounted as a
  * folder of its own, since variables of several devices of one container would replace each other, and a session over
  * ssh or su has none. */
-#include "attachment/attachment.h"
+#include "attachment/find.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "attachment/log.h"
 
 /* Equal to CONTAINER_RUN, and the paths below it, in gpupool/agent/cdi.py. */
 #define FOLDER "/run/gpupool"
@@ -65,22 +68,22 @@ static const char *after(const char *list, size_t part)
 }
 
 /* Colons separate several; one path may have colons of its own. */
-static CUresult from_environment(const char *sockets, const char *tickets, struct attachments *found)
+static enum result from_environment(const char *sockets, const char *tickets, struct attachments *found)
 {
     int count = parts_of(tickets);
     if (count > 1 && parts_of(sockets) != count) {
         runtime_log("no device: GPUPOOL_SOCKET names %d sockets, GPUPOOL_TICKET has %d tickets; allowed: as many",
                     parts_of(sockets), count);
-        return CUDA_ERROR_NO_DEVICE;
+        return RESULT_NO_DEVICE;
     }
     for (int index = 0; index < count && found->count < ATTACHMENTS_MAX; index++) {
         size_t socket = count > 1 ? strcspn(sockets, ":") : strlen(sockets), ticket = strcspn(tickets, ":");
         if (!add(found, strndup(sockets, socket), tickets, ticket))
-            return CUDA_ERROR_OUT_OF_MEMORY;
+            return RESULT_OUT_OF_MEMORY;
         sockets = after(sockets, socket);
         tickets = after(tickets, ticket);
     }
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }
 
 /* --- in the folder --- */
@@ -110,16 +113,16 @@ static ssize_t read_ticket(const char *folder, const char *name, char *ticket, s
     return got;
 }
 
-static CUresult add_folder(const char *folder, const char *name, struct attachments *found)
+static enum result add_folder(const char *folder, const char *name, struct attachments *found)
 {
     char ticket[HANDSHAKE_TEXT];
     if (*name == '.' || found->count == ATTACHMENTS_MAX)
-        return CUDA_SUCCESS;
+        return RESULT_OK;
     ssize_t bytes = read_ticket(folder, name, ticket, sizeof ticket - 1);
     if (bytes < 0)
-        return CUDA_SUCCESS;
+        return RESULT_OK;
     bool added = add(found, path_of(SOCKET_OF, folder, name), ticket, (size_t)bytes);
-    return added ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return added ? RESULT_OK : RESULT_OUT_OF_MEMORY;
 }
 
 /* Not alphasort: the order must not depend on the program's language. */
@@ -128,18 +131,18 @@ static int by_name(const struct dirent **one, const struct dirent **other)
     return strcmp((*one)->d_name, (*other)->d_name);
 }
 
-static CUresult from_folder(const char *folder, struct attachments *found)
+static enum result from_folder(const char *folder, struct attachments *found)
 {
     struct dirent **names;
-    CUresult result = CUDA_SUCCESS;
+    enum result result = RESULT_OK;
     int count = scandir(folder, &names, NULL, by_name);
     if (count < 0) {
         if (errno != ENOENT)
             runtime_log("%s: %s", folder, strerror(errno));
-        return CUDA_SUCCESS;
+        return RESULT_OK;
     }
     for (int index = 0; index < count; index++) {
-        if (result == CUDA_SUCCESS)
+        if (result == RESULT_OK)
             result = add_folder(folder, names[index]->d_name, found);
         free(names[index]);
     }
@@ -147,13 +150,13 @@ static CUresult from_folder(const char *folder, struct attachments *found)
     return result;
 }
 
-CUresult attachments_find(struct attachments *found)
+enum result attachments_find(struct attachments *found)
 {
     const char *sockets = getenv("GPUPOOL_SOCKET"), *tickets = getenv("GPUPOOL_TICKET");
     *found = (struct attachments){0};
-    CUresult result = sockets && *sockets ? from_environment(sockets, tickets ? tickets : "", found)
+    enum result result = sockets && *sockets ? from_environment(sockets, tickets ? tickets : "", found)
                                           : from_folder(attachments_folder(), found);
-    if (result != CUDA_SUCCESS)
+    if (result != RESULT_OK)
         attachments_clear(found);
     return result;
 }

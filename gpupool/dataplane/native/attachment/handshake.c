@@ -1,8 +1,9 @@
-#include "attachment/attachment.h"
+#include "attachment/handshake.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "attachment/log.h"
+
 #define ANSWER_MS 120000 /* a device's library may take long to start */
 
-static CUresult unreachable(const char *path, const char *why)
+static enum result unreachable(const char *path, const char *why)
 {
     runtime_log("no session: %s: %s (was the claim released, or is the agent down?)", path, why);
-    return CUDA_ERROR_DEVICE_UNAVAILABLE;
+    return RESULT_DEVICE_UNAVAILABLE;
 }
 
 /* A Unix socket's connect that a signal interrupts has done nothing. Returns the connection; -1 with errno. */
@@ -109,10 +112,10 @@ static bool is_ours(const char *path, ssize_t got, size_t least, const uint32_t 
 
 /* Say hello and read the welcome; -1 with `*result` set when there is none. Returns the connection. */
 static int greet(const struct attachment *attachment, uint32_t kind, int ordinal, struct answer *answer, int *passed,
-                 CUresult *result)
+                 enum result *result)
 {
     const char *path = attachment->socket;
-    *result = CUDA_ERROR_DEVICE_UNAVAILABLE;
+    *result = RESULT_DEVICE_UNAVAILABLE;
     *passed = -1;
     int fd = connect_to(path);
     if (fd < 0) {
@@ -125,8 +128,8 @@ static int greet(const struct attachment *attachment, uint32_t kind, int ordinal
     if (is_ours(path, got, sizeof answer->head, &answer->head.magic)) {
         answer->head.message[HANDSHAKE_TEXT - 1] = 0;
         size_t size = sizeof answer->head + answer->head.device_count * size_of_each(kind);
-        *result = (CUresult)answer->head.error;
-        if (*result != CUDA_SUCCESS)
+        *result = (enum result)answer->head.error;
+        if (*result != RESULT_OK)
             runtime_log("the agent refused: %s", answer->head.message);
         else if ((size_t)got == size)
             return fd;
@@ -139,25 +142,25 @@ static int greet(const struct attachment *attachment, uint32_t kind, int ordinal
     return -1;
 }
 
-static CUresult copy_vgpus(const struct attachment *attachment, const struct answer *answer, struct vgpu **vgpus,
+static enum result copy_vgpus(const struct attachment *attachment, const struct answer *answer, struct vgpu **vgpus,
                            int *count)
 {
     *count = (int)answer->head.device_count;
     *vgpus = calloc((size_t)*count + 1, sizeof **vgpus);
     if (!*vgpus)
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        return RESULT_OUT_OF_MEMORY;
     for (int index = 0; index < *count; index++) {
         const struct welcome_vgpu *given = &answer->vgpus[index];
         struct vgpu *made = &(*vgpus)[index];
         *made = (struct vgpu){attachment, (int)given->ordinal, given->memory, given->compute, {0}};
         memcpy(made->uuid, given->uuid, sizeof made->uuid);
     }
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }
 
-CUresult handshake_list(const struct attachment *attachment, struct vgpu **vgpus, int *count)
+enum result handshake_list(const struct attachment *attachment, struct vgpu **vgpus, int *count)
 {
-    CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+    enum result result = RESULT_OUT_OF_MEMORY;
     struct answer *answer = calloc(1, sizeof *answer);
     int passed, fd = answer ? greet(attachment, HELLO_VGPUS, 0, answer, &passed, &result) : -1;
     if (fd >= 0) {
@@ -170,7 +173,7 @@ CUresult handshake_list(const struct attachment *attachment, struct vgpu **vgpus
     return result;
 }
 
-static CUresult wait_ready(int fd, int *ring)
+static enum result wait_ready(int fd, int *ring)
 {
     struct ready ready;
     int passed;
@@ -180,24 +183,24 @@ static CUresult wait_ready(int fd, int *ring)
     if (*ring < 0)
         return unreachable("the agent", "sent no ring");
     if (!is_ours("the worker", got, sizeof ready, &ready.magic))
-        return CUDA_ERROR_DEVICE_UNAVAILABLE;
-    if (ready.error != CUDA_SUCCESS) {
+        return RESULT_DEVICE_UNAVAILABLE;
+    if (ready.error != RESULT_OK) {
         ready.message[HANDSHAKE_TEXT - 1] = 0;
         runtime_log("the worker could not start: %s", ready.message);
     }
-    return (CUresult)ready.error;
+    return (enum result)ready.error;
 }
 
-CUresult handshake_open(const struct vgpu *vgpu, int *connection, int *ring)
+enum result handshake_open(const struct vgpu *vgpu, int *connection, int *ring)
 {
-    CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+    enum result result = RESULT_OUT_OF_MEMORY;
     struct answer *answer = calloc(1, sizeof *answer);
     *connection = answer ? greet(vgpu->attachment, HELLO_OPEN, vgpu->ordinal, answer, ring, &result) : -1;
     free(answer);
     if (*connection < 0)
         return result;
     result = wait_ready(*connection, ring);
-    if (result != CUDA_SUCCESS) {
+    if (result != RESULT_OK) {
         close(*connection);
         if (*ring >= 0)
             close(*ring);

@@ -1,7 +1,10 @@
-#include "attachment/attachment.h"
+#include "attachment/list.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "attachment/log.h"
 
 void vgpus_clear(struct vgpus *vgpus)
 {
@@ -19,34 +22,34 @@ static bool has(const struct vgpus *all, const struct vgpu *vgpu)
 }
 
 /* A claim may have several attachments in one program: its vGPUs are devices once. */
-static CUresult add(struct vgpus *all, const struct vgpu *given, int count)
+static enum result add(struct vgpus *all, const struct vgpu *given, int count)
 {
     struct vgpu *grown = realloc(all->items, (size_t)(all->count + count + 1) * sizeof *grown);
     if (!grown)
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        return RESULT_OUT_OF_MEMORY;
     all->items = grown;
     for (int index = 0; index < count; index++)
         if (!has(all, &given[index]))
             grown[all->count++] = given[index];
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }
 
-static CUresult ask(struct vgpus *all, const struct attachment *attachment)
+static enum result ask(struct vgpus *all, const struct attachment *attachment)
 {
     struct vgpu *given = NULL;
     int count = 0;
-    CUresult result = handshake_list(attachment, &given, &count);
-    if (result == CUDA_SUCCESS)
+    enum result result = handshake_list(attachment, &given, &count);
+    if (result == RESULT_OK)
         result = add(all, given, count);
     free(given);
     return result;
 }
 
-CUresult vgpus_list(struct vgpus *all)
+enum result vgpus_list(struct vgpus *all)
 {
     *all = (struct vgpus){0};
-    CUresult failed = CUDA_SUCCESS, result = attachments_find(&all->attachments);
-    if (result != CUDA_SUCCESS)
+    enum result failed = RESULT_OK, result = attachments_find(&all->attachments);
+    if (result != RESULT_OK)
         return result;
     if (!all->attachments.count)
         runtime_log("no device: this program has no attachment (GPUPOOL_SOCKET is not set, and there is none in %s); "
@@ -54,14 +57,14 @@ CUresult vgpus_list(struct vgpus *all)
                     attachments_folder());
     for (int index = 0; index < all->attachments.count; index++) {
         result = ask(all, &all->attachments.items[index]);
-        if (result != CUDA_SUCCESS)
+        if (result != RESULT_OK)
             failed = result;
     }
     if (all->count) {
-        if (failed != CUDA_SUCCESS)
+        if (failed != RESULT_OK)
             runtime_log("devices of attachments that cannot be used are left out");
-        return CUDA_SUCCESS;
+        return RESULT_OK;
     }
     vgpus_clear(all);
-    return failed != CUDA_SUCCESS ? failed : CUDA_ERROR_NO_DEVICE;
+    return failed != RESULT_OK ? failed : RESULT_NO_DEVICE;
 }

@@ -1,4 +1,4 @@
-#include "attachment/attachment.h"
+#include "attachment/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "attachment/attachment.h"
+#include "attachment/marker.h"
 
 enum origin library_origin(const char *path)
 {

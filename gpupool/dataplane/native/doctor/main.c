@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "attachment/attachment.h"
+#include "attachment/cuda/visible.h"
 #include "doctor/doctor.h"
 
 static void print_where(void)
@@ -20,12 +20,12 @@ static bool attachments_report(bool *all)
 {
     struct attachments found;
     int usable = 0;
-    if (attachments_find(&found) == CUDA_SUCCESS && !found.count)
+    if (attachments_find(&found) == RESULT_OK && !found.count)
         printf("  none\n");
     for (int index = 0; index < found.count; index++) {
         struct vgpu *vgpus = NULL;
         int count = 0;
-        bool answers = handshake_list(&found.items[index], &vgpus, &count) == CUDA_SUCCESS;
+        bool answers = handshake_list(&found.items[index], &vgpus, &count) == RESULT_OK;
         printf("  %s: ", found.items[index].socket);
         if (answers)
             printf("%d vGPU%s\n", count, count == 1 ? "" : "s");
@@ -45,7 +45,7 @@ static bool devices_report(void)
     struct vgpus all;
     char name[UUID_TEXT];
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-    if (vgpus_list(&all) != CUDA_SUCCESS || vgpus_select(&all, visible) != CUDA_SUCCESS)
+    if (vgpus_list(&all) != RESULT_OK || vgpus_select(&all, visible) != RESULT_OK)
         return false;
     if (visible)
         printf("CUDA_VISIBLE_DEVICES: \"%s\" shows %d\n", visible, all.count);

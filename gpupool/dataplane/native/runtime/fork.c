@@ -1,6 +1,9 @@
 /* pthread_atfork is a function of musl's; glibc has it in an archive only, which calls what glibc alone has. Of these
  * weak symbols one is there, with either. */
-#include "runtime/runtime.h"
+#include "runtime/fork.h"
+
+#include <pthread.h>
+#include <stddef.h>
 
 #pragma weak pthread_atfork
 extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *) __attribute__((weak));

@@ -1,3 +1,5 @@
+#include "runtime/session.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -5,16 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/runtime.h"
+#include "attachment/log.h"
+#include "runtime/address_map.h"
 
 #define LOOK_MS 100 /* how long a blocked call may miss that the worker is gone */
 
-static CUresult lost(void)
-{
-    return CUDA_ERROR_DEVICE_UNAVAILABLE;
-}
-
-/* Who sees it first says it. */
+/* Only the thread that sees it first says it. */
 static void mark_lost(struct session *session)
 {
     if (!atomic_exchange(&session->lost, true))
@@ -56,53 +54,41 @@ static struct session *new_session(int ordinal)
         return NULL;
     session->ordinal = ordinal;
     session->connection = -1;
-    sem_init(&session->slots.free, 0, RING_SLOTS);
-    sem_init(&session->bounces.free, 0, BOUNCES);
-    pthread_mutex_t *locks[] = {&session->send_lock, &session->staging_lock, &session->load_lock,
-                                &session->table_lock};
+    places_init(&session->slots, RING_SLOTS);
+    places_init(&session->bounces, BOUNCES);
+    pthread_mutex_t *locks[] = {&session->send_lock, &session->staging_lock, &session->table_lock};
     for (size_t index = 0; index < sizeof locks / sizeof *locks; index++)
         pthread_mutex_init(locks[index], NULL);
     return session;
 }
 
-static CUresult ask_snapshot(struct session *session)
-{
-    size_t got = 0;
-    struct bytes none = {NULL, 0};
-    CUresult result = session_ask(session, CALL_snapshot, none, none, &session->snapshot,
-                                  sizeof session->snapshot, &got);
-    if (result == CUDA_SUCCESS && got != sizeof session->snapshot)
-        return CUDA_ERROR_UNKNOWN;
-    return result;
-}
-
-static CUresult start(struct session *session, const struct vgpu *vgpu)
+static enum result start(struct session *session, const struct vgpu *vgpu,
+                         enum result (*learn)(struct session *session))
 {
     int ring = -1;
-    CUresult result = handshake_open(vgpu, &session->connection, &ring);
-    if (result != CUDA_SUCCESS)
+    enum result result = handshake_open(vgpu, &session->connection, &ring);
+    if (result != RESULT_OK)
         return result;
     bool mapped = ring_map(&session->ring, ring);
     close(ring);
     if (!mapped) {
         runtime_log("device %d: the ring can't be mapped: %s", session->ordinal, strerror(errno));
-        return CUDA_ERROR_OPERATING_SYSTEM;
+        return RESULT_OPERATING_SYSTEM;
     }
-    result = ask_snapshot(session);
-    if (result == CUDA_SUCCESS)
-        result = context_primary_new(session);
-    if (result == CUDA_SUCCESS && !start_watch(session))
-        result = CUDA_ERROR_OPERATING_SYSTEM;
+    result = learn(session);
+    if (result == RESULT_OK && !start_watch(session))
+        result = RESULT_OPERATING_SYSTEM;
     return result;
 }
 
-CUresult session_open(int ordinal, const struct vgpu *vgpu, struct session **session)
+enum result session_open(int ordinal, const struct vgpu *vgpu, enum result (*learn)(struct session *session),
+                         struct session **session)
 {
     *session = new_session(ordinal);
     if (!*session)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = start(*session, vgpu);
-    if (result == CUDA_SUCCESS)
+        return RESULT_OUT_OF_MEMORY;
+    enum result result = start(*session, vgpu, learn);
+    if (result == RESULT_OK)
         return result;
     session_abandon(*session);
     handle_table_clear(&(*session)->handles);
@@ -117,8 +103,23 @@ void session_abandon(struct session *session)
     if (session->connection >= 0)
         close(session->connection);
     session->connection = -1;
-    memory_forget(session);
+    address_map_clear(&session->memory);
     atomic_store(&session->lost, true);
+}
+
+enum result session_state(struct session *session)
+{
+    return atomic_load_explicit(&session->lost, memory_order_relaxed) ? RESULT_DEVICE_UNAVAILABLE : RESULT_OK;
+}
+
+bool session_owns(struct session *session, uint64_t address, uint64_t bytes, struct range *found)
+{
+    pthread_mutex_lock(&session->table_lock);
+    const struct range *range = ranges_find(&session->memory, address, bytes);
+    if (range && found)
+        *found = *range;
+    pthread_mutex_unlock(&session->table_lock);
+    return range;
 }
 
 /* Before the watching thread runs, and should it not be scheduled: look by ourselves. */
@@ -143,25 +144,26 @@ static unsigned char *wait_place(struct session *session, uint32_t bytes)
 }
 
 /* Start a record with `bytes` of content in the ring; on success the send lock is held. */
-static CUresult begin_record(struct session *session, struct record head, size_t bytes, unsigned char **content)
+static enum result begin_record(struct session *session, struct record head, size_t bytes, unsigned char **content)
 {
-    if (atomic_load_explicit(&session->lost, memory_order_relaxed))
-        return lost();
+    enum result state = session_state(session);
+    if (state != RESULT_OK)
+        return state;
     if (bytes > RING_RECORD_LIMIT - sizeof head)
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     head.bytes = (uint32_t)(sizeof head + bytes);
     pthread_mutex_lock(&session->send_lock);
     unsigned char *place = wait_place(session, head.bytes);
     if (!place) {
         pthread_mutex_unlock(&session->send_lock);
-        return lost();
+        return RESULT_DEVICE_UNAVAILABLE;
     }
     memcpy(place, &head, sizeof head);
     *content = place + sizeof head;
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }
 
-CUresult session_begin(struct session *session, uint16_t call, size_t bytes, unsigned char **content)
+enum result session_begin(struct session *session, uint16_t call, size_t bytes, unsigned char **content)
 {
     return begin_record(session, (struct record){.call = call, .slot = RING_NO_SLOT}, bytes, content);
 }
@@ -172,67 +174,49 @@ void session_commit(struct session *session, size_t bytes)
     pthread_mutex_unlock(&session->send_lock);
 }
 
-static CUresult send_record(struct session *session, struct record head, struct bytes request,
+static enum result send_record(struct session *session, struct record head, struct bytes request,
                             struct bytes payload)
 {
     unsigned char *content;
-    CUresult result = begin_record(session, head, request.size + payload.size, &content);
-    if (result != CUDA_SUCCESS)
+    enum result result = begin_record(session, head, request.size + payload.size, &content);
+    if (result != RESULT_OK)
         return result;
     if (request.size)
         memcpy(content, request.data, request.size);
     if (payload.size)
         memcpy(content + request.size, payload.data, payload.size);
     session_commit(session, request.size + payload.size);
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }
 
-CUresult session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload)
+enum result session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload)
 {
     return send_record(session, (struct record){.call = call, .slot = RING_NO_SLOT}, request, payload);
 }
 
-unsigned places_take(struct places *places)
-{
-    while (sem_wait(&places->free) != 0)
-        continue;
-    uint_fast64_t used = atomic_load(&places->used);
-    for (;;) {
-        unsigned place = (unsigned)__builtin_ctzll(~used);
-        if (atomic_compare_exchange_weak(&places->used, &used, used | 1ull << place))
-            return place;
-    }
-}
-
-void places_give(struct places *places, unsigned place)
-{
-    atomic_fetch_and(&places->used, ~(1ull << place));
-    sem_post(&places->free);
-}
-
-static CUresult await(struct session *session, unsigned index, void *reply, size_t room, size_t *got)
+static enum result await(struct session *session, unsigned index, void *reply, size_t room, size_t *got)
 {
     struct slot *slot = &session->ring.slots[index];
     while (!slot_wait(slot, session->sequence[index], LOOK_MS))
         if (hung_up(session))
-            return lost();
+            return RESULT_DEVICE_UNAVAILABLE;
     size_t bytes = atomic_load_explicit(&slot->bytes, memory_order_relaxed);
     *got = bytes < room ? bytes : room;
     if (*got > RING_REPLY_LIMIT)
-        return CUDA_ERROR_UNKNOWN;
+        return RESULT_UNKNOWN;
     if (*got)
         memcpy(reply, slot->data, *got);
-    return (CUresult)atomic_load_explicit(&slot->result, memory_order_relaxed);
+    return (enum result)atomic_load_explicit(&slot->result, memory_order_relaxed);
 }
 
-CUresult session_ask(struct session *session, uint16_t call, struct bytes request, struct bytes payload,
+enum result session_ask(struct session *session, uint16_t call, struct bytes request, struct bytes payload,
                      void *reply, size_t room, size_t *got)
 {
     unsigned slot = places_take(&session->slots);
     struct record head = {.call = call, .slot = (uint16_t)slot, .sequence = ++session->sequence[slot]};
-    CUresult result = send_record(session, head, request, payload);
+    enum result result = send_record(session, head, request, payload);
     *got = 0;
-    if (result == CUDA_SUCCESS)
+    if (result == RESULT_OK)
         result = await(session, slot, reply, room, got);
     places_give(&session->slots, slot);
     return result;

@@ -34,8 +34,8 @@ struct handle_table {
 /* Runtime: choose a new handle for `object`; 0 when there is no memory or no number left. */
 uint64_t handle_new(struct handle_table *table, enum handle_kind kind, void *object);
 
-/* Make a live handle of the kind `from` stand for another object, of the kind `to`. Returns the object that it stood for;
- * NULL when there is no such handle, too. */
+/* Make a live handle of the kind `from` stand for another object, of the kind `to`. Returns the object that it stood
+ * for; NULL when there is no such handle, too. */
 void *handle_replace(struct handle_table *table, uint64_t handle, enum handle_kind from, enum handle_kind to,
                      void *object);
 

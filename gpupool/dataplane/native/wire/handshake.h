@@ -37,7 +37,7 @@ struct hello {
 struct welcome {
     uint32_t magic;
     uint32_t version;
-    uint32_t error; /* a CUresult; 0: welcome */
+    uint32_t error; /* an enum result; 0: welcome */
     uint32_t device_count;
     uint64_t ring_bytes; /* size of the memfd; kind open */
     char message[HANDSHAKE_TEXT]; /* why not, when error is not 0 */
@@ -59,7 +59,7 @@ struct welcome_vgpu {
 struct ready {
     uint32_t magic;
     uint32_t version;
-    uint32_t error; /* a CUresult; 0: the worker serves the ring */
+    uint32_t error; /* an enum result; 0: the worker serves the ring */
     uint32_t reserved;
     char message[HANDSHAKE_TEXT];
 };

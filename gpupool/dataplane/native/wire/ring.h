@@ -39,7 +39,7 @@ struct record {
 struct slot {
     _Atomic uint32_t done; /* the sequence of the newest answer */
     _Atomic uint32_t sleeps;
-    _Atomic uint32_t result; /* a CUresult */
+    _Atomic uint32_t result; /* see result.h */
     _Atomic uint32_t bytes;  /* of data */
     unsigned char data[RING_REPLY_LIMIT];
 };

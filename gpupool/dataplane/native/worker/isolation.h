@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "worker/missing.h"
 #include "worker/sandbox.h"
 
 struct isolation {
@@ -12,9 +13,6 @@ struct isolation {
     int library; /* descriptor of the device's library, -1: it is found by its name */
     uid_t uid;   /* to run as, with a group of the same number; 0: as whoever started the process */
 };
-
-/* Told of each part that the host does not allow; `error` is an errno. */
-typedef void missing_part(const char *part, int error);
 
 /* Call it first of all, with one thread: no other process may open this one's memory from then on, and it
  * has no privilege left. Parts that the host does not allow are left out. Returns 0, or -1 with errno when

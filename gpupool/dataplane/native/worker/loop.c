@@ -1,8 +1,7 @@
 /* Takes records, serves them, answers. */
 #include <stdlib.h>
-#include <string.h>
 
-#include "worker/module.h"
+#include "worker/cuda/module.h"
 #include "worker/session.h"
 #include "worker/span.h"
 
@@ -16,14 +15,6 @@ struct service {
 };
 
 #include "worker_dispatch.inc"
-
-void reply_put(struct reply *reply, const void *data, uint32_t bytes)
-{
-    if (bytes > sizeof reply->data - reply->bytes)
-        abort();
-    memcpy(reply->data + reply->bytes, data, bytes);
-    reply->bytes += bytes;
-}
 
 /* Whether the record may be what it says it is. */
 static bool is_sound(const struct record *record)

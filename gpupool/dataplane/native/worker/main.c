@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +17,9 @@
 #include "wire/handshake.h"
 #include "worker/clear.h"
 #include "worker/cost.h"
-#include "worker/driver.h"
+#include "worker/cuda/driver.h"
 #include "worker/isolation.h"
+#include "worker/log.h"
 #include "worker/session.h"
 #include "worker/span.h"
 #include "worker/staging.h"
@@ -40,16 +40,6 @@ static const char *const sandboxes[SANDBOX_COUNT] = {
     [SANDBOX_REFERENCE] = "reference",
     [SANDBOX_NVIDIA] = "nvidia",
 };
-
-void worker_log(const struct session *session, const char *format, ...)
-{
-    char line[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "gpupool-worker %s: %s\n", session->id ? session->id : "?", line);
-}
 
 static bool read_number(const char *text, int *number)
 {
@@ -152,14 +142,14 @@ static void send_ready(const struct session *session, CUresult error, const char
     struct ready ready = {.magic = HANDSHAKE_MAGIC, .version = HANDSHAKE_VERSION, .error = error};
     snprintf(ready.message, sizeof ready.message, "%s", message);
     if (send(session->connection, &ready, sizeof ready, MSG_NOSIGNAL) != (ssize_t)sizeof ready)
-        worker_log(session, "the runtime is gone before it was served");
+        worker_log(session->id, "the runtime is gone before it was served");
 }
 
 static bool fail(const struct session *session, CUresult error, const char *what, const char *why)
 {
     char message[HANDSHAKE_TEXT];
     snprintf(message, sizeof message, "%s: %s", what, why);
-    worker_log(session, "%s", message);
+    worker_log(session->id, "%s", message);
     send_ready(session, error, message);
     return false;
 }

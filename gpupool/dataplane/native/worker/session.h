@@ -12,6 +12,7 @@
 #include "wire/ring.h"
 #include "worker/arbiter.h"
 #include "worker/ledger.h"
+#include "worker/reply.h"
 #include "worker_driver.h"
 
 struct span;
@@ -72,12 +73,6 @@ struct session {
     CUresult deferred; /* the first error of a one-way call that no answer has carried yet */
 };
 
-struct reply {
-    uint32_t bytes;
-    bool later; /* a waiting thread answers */
-    _Alignas(8) unsigned char data[RING_REPLY_LIMIT];
-};
-
 /* Serving functions get a private copy of the record, whose request has its full size; they check all
  * else. For a one-way message the result is deferred unless it is 0. */
 #define SERVE_ARGUMENTS struct session *session, const struct record *record, struct reply *reply
@@ -89,9 +84,6 @@ static inline uint32_t payload_bytes(const struct record *record, uint32_t reque
     return record->bytes - (uint32_t)sizeof *record - request;
 }
 
-/* Append to the answer; what does not fit is a bug of the caller and ends the worker. */
-void reply_put(struct reply *reply, const void *data, uint32_t bytes);
-
 /* Find the object of a client's handle; false when there is none. Stream 0 is the default stream. */
 struct object *stream_object(struct session *session, uint64_t handle);
 struct object *event_object(struct session *session, uint64_t handle);
@@ -102,9 +94,6 @@ void object_release(struct session *session, struct object *object);
 
 /* Whether [address, address + bytes) is this session's device memory. */
 bool session_owns(struct session *session, uint64_t address, uint64_t bytes);
-
-/* One line on standard error, which is the agent's until the sandbox is entered. */
-void worker_log(const struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Note device memory that the client may use from now on, at the host's cost; false when that does not fit. */
 bool keep_range(struct session *session, struct range range);

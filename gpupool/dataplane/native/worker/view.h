@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "worker/isolation.h"
+#include "worker/missing.h"
 
 /* What the view shows of the host, ending with NULL. */
 extern const char *const view_paths[];
