@@ -1,8 +1,10 @@
 /* Device memory: allocate, free, ask about. */
 #include "refcuda/api.h"
 #include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 #include "refcuda/memory.h"
+#include "refcuda/queue.h"
 
 enum { PITCH_UNIT = 512 };
 

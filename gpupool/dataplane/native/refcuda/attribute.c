@@ -1,7 +1,9 @@
 /* What cuDeviceGetAttribute says. What is not in the table does not exist on this device and is 0. */
+#include "refcuda/attribute.h"
+
 #include <stdbool.h>
 
-#include "refcuda/device.h"
+#include "refcuda/compute.h"
 #include "refcuda/driver.h"
 
 #define A(name) CU_DEVICE_ATTRIBUTE_##name

@@ -3,7 +3,9 @@
 
 #include "refcuda/api.h"
 #include "refcuda/driver.h"
+#include "refcuda/queue.h"
 #include "refcuda/stream.h"
+#include "refcuda/thread.h"
 
 struct callback {
     struct work work;

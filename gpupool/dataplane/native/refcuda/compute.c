@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "refcuda/device.h"
 #include "refcuda/driver.h"
 
 /* A grid while it runs; on its caller's stack. */

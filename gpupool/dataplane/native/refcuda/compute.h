@@ -8,6 +8,9 @@
 #define REFCUDA_NO_IMAGE
 #include "refcuda/include/refcuda_kernel.h"
 
+enum { LARGEST_BLOCK = 1024 }; /* threads */
+enum { SHARED_DEFAULT = 48 << 10, SHARED_LARGEST = 96 << 10 }; /* bytes of dynamic shared memory per block */
+
 struct compute;
 
 struct grid {

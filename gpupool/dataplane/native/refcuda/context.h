@@ -1,12 +1,14 @@
-/* Contexts, and each thread's stack of them. */
+/* What a context is. */
 #ifndef REFCUDA_CONTEXT_H
 #define REFCUDA_CONTEXT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "refcuda/device.h"
 #include "refcuda/object.h"
-#include "refcuda/stream.h"
+
+struct stream;
 
 enum { LIMITS = 7 };
 
@@ -28,28 +30,5 @@ struct context {
     struct stream *streams;
     pthread_cond_t emptied;
 };
-
-/* The calling thread's current context, counted; or why there is none. */
-CUresult context_current(struct context **context);
-
-/* The context of a handle, counted; or why there is none. */
-CUresult context_acquire(CUcontext handle, struct context **context);
-
-/* A new context, published. */
-CUresult context_new(struct device *device, unsigned flags, bool primary, CUcontext *handle);
-
-/* Ends its streams and frees all that is in it. INVALID_CONTEXT when the handle stands for none. */
-CUresult context_end(CUcontext handle);
-
-/* Why something of a context could not be made: the context ended meanwhile, or there is no memory. */
-CUresult context_refusal(const struct context *context);
-
-/* The calling thread's per-thread default stream in the context, counted. NULL: no memory. */
-struct stream *context_thread_stream(struct context *context);
-
-/* The calling thread's stack. */
-bool context_push(CUcontext handle);
-CUcontext context_top(void); /* NULL when empty */
-CUcontext context_pop(void); /* NULL when empty */
 
 #endif

@@ -1,7 +1,9 @@
 /* What a context is asked and told: device, flags, limits, peers, waiting for it. */
 #include "refcuda/api.h"
 #include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
+#include "refcuda/queue.h"
 
 static CUresult get_device(struct context *context, CUdevice *out)
 {

@@ -5,6 +5,8 @@
 
 #include "refcuda/driver.h"
 #include "refcuda/memory.h"
+#include "refcuda/queue.h"
+#include "refcuda/thread.h"
 
 /* Up to this size an asynchronous copy from pageable memory takes its bytes along; a larger one is waited for. */
 enum { LARGEST_STAGED = 64 << 10 };

@@ -3,6 +3,7 @@
 #define REFCUDA_COPY_H
 
 #include "refcuda/stream.h"
+#include "refcuda/thread.h"
 
 /* Where one end of a copy may lie. */
 enum side { SIDE_HOST, SIDE_DEVICE, SIDE_ANY };

@@ -10,8 +10,7 @@
 struct compute;
 struct context;
 
-enum { MOST_DEVICES = 64, LARGEST_BLOCK = 1024 };
-enum { SHARED_DEFAULT = 48 << 10, SHARED_LARGEST = 96 << 10 }; /* bytes of dynamic shared memory per block */
+enum { MOST_DEVICES = 64 };
 
 struct device {
     int ordinal;
@@ -41,9 +40,6 @@ int device_count(void);
 /* A context begins or ends on the device: its memory and compute units come and go with the first and the last. */
 CUresult device_use(struct device *device);
 void device_leave(struct device *device);
-
-/* The value of a device attribute; INVALID_VALUE for a number that is none. */
-CUresult device_attribute(const struct device *device, CUdevice_attribute attribute, int *value);
 
 enum { PCI_DOMAIN = 0xfffe }; /* one where no real device is */
 int device_pci_bus(const struct device *device);

@@ -1,4 +1,4 @@
-/* cuInit, versions, errors' names, tracing. */
+/* Whether calls are allowed, tracing, threads. */
 #include "refcuda/driver.h"
 
 #include <pthread.h>
@@ -7,9 +7,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "refcuda/api.h"
-#include "refcuda/device.h"
 
 /* Room for the tiles kernels keep in local variables. */
 enum { STACK_SIZE = 4 << 20 };
@@ -93,9 +90,9 @@ static void after_fork(void)
         atomic_store(&state, STATE_FORKED);
 }
 
-static CUresult initialize(void)
+static CUresult initialize(CUresult (*open)(void))
 {
-    CUresult result = devices_open();
+    CUresult result = open();
     if (result)
         return result;
     pthread_atfork(NULL, NULL, after_fork);
@@ -103,35 +100,14 @@ static CUresult initialize(void)
     return CUDA_SUCCESS;
 }
 
-API CUresult cuInit(unsigned int flags)
+CUresult driver_start(CUresult (*open)(void))
 {
     CUresult result = CUDA_SUCCESS;
-    if (flags)
-        return refuse(CUDA_ERROR_INVALID_VALUE, "cuInit flags are %u; allowed: 0", flags);
     if (atomic_load(&state) == STATE_FORKED)
         return refuse(CUDA_ERROR_NOT_INITIALIZED, "cuInit in a child of a process that used the library");
     pthread_mutex_lock(&init_lock);
     if (atomic_load(&state) == STATE_NEW)
-        result = initialize();
+        result = initialize(open);
     pthread_mutex_unlock(&init_lock);
     return result;
-}
-
-API CUresult cuDriverGetVersion(int *version)
-{
-    if (!version)
-        return CUDA_ERROR_INVALID_VALUE;
-    *version = CUDA_ABI_VERSION;
-    return CUDA_SUCCESS;
-}
-
-/* Nothing to profile here, but programs bracket their work with these. */
-API CUresult cuProfilerStart(void)
-{
-    return driver_ready();
-}
-
-API CUresult cuProfilerStop(void)
-{
-    return driver_ready();
 }

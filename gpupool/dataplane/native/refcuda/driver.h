@@ -6,6 +6,9 @@
 
 #include "cuda/cuda_abi.h"
 
+/* Makes calls allowed, once `open` succeeds, which is called unless they are; not in a forked child. */
+CUresult driver_start(CUresult (*open)(void));
+
 /* SUCCESS when calls are allowed: after cuInit, not in a forked child, not in a host callback of a stream. */
 CUresult driver_ready(void);
 

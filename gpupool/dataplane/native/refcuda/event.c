@@ -5,7 +5,10 @@
 
 #include "refcuda/api.h"
 #include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
+#include "refcuda/queue.h"
+#include "refcuda/thread.h"
 
 /* One recording: shared by the event, which may be recorded again before, and the work that notes the time. */
 struct mark {

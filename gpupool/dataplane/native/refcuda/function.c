@@ -1,5 +1,8 @@
 /* What functions are asked and told. */
 #include "refcuda/api.h"
+#include "refcuda/compute.h"
+#include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 #include "refcuda/library.h"
 #include "refcuda/module.h"

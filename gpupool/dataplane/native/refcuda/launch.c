@@ -6,8 +6,11 @@
 
 #include "refcuda/api.h"
 #include "refcuda/compute.h"
+#include "refcuda/context.h"
 #include "refcuda/driver.h"
 #include "refcuda/module.h"
+#include "refcuda/queue.h"
+#include "refcuda/thread.h"
 
 struct launch {
     struct work work;

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 
 #include "refcuda/api.h"
+#include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 
 struct loaded {
@@ -22,12 +24,6 @@ struct library {
     pthread_mutex_t lock;
     struct loaded *loaded;
     size_t loaded_count;
-};
-
-struct kernel {
-    struct object object;
-    struct library *library; /* counted */
-    const struct refcuda_kernel *description;
 };
 
 static void library_destroy(struct object *object)
@@ -166,13 +162,18 @@ static CUresult library_acquire(CUlibrary handle, struct library **library)
                     : refuse(CUDA_ERROR_INVALID_HANDLE, "no library has the handle %p", (void *)handle);
 }
 
-static CUresult kernel_acquire(CUkernel handle, struct kernel **kernel)
+CUresult kernel_acquire(CUkernel handle, struct kernel **kernel)
 {
     CUresult result = driver_ready();
     if (result)
         return result;
     *kernel = object_acquire(KIND_KERNEL, handle);
     return *kernel ? CUDA_SUCCESS : refuse(CUDA_ERROR_INVALID_HANDLE, "no kernel has the handle %p", (void *)handle);
+}
+
+CUlibrary kernel_library(const struct kernel *kernel)
+{
+    return kernel->library->object.handle;
 }
 
 CUresult library_function(CUkernel handle, CUfunction *function)
@@ -297,57 +298,4 @@ API CUresult cuLibraryGetGlobal(CUdeviceptr *address, size_t *size, CUlibrary ha
     CUmodule module;
     CUresult result = cuLibraryGetModule(&module, handle);
     return result ? result : cuModuleGetGlobal_v2(address, size, module, name);
-}
-
-API CUresult cuKernelGetFunction(CUfunction *function, CUkernel handle)
-{
-    return function ? library_function(handle, function) : CUDA_ERROR_INVALID_VALUE;
-}
-
-API CUresult cuKernelGetLibrary(CUlibrary *library, CUkernel handle)
-{
-    HELD struct kernel *kernel = NULL;
-    CUresult result = kernel_acquire(handle, &kernel);
-    if (result)
-        return result;
-    if (!library)
-        return CUDA_ERROR_INVALID_VALUE;
-    *library = kernel->library->object.handle;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuKernelGetName(const char **name, CUkernel handle)
-{
-    HELD struct kernel *kernel = NULL;
-    CUresult result = kernel_acquire(handle, &kernel);
-    if (result)
-        return result;
-    if (!name)
-        return CUDA_ERROR_INVALID_VALUE;
-    *name = kernel->description->name;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuKernelGetParamInfo(CUkernel handle, size_t index, size_t *offset, size_t *size)
-{
-    HELD struct kernel *kernel = NULL;
-    CUresult result = kernel_acquire(handle, &kernel);
-    return result ? result : kernel_parameter(kernel->description, index, offset, size);
-}
-
-/* Attributes are kept by function, so by context; a kernel's are those of its function in the current one. */
-API CUresult cuKernelGetAttribute(int *value, CUfunction_attribute attribute, CUkernel handle, CUdevice device)
-{
-    CUfunction function;
-    CUresult result = library_function(handle, &function);
-    (void)device;
-    return result ? result : cuFuncGetAttribute(value, attribute, function);
-}
-
-API CUresult cuKernelSetAttribute(CUfunction_attribute attribute, int value, CUkernel handle, CUdevice device)
-{
-    CUfunction function;
-    CUresult result = library_function(handle, &function);
-    (void)device;
-    return result ? result : cuFuncSetAttribute(function, attribute, value);
 }

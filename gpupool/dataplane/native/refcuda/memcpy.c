@@ -2,7 +2,9 @@
 #include "refcuda/api.h"
 #include "refcuda/context.h"
 #include "refcuda/copy.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
+#include "refcuda/thread.h"
 
 static CUresult line(enum null_stream null, CUstream stream, struct end to, struct end from, size_t size,
                      enum copy_mode mode)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 
 enum { ALIGNMENT = 512 };

@@ -5,7 +5,9 @@
 #include "refcuda/api.h"
 #include "refcuda/driver.h"
 #include "refcuda/memory.h"
+#include "refcuda/queue.h"
 #include "refcuda/stream.h"
+#include "refcuda/thread.h"
 
 struct fill {
     struct work work;

@@ -11,8 +11,11 @@
 #include <unistd.h>
 
 #include "refcuda/api.h"
+#include "refcuda/compute.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 #include "refcuda/memory.h"
+#include "refcuda/queue.h"
 
 static void module_destroy(struct object *object)
 {

@@ -3,8 +3,10 @@
 
 #include "refcuda/api.h"
 #include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 #include "refcuda/memory.h"
+#include "refcuda/queue.h"
 
 API CUresult cuMemHostAlloc(void **out, size_t size, unsigned int flags)
 {

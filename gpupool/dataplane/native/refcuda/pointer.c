@@ -3,6 +3,7 @@
 
 #include "refcuda/api.h"
 #include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 #include "refcuda/memory.h"
 

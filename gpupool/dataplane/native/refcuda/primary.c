@@ -1,6 +1,7 @@
 /* Each device's primary context: one for the whole process, counted. */
 #include "refcuda/api.h"
 #include "refcuda/context.h"
+#include "refcuda/contexts.h"
 #include "refcuda/driver.h"
 
 static CUresult lock_device(CUdevice ordinal, struct device **device)

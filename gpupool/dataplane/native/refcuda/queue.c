@@ -1,11 +1,10 @@
 /* How streams run their work. */
+#include "refcuda/queue.h"
+
 #include <stdlib.h>
 
 #include "refcuda/context.h"
 #include "refcuda/driver.h"
-#include "refcuda/stream.h"
-
-pthread_mutex_t streams_lock = PTHREAD_MUTEX_INITIALIZER;
 
 bool place_done(const struct place *place)
 {

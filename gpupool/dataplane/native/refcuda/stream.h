@@ -46,38 +46,8 @@ struct stream {
     CUresult failure; /* of its first work that failed; every later wait tells it */
 };
 
-/* What a null stream handle means: with the ordinary functions and with their _ptsz and _ptds twins. */
-enum null_stream { NULL_IS_LEGACY, NULL_IS_PER_THREAD };
-
-/* The stream of a handle, counted. Null and special handles need a current context. */
-CUresult stream_acquire(CUstream handle, enum null_stream null, struct stream **stream);
-
 /* A new stream of the context, not published. NULL: no memory, or the context has ended. */
 struct stream *stream_new(struct context *context, unsigned flags, int priority);
-
-/* Nothing more is accepted; what is queued still runs. */
-void stream_close(struct stream *stream);
-
-/* Queues the work, which is disposed of in any case. `place`, when given, becomes where it is. */
-CUresult stream_submit(struct stream *stream, struct work *work, struct place *place);
-
-/* Queues the work and waits for it; returns what it returned. The caller runs it when nothing is before it. */
-CUresult stream_run(struct stream *stream, struct work *work);
-
-/* Makes `work` wait for a place. False when there is no memory. */
-bool work_wait_for(struct work *work, const struct place *place);
-
-bool place_done(const struct place *place);
-CUresult place_wait(const struct place *place);
-void place_drop(struct place *place);
-/* `*to` becomes `from`, counted. */
-void place_copy(struct place *to, const struct place *from);
-
-/* Waits for all work submitted to any stream of the context so far. */
-CUresult streams_wait(struct context *context);
-
-/* Closes every stream of the context and waits until each is empty. */
-void streams_end(struct context *context);
 
 /* One lock for every queue: dependencies join them. Taken after a device's locks, before the object table's. */
 extern pthread_mutex_t streams_lock;

@@ -1,8 +1,13 @@
-/* What belongs to one thread of the program: its stack of contexts, its per-thread default streams. */
+/* Which stream a handle means in the calling thread, which has default streams of its own. */
+#include "refcuda/thread.h"
+
 #include <stdlib.h>
 
 #include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
+#include "refcuda/queue.h"
+#include "refcuda/stream.h"
 
 struct thread_stream {
     uint64_t context; /* its id */
@@ -11,8 +16,6 @@ struct thread_stream {
 };
 
 struct thread {
-    CUcontext *stack;
-    size_t depth, capacity;
     struct thread_stream *streams;
 };
 
@@ -31,7 +34,6 @@ static void thread_free(void *pointer)
         free(at);
         at = next;
     }
-    free(thread->stack);
     free(thread);
 }
 
@@ -55,35 +57,6 @@ static struct thread *this_thread(void)
     return thread;
 }
 
-bool context_push(CUcontext handle)
-{
-    struct thread *thread = this_thread();
-    if (!thread)
-        return false;
-    if (thread->depth == thread->capacity) {
-        size_t larger = thread->capacity ? thread->capacity * 2 : 8;
-        CUcontext *moved = realloc(thread->stack, larger * sizeof *moved);
-        if (!moved)
-            return false;
-        thread->stack = moved;
-        thread->capacity = larger;
-    }
-    thread->stack[thread->depth++] = handle;
-    return true;
-}
-
-CUcontext context_top(void)
-{
-    struct thread *thread = this_thread();
-    return thread && thread->depth ? thread->stack[thread->depth - 1] : NULL;
-}
-
-CUcontext context_pop(void)
-{
-    struct thread *thread = this_thread();
-    return thread && thread->depth ? thread->stack[--thread->depth] : NULL;
-}
-
 /* Forgets the streams of contexts that have ended. */
 static void sweep(struct thread *thread)
 {
@@ -104,7 +77,8 @@ static void sweep(struct thread *thread)
     }
 }
 
-struct stream *context_thread_stream(struct context *context)
+/* The calling thread's per-thread default stream in the context, counted. NULL: no memory. */
+static struct stream *context_thread_stream(struct context *context)
 {
     struct thread *thread = this_thread();
     struct thread_stream *entry;
@@ -123,4 +97,27 @@ struct stream *context_thread_stream(struct context *context)
     }
     thread->streams = entry;
     return object_retain(entry->stream);
+}
+
+static CUresult acquire_default(bool per_thread, struct stream **stream)
+{
+    HELD struct context *context = NULL;
+    CUresult result = context_current(&context);
+    if (result)
+        return result;
+    *stream = per_thread ? context_thread_stream(context) : object_retain(context->legacy);
+    return *stream ? CUDA_SUCCESS : context_refusal(context);
+}
+
+CUresult stream_acquire(CUstream handle, enum null_stream null, struct stream **stream)
+{
+    CUresult result;
+    if (handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD)
+        return acquire_default(handle == CU_STREAM_PER_THREAD, stream);
+    if (!handle)
+        return acquire_default(null == NULL_IS_PER_THREAD, stream);
+    if ((result = driver_ready()))
+        return result;
+    *stream = object_acquire(KIND_STREAM, handle);
+    return *stream ? CUDA_SUCCESS : refuse(CUDA_ERROR_INVALID_HANDLE, "no stream has the handle %p", (void *)handle);
 }

@@ -1,11 +1,15 @@
 /* The life of contexts, and which is current. */
-#include "refcuda/context.h"
+#include "refcuda/contexts.h"
 
 #include <stdlib.h>
 
 #include "refcuda/api.h"
+#include "refcuda/context.h"
+#include "refcuda/current.h"
 #include "refcuda/driver.h"
 #include "refcuda/memory.h"
+#include "refcuda/queue.h"
+#include "refcuda/stream.h"
 
 static atomic_uint_least64_t last_id;
 
@@ -90,33 +94,6 @@ CUresult context_end(CUcontext handle)
     memory_free_owned(context);
     object_release(context);
     return CUDA_SUCCESS;
-}
-
-CUresult context_refusal(const struct context *context)
-{
-    return context->object.ended ? refuse(CUDA_ERROR_CONTEXT_IS_DESTROYED, "the context ended meanwhile")
-                                 : CUDA_ERROR_OUT_OF_MEMORY;
-}
-
-CUresult context_acquire(CUcontext handle, struct context **context)
-{
-    CUresult result = driver_ready();
-    if (result)
-        return result;
-    *context = object_acquire(KIND_CONTEXT, handle);
-    return *context ? CUDA_SUCCESS : refuse(CUDA_ERROR_INVALID_CONTEXT, "no context has the handle %p", (void *)handle);
-}
-
-CUresult context_current(struct context **context)
-{
-    CUresult result = driver_ready();
-    CUcontext top;
-    if (result)
-        return result;
-    if (!(top = context_top()))
-        return refuse(CUDA_ERROR_INVALID_CONTEXT, "no context is current to the thread");
-    *context = object_acquire(KIND_CONTEXT, top);
-    return *context ? CUDA_SUCCESS : refuse(CUDA_ERROR_CONTEXT_IS_DESTROYED, "the current context was destroyed");
 }
 
 API CUresult cuCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice ordinal)
