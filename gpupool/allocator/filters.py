@@ -99,7 +99,7 @@ def counts(view: PoolView, demand: Demand, empty: bool) -> Counts:
     found = []
     for name, passing in steps:
         left = left & passing
-        found.append((name, int(left.sum())))
+        found.append((name, int(np.count_nonzero(left))))
     return tuple(found)
 
 
@@ -167,13 +167,11 @@ def _enough(view: PoolView, demand: Demand, empty: bool) -> Flags:
 
 def _among(view: PoolView, demand: Demand, found: Amounts, hosts: Flags) -> Flags:
     """Return the same by how many vGPUs each device takes, and which hosts take the program."""
-    left = np.zeros_like(view.exists)
     if may_spread(view, demand):
-        for of_group, group in grouping.in_pool(view, demand, found):
-            left[of_group] |= (group > 0) & (group.sum() >= demand.count) & hosts.any()
-    else:
-        for group in grouping.on_hosts(view, demand, found):
-            left |= (group > 0) & ((across(group) >= demand.count) & hosts)[:, None]
+        return (found > 0) & (grouping.totals(view, demand, found) >= demand.count) & hosts.any()
+    left = np.zeros_like(view.exists)
+    for group in grouping.on_hosts(view, demand, found):
+        left |= (group > 0) & ((across(group) >= demand.count) & hosts)[:, None]
     return left
 
 

@@ -42,20 +42,23 @@ def fits(view: PoolView, demand: Demand, policy: Policy, hosts: Amounts, program
 
 def may_fit(view: PoolView, demand: Demand, policy: Policy) -> bool:
     """Return whether some host has room for a whole gang, of whatever groups and beside no program."""
-    of_host = across(devices(view, demand, policy).room(view))
+    of_host = devices(view, demand, policy).vgpus(view)
     return int(of_host.max(initial=0)) >= demand.count
 
 
-def gang_cost(view: PoolView, demand: Demand, policy: Policy, fit: Fit) -> tuple[Floats, Amounts]:
-    """Return what several vGPUs cost on each host, and how many of them each slot gets.
+def laid_out(demand: Demand, fit: Fit) -> Amounts:
+    """Return how many of several vGPUs each slot gets on each host."""
+    if demand.layout == Layout.PACK:
+        return pack(fit.room, fit.cost, demand.count)
+    return share_out(fit.room, np.argsort(fit.cost, axis=1, kind="stable"), demand.count)
+
+
+def gang_cost(view: PoolView, demand: Demand, policy: Policy, fit: Fit, taken: Amounts) -> Floats:
+    """Return what several vGPUs cost on each host, ``taken`` as they are laid out there.
 
     Hosts where more of them get a device of their own come first; where the layout is to pack, those
     where fewer devices hold them all.
     """
-    if demand.layout == Layout.PACK:
-        taken = pack(fit.room, fit.cost, demand.count)
-    else:
-        taken = share_out(fit.room, np.argsort(fit.cost, axis=1, kind="stable"), demand.count)
     total = policy.host_cost(view, demand, fit.hosts, taken, fit.program)
-    devices = (taken > 0).sum(axis=1)
-    return total + _ALONE * (devices if demand.layout == Layout.PACK else demand.count - devices), taken
+    devices = across(taken > 0)
+    return total + _ALONE * (devices if demand.layout == Layout.PACK else demand.count - devices)

@@ -5,13 +5,14 @@ first group of every host at once, then at the second, takes no longer where a p
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
-from gpupool.allocator.arrays import across, rows
+from gpupool.allocator.arrays import rows
 from gpupool.allocator.demand import Demand
-from gpupool.allocator.view import ALL, Amounts, PoolView, Rows
+from gpupool.allocator.view import ALL, Amounts, Flags, PoolView, Rows
 
 
 def is_grouped(demand: Demand) -> bool:
@@ -30,19 +31,47 @@ def on_hosts(view: PoolView, demand: Demand, room: Amounts, hosts: Rows = ALL) -
         yield room * (columns == number)
 
 
-def in_pool(view: PoolView, demand: Demand, room: Amounts) -> Iterator[tuple[Amounts, Amounts]]:
-    """Yield for each group of devices of all hosts the hosts that may have some, and their rows."""
-    if not is_grouped(demand):
-        yield np.arange(len(room)), room
-        return
-    groups = cast(
-        "list[tuple[Amounts, Amounts | None]]",
-        view.remember("products", lambda: list(_products(view))),
-    )
-    for hosts, chosen in groups:
-        found = rows(room, hosts) if chosen is None else rows(room, hosts) * chosen
-        some = np.flatnonzero(across(found))
-        yield hosts.take(some), rows(found, some)
+@dataclass(frozen=True)
+class Groups:
+    """Groups of devices of all hosts, one after the other, with a row for each host that has some.
+
+    ``hosts`` are those of the rows, ``starts`` the first row of each group, ``chosen`` which of its
+    host's devices are of a row's group; None for all.
+    """
+
+    hosts: Amounts
+    starts: Amounts
+    chosen: Flags | None = None
+
+    def room(self, room: Amounts) -> Amounts:
+        """Return the rows of ``room``, as from ``filters.slots``."""
+        found = rows(room, self.hosts)
+        return found if self.chosen is None else found * self.chosen
+
+    def sums(self, of_rows: Amounts) -> Amounts:
+        """Return the sum of all rows of each group."""
+        return np.add.reduceat(of_rows, self.starts)
+
+    def rows(self, number: int) -> slice:
+        """Return the rows of one group."""
+        ends = [*self.starts[1:], len(self.hosts)]
+        return slice(int(self.starts[number]), int(ends[number]))
+
+
+def in_pool(view: PoolView, demand: Demand) -> Groups:
+    """Return the groups of devices that a gang may not mix where it may have those of several hosts."""
+    if not _of_types(demand):
+        every = np.arange(len(view.hosts))
+        return Groups(every, 0 * every[:1])
+    return cast(Groups, view.remember("types in pool", lambda: _in_pool(view)))
+
+
+def totals(view: PoolView, demand: Demand, room: Amounts) -> Amounts:
+    """Return for each device the ``room`` of all that are of the same group in the pool."""
+    if not _of_types(demand):
+        return np.broadcast_to(room.sum(), room.shape)
+    types = _types(view)
+    return np.bincount(types.ravel(), weights=room.ravel()).astype(np.int64).take(types)
 
 
 def classes(view: PoolView) -> tuple[Amounts, Amounts]:
@@ -55,9 +84,7 @@ def classes(view: PoolView) -> tuple[Amounts, Amounts]:
 
 
 def _columns(view: PoolView, linked: bool, same_type: bool) -> Amounts:
-    keys = np.where(view.exists, 0, -1)
-    if same_type:
-        keys = np.where(view.exists, _product_numbers(view)[view.device_class], -1)
+    keys = _types(view) - 1 if same_type else np.where(view.exists, 0, -1)
     if linked:
         # Devices without a link are linked to nobody.
         links = int(view.link.max(initial=-1)) + 1
@@ -65,21 +92,28 @@ def _columns(view: PoolView, linked: bool, same_type: bool) -> Amounts:
     return _ordinals(keys)
 
 
-def _products(view: PoolView) -> Iterator[tuple[Amounts, Amounts | None]]:
-    """Yield for each product the hosts that have it, and which of their devices are; None for all."""
-    numbers = np.where(view.exists, _product_numbers(view)[view.device_class], -1)
-    for number in range(len({kind.product for kind in view.classes})):
-        chosen = numbers == number
-        hosts = np.flatnonzero(chosen.any(axis=1))
-        mixed = bool((chosen[hosts] != view.exists[hosts]).any())
-        yield hosts, chosen[hosts] if mixed else None
+def _of_types(demand: Demand) -> bool:
+    return demand.count > 1 and demand.same_type
 
 
-def _product_numbers(view: PoolView) -> Amounts:
-    """Return the number of each class's product, in the order of their names."""
+def _types(view: PoolView) -> Amounts:
+    """Return a number from 1 for the product of each device, in the order of their names; 0 for none."""
+    return cast(Amounts, view.remember("types", lambda: _numbered(view)))
+
+
+def _numbered(view: PoolView) -> Amounts:
     products = sorted({kind.product for kind in view.classes})
-    numbers = [products.index(kind.product) for kind in view.classes]
-    return np.array(numbers or [0], dtype=np.int64)
+    numbers = [products.index(kind.product) + 1 for kind in view.classes]
+    return np.array([*numbers, 0], dtype=np.int64)[np.where(view.exists, view.device_class, -1)]
+
+
+def _in_pool(view: PoolView) -> Groups:
+    types = _types(view)
+    numbers = np.arange(1, int(types.max(initial=0)) + 1)
+    group, hosts = np.nonzero((types == numbers[:, None, None]).any(axis=2))
+    chosen = rows(types, hosts) == numbers[group][:, None]
+    alone = bool((chosen == rows(view.exists, hosts)).all())
+    return Groups(hosts, np.flatnonzero(np.diff(group, prepend=-1)), None if alone else chosen)
 
 
 def _classes(view: PoolView) -> tuple[Amounts, Amounts]:

@@ -4,12 +4,75 @@ Arrays have one row a host and one column a slot: ``room`` is how many vGPUs a s
 what one there costs, NEVER where there is no room. Every row has room for all that are to be laid out.
 """
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 
+from gpupool.allocator.arrays import across, first, rows
 from gpupool.allocator.fragmentation import Floats
-from gpupool.allocator.view import Amounts
+from gpupool.allocator.view import Amounts, Rows
 
 NEVER = np.inf
+
+
+class Sums(NamedTuple):
+    """Of each host: how many vGPUs and how many of its slots have room, and what they cost there.
+
+    ``least`` is what the cheapest slot costs, ``cheapest`` how many slots cost that, ``price`` what
+    all costs that there is room for.
+    """
+
+    vgpus: Amounts
+    slots: Amounts
+    least: Floats
+    cheapest: Amounts
+    price: Floats
+
+    @classmethod
+    def of(cls, room: Amounts, cost: Floats) -> "Sums":
+        """Return the sums of the rows of ``room`` and ``cost``."""
+        least = np.full(len(cost), NEVER)
+        for column in cost.T:
+            np.minimum(least, column, out=least)
+        some = room > 0
+        cheapest = across(some & (cost == least[:, None]))
+        return cls(across(room), across(some), least, cheapest, price(room, cost))
+
+    def write(self, hosts: Amounts, found: "Sums") -> None:
+        """Replace the sums of ``hosts`` by those ``found``."""
+        for each, new in zip(self, found, strict=True):
+            each[hosts] = new
+
+    def take(self, hosts: Rows) -> "Sums":
+        """Return the sums of ``hosts``."""
+        return Sums(
+            rows(self.vgpus, hosts),
+            rows(self.slots, hosts),
+            rows(self.least, hosts),
+            rows(self.cheapest, hosts),
+            rows(self.price, hosts),
+        )
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots of ``hosts``, one row each: those ``at`` the given rows of ``room`` and ``cost``."""
+
+    hosts: Amounts
+    room: Amounts
+    cost: Floats
+    sums: Sums
+    at: Amounts
+
+    def part(self, some: slice) -> "Slots":
+        """Return the slots of some rows."""
+        return Slots(self.hosts[some], self.room, self.cost, self.sums.take(some), self.at[some])
+
+    def take(self, some: Amounts) -> tuple[Amounts, Floats]:
+        """Return room and cost of some rows."""
+        at = self.at.take(some)
+        return rows(self.room, at), rows(self.cost, at)
 
 
 def share_out(room: Amounts, order: Amounts, count: int) -> Amounts:
@@ -71,25 +134,34 @@ def pack(room: Amounts, cost: Floats, count: int) -> Amounts:
     return taken
 
 
-def fewest(room: Amounts, cost: Floats, count: int) -> Amounts:
+def fewest(slots: Slots, count: int) -> Amounts:
     """Return as few hosts as can be that hold ``count``: the last of them the one that costs least.
 
     They have room for ``count`` together.
     """
     # Hosts, too, are taken as a whole until one alone holds all that is left.
-    of_host = room.sum(axis=1)
+    of_host = slots.sums.vgpus
     largest = -np.sort(-of_host)
     left = count + largest - largest.cumsum()
     last = int((largest >= left).argmax())
-    candidates = np.flatnonzero(of_host >= largest[last])
-    order = np.lexsort((*_weight(room[candidates], cost[candidates]), -of_host[candidates]))
+    order = -of_host, slots.sums.slots, slots.sums.price
     if left[last] == largest[last]:
-        return candidates[order[: last + 1]]
-    whole = candidates[order[:last]]
+        return first(last + 1, *order)
+    whole = first(last, *order)
+    of_host = of_host.copy()
     of_host[whole] = 0
-    rows = np.flatnonzero(of_host >= left[last])
-    taken = pack(room[rows], cost[rows], int(left[last]))
-    return np.append(whole, rows[np.lexsort(_weight(taken, cost[rows]))[0]])
+    others = np.flatnonzero(of_host >= left[last])
+    room, cost = slots.take(others)
+    taken = pack(room, cost, int(left[last]))
+    return np.append(whole, others[first(1, (taken > 0).sum(axis=1), price(taken, cost))])
+
+
+def cheapest(slots: Slots, count: int) -> Amounts:
+    """Return hosts that have the ``count`` cheapest slots, all that have room where there are fewer."""
+    hosts = first(count, slots.sums.least)
+    # The cheapest slots of these alone may be enough, and what comes later costs no less.
+    enough = slots.sums.cheapest.take(hosts).cumsum().searchsorted(count)
+    return np.sort(hosts[: enough + 1])
 
 
 def places(taken: Amounts, order: Amounts) -> list[int]:
@@ -104,8 +176,3 @@ def price(taken: Amounts, cost: Floats) -> Floats:
     """Return what the vGPUs on each host cost together, without what only adding up made different."""
     found: Floats = np.round((taken * np.where(taken > 0, cost, 0.0)).sum(axis=1), 6)
     return found
-
-
-def _weight(taken: Amounts, cost: Floats) -> tuple[Floats, Amounts]:
-    """Return by what hosts are compared, the less important first: price and number of devices."""
-    return price(taken, cost), (taken > 0).sum(axis=1)

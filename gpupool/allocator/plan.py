@@ -7,7 +7,7 @@ import numpy as np
 from gpupool.allocator import filters, geometry, layouts, shortage
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.filters import Counts
-from gpupool.allocator.gangs import fits, gang_cost, may_fit
+from gpupool.allocator.gangs import fits, gang_cost, laid_out, may_fit
 from gpupool.allocator.gathering import gathered
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.ranking import ranking
@@ -105,12 +105,15 @@ def _on_one_host(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, l
 
 def _gang(view: PoolView, demand: Demand, policy: Policy, host: int) -> list[Place]:
     """Return the cheapest places on a host that has room for all."""
-    found = []
-    for fit in fits(view, demand, policy, np.array([host]), program=True):
-        total, taken = gang_cost(view, demand, policy, fit)
-        places = layouts.places(taken[0], np.argsort(fit.cost[0], kind="stable"))
-        found.append((float(total[0]), [(host, slot) for slot in places]))
-    return min(found)[1]
+    laid = [
+        (fit, laid_out(demand, fit))
+        for fit in fits(view, demand, policy, np.array([host]), program=True)
+    ]
+    if len(laid) > 1:
+        laid.sort(key=lambda each: float(gang_cost(view, demand, policy, *each)[0]))
+    fit, taken = laid[0]
+    slots = layouts.places(taken[0], np.argsort(fit.cost[0], kind="stable"))
+    return [(host, slot) for slot in slots]
 
 
 def _anywhere(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, list[Place]] | None:
@@ -125,9 +128,9 @@ def _anywhere(view: PoolView, demand: Demand, policy: Policy) -> tuple[int, list
         return None
     # With the program beside some of its devices fewer are remote.
     programs = filters.programs(view, demand)
-    near = [host for host, _ in places if programs[host]]
-    if near:
-        return max(sorted(set(near)), key=near.count), places
+    near = np.bincount([host for host, _ in places if programs[host]], minlength=1)
+    if near.any():
+        return int(near.argmax()), places
     alone = replace(demand, count=0, compute=0, memory_mib=0)
     host = ranking(view, alone, policy, program=True).best()
     return None if host is None else (host, places)

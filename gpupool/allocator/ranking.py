@@ -13,7 +13,7 @@ from gpupool.allocator import filters, grouping
 from gpupool.allocator.arrays import across, rows
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fragmentation import Floats
-from gpupool.allocator.gangs import fits, gang_cost
+from gpupool.allocator.gangs import fits, gang_cost, laid_out
 from gpupool.allocator.gathering import is_choosy
 from gpupool.allocator.layouts import NEVER
 from gpupool.allocator.policy import Policy
@@ -119,7 +119,8 @@ class Ranking:
     def _rank_gangs(self, view: PoolView, hosts: Amounts) -> None:
         columns = grouping.classes(view)[0]
         for fit in fits(view, self._demand, self._policy, hosts, self._program):
-            cost, taken = gang_cost(view, self._demand, self._policy, fit)
+            taken = laid_out(self._demand, fit)
+            cost = gang_cost(view, self._demand, self._policy, fit, taken)
             cheaper = np.flatnonzero(cost < self._cost[0, fit.hosts])
             chosen, taken = fit.hosts.take(cheaper), rows(taken, cheaper)
             self._cost[0, chosen] = cost.take(cheaper)

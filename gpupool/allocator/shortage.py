@@ -6,6 +6,8 @@ names, and count only devices that it could have, so that they change no more of
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from gpupool.allocator import filters, grouping
 from gpupool.allocator.arrays import across
 from gpupool.allocator.demand import Demand
@@ -153,8 +155,7 @@ class _Shortage:
         hosts = filters.programs(view, demand, empty=self._empty)
         most = alone = 0
         if spread:
-            groups = grouping.in_pool(view, demand, found)
-            most = max((int(room.sum()) for _, room in groups), default=0)
+            most = int(grouping.totals(view, demand, found).max(initial=0))
         else:
             of_hosts = [across(group) for group in grouping.on_hosts(view, demand, found)]
             most = max((int((each * hosts).max(initial=0)) for each in of_hosts), default=0)
@@ -195,7 +196,8 @@ class _Shortage:
         wanted = filters.of_kind(view, self._demand)
         up, open_ = view.up[:, None], view.open[:, None]
         unusable, down = wanted & ~view.usable, wanted & view.usable & ~up
-        return int(unusable.sum()), int(down.sum()), int((wanted & view.usable & up & ~open_).sum())
+        unable = wanted & view.usable & up & ~open_
+        return _number(unusable), _number(down), _number(unable)
 
     def _out_of_service(self) -> str:
         if not self._demand.count:
@@ -215,6 +217,10 @@ class _Shortage:
             return ""
         number = sum(self._counts_out())
         return f" ({number} more {'is' if number == 1 else 'are'} out of service)" if number else ""
+
+
+def _number(devices: Flags) -> int:
+    return int(np.count_nonzero(devices))
 
 
 def _cores(milli: int) -> str:

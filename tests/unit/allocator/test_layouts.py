@@ -23,6 +23,11 @@ def arrays(rows):
     return room, cost
 
 
+def slots(room, cost):
+    hosts = np.arange(len(room))
+    return layouts.Slots(hosts, room, cost, layouts.Sums.of(room, cost), hosts)
+
+
 def shared_out(room, order, count):
     """One each in the order, then a second one each, and so on."""
     taken = [0] * len(room)
@@ -83,7 +88,21 @@ def test_gangs_on_several_hosts_are_shared_out_and_packed_as_one_by_one(rows, da
     order = np.argsort(cost.ravel(), kind="stable").tolist()
     expected = shared_out(room.ravel().tolist(), order, count)
     assert layouts.share_out_cheapest(room.ravel(), cost.ravel(), count).tolist() == expected
-    assert layouts.fewest(room, cost, count).tolist() == chosen(room.tolist(), cost.tolist(), count)
+    rows = slots(room, cost)
+    assert layouts.fewest(rows, count).tolist() == chosen(room.tolist(), cost.tolist(), count)
+
+
+@UNHURRIED
+@given(rooms, st.data())
+def test_the_cheapest_slots_of_all_hosts_are_on_those_that_are_chosen(rows, data):
+    room, cost = arrays(rows)
+    count = data.draw(st.integers(1, int(room.sum())))
+    hosts = layouts.cheapest(slots(room, cost), count)
+    expected = np.zeros_like(room)
+    found = layouts.share_out_cheapest(room[hosts].ravel(), cost[hosts].ravel(), count)
+    expected[hosts] = found.reshape(-1, room.shape[1])
+    everywhere = layouts.share_out_cheapest(room.ravel(), cost.ravel(), count)
+    assert everywhere.reshape(room.shape).tolist() == expected.tolist()
 
 
 @UNHURRIED
@@ -92,7 +111,7 @@ def test_no_fewer_hosts_hold_them_and_no_last_one_is_cheaper(rows, data):
     """By trying every choice of hosts."""
     room, cost = arrays(rows)
     count = data.draw(st.integers(1, int(room.sum())))
-    found = layouts.fewest(room, cost, count).tolist()
+    found = layouts.fewest(slots(room, cost), count).tolist()
     assert len(set(found)) == len(found)
     of_host = room.sum(axis=1)
     enough = [
