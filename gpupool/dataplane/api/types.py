@@ -45,9 +45,14 @@ class Enumeration:
 
 @dataclass(frozen=True)
 class Flags:
-    """A set of bits, of which ``known`` may be set; 0: it is reserved."""
+    """A set of bits, of which ``known`` may be set; 0: it is reserved.
+
+    Those in ``refused`` exist too, and are not supported. Of ``exclusive`` at most one may be set.
+    """
 
     known: int
+    refused: int = 0
+    exclusive: int = 0
     c: str = "unsigned int"
 
 

@@ -59,7 +59,11 @@ def _(kind: Enumeration) -> str:
 
 @describe.register
 def _(kind: Flags) -> str:
-    return f"flags, of which {kind.known:#x} may be set" if kind.known else "reserved, 0"
+    if not kind.known:
+        return "reserved, 0"
+    refused = f", {kind.refused:#x} is not supported" if kind.refused else ""
+    exclusive = f", of {kind.exclusive:#x} at most one" if kind.exclusive else ""
+    return f"flags, of which {kind.known:#x} may be set{exclusive}{refused}"
 
 
 @describe.register

@@ -132,8 +132,8 @@ def _value(one: Argument, world: World) -> Any:
             return world.pick.choice([*world.memory])
         case Number(valid=valid) | Enumeration(valid=valid) if valid:
             return world.pick.choice(valid)
-        case Flags(known):
-            return world.pick.getrandbits(32) & known
+        case Flags():
+            return world.pick.getrandbits(32) & one.type.known
         case Position() | Offset():
             return 0
         case _:

@@ -95,9 +95,9 @@ _FORMS = (
         SYNCHRONOUS,
         (
             in_("dstDevice", _TO),
-            in_("dstContext", CONTEXT, optional=True),
+            in_("dstContext", CONTEXT),
             in_("srcDevice", _FROM),
-            in_("srcContext", CONTEXT, optional=True),
+            in_("srcContext", CONTEXT),
             _COUNT,
         ),
         End(Place.DEVICE, "srcDevice"),

@@ -108,7 +108,7 @@ PINNED = (
         "cuMemFreeHost",
         2000,
         LOCAL,
-        inout("p", HostMemory(pinned=Pinned.YES, use=Use.DESTROYED), optional=True),
+        inout("p", HostMemory(pinned=Pinned.YES, use=Use.DESTROYED)),
         body=_PINS,
         uses=("host_unregister", "cuCtxSynchronize"),
     ),
@@ -132,7 +132,13 @@ PINNED = (
         symbol="cuMemHostRegister_v2",
         body=_PINS,
     ),
-    call("cuMemHostUnregister", 4000, LOCAL, inout("p", _BLOCK), body=_PINS),
+    call(
+        "cuMemHostUnregister",
+        4000,
+        LOCAL,
+        inout("p", HostMemory(pinned=Pinned.NO, use=Use.DESTROYED)),
+        body=_PINS,
+    ),
     call("cuMemHostGetFlags", 2030, LOCAL, out("pFlags", UINT), inout("p", _BLOCK), body=LATER),
 )
 
