@@ -66,7 +66,9 @@ OPTS = (
         min=1,
         help=(
             "How many hosts may refuse what a claim asks for before it fails. Refusals due to the host "
-            "(a full disk, a failed device) do not count; the claim waits for another host."
+            "(a full disk, a failed device) do not count; the claim waits for another host. Also how "
+            "often in a row the host of an elastic claim may refuse it more vGPUs, for whatever reason, "
+            "before it grows no more until it or the host changes."
         ),
     ),
     cfg.IntOpt(

@@ -21,6 +21,8 @@ get, list_ = _table.get, _table.list_
 EXPIRING = frozenset({ClaimState.QUEUED, ClaimState.BINDING, ClaimState.BOUND, ClaimState.SUSPENDED})
 # A change of a claim: the lease it was asked for holds again, not what its time limit left of it.
 ASKED_LEASE = {"lease_end": _table.columns["asked_lease_end"]}
+# A change of a claim: what hosts refused it counts no more.
+UNREFUSED: Mapping[str, Any] = {"attempts": 0, "refused_by": ()}
 
 
 def create(session: Session, claim: Claim) -> Claim:
@@ -172,6 +174,12 @@ def bound(session: Session) -> dict[str, tuple[datetime, int | None]]:
         claim_id: (at, limit if state == ClaimState.BOUND else None)
         for claim_id, at, limit, state in session.execute(query).tuples()
     }
+
+
+def refused_more(session: Session) -> list[Claim]:
+    """Return the bound elastic claims to which their host refused more than they had."""
+    query = _table.query.where(models.Claim.state == ClaimState.BOUND, models.Claim.attempts > 0)
+    return _table.items(session, query.order_by(models.Claim.id))
 
 
 def count_by_state(session: Session, **filters: object) -> dict[ClaimState, int]:

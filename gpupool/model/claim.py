@@ -141,7 +141,8 @@ class Claim:
     ``release_to`` is set while ``releasing``: the state that follows when every vGPU is gone.
     ``state_reason`` and ``state_detail`` are a Reason: for the claim's project, and for operators only.
     ``refused_by`` names the hosts that refused the claim since it was bound last: others are tried
-    first. ``attempts`` counts those of them that refused what it asks for and were not in trouble.
+    first. ``attempts`` counts those of them that refused what it asks for and were not in trouble; of a
+    bound elastic one, how often it was refused more, since it grew or it or its host changed last.
     ``generation`` grows with every change, so that two writers notice each other.
     """
 

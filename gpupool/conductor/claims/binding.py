@@ -255,13 +255,18 @@ def bind_active(transaction: Transaction, claim_ids: Collection[str]) -> None:
     if not claim_ids:
         return
     active = vgpus.count_active(transaction.session, claim_ids)
+    held = claims.hold(transaction.session, claim_ids)
     ready = [
         claim
-        for claim in claims.hold(transaction.session, claim_ids)
+        for claim in held
         if claim.state == ClaimState.BINDING and active.get(claim.id) == claim.count
     ]
+    for claim in held:
+        if claim.state == ClaimState.BOUND and claim.attempts:
+            # It has grown where it was refused more before.
+            claims.update(transaction.session, claim.id, **claims.UNREFUSED)
     now = times.now(transaction.session)
-    fresh = {"bound_at": now, "attempts": 0, "refused_by": (), **NONE.fields()}
+    fresh = {"bound_at": now, **claims.UNREFUSED, **NONE.fields()}
     endless = [claim for claim in ready if claim.time_limit is None]
     transaction.move_all(endless, ClaimState.BOUND, **fresh)
     for claim in ready:
@@ -293,11 +298,13 @@ def refused(transaction: Transaction, claim_id: str, host: str, refusal: Refusal
     if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
         return
     counts = not refusal.host_fault and host not in claim.refused_by
+    # Of a bound one they are what it was refused beyond what it had, see resizing.
+    before = 0 if claim.state == ClaimState.BOUND else claim.attempts
     claim = claims.update(
         transaction.session,
         claim_id,
         expected_generation=claim.generation,
-        attempts=claim.attempts + counts,
+        attempts=before + counts,
         refused_by=tuple(sorted({*claim.refused_by, host})),
     )
     fails = claim.state == ClaimState.BOUND and claim.on_device_lost == OnDeviceLost.FAIL

@@ -103,6 +103,9 @@ def update(transaction: Transaction, claim_id: str, change: ClaimChange) -> Clai
     validation.check_lease(change.lease_end, times.now(transaction.session))
     if not changes:
         return claim
+    if claim.state == ClaimState.BOUND and claim.attempts:
+        # An elastic one, which may grow again.
+        changes |= {**claims.UNREFUSED, **NONE.fields()}
     return claims.update(transaction.session, claim_id, expected_generation=claim.generation, **changes)
 
 

@@ -20,6 +20,7 @@ from gpupool.db import claims, devices, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.claim import Claim
+from gpupool.model.host import Host
 from gpupool.model.reason import NONE, Reason
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
@@ -99,6 +100,8 @@ def _room(
         return 0
     if any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in rows):
         return 0
+    if claim.attempts >= transaction.conf.conductor.binding_attempts:
+        return 0
     unused = len(list(binding.free_indexes(rows)))
     allowed = quota.room(transaction.session, claim, limits[claim.id])
     return min(claim.max_count - claim.count, unused, allowed)
@@ -156,10 +159,16 @@ def shrink(transaction: Transaction, victim: Claim, vgpu_ids: Collection[str], w
         give_up(transaction, victim.id, vgpu_ids, made_room(victim, waiting))
 
 
-def give_up(transaction: Transaction, claim_id: str, vgpu_ids: Collection[str], why: Reason) -> bool:
+def give_up(
+    transaction: Transaction,
+    claim_id: str,
+    vgpu_ids: Collection[str],
+    why: Reason,
+    **changes: object,
+) -> bool:
     """Take vGPUs from a bound elastic claim; return False when it needs them, or is not elastic.
 
-    Their sessions end as those of a claim that is preempted.
+    Their sessions end as those of a claim that is preempted. ``changes`` are made of the claim too.
     """
     session = transaction.session
     # Hosts first, as reports do.
@@ -179,18 +188,39 @@ def give_up(transaction: Transaction, claim_id: str, vgpu_ids: Collection[str], 
         vgpus.transition(session, vgpu, VgpuState.REMOVING, index=away, generation=generation)
     if leaving:
         what = Reason(f"it gave {len(leaving)} of {claim.count} vGPUs back")
-        _resize(transaction, claim, left, what.and_(why))
+        _resize(transaction, claim, left, what.and_(why), **changes)
     return True
 
 
 def give_up_refused(transaction: Transaction, claim_id: str, host: str, refusal: Refusal) -> bool:
-    """Take from a bound elastic claim what its host refused or lost; return False as ``give_up``."""
+    """Take from a bound elastic claim what its host refused or lost; return False as ``give_up``.
+
+    Whosever fault it is, each time counts: after ``[conductor] binding_attempts`` the claim grows no
+    more, or the host would be held back from all others after each of its attempts, for ever.
+    """
+    claim = claims.get(transaction.session, claim_id)
     said = "its host could not provide them" if refusal.host_fault else refusal.error
     why = Reason(said, f"host {host}: {refusal.error}")
-    return give_up(transaction, claim_id, refusal.vgpu_ids, why)
+    tries = claim.attempts + 1
+    if tries >= transaction.conf.conductor.binding_attempts:
+        times = f"{tries} times" if tries > 1 else "once"
+        why = why.and_(Reason(f"it was refused {times} and grows no more until it or its host changes"))
+    refused_by = tuple(sorted({*claim.refused_by, host}))
+    counted = {"attempts": tries, "refused_by": refused_by}
+    return give_up(transaction, claim_id, refusal.vgpu_ids, why, **counted)
 
 
-def _resize(transaction: Transaction, claim: Claim, count: int, reason: Reason, **changes: int) -> None:
+def forget_refusals(transaction: Transaction, host: Host) -> None:
+    """Let bound elastic claims grow again that a host refused more, which is held and has changed."""
+    for claim in claims.refused_more(transaction.session):
+        if host.name in claim.refused_by:
+            claims.update(transaction.session, claim.id, None, **claims.UNREFUSED, **NONE.fields())
+            transaction.wake_queue()
+
+
+def _resize(
+    transaction: Transaction, claim: Claim, count: int, reason: Reason, **changes: object
+) -> None:
     changed = {**changes, **reason.fields()}
     after = claims.update(transaction.session, claim.id, None, count=count, **changed)
     transaction.resized.append(after)

@@ -1,7 +1,8 @@
 """Devices: what the operator wants of them. What they are comes by reports, see ``reports``."""
 
+from gpupool.conductor.claims import resizing
 from gpupool.conductor.context import Parts, Transaction
-from gpupool.db import devices, vgpus
+from gpupool.db import devices, hosts, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device
 from gpupool.model.host import Host
@@ -19,7 +20,9 @@ def set_enabled(parts: Parts, device_id: str, enabled: bool, reason: str) -> Dev
 def _set_enabled(transaction: Transaction, device_id: str, enabled: bool, reason: str) -> Device:
     why = "" if enabled else reason
     # First the host, as reports do.
-    transaction.revise(devices.get(transaction.session, device_id).host_id)
+    host_id = devices.get(transaction.session, device_id).host_id
+    transaction.revise(host_id)
+    resizing.forget_refusals(transaction, hosts.get(transaction.session, host_id))
     return devices.update(transaction.session, device_id, enabled=enabled, disabled_reason=why)
 
 

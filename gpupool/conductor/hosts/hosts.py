@@ -2,7 +2,7 @@
 
 import logging
 
-from gpupool.conductor.claims import health
+from gpupool.conductor.claims import health, resizing
 from gpupool.conductor.context import Parts, Transaction
 from gpupool.conductor.hosts import admission
 from gpupool.conductor.isolation import isolated
@@ -65,7 +65,9 @@ def set_enabled(parts: Parts, host_id: str, enabled: bool, reason: str) -> Host:
 
 def _set_enabled(transaction: Transaction, host_id: str, enabled: bool, reason: str) -> Host:
     why = "" if enabled else reason
-    return hosts.revise(transaction.session, host_id, enabled=enabled, disabled_reason=why)
+    host = hosts.revise(transaction.session, host_id, enabled=enabled, disabled_reason=why)
+    resizing.forget_refusals(transaction, host)
+    return host
 
 
 def _check_empty(transaction: Transaction, host: Host) -> None:

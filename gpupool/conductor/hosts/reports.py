@@ -82,10 +82,13 @@ def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: S
         host = _renew(transaction, host, reported)
     _check_compute_node(session, host, _compute_node(reported))
     report = replace(reported, generation=_converged_to(host, reported))
+    renewed = host.agent_version != report.agent_version
     host = _write_host(transaction, host, report, parts.reported)
     owned = _write_devices(transaction, host, report)
     held = vgpus.list_(session, {"host_id": host.id})
     changed = host.id in transaction.revised
+    if changed or renewed:
+        resizing.forget_refusals(transaction, host)
     if held and (changed or any(device.health != DeviceHealth.OK for device in owned)):
         health.write(transaction, host.id)
     refused = _write_vgpus(transaction, report, held)

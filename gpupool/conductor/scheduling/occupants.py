@@ -55,10 +55,11 @@ def running(parts: Parts, claim: Claim, held: Held) -> tuple[Running, list[Runni
     rows.sort(key=lambda one: (one.id not in held.used, one.index))
     least = _running(parts, claim, _plan(rows[: claim.min_count], held.hosts))
     moving = any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in held.vgpus)
+    refused = claim.attempts >= parts.conf.conductor.binding_attempts
     least = replace(
         least,
         demand=replace(least.demand, count=claim.min_count),
-        max_count=claim.max_count if held.may_grow and not moving else None,
+        max_count=claim.max_count if held.may_grow and not (moving or refused) else None,
     )
     leaving = [each for each in held.vgpus if each.index >= BESIDE and each.state == VgpuState.REMOVING]
     more = [_beyond(least, each, held) for each in rows[claim.min_count :]]

@@ -61,6 +61,7 @@ class SimulatedAgent:
         self.cpu_milli = 0
         self.memory_mib = 0
         self.unable_reason = ""
+        self.version = "simulated"
         self.error = ""
         self.host_fault = False
         self.generation = 0
@@ -95,7 +96,7 @@ class SimulatedAgent:
             host=self.host,
             hypervisor_hostname=self.hypervisor,
             pool=self.pool,
-            agent_version="simulated",
+            agent_version=self.version,
             generation=self.generation,
             incarnation=self.incarnation,
             cpu_milli=self.cpu_milli,

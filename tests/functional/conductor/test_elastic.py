@@ -9,10 +9,11 @@ import pytest
 from oslo_utils import timeutils
 
 from gpupool.conductor.claims import binding, releasing, resizing
+from gpupool.conductor.hosts import holds
 from gpupool.db import claims, consumption
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
-from gpupool.model.claim import OnDeviceLost, OnPreempt, Tier
+from gpupool.model.claim import ClaimChange, OnDeviceLost, OnPreempt, Tier
 from gpupool.model.profile import Profile
 from gpupool.model.reason import NONE
 from gpupool.model.report import SessionReport
@@ -311,10 +312,10 @@ def test_limits_that_are_not_known_keep_it_at_its_minimum(lab, monkeypatch):
     assert counts(lab, claim)[1] == 4
 
 
-def grown_later(lab, agent, most=4):
+def grown_later(lab, agent, most=4, **more):
     """Return a claim of two that may have more, and devices that it could get now."""
-    other = lab.bound(agent, count=2, **WHOLE)
-    claim = lab.bound(agent, min_count=2, max_count=most, **WHOLE)
+    other = lab.bound(agent, count=2, **WHOLE, **more)
+    claim = lab.bound(agent, min_count=2, max_count=most, **WHOLE, **more)
     assert counts(lab, claim)[1] == 2
     free = tuple(sorted({vgpu.device_id for vgpu in lab.vgpus(claim_id=other.id)}))
     lab.release(other)
@@ -440,6 +441,138 @@ def test_what_its_host_refuses_it_goes_on_without(lab):
     serve(lab, agent)
     assert counts(lab, claim)[1] == 4
     lab.check_books([agent])
+
+
+STOPS = "it was refused 3 times and grows no more until it or its host changes"
+
+
+def refuse_more(lab, agent, claim):
+    """Let the hold of the host end and the claim grow; its host refuses what it was to have more."""
+    lab.clock.wait(2 * holds.LONGEST.total_seconds())
+    had = {vgpu.id for vgpu in lab.vgpus(claim_id=claim.id)}
+    agent.send()
+    lab.serve()
+    agent.apply(agent.send())
+    if grown := agent.vgpus.keys() - had:
+        report = agent.report()
+        agent.send(
+            replace(
+                report,
+                vgpus=tuple(
+                    replace(each, error="no device", host_fault=True) if each.id in grown else each
+                    for each in report.vgpus
+                ),
+            )
+        )
+        agent.look()
+        lab.settle(agent)
+    return len(grown)
+
+
+def never_grows(lab, agent, **more):
+    """A claim that has two vGPUs and was refused two others until it stopped."""
+    claim, _ = grown_later(lab, agent, **more)
+    for _ in range(3):
+        assert STOPS not in lab.claim(claim).state_reason
+        assert refuse_more(lab, agent, claim)
+        assert counts(lab, claim)[:2] == (ClaimState.BOUND, 2)
+    assert lab.claim(claim).state_reason.endswith(STOPS)
+    assert f"host {agent.host}: no device" in lab.claim(claim).state_detail
+    return claim
+
+
+def test_what_its_host_always_refuses_is_asked_for_no_more(lab):
+    agent = lab.agent(devices=4)
+    claim = never_grows(lab, agent)
+    before = lab.host(agent).refusals
+    for _ in range(3):
+        assert refuse_more(lab, agent, claim) == 0
+    assert lab.host(agent).refusals == before
+    assert counts(lab, claim)[:2] == (ClaimState.BOUND, 2)
+    # The host is not held back from others for it.
+    other = lab.bound(agent, count=2, **WHOLE)
+    assert lab.claim(other).state == ClaimState.BOUND
+    lab.check_books([agent])
+
+
+def test_a_conductor_that_takes_over_asks_no_more_either(lab):
+    agent = lab.agent(devices=4)
+    claim = never_grows(lab, agent)
+    other = lab.another()
+    lab.clock.wait(2 * holds.LONGEST.total_seconds())
+    agent.look()
+    for _ in range(3):
+        other.serve()
+        agent.look()
+    assert counts(lab, claim)[:2] == (ClaimState.BOUND, 2)
+
+
+def rename(lab, agent, claim):
+    lab.client.update_claim(lab.ctxt, claim.id, ClaimChange(name="another"))
+
+
+def enable_host(lab, agent, claim):
+    lab.client.set_host_enabled(lab.ctxt, lab.host(agent).id, True, "")
+
+
+def enable_device(lab, agent, claim):
+    lab.client.set_device_enabled(lab.ctxt, lab.devices(agent)[0].id, True, "")
+
+
+def get_disk(lab, agent, claim):
+    agent.unable_reason = "its disk is full"
+    agent.send()
+    agent.unable_reason = ""
+    agent.send()
+
+
+def upgrade(lab, agent, claim):
+    agent.version = "later"
+    agent.send()
+
+
+@pytest.mark.parametrize("change", [rename, enable_host, enable_device, get_disk, upgrade])
+def test_it_grows_again_when_it_or_its_host_changes(lab, change):
+    agent = lab.agent(devices=4)
+    claim = never_grows(lab, agent)
+    change(lab, agent, claim)
+    found = lab.claim(claim)
+    assert (found.attempts, found.refused_by, found.state_reason) == (0, (), "")
+    lab.clock.wait(2 * holds.LONGEST.total_seconds())
+    agent.look()
+    serve(lab, agent)
+    assert counts(lab, claim)[:2] == (ClaimState.BOUND, 4)
+    lab.check_books([agent])
+
+
+def test_a_change_of_another_host_changes_nothing(lab):
+    agent, other = lab.agent(devices=4), lab.agent(devices=1)
+    claim = never_grows(lab, agent, host=agent.host)
+    for change in (enable_host, enable_device, get_disk, upgrade):
+        change(lab, other, claim)
+    assert lab.claim(claim).state_reason.endswith(STOPS)
+
+
+def test_what_it_got_in_the_end_was_not_refused(lab):
+    agent = lab.agent(devices=4)
+    claim, _ = grown_later(lab, agent)
+    assert refuse_more(lab, agent, claim)
+    assert refuse_more(lab, agent, claim)
+    assert lab.claim(claim).attempts == 2
+    lab.clock.wait(2 * holds.LONGEST.total_seconds())
+    agent.look()
+    serve(lab, agent)
+    assert counts(lab, claim)[:2] == (ClaimState.BOUND, 4)
+    assert (lab.claim(claim).attempts, lab.claim(claim).refused_by) == (0, ())
+
+
+def test_what_it_was_refused_more_does_not_fail_it(lab):
+    """Its host loses one of those it needs: it waits again, as one that was refused nothing."""
+    agent = lab.agent(devices=4)
+    claim = never_grows(lab, agent)
+    refusal = binding.Refusal("lost", False, "", tuple(one.id for one in lab.vgpus(claim_id=claim.id)))
+    lab.parts.commit(binding.refused, claim.id, agent.host, refusal, 3)
+    assert lab.claim(claim).release_to == ClaimState.QUEUED
 
 
 @pytest.mark.parametrize("asked", [OnDeviceLost.REQUEUE, OnDeviceLost.FAIL, OnDeviceLost.WAIT])
