@@ -288,7 +288,9 @@ class _Pass:
         """Return the same for a claim with a reservation while others of its priority are pending."""
         if not self._started and self._memory.is_same(mine):
             return None
-        self.kept.lift()
+        # Most find none whatever is kept: that is cheaper to see than what is kept for all others.
+        if self._find_in(kind, self._memory.full, kept=False) is None:
+            return None
         others = Kept(self._occupancy)
         for each in (*self.kept.reservations, *self._pending.values()):
             others.add(each)
