@@ -69,6 +69,12 @@ class Transaction:
         self.moved += after
         return after
 
+    def start_all(self, held: Sequence[Claim], **changes: Any) -> list[Claim]:
+        """Bring claims that this transaction holds to ``allocating``, each with its program's host."""
+        after = claims.start_all(self.session, held, **changes)
+        self.moved += after
+        return after
+
     def touch(self, host_id: str) -> int:
         """Return the new generation of what a host should have; its agent is told to look.
 

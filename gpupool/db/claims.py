@@ -1,7 +1,7 @@
 """Claims in the database. Every change grows the generation, by which writers notice each other."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,16 @@ from gpupool.model.states import ClaimState
 
 _table = Table(models.Claim, Claim)
 get, list_ = _table.get, _table.list_
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What programs take of a host: thousandths of a core, MiB."""
+
+    cpu_milli: int = 0
+    memory_mib: int = 0
+
+
 # States in which the end of its lease ends a claim.
 EXPIRING = frozenset({ClaimState.QUEUED, ClaimState.BINDING, ClaimState.BOUND, ClaimState.SUSPENDED})
 # A change of a claim: the lease it was asked for holds again, not what its time limit left of it.
@@ -70,6 +80,27 @@ def transition_all(
 
     Raises as states.check, before anything is written.
     """
+    return _transition(session, held, state, changes, {})
+
+
+def start_all(session: Session, held: Sequence[Claim], /, **changes: Any) -> list[Claim]:
+    """Bring claims that the caller holds to ``allocating``, and write which host each names.
+
+    Otherwise as transition_all.
+    """
+    programs_ = {claim.id: claim.program_host_id for claim in held}
+    own = {"program_host_id": sa.case(programs_, value=models.Claim.id)} if held else {}
+    return _transition(session, held, ClaimState.ALLOCATING, changes, own)
+
+
+def _transition(
+    session: Session,
+    held: Sequence[Claim],
+    state: ClaimState,
+    changes: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> list[Claim]:
+    """Do as transition_all; ``own`` are expressions of what each of the claims says of itself."""
     if not held:
         return []
     for claim in held:
@@ -77,7 +108,7 @@ def transition_all(
     ids = [claim.id for claim in held]
     now = times.now(session)
     written = {**changes, "state": state, "updated_at": now}
-    _table.write(session, models.Claim.id.in_(ids), _next(written))
+    _table.write(session, models.Claim.id.in_(ids), _next({**written, **own}))
     if any(isinstance(value, sa.ColumnElement) for value in changes.values()):
         return list_(session, {"id": ids})
     known = {key: value for key, value in written.items() if key in Claim.__dataclass_fields__}
@@ -133,6 +164,19 @@ def next_index(session: Session, claim_id: str) -> int:
     """Return from where on a claim, which is held, looks for an index for one more vGPU."""
     query = sa.select(models.Claim.next_index).where(models.Claim.id == claim_id)
     return session.execute(query).scalar_one()
+
+
+def programs(session: Session, host_ids: Collection[str]) -> dict[str, Program]:
+    """Return what the programs of claims take of hosts, by host; one that has none is left out."""
+    row = models.Claim
+    sums = sa.func.sum(row.cpu_milli), sa.func.sum(row.host_memory_mib)
+    there = row.program_host_id.in_(list(host_ids))
+    query = sa.select(row.program_host_id, *sums).where(there).group_by(row.program_host_id)
+    return {
+        host_id: Program(cpu_milli=int(cpu), memory_mib=int(memory))
+        for host_id, cpu, memory in session.execute(query).tuples()
+        if host_id is not None
+    }
 
 
 def allocating(session: Session) -> dict[str, str | None]:

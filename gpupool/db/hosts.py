@@ -62,6 +62,14 @@ def revise(session: Session, host_id: str, /, **changes: Any) -> Host:
     return update(session, host_id, revision=models.Host.revision + 1, **changes)
 
 
+def ids(session: Session, names_: Collection[str]) -> dict[str, str]:
+    """Return the ids of those of the hosts that exist, by name."""
+    if not names_:
+        return {}
+    query = sa.select(models.Host.name, models.Host.id).where(models.Host.name.in_(list(names_)))
+    return dict(session.execute(query).tuples().all())
+
+
 def names(session: Session, host_ids: Collection[str]) -> dict[str, str]:
     """Return the names of hosts, by id."""
     if not host_ids:

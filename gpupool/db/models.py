@@ -254,6 +254,7 @@ class Claim(Wishes, Stamps, Base):
         sa.Index(None, "profile_id"),
         sa.Index(None, "lease_end"),
         sa.Index(None, "created_at"),
+        sa.Index(None, "program_host_id"),
     )
 
     id: Mapped[Key]
@@ -287,6 +288,8 @@ class Claim(Wishes, Stamps, Base):
     health: Mapped[ClaimHealth]
     attempts: Mapped[int]
     refused_by: Mapped[tuple[str, ...]]
+    # No foreign key: only while the claim holds something, and its host stays for as long.
+    program_host_id: Mapped[Id | None]
     generation: Mapped[int]
     request_id: Mapped[str] = mapped_column(sa.String(64))
     bound_at: Mapped[datetime | None]

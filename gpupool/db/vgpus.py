@@ -33,14 +33,6 @@ class Granted:
     memory_mib_guaranteed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """What programs take of a host: thousandths of a core, MiB."""
-
-    cpu_milli: int = 0
-    memory_mib: int = 0
-
-
 def transition(session: Session, vgpu: Vgpu, state: VgpuState, /, **changes: Any) -> Vgpu:
     """Bring ``vgpu`` to ``state``; raises as states.check and update."""
     states.check(states.VGPU, vgpu.state, state)
@@ -171,21 +163,3 @@ def parts(session: Session, device_ids: Collection[str]) -> dict[str, frozenset[
         if part is not None:
             found[device_id] = found.get(device_id, frozenset()) | {part}
     return found
-
-
-def programs(session: Session, host_ids: Collection[str]) -> dict[str, Program]:
-    """Return what the programs of claims take of the hosts where these have vGPUs, by host."""
-    row, claim = models.Vgpu, models.Claim
-    there = row.host_id.in_(list(host_ids))
-    pairs = sa.select(row.host_id, row.claim_id).where(there).distinct().subquery()
-    asks = (claim.cpu_milli > 0) | (claim.host_memory_mib > 0)
-    query = (
-        sa.select(pairs.c.host_id, sa.func.sum(claim.cpu_milli), sa.func.sum(claim.host_memory_mib))
-        .join(claim, claim.id == pairs.c.claim_id)
-        .where(asks)
-        .group_by(pairs.c.host_id)
-    )
-    return {
-        host_id: Program(cpu_milli=int(cpu), memory_mib=int(memory))
-        for host_id, cpu, memory in session.execute(query).tuples()
-    }

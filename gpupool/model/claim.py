@@ -143,6 +143,7 @@ class Claim:
     ``refused_by`` names the hosts that refused the claim since it was bound last: others are tried
     first. ``attempts`` counts those of them that refused what it asks for and were not in trouble; of a
     bound elastic one, how often it was refused more, since it grew or it or its host changed last.
+    ``program_host_id`` is where CPU and memory of its program are taken, while it holds something.
     ``generation`` grows with every change, so that two writers notice each other.
     """
 
@@ -183,6 +184,7 @@ class Claim:
     health: ClaimHealth = ClaimHealth.OK
     attempts: int = 0
     refused_by: tuple[str, ...] = ()
+    program_host_id: str | None = None
     generation: int = 0
     request_id: str = ""
     created_at: datetime | None = None

@@ -7,7 +7,7 @@ by the reconciler.
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,7 @@ from gpupool.conductor.claims.limits import OfProject
 from gpupool.conductor.context import Parts, Transaction
 from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.scheduling.capacity import Shelves
-from gpupool.db import claims, devices, times, vgpus
+from gpupool.db import claims, devices, hosts, times, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.claim import Claim, OnDeviceLost
@@ -35,11 +35,13 @@ TAKEN = Reason("a device that was chosen is not to be had any more; another one 
 class Choice:
     """A claim, and the shares of its vGPUs, or of those that it is to have more.
 
+    ``host`` is the name of its program's; None for a claim whose program has its host already.
     An elastic claim that is queued may get fewer, ``min_count`` of them at least; None for any other.
     """
 
     claim_id: str
     shares: tuple[Share, ...]
+    host: str | None = None
     min_count: int | None = None
 
 
@@ -115,31 +117,33 @@ def _reserve(
     session = transaction.session
     named = {share.device_id for choice in choices for share in choice.shares}
     owned = {device.id: device for device in devices.list_(session, {"id": named})}
-    held = transaction.hold({device.host_id for device in owned.values()})
+    on = hosts.ids(session, {choice.host for choice in choices if choice.host})
+    held = transaction.hold({*on.values(), *(device.host_id for device in owned.values())})
     known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
     batch, shelves = Reserved(), Shelves(transaction, inventory, held)
     mine = {**NONE.fields(), "conductor_id": conductor_id}
     for choice in choices:
-        claim = known.get(choice.claim_id)
+        claim, host = known.get(choice.claim_id), on.get(choice.host or "")
         if claim is None or claim.state != ClaimState.QUEUED:
             batch.lost[choice.claim_id] = errors.Conflict(f"claim {choice.claim_id} waits no more")
             continue
         shares = _allowed(session, claim, choice, limits)
-        if not shelves.take(claim, shares):
+        if host is None or not shelves.take(claim, shares, choice.host):
             error = f"what was chosen for claim {claim.id} is not to be had any more"
             batch.lost[claim.id] = errors.Conflict(error)
             continue
+        claim = replace(claim, program_host_id=host)
         if claim.min_count is not None:
             # At once, so that its project's next claim has no more than what its quota leaves then.
             changes = {**mine, "count": len(shares), "next_index": len(shares)}
-            (claim,) = transaction.move_all([claim], ClaimState.ALLOCATING, **changes)
-        rows = (planned(claim, at, share, owned[share.device_id]) for at, share in enumerate(shares))
+            (claim,) = transaction.start_all([claim], **changes)
+        rows = [planned(claim, index, each, owned[each.device_id]) for index, each in enumerate(shares)]
         batch.planned.append(Planned(claim=claim, vgpus=tuple(rows)))
     made = [vgpu for each in batch.planned for vgpu in each.vgpus]
     vgpus.create_all(session, made)
-    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in made})
+    transaction.revise_all(held[host_id] for host_id in _hosts(batch.planned))
     fixed = [each.claim for each in batch.planned if each.claim.min_count is None]
-    moved = {claim.id: claim for claim in transaction.move_all(fixed, ClaimState.ALLOCATING, **mine)}
+    moved = {claim.id: claim for claim in transaction.start_all(fixed, **mine)}
     going = [
         Planned(claim=moved.get(each.claim.id, each.claim), vgpus=each.vgpus) for each in batch.planned
     ]
@@ -204,7 +208,9 @@ def _hand_over(transaction: Transaction, agreed: Sequence[Planned]) -> tuple[set
 
 
 def _hosts(of: Sequence[Planned]) -> set[str]:
-    return {vgpu.host_id for each in of for vgpu in each.vgpus}
+    """Return the hosts of vGPUs, and those of their claims' programs."""
+    programs = {each.claim.program_host_id for each in of if each.claim.program_host_id}
+    return programs | {vgpu.host_id for each in of for vgpu in each.vgpus}
 
 
 def _still_allocating(transaction: Transaction, of: Sequence[Planned]) -> tuple[list[Claim], list[Vgpu]]:
@@ -237,15 +243,16 @@ def _undo(transaction: Transaction, refused: Sequence[tuple[Planned, Reason]]) -
     held = transaction.hold(_hosts(of))
     going, lost = _still_allocating(transaction, of)
     ids = {claim.id for claim in going}
-    undone = [vgpu for each in of if each.claim.id in ids for vgpu in each.vgpus]
+    back = [each for each in of if each.claim.id in ids]
+    undone = [vgpu for each in back for vgpu in each.vgpus]
     vgpus.delete_all(transaction.session, [vgpu.id for vgpu in undone])
-    transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in undone})
+    transaction.revise_all(held[host_id] for host_id in _hosts(back) & held.keys())
     reasons = {each.claim.id: reason for each, reason in refused}
     for reason in sorted(set(reasons.values())):
-        back = [claim for claim in going if reasons[claim.id] == reason]
-        for least in {claim.min_count for claim in back}:
-            same = [claim for claim in back if claim.min_count == least]
-            changes = {} if least is None else {"count": least}
+        alike = [claim for claim in going if reasons[claim.id] == reason]
+        for least in {claim.min_count for claim in alike}:
+            same = [claim for claim in alike if claim.min_count == least]
+            changes = {"program_host_id": None} | ({} if least is None else {"count": least})
             transaction.move_all(same, ClaimState.QUEUED, **reason.fields(), **changes)
     return lost + undone
 

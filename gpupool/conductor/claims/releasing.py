@@ -87,6 +87,8 @@ def finish(transaction: Transaction, claim_ids: Iterable[str]) -> list[Claim]:
             reason = reason.again()
         way = claim.release_to or ClaimState.RELEASED, reason, limited, claim.min_count
         ways.setdefault(way, []).append(claim)
+        if claim.program_host_id is not None:
+            transaction.revise(claim.program_host_id)
     done: list[Claim] = []
     for (state, reason, limited, least), same in ways.items():
         changes = _end(state, limited, least, times.now(session))
@@ -101,7 +103,7 @@ def _end(state: ClaimState, limited: bool, least: int | None, now: datetime) -> 
 
     ``limited``: its time was running. ``least`` is what it waits for if it is elastic.
     """
-    changes: dict[str, object] = {"release_to": None, "health": ClaimHealth.OK}
+    changes: dict[str, object] = {"release_to": None, "program_host_id": None, "health": ClaimHealth.OK}
     if state in ENDED:
         return {**changes, "ended_at": now}
     if least is not None:

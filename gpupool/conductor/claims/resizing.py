@@ -71,7 +71,7 @@ def _reserve(
         room = _room(transaction, claim, rows, limits) if claim else 0
         chosen = [each for each in choice.shares[:room] if each.device_id in owned]
         # Its program is there, and has what it needs.
-        if claim is None or not chosen or not shelves.take(_more(claim), chosen):
+        if claim is None or not chosen or not shelves.take(_more(claim), chosen, None):
             error = f"claim {choice.claim_id} can't have more vGPUs now"
             batch.lost[choice.claim_id] = errors.Conflict(error)
             continue

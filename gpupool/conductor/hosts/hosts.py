@@ -7,7 +7,7 @@ from gpupool.conductor.context import Parts, Transaction
 from gpupool.conductor.hosts import admission
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.silence import Silence
-from gpupool.db import attachments, devices, hosts, pools, vgpus
+from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device
 from gpupool.model.host import Host
@@ -74,6 +74,9 @@ def _check_empty(transaction: Transaction, host: Host) -> None:
     held = len(vgpus.list_(transaction.session, {"host_id": host.id}))
     if held:
         raise errors.Conflict(f"host {host.name} still has {held} vGPUs")
+    programs = claims.list_(transaction.session, {"program_host_id": host.id})
+    if programs:
+        raise errors.Conflict(f"host {host.name} still has the programs of {len(programs)} claims")
 
 
 def delete(parts: Parts, host_id: str) -> None:

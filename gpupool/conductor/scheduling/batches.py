@@ -170,7 +170,8 @@ class Batches:
 
 def _choice(start: Decided) -> Choice:
     min_count = start.min_count if isinstance(start, Start) else None
-    return Choice(claim_id=start.claim_id, shares=start.plan.shares, min_count=min_count)
+    host = start.plan.host if isinstance(start, Start) else None
+    return Choice(claim_id=start.claim_id, shares=start.plan.shares, host=host, min_count=min_count)
 
 
 def split(starts: Collection[Decided]) -> list[Sequence[Decided]]:

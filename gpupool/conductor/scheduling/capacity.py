@@ -26,19 +26,25 @@ class Shelves:
         self._transaction, self._inventory, self._held = transaction, inventory, held
         self._views: dict[str, PoolView] = {}
 
-    def take(self, claim: Claim, shares: Sequence[Share]) -> bool:
-        """Take a claim's shares, and of the first one's host what its program takes, or nothing."""
+    def take(self, claim: Claim, shares: Sequence[Share], host: str | None) -> bool:
+        """Take a claim's shares, and of ``host`` (None: nothing) what its program takes, or nothing."""
         view, demand = self._view(claim.pool_id), Demand.of(claim)
         if not view.device_index.keys() >= {share.device_id for share in shares}:
             return False
         places = [view.device_index[share.device_id] for share in shares]
-        slots, host = filters.slots(view, demand), places[0][0]
+        slots = filters.slots(view, demand)
         if any(slots[place] < times for place, times in Counter(places).items()):
             return False
-        if not filters.programs(view, demand)[host] or not geometry.are_free(view, demand, shares):
+        if host is not None and not self._has_program(view, demand, host):
             return False
-        view.take(demand, Plan(host=view.hosts[host], shares=tuple(shares)))
+        if not geometry.are_free(view, demand, shares):
+            return False
+        view.take(demand, Plan(host=host, shares=tuple(shares)))
         return True
+
+    @staticmethod
+    def _has_program(view: PoolView, demand: Demand, host: str) -> bool:
+        return host in view.host_index and bool(filters.programs(view, demand)[view.host_index[host]])
 
     def _view(self, pool_id: str) -> PoolView:
         if pool_id not in self._views:

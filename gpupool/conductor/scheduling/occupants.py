@@ -49,11 +49,12 @@ def waiting(claim: Claim) -> Waiting:
 def running(parts: Parts, claim: Claim, held: Held) -> tuple[Running, list[Running]]:
     """Return a claim that holds something; of an elastic one its minimum, and each vGPU beyond that."""
     rows = sorted((each for each in held.vgpus if each.index < BESIDE), key=lambda one: one.index)
+    host = held.hosts.get(claim.program_host_id or "")
     if claim.min_count is None or claim.state != ClaimState.BOUND:
-        return _running(parts, claim, _plan(rows, held.hosts)), []
+        return _running(parts, claim, _plan(rows, host)), []
     # What sessions use goes last; else the highest ordinals first, so that the rest keep theirs.
     rows.sort(key=lambda one: (one.id not in held.used, one.index))
-    least = _running(parts, claim, _plan(rows[: claim.min_count], held.hosts))
+    least = _running(parts, claim, _plan(rows[: claim.min_count], host))
     moving = any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in held.vgpus)
     refused = claim.attempts >= parts.conf.conductor.binding_attempts
     least = replace(
@@ -78,15 +79,14 @@ def _beyond(least: Running, vgpu: Vgpu, held: Held) -> Running:
     return elastic.beyond(
         least,
         f"{least.claim_id}/{vgpu.id}",
-        _plan([vgpu], held.hosts),
+        _plan([vgpu], held.hosts[vgpu.host_id]),
         held.since[vgpu.id],
         None if vgpu.id in held.used else idle,
     )
 
 
-def _plan(rows: Sequence[Vgpu], named: Mapping[str, str]) -> Plan:
-    """Return where the vGPUs of a claim are; ``named`` are the hosts' names by id."""
-    host = named[rows[0].host_id] if rows else None
+def _plan(rows: Sequence[Vgpu], host: str | None) -> Plan:
+    """Return where the vGPUs of a claim are, and its program."""
     return Plan(host=host, shares=tuple(vgpu.share for vgpu in rows))
 
 

@@ -293,7 +293,8 @@ class _PoolQueue:
             changed = [each for each, _ in generations.items() - self._generations.items()]
             fresh = claims.list_(session, {"id": changed}) if changed else []
             held = vgpus.list_(session, {"claim_id": changed}) if changed else []
-            named = hosts.names(session, {vgpu.host_id for vgpu in held})
+            programs = {claim.program_host_id for claim in fresh if claim.program_host_id}
+            named = hosts.names(session, programs | {vgpu.host_id for vgpu in held})
         for claim_id in self.claims.keys() - generations.keys():
             self.scheduler.forget(claim_id)
             self._teller.forget(claim_id)

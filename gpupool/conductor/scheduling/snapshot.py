@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.conductor.hosts import holds
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.db import devices, hosts, pools, times, vgpus
-from gpupool.db.vgpus import Granted, Program
+from gpupool.db import claims, devices, hosts, pools, times, vgpus
+from gpupool.db.claims import Program
+from gpupool.db.vgpus import Granted
 from gpupool.model.claim import COMPUTE_MAX
 from gpupool.model.device import Device, SharingMode
 from gpupool.model.host import Host
@@ -36,7 +37,7 @@ def rooms(
     owned: dict[str, list[Device]] = {}
     for device in devices.list_(session, {"host_id": ids}):
         owned.setdefault(device.host_id, []).append(device)
-    granted, programs = vgpus.usage(session, host_id=ids), vgpus.programs(session, ids)
+    granted, programs = vgpus.usage(session, host_id=ids), claims.programs(session, ids)
     cut = [each.id for of in owned.values() for each in of if each.sharing_mode != SharingMode.SHARED]
     used = vgpus.parts(session, cut) if cut else {}
     found = []

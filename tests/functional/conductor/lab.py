@@ -110,7 +110,11 @@ class Lab:
 
     def choice(self, claim: Claim, *device_ids: str) -> binding.Choice:
         """Return the choice of a device for each vGPU of a claim."""
-        return binding.Choice(claim_id=claim.id, shares=Demand.of(claim).shares(device_ids))
+        with self.database.reader() as session:
+            on = devices.list_(session, {"id": device_ids})
+            host = hosts.get(session, on[0].host_id).name if on else None
+        shares = Demand.of(claim).shares(device_ids)
+        return binding.Choice(claim_id=claim.id, shares=shares, host=host)
 
     def bind(self, claims: Sequence[Claim], device_id: str) -> dict[str, errors.GpupoolError]:
         """Bind claims for one vGPU to a device, whatever the queue decides; return by id why not."""

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
-from gpupool.db import claims, devices, host_keys, hosts, migrations, services
+from gpupool.db import claims, devices, host_keys, hosts, migrations, services, vgpus
 from gpupool.db.api import Database
 from gpupool.db.models import Base
 from gpupool.model import errors
@@ -106,11 +106,14 @@ def test_hosts_devices_and_claims_of_before_go_on(backend: Backend) -> None:
         hosts={"state": "up"},
         devices={"health": "ok", "sharing_mode": "shared", "traits": "[]"},
         claims={"state": "allocating"},
+        vgpus={"state": "planned"},
     )
     database.upgrade()
     with database.reader() as session:
         host, device = hosts.get(session, "1"), devices.get(session, "1")
         assert claims.allocating(session) == {"1": None}
+        assert session.scalars(sa.text("SELECT program_host_id FROM claims")).all() == [host.id]
+        assert vgpus.get(session, "1").part is None
         assert services.list_(session)[0].host == host.name
         assert host_keys.list_(session) == []
     assert (host.incarnation, host.generation, host.unable_reason, host.refusals) == ("", 1, "", 0)
