@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from gpupool.client import arguments, base
+from gpupool.client import arguments, base, find
 from gpupool.client.columns import Column
 
 
@@ -28,17 +28,21 @@ class ListSessions(base.ListCommand):
     filters = (base.Filter("host", "host", "Only sessions on this host (name or id)"),)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add what takes ids only."""
+        """Add the claim, which may be given by its name, what takes ids only, and whose."""
         parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--claim", metavar="<claim>", help="Only sessions of this claim (name or id)"
+        )
         parser.add_argument("--vgpu", metavar="<id>", help="Only sessions of this vGPU")
         parser.add_argument("--attachment", metavar="<id>", help="Only sessions of this attachment")
         arguments.add_projects(parser)
         return parser
 
     def query(self, parsed: argparse.Namespace) -> dict[str, Any]:
-        """Add vGPU and attachment."""
+        """Add claim, vGPU and attachment."""
         return {
             **super().query(parsed),
+            "claim_id": parsed.claim and find.claim(self.client, parsed.claim),
             "vgpu_id": parsed.vgpu,
             "attachment_id": parsed.attachment,
             **self.whose(parsed),

@@ -15,7 +15,13 @@ def _of_projects(project_ids: Sequence[object]) -> sa.ColumnElement[bool]:
     return models.Session.attachment_id.in_(owned)
 
 
-_table = Table(models.Session, Session, order="started_at", related={"project_id": _of_projects})
+def _of_claims(claim_ids: Sequence[object]) -> sa.ColumnElement[bool]:
+    owned = sa.select(models.Attachment.id).where(models.Attachment.claim_id.in_(claim_ids))
+    return models.Session.attachment_id.in_(owned)
+
+
+_RELATED = {"project_id": _of_projects, "claim_id": _of_claims}
+_table = Table(models.Session, Session, order="started_at", related=_RELATED)
 get, list_ = _table.get, _table.list_
 
 

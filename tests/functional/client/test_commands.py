@@ -494,6 +494,8 @@ def test_attachments(openstack) -> None:
     assert [row["ID"] for row in openstack.json("gpu attachment list --kind process")] == [other["id"]]
     assert openstack.json("gpu attachment show", made["id"])["cdi_device"] == made["cdi_device"]
     assert openstack.json("gpu session list --attachment", made["id"], "--all-projects") == []
+    assert openstack.json("gpu session list --claim mine") == []
+    assert "no claim with the id or name 'other'" in openstack.refused("gpu session list --claim other")
     openstack("gpu attachment delete", made["id"], other["id"])
     assert f"{NOWHERE}: attachment {NOWHERE} not found" in openstack.refused(
         "gpu attachment delete", NOWHERE

@@ -156,6 +156,8 @@ def test_one_programs_session_ends_and_the_others_go_on(service, claim, openstac
     while len(rows := openstack.json("gpu session list --long")) < 2:
         time.sleep(0.1)
     assert {row["State"] for row in rows} == {"live"}
+    of_claim = {row["ID"] for row in openstack.json(f"gpu session list --claim {claim}")}
+    assert of_claim == {row["ID"] for row in rows}
     ended = rows[0]
     lost = first if is_child_of(ended["Program PID"], first.pid) else second
     assert openstack.json("gpu session show", ended["ID"])["program_pid"] == ended["Program PID"]

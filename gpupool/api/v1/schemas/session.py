@@ -4,6 +4,7 @@ from gpupool.api.v1.schemas import common
 
 LIST = common.listing(
     {
+        "claim_id": common.ID,
         "project_id": common.TEXT,
         "attachment_id": common.ID,
         "vgpu_id": common.ID,
