@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -47,6 +47,19 @@ class GpuCommand(command.Command):
         if identity is None:
             return str(parsed.project)
         return projects.find(identity, parsed.project, parsed.project_domain, must_exist)
+
+    def with_project_names(self, items: Iterable[Item]) -> list[Item]:
+        """Return items that show people the names of projects that Keystone tells, and programs ids."""
+        found, identity = list(items), self.identity()
+        names: dict[str, str] = {}
+        if identity is not None and found:
+            try:
+                names = projects.names(identity)
+            except CommandError as exc:
+                note(f"projects are shown by their ids: {exc}")
+        ids = [each["project_id"] for each in found]
+        shown = [columns.Cell(project_id, names.get(project_id, project_id)) for project_id in ids]
+        return [{**each, "project_id": cell} for each, cell in zip(found, shown, strict=True)]
 
     def whose(self, parsed: argparse.Namespace) -> dict[str, Any]:
         """Return the query of the arguments that ``arguments.add_projects`` adds."""

@@ -1,6 +1,7 @@
 """From what people write of a project, its name or id, to the id that the API takes."""
 
 import re
+from collections import Counter
 from urllib.parse import quote
 
 from osc_lib.exceptions import CommandError
@@ -43,6 +44,28 @@ def find(identity: Identity, text: str, domain: str | None, must_exist: bool = F
     raise CommandError(
         f"Keystone does not let you look for project {text!r} by its name (HTTP {status}); give its id"
     )
+
+
+def names(identity: Identity) -> dict[str, str]:
+    """Return by id the names of the projects that Keystone shows to the caller.
+
+    Those are all of the cloud or a domain to its administrators and readers, to others the projects that
+    they have a role in. A name that several have is told with the id of its domain. Raises CommandError
+    when the caller may not even ask for its own.
+    """
+    status, body = identity.request("GET", "/projects")
+    if status != 200:
+        status, body = identity.request("GET", "/auth/projects")
+    if status != 200:
+        raise CommandError(f"Keystone does not tell their names (HTTP {status})")
+    found: list[Json] = body["projects"]
+    often = Counter(each["name"] for each in found)
+    return {
+        each["id"]: each["name"]
+        if often[each["name"]] == 1
+        else f"{each['name']}\n(domain {each['domain_id']})"
+        for each in found
+    }
 
 
 def _only(found: list[Json], text: str) -> str:

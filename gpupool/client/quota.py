@@ -48,7 +48,7 @@ class ListQuotas(base.GpuCommand, command.Lister):
         parsed_args: argparse.Namespace,  # noqa: ARG002 - the base class' interface
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Return titles and rows."""
-        quotas = self.client.list("quotas", {"all_projects": "true"})
+        quotas = self.with_project_names(self.client.list("quotas", {"all_projects": "true"}))
         rows = [(quota["project_id"], *_row(quota)) for quota in quotas]
         return ("Project", "Resource", "Used", "Limit"), rows
 

@@ -104,9 +104,10 @@ class Client:
         """Do ``name`` to an item; return the item."""
         return self._request("POST", f"{_path(collection, ident)}/action", json={name: arguments})
 
-    def usage(self) -> Item:
-        """Return ``{"pools": [...], "projects": [...]}``."""
-        return self._request("GET", "/usage")
+    def usage(self, project_id: str | None = None) -> Item:
+        """Return ``{"pools": [...], "projects": [...]}``, of all that the caller may see or of one."""
+        query = {} if project_id is None else {"project_id": project_id}
+        return self._request("GET", "/usage", params=query)
 
     def quotas(self, project_id: str | None = None) -> Item:
         """Return ``{"quotas": [...]}`` of the caller's project or of another."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from osc_lib.command import command
 
-from gpupool.client import base, columns
+from gpupool.client import arguments, base, columns
 from gpupool.client.columns import Column
 
 _GRANTED = (Column("compute_granted", "Compute granted"), Column("memory_mib_granted", "Memory granted"))
@@ -22,19 +22,25 @@ PROJECTS = (Column("project_id", "Project"), *_GRANTED, Column("claims", "Claims
 
 
 class ShowUsage(base.GpuCommand, command.Lister):
-    """Show how much of each pool is granted, or how much each project holds."""
+    """Show how much of each pool is granted, or how much each project holds, or one."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--by", choices=("pool", "project"), default="pool", help="A line for each")
+        parser.add_argument(
+            "--by",
+            choices=("pool", "project"),
+            help="A line for each pool (default), or for each project (default with --project)",
+        )
+        arguments.add_project(parser, parser, arguments.OF_PROJECT)
         return parser
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Return titles and rows."""
-        usage = self.client.usage()
-        if parsed_args.by == "pool":
+        project_id = self.project_id(parsed_args)
+        usage = self.client.usage(project_id)
+        if parsed_args.by == "pool" or (parsed_args.by is None and project_id is None):
             return columns.table(usage["pools"], POOLS)
-        return columns.table(usage["projects"], PROJECTS)
+        return columns.table(self.with_project_names(usage["projects"]), PROJECTS)

@@ -12,7 +12,7 @@ RULES = (
     base.rule(
         "usage:get_all",
         base.EVERY_PROJECT_READER,
-        "See in usage what every project was granted.",
-        ["GET /v1/usage"],
+        "See in usage what every project was granted, or any other than the caller's.",
+        ["GET /v1/usage", "GET /v1/usage?project_id={project}"],
     ),
 )

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from gpupool.api import views
 from gpupool.api.controller import Controller, Json
 from gpupool.api.request import Request
-from gpupool.api.v1.schemas import common
+from gpupool.api.v1.schemas import usage as schemas
 from gpupool.db import claims, usage
 
 
@@ -15,23 +15,27 @@ class Usage(Controller):
     """What pools hold, what is granted of it, and to whom."""
 
     def get_all(self, request: Request) -> Json:
-        """Show every pool, and every project or, to those who may not see others, their own.
+        """Show every pool, and every project, or one that the query names or the caller may not exceed.
 
-        Those are told how full pools are, but of claims only how many are their own.
+        Of one project all are told how full pools are, and of claims only how many are the project's.
         """
         self.services.authorize(request, "usage:get")
-        request.checked_query(common.EMPTY)
-        own = None if self.services.may(request, "usage:get_all") else request.caller.project_id
+        own = request.caller.project_id
+        wanted = request.checked_query(schemas.SHOW).get("project_id")
+        if wanted is None:
+            wanted = None if self.services.may(request, "usage:get_all") else own
+        elif wanted != own:
+            self.services.authorize(request, "usage:get_all")
         with self.services.database.reader() as session:
-            pools = [_own(session, pool, own) for pool in usage.by_pool(session)]
-            projects = usage.by_project(session, own)
+            pools = [_of(session, pool, wanted) for pool in usage.by_pool(session)]
+            projects = usage.by_project(session, wanted)
         return {
             "pools": [views.plain(pool) for pool in pools],
             "projects": [views.plain(project) for project in projects],
         }
 
 
-def _own(session: Session, pool: usage.PoolUsage, project_id: str | None) -> usage.PoolUsage:
+def _of(session: Session, pool: usage.PoolUsage, project_id: str | None) -> usage.PoolUsage:
     """Return ``pool`` with the claims of one project only, or as it is."""
     if project_id is None:
         return pool

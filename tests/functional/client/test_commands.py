@@ -345,6 +345,11 @@ def test_the_life_of_a_claim(openstack) -> None:
     usage = openstack.json("gpu usage show")[0]
     assert (usage["Compute granted"], usage["Memory granted"], usage["Memory total"]) == (25, 512, 16384)
     assert openstack.json("gpu usage show --by project")[0]["Compute granted"] == 25
+    (project,) = openstack.json("gpu usage show --project noauth")
+    assert (project["Project"], project["Compute granted"]) == ("noauth", 25)
+    (pool,) = openstack.json("gpu usage show --project other --by pool")
+    assert (pool["Compute granted"], pool["Claims"]["bound"]) == (25, 0)
+    assert openstack.json("gpu usage show --project other") == []
     openstack("gpu claim delete yours --wait")
     assert openstack.json("gpu claim show", ident)["state"] == "released"
     assert openstack.json("gpu vgpu list") == []

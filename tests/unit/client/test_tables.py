@@ -96,7 +96,7 @@ class Fake:
     def get(self, collection: str, _: str) -> dict[str, Any]:
         return longest(sample(collection.removesuffix("s")), collection)
 
-    def usage(self) -> dict[str, Any]:
+    def usage(self, project_id: str | None = None) -> dict[str, Any]:
         found = sample("usage")
         return {kind: [longest(row) for row in found[kind]] for kind in ("pools", "projects")}
 
@@ -119,7 +119,7 @@ def commands() -> dict[str, type[Any]]:
 def output(name: str, *arguments: str) -> str:
     """What a command prints."""
     printed = io.StringIO()
-    manager = Namespace(**{plugin.API_NAME: Fake()})
+    manager = Namespace(session=Namespace(auth=None), **{plugin.API_NAME: Fake()})
     app = Namespace(stdout=printed, client_manager=manager, options=Namespace(debug=False))
     command = commands()[name](app, None)
     parsed = command.get_parser(name).parse_args(list(arguments))

@@ -31,6 +31,7 @@ TEXT: Schema = {
     "format": schemas.VISIBLE,
     "description": f"at most 255 characters, {texts.ALLOWED}",
 }
+PROJECT: Schema = {**TEXT, "minLength": 1, "description": "a project's id"}
 LONG_TEXT: Schema = {
     "type": "string",
     "maxLength": 4096,
