@@ -21,6 +21,7 @@ LAYOUT = columns.Layout(
         "held_until": None,
         "held_reason": "",
         "report_error": "",
+        "unapplied_reason": "",
         "simulated": False,
         "agent_version": "",
         "fingerprint": "",
@@ -77,7 +78,8 @@ class ListHosts(base.ListCommand):
         """Return the host with, for people, all that is out of the ordinary, a line each."""
         notes = [f"waits to be admitted: {each}" for each in item.get("pending_fingerprints", ())]
         disabled = f"disabled: {item.get('disabled_reason', '')}".removesuffix(": ")
-        closed = item.get("unable_reason", "") if item.get("enabled", True) else disabled
+        unable = item.get("unable_reason", "") or item.get("unapplied_reason", "")
+        closed = unable if item.get("enabled", True) else disabled
         notes += [f"takes no vGPUs: {closed}"] if closed else []
         notes += ["simulated"] if item.get("simulated") else []
         lines = [line for note in notes for line in textwrap.wrap(note, _NOTE) or [""]]

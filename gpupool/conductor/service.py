@@ -15,7 +15,7 @@ from gpupool.conductor.claims.notifications import ClaimNotifier
 from gpupool.conductor.context import Parts
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.heartbeat import Heartbeat
-from gpupool.conductor.hosts import hosts, pools
+from gpupool.conductor.hosts import hosts, pools, unapplied
 from gpupool.conductor.hosts.report_cache import Reported
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader import Leader
@@ -83,6 +83,7 @@ class Conductor:
         most = _LOOKS * settings.queue_interval
         self._silence = Silence(database.clock, settings.host_timeout, most)
         self._lost = Silence(database.clock, settings.device_lost_timeout, most)
+        self._unapplied = Silence(database.clock, settings.apply_timeout, most)
         inventory = Inventory(ProviderTree(placement), settings.reconcile_devices)
         self.parts = Parts(
             id=self.id,
@@ -186,6 +187,7 @@ class Conductor:
             # Hosts are not silent if nobody listens: after an outage it is counted anew.
             self._silence.forget()
             self._lost.forget()
+            self._unapplied.forget()
         if not self.parts.dependencies.database.answers():
             return
         self.parts.database.follow_clock()
@@ -194,6 +196,7 @@ class Conductor:
         if self.parts.dependencies.listens():
             hosts.mark_silent(self.parts, self._silence)
             lost_devices.end_claims(self.parts, self._lost)
+            unapplied.close_hosts(self.parts, self._unapplied)
 
     def reconcile(self) -> None:
         """Do once what the reconciler's thread does, if this conductor leads."""

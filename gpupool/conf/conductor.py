@@ -42,6 +42,16 @@ OPTS = (
         ),
     ),
     cfg.IntOpt(
+        "apply_timeout",
+        default=300,
+        min=0,
+        help=(
+            "Seconds after which a host that reports, and does not make or remove vGPUs as it should, "
+            "takes no new ones until it does. Claims that are being bound there are queued again and "
+            "try other hosts first. 0: never."
+        ),
+    ),
+    cfg.IntOpt(
         "clock_settle",
         default=60,
         min=0,

@@ -85,6 +85,11 @@ def revisions_by_pool(session: Session) -> dict[str, tuple[int, str, datetime | 
     return {host_id: (*rest,) for host_id, *rest in session.execute(query).tuples()}
 
 
+def not_applying(session: Session) -> list[Host]:
+    """Return the hosts that are known not to apply what they should have."""
+    return _table.items(session, _table.query.where(models.Host.unapplied_reason != ""))
+
+
 def up(session: Session) -> list[Host]:
     """Return the hosts that are up, by id."""
     query = _table.query.where(models.Host.state == HostState.UP)

@@ -145,6 +145,7 @@ class Host(Stamps, Base):
     held_reason: Mapped[str] = mapped_column(sa.String(1000))
     compute_node: Mapped[str | None] = mapped_column(sa.String(255))
     report_error: Mapped[str] = mapped_column(sa.String(1000))
+    unapplied_reason: Mapped[str] = mapped_column(sa.String(1000))
     last_seen_at: Mapped[datetime | None]
 
 

@@ -12,7 +12,7 @@ from gpupool.db.table import Table
 from gpupool.model import states
 from gpupool.model.claim import COUNT_MAX, Qos
 from gpupool.model.share import Part
-from gpupool.model.states import ClaimState, VgpuState
+from gpupool.model.states import ClaimState, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
 _table = Table(models.Vgpu, Vgpu)
@@ -72,6 +72,30 @@ def due(session: Session, device_ids: Collection[str]) -> list[Vgpu]:
         # One without generation is prepared for a move only: Placement may not have agreed.
         row.generation > 0,
         models.Claim.state.in_([ClaimState.BINDING, ClaimState.BOUND]),
+    )
+    return _table.items(session, query)
+
+
+def unapplied(session: Session, **filters: object) -> list[Vgpu]:
+    """Return vGPUs that hosts which are up have yet to make or remove, by what they last applied."""
+    row, host = models.Vgpu, models.Host
+    query = _table.query.join(host, host.id == row.host_id).where(
+        host.state == HostState.UP,
+        row.state.in_([VgpuState.PLANNED, VgpuState.REMOVING]),
+        row.generation > host.applied_generation,
+        *_table.conditions(filters),
+    )
+    return _table.items(session, query)
+
+
+def leaving_unused(session: Session, host_ids: Collection[str]) -> list[Vgpu]:
+    """Return vGPUs that are to leave hosts and that nobody has used: their claims were not bound."""
+    row, claim = models.Vgpu, models.Claim
+    query = _table.query.join(claim, claim.id == row.claim_id).where(
+        row.host_id.in_(list(host_ids)),
+        row.state == VgpuState.REMOVING,
+        claim.state == ClaimState.RELEASING,
+        claim.bound_at.is_(None),
     )
     return _table.items(session, query)
 

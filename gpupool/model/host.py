@@ -36,6 +36,7 @@ class Host:
 
     ``compute_node`` is the name of the resource provider that its devices belong below: what the first
     report after its admission said, None before. ``report_error`` is why its last report was refused.
+    ``unapplied_reason``: it takes no new vGPUs since it reports and does not apply what it should have.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Host:
     held_reason: str = ""
     compute_node: str | None = None
     report_error: str = ""
+    unapplied_reason: str = ""
     last_seen_at: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -26,7 +26,8 @@ _BATCH = 32
 # Marks of what is told of a claim only while it is releasing, after why it ends at all.
 _WAITING = "its devices are given back when Placement answers again"
 _AWAY = "it waits for hosts that are down: "
-_MARKS = (_WAITING, _AWAY)
+_KEPT = "its vGPUs stay until they are removed by hosts that report and do not apply what they should: "
+_MARKS = (_WAITING, _AWAY, _KEPT)
 
 
 def grant(vgpu: Vgpu) -> Grant:
@@ -49,7 +50,7 @@ def start(
     remove_vgpus(transaction, held)
     for attachment in attachments.list_(transaction.session, {"claim_id": claim.id}):
         remove_attachment(transaction, attachment)
-    reason = reason.and_(_away(transaction, held))
+    reason = reason.and_(_away(transaction, held)).and_(_kept(transaction, held))
     changes = {"release_to": release_to, **reason.fields()}
     claim = transaction.move(claim, ClaimState.RELEASING, **changes)
     return claim if held else finish(transaction, [claim.id])[0]
@@ -187,6 +188,15 @@ def _note_waiting(transaction: Transaction, claim_id: str, why: str) -> None:
         claims.update(transaction.session, claim.id, None, **reason.fields())
 
 
+def note_kept(transaction: Transaction, claim_id: str) -> None:
+    """Write on a claim that is releasing which hosts keep its vGPUs, after why it ends at all."""
+    claim = claims.get(transaction.session, claim_id)
+    kept = _kept(transaction, vgpus.list_(transaction.session, {"claim_id": claim_id}))
+    if claim.state == ClaimState.RELEASING and kept != NONE:
+        reason = _without_waiting(claim).and_(kept)
+        claims.update(transaction.session, claim_id, None, **reason.fields())
+
+
 def _without_waiting(claim: Claim) -> Reason:
     """Return why a claim ends, without what keeps it from ending."""
     said = [claim.state_reason, claim.state_detail]
@@ -204,3 +214,11 @@ def _away(transaction: Transaction, held: Iterable[Vgpu]) -> Reason:
     revoked = [one.name for one in down if one.unable_reason == REVOKED]
     detail = f"{_AWAY}{', '.join(revoked)}: {REVOKED}" if revoked else ""
     return Reason(_AWAY + ", ".join(one.name for one in down), detail)
+
+
+def _kept(transaction: Transaction, held: Iterable[Vgpu]) -> Reason:
+    """Return which hosts of these vGPUs do not apply that they are to remove them."""
+    ids = {vgpu.host_id for vgpu in held}
+    found = hosts.list_(transaction.session, {"id": ids, "state": HostState.UP}, [("name", "asc")])
+    names = [host.name for host in found if host.unapplied_reason]
+    return Reason(_KEPT + ", ".join(names)) if names else NONE

@@ -34,8 +34,8 @@ def closed(host: Host, now: datetime) -> str:
         return REVOKED if host.unable_reason == REVOKED else ""
     if not host.enabled:
         return f"disabled by an operator: {host.disabled_reason}".removesuffix(": ")
-    if host.unable_reason:
-        return host.unable_reason
+    if host.unable_reason or host.unapplied_reason:
+        return host.unable_reason or host.unapplied_reason
     if not is_held(host.held_until, now):
         return ""
     times = f"{host.refusals} reports in a row" if host.refusals > 1 else "its last report"

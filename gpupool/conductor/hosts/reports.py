@@ -83,9 +83,9 @@ def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: S
     _check_compute_node(session, host, _compute_node(reported))
     report = replace(reported, generation=_converged_to(host, reported))
     renewed = host.agent_version != report.agent_version
-    host = _write_host(transaction, host, report, parts.reported)
-    owned = _write_devices(transaction, host, report)
     held = vgpus.list_(session, {"host_id": host.id})
+    host = _write_host(transaction, host, report, _applied(report, held), parts.reported)
+    owned = _write_devices(transaction, host, report)
     changed = host.id in transaction.revised
     if changed or renewed:
         resizing.forget_refusals(transaction, host)
@@ -163,7 +163,24 @@ def _converged_to(host: Host, report: HostReport) -> int:
     return report.generation if known else 0
 
 
-def _write_host(transaction: Transaction, host: Host, report: HostReport, reported: Reported) -> Host:
+def _applied(report: HostReport, held: Sequence[Vgpu]) -> int:
+    """Return which generation a host has applied: none with a change of which its vGPUs show nothing."""
+    seen = {each.id: each.generation for each in report.vgpus}
+    without = [
+        vgpu.generation
+        for vgpu in held
+        if vgpu.id in seen
+        and (
+            vgpu.state == VgpuState.REMOVING
+            or (vgpu.state == VgpuState.PLANNED and seen[vgpu.id] < vgpu.generation)
+        )
+    ]
+    return min([report.generation, *(generation - 1 for generation in without)])
+
+
+def _write_host(
+    transaction: Transaction, host: Host, report: HostReport, applied: int, reported: Reported
+) -> Host:
     room = {
         "state": HostState.UP,
         "cpu_milli": report.cpu_milli,
@@ -173,7 +190,7 @@ def _write_host(transaction: Transaction, host: Host, report: HostReport, report
     said = {
         **room,
         "agent_version": report.agent_version,
-        "applied_generation": max(host.applied_generation, report.generation),
+        "applied_generation": max(host.applied_generation, applied),
         "compute_node": _compute_node(report),
         "report_error": "",
         "simulated": bool(report.devices) and all(each.simulated for each in report.devices),
