@@ -190,10 +190,8 @@ def test_one_that_changed_since_it_was_judged_is_left_alone(lab, asked, becomes)
 
     pass_time(lab, timeout(lab), agent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gpupool.conductor.claims.lifecycle.lost_devices.claims.list_", read_and_return)
-        patch.setattr(
-            "gpupool.conductor.claims.lifecycle.lost_devices.isolated", lambda _: _Reporting(agent)
-        )
+        patch.setattr("gpupool.conductor.claims.lost_devices.claims.list_", read_and_return)
+        patch.setattr("gpupool.conductor.claims.lost_devices.isolated", lambda _: _Reporting(agent))
         pass_time(lab, 5)
     assert lab.claim(claim).state == ClaimState.BOUND
     assert lab.claim(claim).health == ClaimHealth.OK
