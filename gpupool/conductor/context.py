@@ -14,6 +14,7 @@ from gpupool.conductor.claims.notifications import ClaimNotifier
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.hosts.desired_state import desired_states
 from gpupool.conductor.hosts.report_cache import Reported
+from gpupool.conductor.hosts.report_rates import ReportRates
 from gpupool.conductor.peers import Peers
 from gpupool.conductor.providers.outbox import Left
 from gpupool.conductor.providers.providers import Inventory
@@ -145,6 +146,7 @@ class Parts:
     left: Left
     keys: ConductorKeys
     reported: Reported
+    rates: ReportRates
     tenure: Tenure
     audit: Turns
     agents: AgentClient

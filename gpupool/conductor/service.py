@@ -17,6 +17,7 @@ from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.heartbeat import Heartbeat
 from gpupool.conductor.hosts import hosts, pools, unapplied
 from gpupool.conductor.hosts.report_cache import Reported
+from gpupool.conductor.hosts.report_rates import ReportRates
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader import Leader
 from gpupool.conductor.manager import ConductorManager, ReportsManager
@@ -98,6 +99,7 @@ class Conductor:
             left=Left(),
             keys=ConductorKeys(database),
             reported=Reported(database, settings.host_timeout),
+            rates=ReportRates(database.clock, settings.max_reports_per_second),
             tenure=Tenure(database.clock),
             audit=Turns(settings.reconcile_devices),
             agents=AgentClient(transport),

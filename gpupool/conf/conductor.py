@@ -139,6 +139,16 @@ OPTS = (
         ),
     ),
     cfg.IntOpt(
+        "max_reports_per_second",
+        default=20,
+        min=1,
+        help=(
+            "How many reports of one host a conductor takes in a second, on average over ten seconds. "
+            "More are answered that they are to come later. Agents report every [agent] "
+            "report_interval, and up to three times for each change of what their host should have."
+        ),
+    ),
+    cfg.IntOpt(
         "max_device_memory_mib",
         default=4 * 2**20,
         min=1,

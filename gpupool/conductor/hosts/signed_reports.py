@@ -48,6 +48,8 @@ def take(parts: Parts, message: Envelope) -> Envelope:
     Or, for a sequence number that is not higher than the last, a STALE that says which was that.
     """
     sender = _sender(parts, message)
+    # Not before: whoever has any account of the message service can name this host.
+    parts.rates.take(sender.host.name)
     said = Said(message.key, message.sequence, _digest(message.body))
     try:
         with parts.reported.taking(sender.host.name), _noting_refusal(parts, sender.host):

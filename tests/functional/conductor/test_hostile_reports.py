@@ -18,6 +18,7 @@ from gpupool.model.report import HostReport, SessionReport, VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
 from gpupool.rpc.reports import ReportsClient
 from tests.functional.conductor.agents import SimulatedAgent
+from tests.functional.conductor.lab import Lab, new_conf
 
 NOW = datetime(2030, 1, 1)
 
@@ -77,6 +78,40 @@ def test_reports_of_one_host_take_no_threads_of_others(lab, monkeypatch):
         for each in sent:
             each.result(60)
     client.report(RequestContext(), signed(hostile, 10**6 + 3))
+
+
+@pytest.fixture
+def paced(database, placement):
+    """Return a lab that takes a report a second, ten at once, by a clock that the test moves alone."""
+    paced = Lab(new_conf(max_reports_per_second=1), database, placement.client())
+    now = paced.clock.monotonic()
+    paced.clock.monotonic = lambda: now + paced.clock.waited
+    yield paced
+    paced.close()
+
+
+def test_a_host_that_reports_too_often_is_told_to_try_later(paced):
+    paced.clock.wait(60)
+    hostile, other = paced.agent(), paced.agent()
+    client = ReportsClient(paced.transport, 60)
+    for number in range(int(paced.parts.rates._buckets[hostile.host].tokens)):
+        client.report(RequestContext(), signed(hostile, 10**6 + number))
+    with pytest.raises(errors.Unavailable, match=f"host {hostile.host} reports too often; allowed: 1 a"):
+        client.report(RequestContext(), signed(hostile, 10**6 + 40))
+    # Of a host that cannot sign nothing counts.
+    forged = replace(signed(hostile, 10**6 + 50), host=other.host)
+    for _ in range(11):
+        with pytest.raises(errors.NotFound):
+            client.report(RequestContext(), forged)
+    other.send()
+    paced.clock.wait(1)
+    client.report(RequestContext(), signed(hostile, 10**6 + 100))
+    with pytest.raises(errors.Unavailable, match="reports too often"):
+        client.report(RequestContext(), signed(hostile, 10**6 + 101))
+    # What is said of a host that reports seldom enough is forgotten.
+    paced.clock.wait(60)
+    other.send()
+    assert paced.parts.rates._buckets.keys() == {other.host}
 
 
 def test_sessions_of_others_are_not_shown(lab):
