@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -14,6 +15,14 @@ _PR_SET_DUMPABLE = 4
 _STATE_FIELD = 0
 _START_FIELD = 19
 ANYONE = (range(2**32),)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells a process from every other that had or will have its pid; see start_of."""
+
+    pid: int
+    start: str
 
 
 def raise_open_files() -> None:
@@ -91,8 +100,8 @@ def wait(pidfds: Sequence[int], seconds: float) -> list[int]:
     return list(left)
 
 
-def find_by_argument(option: str, value: str, users: Collection[range] = ANYONE) -> int | None:
-    """Return the pid of a process of ``users`` whose command line has ``option`` followed by ``value``.
+def find_by_argument(option: str, value: str, users: Collection[range] = ANYONE) -> Identity | None:
+    """Return a process of ``users`` whose command line has ``option`` followed by ``value``.
 
     Anyone can write what they like into their own processes' command lines.
     """
@@ -105,8 +114,9 @@ def find_by_argument(option: str, value: str, users: Collection[range] = ANYONE)
             command = (entry / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if wanted in command:
-            return int(entry.name)
+        start = start_of(int(entry.name)) if wanted in command else None
+        if start is not None:
+            return Identity(int(entry.name), start)
     return None
 
 

@@ -1,17 +1,13 @@
-"""One session: its record on disk, and the worker it lives in."""
+"""One session: what is written down of it, and of its worker."""
 
-import os
-import signal
-import subprocess
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
-from gpupool.agent import process
-from gpupool.agent.worker_log import WorkerLog
+from gpupool.agent.process import Identity
 
 # Exit statuses of a worker, see native/worker/main.c.
-_STATUSES = {1: "it could not be started", 3: "the program broke the protocol"}
+STATUSES = {1: "it could not be started", 3: "the program broke the protocol"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,48 +35,11 @@ class SessionRecord:
         """Tell whether ``owner_id`` is the session's vGPU or attachment."""
         return owner_id in {self.vgpu_id, self.attachment_id}
 
+    @property
+    def identity(self) -> Identity | None:
+        """The worker; None until it was started."""
+        return None if self.worker_start is None else Identity(self.worker_pid, self.worker_start)
 
-@dataclass(frozen=True)
-class Session:
-    """A session whose worker was alive when it was last looked at."""
-
-    record: SessionRecord
-    pidfd: int
-    child: "subprocess.Popen[bytes] | None" = None
-    log: WorkerLog | None = None
-
-    def close(self) -> str:
-        """Let go of a worker that has ended; return why, as far as that is known, for the log."""
-        status = self.child.wait() if self.child else 0
-        reasons = []
-        if status not in (0, -signal.SIGKILL):  # which is how the agent ends one
-            reasons.append(f"{_STATUSES.get(status, 'its worker ended')} (status {status})")
-        return "; ".join([*reasons, *self.release()])
-
-    def release(self) -> list[str]:
-        """Close the descriptors of a worker, which may go on; return what it wrote for the log."""
-        os.close(self.pidfd)
-        return self.log.take() if self.log else []
-
-
-def of_child(record: SessionRecord, child: "subprocess.Popen[bytes]", log: WorkerLog) -> Session:
-    """Return the session of a worker just started; even if it ended, it is still ours to reap."""
-    start = process.start_of(child.pid) or ""
-    pidfd = os.pidfd_open(child.pid)
-    return Session(replace(record, worker_pid=child.pid, worker_start=start), pidfd, child, log)
-
-
-def find(record: SessionRecord, users: Collection[range]) -> Session | None:
-    """Return the session of a record that an earlier agent left; None when its worker has ended.
-
-    An agent that died right after it started the worker left no pid; its command line tells, and that
-    it is of ``users``, as whom nothing but workers and agents run.
-    """
-    if record.worker_start is None:
-        pid = process.find_by_argument("--session", record.id, users)
-        start = process.start_of(pid) if pid else None
-        if pid is None or start is None:
-            return None
-        record = replace(record, worker_pid=pid, worker_start=start)
-    pidfd = process.hold(record.worker_pid, record.worker_start or "")
-    return None if pidfd is None else Session(record, pidfd)
+    def started(self, identity: Identity) -> Self:
+        """Return the record of the session whose worker this is."""
+        return replace(self, worker_pid=identity.pid, worker_start=identity.start)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gpupool.conf
-from gpupool.agent import sessions
 from gpupool.agent.manager import AgentManager
+from gpupool.agent.supervisor import Supervisor
 from gpupool.dataplane import handshake, worker
 from gpupool.dataplane.handshake import Hello, Kind, Welcome
 from gpupool.model import errors, wire
@@ -179,8 +179,8 @@ def die_at(moment: str) -> None:
     elif moment == "spawned":
         worker.spawn = lambda *arguments: die(spawn(*arguments))
     elif moment == "added":
-        add = sessions.Sessions._add
-        sessions.Sessions._add = lambda self, one: die(add(self, one))
+        adopt = Supervisor.adopt
+        Supervisor.adopt = lambda self, *arguments: die(adopt(self, *arguments))
     else:
         raise ValueError(moment)
 

@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from gpupool.agent import process
-from gpupool.agent import sessions as agent_sessions
+from gpupool.agent import process, supervisor
 from gpupool.dataplane.handshake import Kind
 from tests.unit.drivers.conftest import A2, H200, Hardware, frozen, library
 
@@ -130,8 +129,8 @@ def test_workers_that_do_not_end_are_waited_for_together_and_once(host, frozen, 
     manager.converge()
     assert len(host.conductor.reported().vgpus) == 4
     manager.converge()
-    assert max(waits) <= agent_sessions.KILL_SECONDS
-    assert sum(waits) < 2 * agent_sessions.KILL_SECONDS
+    assert max(waits) <= supervisor.KILL_SECONDS
+    assert sum(waits) < 2 * supervisor.KILL_SECONDS
     frozen.thaw()
     eventually(lambda: not host.session_records(), "the workers' end")
     manager.converge()

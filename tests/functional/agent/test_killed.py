@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from gpupool.agent import process, record, sessions
+from gpupool.agent import process, record, supervisor
 from gpupool.agent.session import SessionRecord
 from gpupool.dataplane.handshake import Hello, Kind
 from tests.markers import needs_root
@@ -102,7 +102,7 @@ def test_a_stranger_with_a_dead_workers_pid_is_left_alone(host, wanted):
 )
 def test_killed_while_it_creates_a_session(host, wanted, monkeypatch, moment, lives):
     """The worker that was born goes on and is taken over; a record without one is crossed out."""
-    monkeypatch.setattr(sessions, "UNBORN", 0.0)
+    monkeypatch.setattr(supervisor, "UNBORN", 0.0)
     killed = host.start_process(moment)
     host.wait_converged(1)
     program = host.program(ATTACHMENT)
@@ -146,7 +146,7 @@ def test_a_worker_that_ended_before_it_was_looked_at_keeps_no_slot(host, wanted,
 @needs_root
 def test_a_program_that_calls_itself_a_worker_is_none(host, wanted, monkeypatch):
     """Everybody on the host reads the command lines of workers, and can start something like them."""
-    monkeypatch.setattr(sessions, "UNBORN", 0.0)
+    monkeypatch.setattr(supervisor, "UNBORN", 0.0)
     killed = host.start_process("written")
     host.wait_converged(1)
     host.program(ATTACHMENT).connection.send(HELLO)
@@ -156,7 +156,7 @@ def test_a_program_that_calls_itself_a_worker_is_none(host, wanted, monkeypatch)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, user=54321, group=54321, extra_groups=[], **pipes) as impostor:
         impostor.stdout.readline()
-        assert process.find_by_argument("--session", record["id"]) == impostor.pid
+        assert process.find_by_argument("--session", record["id"]).pid == impostor.pid
         assert not host.start().host_report().sessions
         assert not host.session_records()
         assert impostor.poll() is None

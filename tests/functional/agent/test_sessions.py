@@ -13,7 +13,7 @@ import pytest
 from gpupool.agent import process, server
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.session import SessionRecord
-from gpupool.agent.sessions import Sessions
+from gpupool.agent.supervisor import Supervisor
 from gpupool.conductor.hosts import report_validation
 from gpupool.dataplane.handshake import Error, Kind
 from gpupool.dataplane.ledger import BUSY_MAX, HEADER, SLOT, Ledger
@@ -183,7 +183,7 @@ def test_a_worker_that_can_not_be_watched_leaves_no_descriptor(host, manager, mo
     if part == "start_of":
         monkeypatch.setattr(process, "start_of", fail)
     else:
-        monkeypatch.setattr(manager._sessions, "_epoll", SimpleNamespace(register=fail))
+        monkeypatch.setattr(manager._sessions._workers, "_epoll", SimpleNamespace(register=fail))
     for _ in range(3):
         program = host.program(BOTH)
         assert program.hello(Kind.OPEN).error == 0
@@ -198,7 +198,7 @@ def test_a_worker_that_can_not_be_watched_leaves_no_descriptor(host, manager, mo
 def test_a_session_too_many_is_refused(host, manager):
     # The ledger's slots are the limit; the first is left free, the rest are taken by records.
     for number in range(TWO.sessions - 1):
-        manager._sessions._unborn[str(number)] = fake_record(number + 1)
+        manager._sessions._workers._unborn[str(number)] = fake_record(number + 1)
     program = opened(host)
     refused = host.program(BOTH).hello(Kind.OPEN)
     assert refused.error == Error.DEVICE_UNAVAILABLE
@@ -209,7 +209,7 @@ def test_a_session_too_many_is_refused(host, manager):
     program.close()
     eventually(lambda: not host.session_records())
     opened(host)
-    manager._sessions._unborn.clear()
+    manager._sessions._workers._unborn.clear()
 
 
 def test_rings_of_later_sessions_are_smaller(host, manager):
@@ -322,7 +322,7 @@ def test_a_session_that_is_to_end_ends_and_no_other(host, manager):
         (left,) = manager.host_report().sessions
         assert left.id != ended.id
         assert process.start_of(left.worker_pid)
-    assert not manager._sessions._unwanted
+    assert not manager._sessions._workers._unwanted
     # The attachment is as it was: a program may open another one.
     opened(host)
     stays.close()
@@ -347,7 +347,7 @@ def test_a_session_that_is_to_end_ends_once_its_worker_is_found(host, manager, m
     host.stop()
     host.conductor.want(2, [ONE, TWO], [BOTH, OTHER], [ended.id])
     with monkeypatch.context() as blind:
-        blind.setattr(Sessions, "_find", lambda *_: None)
+        blind.setattr(Supervisor, "_find", lambda *_: None)
         restarted = host.start()
         host.wait_converged(2)
         assert process.start_of(ended.worker_pid)

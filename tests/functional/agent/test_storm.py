@@ -97,7 +97,7 @@ def test_many_claims_of_a_project_have_no_more_turns_than_one(host, manager, gat
 
 
 def test_what_is_being_opened_ends_before_its_vgpu(host, manager, gate, monkeypatch):
-    monkeypatch.setattr("gpupool.agent.sessions.OPEN_SECONDS", 0.01)
+    monkeypatch.setattr("gpupool.agent.supervisor.START_SECONDS", 0.01)
     program = ask(host, STORM)
     eventually(lambda: gate.held)
     host.conductor.want(2, [CALM], [NEIGHBOUR])

@@ -58,6 +58,6 @@ def test_waiting_tells_who_has_not_ended_and_killing_ends_it(child):
 
 
 def test_a_process_is_found_by_its_command_line(child):
-    assert process.find_by_argument("--session", "abc") == child.pid
+    assert process.find_by_argument("--session", "abc").pid == child.pid
     assert process.find_by_argument("--session", "ab") is None
     assert process.find_by_argument("session", "abc") is None

@@ -1,4 +1,4 @@
-"""What a worker writes on standard error until it enters its sandbox: why it could not start, mostly."""
+"""What a supervised process writes on standard error: mostly why it could not start."""
 
 import os
 from contextlib import suppress
@@ -8,10 +8,10 @@ MOST_LINES = 8
 LINE_LENGTH = 300
 
 
-class WorkerLog:
-    """A pipe to one worker, read once, when that has ended.
+class ProcessLog:
+    """A pipe to one process, read once, when that has ended.
 
-    The kernel bounds what it holds, a worker that writes more is not kept waiting, and nothing of it
+    The kernel bounds what it holds, a process that writes more is not kept waiting, and nothing of it
     gets into the agent's log unescaped: a library may write what it was told by others.
     """
 

@@ -1,12 +1,12 @@
-"""What a worker wrote gets into the agent's log cut and escaped."""
+"""What a process wrote gets into the agent's log cut and escaped."""
 
 import os
 
-from gpupool.agent.worker_log import LINE_LENGTH, MOST_LINES, WorkerLog
+from gpupool.agent.process_log import LINE_LENGTH, MOST_LINES, ProcessLog
 
 
 def taken(written: bytes) -> list[str]:
-    log = WorkerLog()
+    log = ProcessLog()
     os.write(log.write_end, written)
     log.close_write_end()
     return log.take()
@@ -27,8 +27,8 @@ def test_lines_are_bounded_in_number_and_length():
     assert len(taken(b"line\n" * 500)) == MOST_LINES
 
 
-def test_a_worker_that_writes_too_much_is_not_kept_waiting():
-    log = WorkerLog()
+def test_a_process_that_writes_too_much_is_not_kept_waiting():
+    log = ProcessLog()
     for _ in range(1000):
         try:
             os.write(log.write_end, b"y" * 4096)
@@ -41,6 +41,6 @@ def test_a_worker_that_writes_too_much_is_not_kept_waiting():
 
 
 def test_a_pipe_that_is_still_open_elsewhere_is_read_all_the_same():
-    log = WorkerLog()
+    log = ProcessLog()
     assert log.take() == []
     log.close_write_end()
