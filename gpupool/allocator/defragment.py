@@ -97,7 +97,7 @@ def make_room(view: PoolView, running: Iterable[Running], demand: Demand, policy
 def apply(view: PoolView, claim: Running, move: Move) -> Running:
     """Make ``move`` in ``view``, and return the claim with its new plan."""
     shares = list(claim.plan.shares)
-    shares[move.index] = replace(shares[move.index], device_id=move.target)
+    shares[move.index] = shares[move.index]._replace(device_id=move.target)
     hosts = [view.hosts[view.device_index[share.device_id][0]] for share in shares]
     remote = sum(host != claim.plan.host for host in hosts)
     planned = replace(claim.plan, shares=tuple(shares), remote=remote)

@@ -61,10 +61,7 @@ class Demand:
 
     def shares(self, device_ids: Iterable[str]) -> tuple[Share, ...]:
         """Return a share of each device that is as large as this says."""
-        compute, memory_mib = self.compute, self.memory_mib
-        return tuple(
-            Share(device_id=each, compute=compute, memory_mib=memory_mib) for each in device_ids
-        )
+        return tuple(Share(each, self.compute, self.memory_mib) for each in device_ids)
 
 
 _FIELDS = tuple(field.name for field in fields(Demand))

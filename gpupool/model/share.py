@@ -1,6 +1,5 @@
 """A share: what one vGPU has of one device."""
 
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 
@@ -11,8 +10,7 @@ class Part(NamedTuple):
     place: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Share:
+class Share(NamedTuple):
     """``compute`` percent and ``memory_mib`` MiB of one device; ``part`` is None where it is cut freely.
 
     ``device_id`` is the device's id; on the device's own host, its key.
@@ -25,4 +23,4 @@ class Share:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields by name, as the row of a vGPU has them."""
-        return {**asdict(self), "part": self.part}
+        return self._asdict()

@@ -169,9 +169,8 @@ def _prepare(
         raise errors.Conflict(f"vGPU {old.id} is moving already")
     # The program stays where it is, and has what it needs there.
     alone = replace(claim, count=1, cpu_milli=0, host_memory_mib=0)
-    if not Shelves(transaction, inventory, held).take(
-        alone, [replace(old.share, device_id=device.id)], None
-    ):
+    share = old.share._replace(device_id=device.id)
+    if not Shelves(transaction, inventory, held).take(alone, [share], None):
         raise errors.Conflict(f"device {device.id} has no room for it any more")
     beside = replace(
         old,

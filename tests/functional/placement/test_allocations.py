@@ -67,7 +67,7 @@ def test_a_vgpu_that_holds_something_else_is_a_conflict(allocations, grant, othe
     held = grant()
     allocations.allocate([held], "project", "user")
     with pytest.raises(errors.Conflict, match=f"{held.vgpu_id} holds another") as caught:
-        allocations.allocate([replace(held, share=replace(held.share, **other))], "project", "user")
+        allocations.allocate([replace(held, share=held.share._replace(**other))], "project", "user")
     assert not isinstance(caught.value, ConcurrentUpdate | NoCapacity)
     with pytest.raises(errors.Conflict, match="holds another"):
         allocations.allocate([held], "another project", "user")
@@ -93,7 +93,7 @@ def test_a_vgpu_named_twice_is_refused(allocations, grant):
 def test_what_placement_calls_a_bad_request_is_invalid(allocations, grant, wrong, device):
     sizes = {name: wrong[name] for name in wrong if name != "vgpu_id"}
     asked = grant()
-    asked = replace(asked, **(wrong if not sizes else {"share": replace(asked.share, **sizes)}))
+    asked = replace(asked, **(wrong if not sizes else {"share": asked.share._replace(**sizes)}))
     with pytest.raises(errors.Invalid):
         allocations.allocate([asked], "project", "user")
     assert allocations.allocations_of(device.id) == {}
