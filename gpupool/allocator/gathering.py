@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 
 from gpupool.allocator import filters, grouping, layouts
-from gpupool.allocator.arrays import across, first, rows
+from gpupool.allocator.arrays import across, rows
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.grouping import Groups
@@ -136,7 +136,7 @@ def gathered(view: PoolView, demand: Demand, policy: Policy) -> list[Place]:
     if not len(enough):
         return []
     slots = _slots(view, demand, policy, groups)
-    parts = [slots.part(groups.rows(number)) for number in enough.tolist()]
+    parts = [slots.part(groups.parts[number]) for number in enough.tolist()]
     _, part, chosen, taken = _best(parts, demand)
     return _places(view, part.hosts.take(chosen), taken, part.take(chosen)[1])
 
@@ -199,7 +199,7 @@ def _laid_out(slots: Slots, demand: Demand) -> tuple[Amounts, Amounts]:
         found = layouts.pack(room.reshape(1, -1), cost.reshape(1, -1), demand.count)
     else:
         # No more hosts than vGPUs, each of which has one of its own then.
-        hosts = first(demand.count, slots.sums.least)
+        hosts = np.argsort(slots.sums.least, kind="stable")[: demand.count]
         room, cost = slots.take(hosts)
         found = layouts.share_out(room.reshape(1, -1), _by_turns(cost), demand.count)
     order = np.argsort(hosts)

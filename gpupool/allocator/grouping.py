@@ -6,6 +6,8 @@ first group of every host at once, then at the second, takes no longer where a p
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, starmap
 from typing import cast
 
 import numpy as np
@@ -52,10 +54,10 @@ class Groups:
         """Return the sum of all rows of each group."""
         return np.add.reduceat(of_rows, self.starts)
 
-    def rows(self, number: int) -> slice:
-        """Return the rows of one group."""
-        ends = [*self.starts[1:], len(self.hosts)]
-        return slice(int(self.starts[number]), int(ends[number]))
+    @cached_property
+    def parts(self) -> list[slice]:
+        """The rows of each group."""
+        return list(starmap(slice, pairwise([*self.starts.tolist(), len(self.hosts)])))
 
 
 def in_pool(view: PoolView, demand: Demand) -> Groups:

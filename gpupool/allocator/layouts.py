@@ -9,22 +9,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpupool.allocator.arrays import across, first, rows
+from gpupool.allocator.arrays import across, rows
 from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.view import Amounts, Rows
 
 NEVER = np.inf
+# So many hosts are laid out before it is known whether others may be better.
+_LIKELY = 32
 
 
 class Sums(NamedTuple):
     """Of each host: how many vGPUs and how many of its slots have room, and what they cost there.
 
-    ``least`` is what the cheapest slot costs, ``cheapest`` how many slots cost that, ``price`` what
-    all costs that there is room for.
+    ``most`` is how many vGPUs the slot with most room takes, ``least`` what one costs on the cheapest
+    slot, ``cheapest`` how many slots cost that, ``price`` what all cost that there is room for.
     """
 
     vgpus: Amounts
     slots: Amounts
+    most: Amounts
     least: Floats
     cheapest: Amounts
     price: Floats
@@ -32,12 +35,13 @@ class Sums(NamedTuple):
     @classmethod
     def of(cls, room: Amounts, cost: Floats) -> "Sums":
         """Return the sums of the rows of ``room`` and ``cost``."""
-        least = np.full(len(cost), NEVER)
-        for column in cost.T:
-            np.minimum(least, column, out=least)
-        some = room > 0
-        cheapest = across(some & (cost == least[:, None]))
-        return cls(across(room), across(some), least, cheapest, price(room, cost))
+        # Slot by slot: rows are many and short.
+        room, cost = np.ascontiguousarray(room.T), np.ascontiguousarray(cost.T)
+        some, least = room > 0, cost.min(axis=0, initial=NEVER)
+        cheapest = (some & (cost == least)).sum(axis=0)
+        total = np.round((room * np.where(some, cost, 0.0)).sum(axis=0), 6)
+        most = room.max(axis=0, initial=0)
+        return cls(room.sum(axis=0), some.sum(axis=0), most, least, cheapest, total)
 
     def write(self, hosts: Amounts, found: "Sums") -> None:
         """Replace the sums of ``hosts`` by those ``found``."""
@@ -49,6 +53,7 @@ class Sums(NamedTuple):
         return Sums(
             rows(self.vgpus, hosts),
             rows(self.slots, hosts),
+            rows(self.most, hosts),
             rows(self.least, hosts),
             rows(self.cheapest, hosts),
             rows(self.price, hosts),
@@ -140,25 +145,47 @@ def fewest(slots: Slots, count: int) -> Amounts:
     They have room for ``count`` together.
     """
     # Hosts, too, are taken as a whole until one alone holds all that is left.
-    of_host = slots.sums.vgpus
-    largest = -np.sort(-of_host)
+    sums = slots.sums
+    order = np.lexsort((sums.price, sums.slots, -sums.vgpus))
+    largest = sums.vgpus.take(order)
     left = count + largest - largest.cumsum()
     last = int((largest >= left).argmax())
-    order = -of_host, slots.sums.slots, slots.sums.price
     if left[last] == largest[last]:
-        return first(last + 1, *order)
-    whole = first(last, *order)
-    of_host = of_host.copy()
-    of_host[whole] = 0
-    others = np.flatnonzero(of_host >= left[last])
-    room, cost = slots.take(others)
-    taken = pack(room, cost, int(left[last]))
-    return np.append(whole, others[first(1, (taken > 0).sum(axis=1), price(taken, cost))])
+        return order[: last + 1]
+    others = np.sort(order[last:][largest[last:] >= left[last]])
+    return np.append(order[:last], _cheapest_host(slots, others, int(left[last])))
+
+
+def _cheapest_host(slots: Slots, hosts: Amounts, count: int) -> int:
+    """Return the first of ``hosts`` that holds ``count`` on the fewest slots, and there for least.
+
+    The likeliest are laid out first, then only those that might be better still.
+    """
+    sums = slots.sums.take(hosts)
+    bounds = -(-count // sums.most), np.round(count * sums.least, 6), hosts
+    order = np.lexsort(bounds[::-1])
+    likely, others = hosts.take(order[:_LIKELY]), order[_LIKELY:]
+    best = _best(slots, likely, count)
+    better = np.zeros(len(others), dtype=np.bool_)
+    for bound, known in zip(reversed(bounds), reversed(best), strict=True):
+        better = (bound[others] < known) | ((bound[others] == known) & better)
+    if better.any():
+        best = _best(slots, np.append(likely, hosts.take(others[better])), count)
+    return best[2]
+
+
+def _best(slots: Slots, hosts: Amounts, count: int) -> tuple[int, float, int]:
+    """Return on how many slots ``count`` are and what they cost on the best host, and which that is."""
+    room, cost = slots.take(hosts)
+    taken = pack(room, cost, count)
+    used, prices = across(taken > 0), price(taken, cost)
+    at = int(np.lexsort((hosts, prices, used))[0])
+    return int(used[at]), float(prices[at]), int(hosts[at])
 
 
 def cheapest(slots: Slots, count: int) -> Amounts:
     """Return hosts that have the ``count`` cheapest slots, all that have room where there are fewer."""
-    hosts = first(count, slots.sums.least)
+    hosts = np.argsort(slots.sums.least, kind="stable")[:count]
     # The cheapest slots of these alone may be enough, and what comes later costs no less.
     enough = slots.sums.cheapest.take(hosts).cumsum().searchsorted(count)
     return np.sort(hosts[: enough + 1])

@@ -145,7 +145,7 @@ class PoolView:
         self._first_mark = 0
         self._remembered: dict[Hashable, tuple[int, object]] = {}
         # Kept here for those that follow its changes; rankings take 16 bytes a host or so, the others
-        # 24 bytes a device and 40 a host.
+        # 24 bytes a device and 48 a host.
         self.rankings = Recent[object](512)
         self.devices = Recent[object](32)
         for host, room in enumerate(ordered):

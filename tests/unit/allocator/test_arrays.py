@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupool.allocator.arrays import across, first, rows
+from gpupool.allocator.arrays import across, rows
 
 TABLES = st.integers(0, 9).flatmap(
     lambda width: st.lists(st.lists(st.floats(-1e6, 1e6), min_size=width, max_size=width), min_size=1)
@@ -24,13 +24,3 @@ def test_rows_are_those_asked_for():
     values = np.arange(12).reshape(4, 3)
     assert rows(values, np.array([2, 0])).tolist() == [[6, 7, 8], [0, 1, 2]]
     assert rows(values, slice(None)).tolist() == values.tolist()
-
-
-PAIRS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, np.inf])), min_size=1)
-
-
-@given(PAIRS, st.integers(1, 20))
-def test_the_first_of_many_come_as_if_all_were_sorted(pairs, number):
-    keys = np.array([key for key, _ in pairs]), np.array([key for _, key in pairs])
-    expected = sorted(range(len(pairs)), key=lambda at: pairs[at])[:number]
-    assert first(number, *keys).tolist() == expected

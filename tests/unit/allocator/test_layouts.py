@@ -93,6 +93,15 @@ def test_gangs_on_several_hosts_are_shared_out_and_packed_as_one_by_one(rows, da
 
 
 @UNHURRIED
+@given(rooms, st.integers(2, 15), st.data())
+def test_of_many_hosts_the_same_are_taken(rows, times, data):
+    room, cost = arrays([row for row in rows for _ in range(times)])
+    count = data.draw(st.integers(1, min(20, int(room.sum()))))
+    found = layouts.fewest(slots(room, cost), count).tolist()
+    assert found == chosen(room.tolist(), cost.tolist(), count)
+
+
+@UNHURRIED
 @given(rooms, st.data())
 def test_the_cheapest_slots_of_all_hosts_are_on_those_that_are_chosen(rows, data):
     room, cost = arrays(rows)
