@@ -149,6 +149,15 @@ OPTS = (
         ),
     ),
     cfg.IntOpt(
+        "max_traits_per_host",
+        default=256,
+        min=1,
+        help=(
+            "How many different custom traits the devices of a host may have had since it was admitted; "
+            "a report with more is refused. Placement keeps each for ever."
+        ),
+    ),
+    cfg.IntOpt(
         "max_device_memory_mib",
         default=4 * 2**20,
         min=1,

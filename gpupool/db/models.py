@@ -167,6 +167,17 @@ class HostKey(Stamps, Base):
     digest: Mapped[str] = mapped_column(sa.String(64))
 
 
+class HostTrait(Base):
+    """A custom trait that a device of a host has had since the host was admitted."""
+
+    __tablename__ = "host_traits"
+
+    host_id: Mapped[str] = mapped_column(
+        sa.String(36), sa.ForeignKey("hosts.id", ondelete="CASCADE"), primary_key=True
+    )
+    trait: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+
+
 class ConductorKey(Base):
     """What conductors sign with: of several, that of the least number; the others come after it."""
 

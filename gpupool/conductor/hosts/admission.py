@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from gpupool.conductor.claims import health, validation
 from gpupool.conductor.context import Parts, Transaction
 from gpupool.conf import logs
-from gpupool.db import host_keys, hosts
+from gpupool.db import host_keys, host_traits, hosts
 from gpupool.model import errors, wire
 from gpupool.model import text as texts
 from gpupool.model.envelope import Envelope, Introduction, Purpose, Welcome
@@ -189,8 +189,8 @@ def _trim(session: Session, found: _Found, kept: int) -> None:
 def admit(transaction: Transaction, host_id: str, fingerprint: str) -> Host:
     """Return the host, whose key is that of ``fingerprint`` from now on; another's is revoked.
 
-    Its next report may name another compute node. Raises Conflict when no such key waits, or it is
-    revoked.
+    Its next report may name another compute node, and its devices' custom traits are counted anew.
+    Raises Conflict when no such key waits, or it is revoked.
     """
     session = transaction.session
     host = hosts.update(session, host_id)
@@ -207,6 +207,7 @@ def admit(transaction: Transaction, host_id: str, fingerprint: str) -> Host:
     if key.state == KeyState.PENDING:
         host_keys.update(session, key.id, state=KeyState.ADMITTED)
         _join(transaction, host, key.id, "by an operator")
+    host_traits.forget(session, host_id)
     return hosts.update(session, host_id, compute_node=None)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import orm
 from gpupool.conductor.claims import binding, health, resizing
 from gpupool.conductor.claims.binding import Refusal
 from gpupool.conductor.context import Parts, Transaction
-from gpupool.conductor.hosts import holds, report_validation
+from gpupool.conductor.hosts import holds, report_validation, traits
 from gpupool.conductor.hosts.desired_state import desired_of, desired_states
 from gpupool.conductor.hosts.report_cache import Reported, Said, Stale
 from gpupool.conductor.hosts.sessions import write_ends
@@ -225,13 +225,15 @@ def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> 
     listed = [each.key for each in report.devices]
     report_validation.check_remembered(host.name, [device.key for device in before.values()], listed)
     owned = []
-    for each in report.devices:
-        device = _device(host, each)
+    reported = [_device(host, each) for each in report.devices]
+    same = {each.id for each in reported if each.id in before and devices.same(before[each.id], each)}
+    traits.note(transaction, host, (each for each in reported if each.id not in same))
+    for device in reported:
         known = before.pop(device.id, None)
-        if known is None or not devices.same(known, device):
+        if known is None or device.id not in same:
             known = devices.upsert(session, device)
             if known.host_id != host.id:
-                raise errors.Conflict(f"device {host.name}/{each.key} is another host's")
+                raise errors.Conflict(f"device {host.name}/{device.key} is another host's")
             transaction.revise(host.id)
             transaction.wake_queue()
         owned.append(known)

@@ -303,6 +303,35 @@ def test_a_report_that_lists_too_much_is_not_read(lab, monkeypatch, name):
         lab.client._call(RequestContext(), "report_host", report=plain)
 
 
+def test_the_custom_traits_of_a_host_are_bounded_however_often_they_change(lab):
+    """Placement keeps each for ever."""
+    lab.conf.set_override("max_traits_per_host", 12, group="conductor")
+    agent = lab.agent(devices=1)
+    (first,) = agent.devices.values()
+    taken = 0
+    for turn in range(12):
+        changed = {"traits": (f"CUSTOM_T{turn}",)} if turn % 2 else {"product": f"Device {turn}"}
+        agent.devices = {first.key: replace(first, **changed)}
+        try:
+            agent.look()
+            taken += 1
+        except errors.Invalid as exc:
+            refused = exc.message
+    assert 0 < taken < 12
+    assert "would have had 13 different custom traits; allowed: 12, [conductor]" in refused
+    assert lab.host(agent).report_error == refused
+    made = {trait for trait in lab.parts.placement.traits() if trait.startswith("CUSTOM_T")}
+    assert len(made) <= taken
+    # What they had before they may have again.
+    agent.devices = {first.key: first}
+    lab.look(agent)
+    assert lab.host(agent).report_error == ""
+    lab.client.admit_host(lab.ctxt, lab.host(agent).id, agent.identity.own.fingerprint)
+    agent.devices = {first.key: replace(first, traits=("CUSTOM_T_NEW",))}
+    lab.look(agent)
+    assert lab.devices(agent)[0].traits == ("CUSTOM_T_NEW",)
+
+
 def test_the_devices_of_a_host_are_bounded_however_often_they_change(lab):
     """Each that it ever reported is a row, and a provider in Placement, until an operator deletes it."""
     agent = lab.agent(devices=1)
