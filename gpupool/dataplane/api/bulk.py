@@ -33,10 +33,14 @@ class Complete(Enum):
 
 @dataclass(frozen=True)
 class End:
-    """One end of bytes that move: ``at`` names the argument or field that says where."""
+    """One end of bytes that move: ``at`` names the argument or field that says where.
+
+    ``context`` names the argument that says whose device memory it is.
+    """
 
     place: Place
     at: str = ""
+    context: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ it types each argument; the C follows from the types.
 from dataclasses import dataclass
 from enum import Enum
 
-from gpupool.dataplane.api.body import FORWARD, Body, Forward
+from gpupool.dataplane.api.body import FORWARD, Body
 from gpupool.dataplane.api.bulk import Bulk
 from gpupool.dataplane.api.types import Argument
 
@@ -83,6 +83,6 @@ def call(name: str, since: int, kind: Class, *arguments: Argument, **more: objec
     """
     symbol = str(more.pop("symbol", name))
     also: tuple[tuple[str, int], ...] = more.pop("also", ())  # type: ignore[assignment]
-    if isinstance(more.setdefault("body", FORWARD), Forward):
+    if more.setdefault("body", FORWARD) == FORWARD:
         more.setdefault("worker", FORWARD)
     return Call(name, kind, arguments, ((symbol, since), *also), **more)  # type: ignore[arg-type]

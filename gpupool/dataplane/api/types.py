@@ -61,10 +61,11 @@ class Text:
     """Characters up to a zero.
 
     In: the caller's. Out: the library's own, or, with ``room``, the caller's place; ``room`` names the
-    argument that says how many bytes it has.
+    argument that says how many bytes it has. ``whole``: text that does not fit is refused, not cut.
     """
 
     room: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from gpupool.dataplane.api.body import Body, Hand
 from gpupool.dataplane.api.entry import Call, Message
 from gpupool.dataplane.api.types import Argument, Array, Structure
 from gpupool.dataplane.generator.c_types import struct_fields
@@ -52,7 +53,8 @@ def _message(numbered: tuple[int, Message]) -> str:
     number, message = numbered
     heading = f"{number} {message.name}"
     text = f"{heading}\n{'~' * len(heading)}\n\n*{message.kind.value}*"
-    text += f". {message.note}\n\n" if message.note else "\n\n"
+    text += f". {message.note}" if message.note else "."
+    text += f"{_by_hand(message.body)}\n\n"
     for name, arguments in (("request", message.request), ("reply", message.reply)):
         offset = 0
         for field in struct_fields(arguments, f"{message.name}'s {name}"):
@@ -62,13 +64,18 @@ def _message(numbered: tuple[int, Message]) -> str:
     return text + "\n"
 
 
+def _by_hand(*bodies: Body | None) -> str:
+    """Return why a body is written by hand."""
+    return "".join(f" By hand: {body.reason}" for body in bodies if isinstance(body, Hand))
+
+
 def _call(call: Call) -> str:
     symbols = ", ".join(f"``{symbol}`` ({since})" for symbol, since in call.symbols)
     if call.twin:
         symbols += f", each also ``_{call.twin}``"
     sent = ", ".join(call.uses or ((call.key,) if call.has_message else ())) or "none"
     text = f"{call.key}\n{'~' * len(call.key)}\n\n"
-    text += f"{symbols}. *{call.kind.value}*. Messages: {sent}.\n\n"
+    text += f"{symbols}. *{call.kind.value}*. Messages: {sent}.{_by_hand(call.body, call.worker)}\n\n"
     text += "".join(map(_argument, call.arguments))
     text += "".join(f"* bulk: {bulk_words(one)}\n" for one in call.bulk)
     return text + "\n"

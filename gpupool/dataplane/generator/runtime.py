@@ -3,16 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from gpupool.dataplane.api.body import Forward
-from gpupool.dataplane.api.entry import Call, Message
-from gpupool.dataplane.api.types import Argument, Handle, Stream
-from gpupool.dataplane.generator.c_types import c_type, parameters, prototype, wire_type
-from gpupool.dataplane.generator.messages import derived, is_synchronous
+from gpupool.dataplane.api.entry import Call
+from gpupool.dataplane.generator.bodies import body, signature
+from gpupool.dataplane.generator.c_types import parameters, prototype
 from gpupool.dataplane.generator.symbols import symbols
-
-
-def _signature(name: str, call: Call) -> str:
-    per_thread = ("bool per_thread",) if call.twin else ()
-    return prototype(name, parameters(call.key, call.arguments), *per_thread)
 
 
 def calls_header(calls: Iterable[Call]) -> str:
@@ -21,64 +15,23 @@ def calls_header(calls: Iterable[Call]) -> str:
         "#ifndef GPUPOOL_CALLS_H\n#define GPUPOOL_CALLS_H\n\n",
         '#include <stdbool.h>\n\n#include "cuda/cuda_abi.h"\n\n',
     ]
-    lines += [_signature(f"runtime_{call.key}", call) + ";\n" for call in calls]
+    lines += [signature(call) + ";\n" for call in calls]
     return "".join([*lines, "\n#endif\n"])
 
 
-def stubs(calls: Iterable[Call]) -> str:
-    """Return those of them that are generated."""
-    return "\n".join(_forward(call) for call in calls if isinstance(call.body, Forward))
+def forwards(calls: Sequence[Call]) -> str:
+    """Return those of them that forward: others call these, so they are a file of their own."""
+    return _bodies([call for call in calls if isinstance(call.body, Forward)], calls)
 
 
-def _forward(call: Call) -> str:
-    """Return a forwarding body: check, resolve handles, send, hand back."""
-    outs = [one for one in call.arguments if one.is_out]
-    message = derived(call)
-    lines = [_signature(f"runtime_{call.key}", call), "{"]
-    if message.request:
-        lines.append(f"    struct {message.name}_request request = {{0}};")
-    if outs:
-        lines.append(f"    struct {message.name}_reply reply = {{0}};")
-    lines += ["    struct call call = {0};"]
-    if outs:
-        lines += [
-            f"    if ({' || '.join(f'!{one.name}' for one in outs)})",
-            "        return CUDA_ERROR_INVALID_VALUE;",
-        ]
-    lines.append("    CUresult result = CUDA_SUCCESS;")
-    for one in call.arguments:
-        lines += _fill(call, one)
-    lines += ["    if (result == CUDA_SUCCESS)", f"        result = {_send(message)};"]
-    if outs:
-        lines += ["    if (result == CUDA_SUCCESS) {"]
-        lines += [
-            f"        *{one.name} = ({c_type(one.type, call.key)})reply.{one.name};" for one in outs
-        ]
-        lines += ["    }"]
-    return "\n".join([*lines, "    return result;", "}", ""])
+def bodies(calls: Sequence[Call]) -> str:
+    """Return those of them that are generated in another form."""
+    return _bodies([call for call in calls if not isinstance(call.body, Forward)], calls)
 
 
-def _send(message: Message) -> str:
-    request = "&request, sizeof request" if message.request else "NULL, 0"
-    if not is_synchronous(message):
-        return f"call_send(&call, CALL_{message.name}, {request}, NULL, 0)"
-    reply = "&reply, sizeof reply" if message.reply else "NULL, 0"
-    return f"call_ask(&call, CALL_{message.name}, {request}, NULL, 0, {reply})"
-
-
-def _fill(call: Call, one: Argument) -> list[str]:
-    """Return the lines that put an argument into the request."""
-    if one.is_out:
-        return []
-    match one.type:
-        case Stream():
-            per_thread = "per_thread" if call.twin else "false"
-            resolve = f"call_stream(&call, {one.name}, {per_thread}, &request.{one.name})"
-        case Handle(kind):
-            resolve = f"call_handle(&call, HANDLE_{kind.upper()}, {one.name}, &request.{one.name})"
-        case kind:
-            return [f"    request.{one.name} = ({wire_type(kind, call.key)}){one.name};"]
-    return ["    if (result == CUDA_SUCCESS)", f"        result = {resolve};"]
+def _bodies(wanted: Iterable[Call], calls: Sequence[Call]) -> str:
+    by_key = {call.key: call for call in calls}
+    return "\n".join(filter(None, (body(call, by_key) for call in wanted)))
 
 
 def exports(calls: Sequence[Call], unsupported: Iterable[str]) -> str:

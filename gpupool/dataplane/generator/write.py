@@ -5,7 +5,7 @@
 | gpupool_messages.h | numbers and structs of what travels |
 | gpupool_message_view.h | what a relay needs to know of each message |
 | gpupool_calls.h | prototypes of the runtime's functions behind the exported symbols |
-| runtime_stubs.inc | those of them that are generated |
+| runtime_forwards.inc, runtime_bodies.inc | those of them that are generated |
 | runtime_exports.inc | the exported symbols, and the table that cuGetProcAddress looks into |
 | worker_driver.h, worker_driver.inc | the device library's functions, and how to find them |
 | worker_serve.h | prototypes of the worker's functions that serve a message and are written by hand |
@@ -51,7 +51,8 @@ def write(folder: Path) -> None:
         "gpupool_messages.h": what_travels.header(everything),
         "gpupool_message_view.h": message_view.header(everything),
         "gpupool_calls.h": runtime.calls_header(CALLS),
-        "runtime_stubs.inc": runtime.stubs(CALLS),
+        "runtime_forwards.inc": runtime.forwards(CALLS),
+        "runtime_bodies.inc": runtime.bodies(CALLS),
         "runtime_exports.inc": runtime.exports(CALLS, UNSUPPORTED),
         "worker_driver.h": worker.driver_header(CALLS),
         "worker_driver.inc": worker.driver_table(CALLS),

@@ -224,7 +224,6 @@ FITTED: dict[str, Any] = {
     "cuPointerGetAttributes": lambda program: program.pointer() | program.attributes(),
     # What the reference device has; others are clamped there, and told as they were asked for here.
     "cuStreamCreateWithPriority": lambda program: {"priority": program.world.pick.randrange(-2, 1)},
-    "cuDeviceGetPCIBusId": lambda program: {"len": 64},
     "cuCtxCreate_v3": lambda program: {"paramsArray": None, "numParams": 0},
     "cuCtxSetCurrent": lambda program: {"ctx": ctypes.c_void_p(program.world.handles["CUcontext"][0])},
 }

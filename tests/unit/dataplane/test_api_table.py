@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gpupool.dataplane.api.body import Forward, Hand
+from gpupool.dataplane.api.body import FORWARD, Answer, Create, Hand, Refuse, Same
 from gpupool.dataplane.api.bulk import Place
 from gpupool.dataplane.api.cuda.refused import REASONS
 from gpupool.dataplane.api.cuda.table import CALLS, MESSAGES, UNSUPPORTED, reason
@@ -23,10 +23,62 @@ from gpupool.dataplane.api.types import (
     in_,
     out,
 )
+from gpupool.dataplane.generator.bodies import BadBodyError
+from gpupool.dataplane.generator.bodies import body as write_body
 from gpupool.dataplane.generator.c_types import UnknownType, parameters, struct_fields
 from gpupool.dataplane.generator.messages import derived
 from gpupool.dataplane.generator.write import messages
 
+FIRST_MESSAGES = [
+    "snapshot",
+    "memory_allocate",
+    "memory_allocate_pitch",
+    "memory_free",
+    "memory_set",
+    "copy_in",
+    "copy_in_small",
+    "copy_out_small",
+    "copy_arena",
+    "copy_device",
+    "staging_wait",
+    "host_register",
+    "host_unregister",
+    "image_part",
+    "module_load",
+    "module_unload",
+    "module_function",
+    "module_global",
+    "launch",
+    "stream_create",
+    "stream_destroy",
+    "event_create",
+    "event_destroy",
+    "cuCtxSynchronize",
+    "cuCtxGetLimit",
+    "cuCtxSetLimit",
+    "cuCtxGetCacheConfig",
+    "cuCtxSetCacheConfig",
+    "cuCtxGetSharedMemConfig",
+    "cuCtxSetSharedMemConfig",
+    "cuCtxResetPersistingL2Cache",
+    "cuCtxGetStreamPriorityRange",
+    "cuFuncGetAttribute",
+    "cuFuncSetAttribute",
+    "cuFuncSetCacheConfig",
+    "cuFuncSetSharedMemConfig",
+    "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+    "cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags",
+    "cuOccupancyAvailableDynamicSMemPerBlock",
+    "cuMemGetInfo_v2",
+    "cuStreamQuery",
+    "cuStreamSynchronize",
+    "cuStreamWaitEvent",
+    "cuEventQuery",
+    "cuEventSynchronize",
+    "cuEventRecord",
+    "cuEventRecordWithFlags",
+    "cuEventElapsedTime",
+]
 EVERY_MESSAGE = {message.name: message for message in messages()}
 U32, U64 = Number("uint32_t"), Number("uint64_t")
 
@@ -113,7 +165,7 @@ def test_what_a_message_speaks_of_is_a_field_of_it(message):
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.key)
 def test_what_a_call_sends_exists_and_fits_its_class(call):
     assert set(call.uses) <= EVERY_MESSAGE.keys()
-    assert not isinstance(call.body, Forward) or isinstance(call.worker, Forward | Hand)
+    assert call.body != FORWARD or call.has_message
     if call.kind is LOCAL:
         assert not call.has_message
     elif call.has_message:
@@ -122,6 +174,17 @@ def test_what_a_call_sends_exists_and_fits_its_class(call):
         assert call.uses
     if call.kind is ONE_WAY and call.uses and not call.has_message:
         assert EVERY_MESSAGE[call.uses[0]].kind is ONE_WAY
+
+
+def test_at_most_a_third_of_the_calls_is_by_hand():
+    hand = [call.key for call in CALLS if Hand in {type(call.body), type(call.worker)}]
+    assert len(hand) * 3 <= len(CALLS), hand
+
+
+def test_messages_keep_their_numbers():
+    """Sessions outlive an upgrade of the agent: what is new comes behind."""
+    names = [message.name for message in messages()]
+    assert names[: len(FIRST_MESSAGES)] == FIRST_MESSAGES
 
 
 def test_a_refused_name_has_its_reason():
@@ -184,6 +247,22 @@ def test_a_type_that_does_not_travel_is_an_error():
     texts = call("cuTexPlay", 2000, ONE_WAY, in_("text", Text()))
     with pytest.raises(UnknownType, match="field text of cuTexPlay"):
         derived(texts)
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        (Answer({"pi": "1"}), "answers ['pi'], which come back as no argument"),
+        (Same("cuDeviceGet"), "does not say what cuDeviceGet gets as device"),
+        (Create("event_create"), "first argument is .* wanted is a new handle"),
+        (Refuse("It is no call"), "the generator does not know"),
+    ],
+)
+def test_a_body_that_does_not_fit_its_call_is_an_error(body, wrong):
+    odd = call("cuOdd", 2000, LOCAL, out("value", Number("int")), body=body)
+    calls = {one.key: one for one in CALLS}
+    with pytest.raises(BadBodyError, match=f"cuOdd.*{re.escape(wrong) if '[' in wrong else wrong}"):
+        write_body(odd, calls)
 
 
 def test_the_c_of_an_argument_follows_from_its_type():

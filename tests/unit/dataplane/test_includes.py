@@ -32,7 +32,13 @@ ALLOWED = {
 MESSAGES = "gpupool_messages.h"
 GENERATED = {
     "runtime": {MESSAGES},
-    "runtime/cuda": {MESSAGES, "gpupool_calls.h", "runtime_stubs.inc", "runtime_exports.inc"},
+    "runtime/cuda": {
+        MESSAGES,
+        "gpupool_calls.h",
+        "runtime_forwards.inc",
+        "runtime_bodies.inc",
+        "runtime_exports.inc",
+    },
     "worker": {MESSAGES, "worker_serve.h", "worker_driver.h", "worker_dispatch.inc"},
     "worker/cuda": {MESSAGES, "worker_driver.h", "worker_driver.inc"},
     "refcuda": {"refcuda_functions.h", "refcuda_symbols.inc"},

@@ -1,6 +1,6 @@
 """Contexts."""
 
-from gpupool.dataplane.api.body import LATER, Hand
+from gpupool.dataplane.api.body import Answer, Forward, Hand, Same
 from gpupool.dataplane.api.cuda.types import (
     AFFINITY,
     BOOLEAN,
@@ -64,7 +64,12 @@ PRIMARY = (
         in_("dev", DEVICE),
         out("flags", UINT),
         out("active", BOOLEAN),
-        body=LATER,
+        body=Answer(
+            {
+                "flags": "session->device->primary_flags",
+                "active": "session->device->primary_retained > 0",
+            }
+        ),
     ),
 )
 
@@ -77,7 +82,7 @@ CONTEXTS = (
         in_("flags", CONTEXT_FLAGS),
         in_("dev", DEVICE),
         symbol="cuCtxCreate_v2",
-        body=LATER,
+        body=Same("cuCtxCreate_v4", {"ctxCreateParams": "NULL"}),
     ),
     call(
         "cuCtxCreate",
@@ -111,7 +116,7 @@ CONTEXTS = (
         also=(("cuCtxDestroy", 2000),),
         body=Hand("It ends what belongs to the context."),
     ),
-    call("cuCtxGetCurrent", 4000, LOCAL, out("pctx", CONTEXT), body=LATER),
+    call("cuCtxGetCurrent", 4000, LOCAL, out("pctx", CONTEXT), body=Answer({"pctx": "current_top()"})),
     call("cuCtxSetCurrent", 4000, LOCAL, in_("ctx", CONTEXT, optional=True), body=_STACK),
     call(
         "cuCtxPushCurrent",
@@ -131,7 +136,13 @@ CONTEXTS = (
         also=(("cuCtxPopCurrent", 2000),),
         body=_STACK,
     ),
-    call("cuCtxGetDevice", 2000, LOCAL, out("device", DEVICE), body=LATER),
+    call(
+        "cuCtxGetDevice",
+        2000,
+        LOCAL,
+        out("device", DEVICE),
+        body=Same("cuCtxGetDevice_v2", {"ctx": "NULL"}),
+    ),
     call(
         "cuCtxGetDevice",
         13000,
@@ -139,7 +150,7 @@ CONTEXTS = (
         out("device", DEVICE),
         in_("ctx", CONTEXT, optional=True),
         symbol="cuCtxGetDevice_v2",
-        body=LATER,
+        body=Answer({"device": "call.session->ordinal"}),
     ),
     call(
         "cuCtxGetFlags",
@@ -156,14 +167,21 @@ CONTEXTS = (
         body=Hand("A primary context has its device's flags, another its own."),
         reference=False,
     ),
-    call("cuCtxGetId", 12000, LOCAL, in_("ctx", CONTEXT, optional=True), out("ctxId", ID), body=LATER),
+    call(
+        "cuCtxGetId",
+        12000,
+        LOCAL,
+        in_("ctx", CONTEXT, optional=True),
+        out("ctxId", ID),
+        body=Answer({"ctxId": "public_handle(call.session, HANDLE_NONE, number)"}),
+    ),
     call(
         "cuCtxGetApiVersion",
         3020,
         LOCAL,
         in_("ctx", CONTEXT, optional=True),
         out("version", UINT),
-        body=LATER,
+        body=Answer({"version": "3020"}),
     ),
     call("cuCtxSynchronize", 2000, SYNCHRONOUS, worker=Hand("A thread of its own waits, and answers.")),
     call(
@@ -172,7 +190,7 @@ CONTEXTS = (
         SYNCHRONOUS,
         in_("ctx", CONTEXT, optional=True),
         symbol="cuCtxSynchronize_v2",
-        body=LATER,
+        body=Forward("cuCtxSynchronize"),
         uses=("cuCtxSynchronize",),
     ),
     call("cuCtxGetLimit", 3010, SYNCHRONOUS, out("pvalue", SIZE), in_("limit", LIMIT)),
@@ -202,7 +220,13 @@ CONTEXTS = (
         LOCAL,
         in_("peerContext", CONTEXT),
         in_("Flags", RESERVED),
-        body=LATER,
+        body=Answer(result="CUDA_ERROR_PEER_ACCESS_UNSUPPORTED"),
     ),
-    call("cuCtxDisablePeerAccess", 4000, LOCAL, in_("peerContext", CONTEXT), body=LATER),
+    call(
+        "cuCtxDisablePeerAccess",
+        4000,
+        LOCAL,
+        in_("peerContext", CONTEXT),
+        body=Answer(result="CUDA_ERROR_PEER_ACCESS_NOT_ENABLED"),
+    ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpupool.dataplane.api.body import LATER
+from gpupool.dataplane.api.body import Body, Copy, Fill, Same
 from gpupool.dataplane.api.bulk import Bulk, Complete, End, Place
 from gpupool.dataplane.api.cuda.types import CONTEXT, RECTANGLE, SIZE, STREAM
 from gpupool.dataplane.api.entry import ONE_WAY, SYNCHRONOUS, Call, Class, call
@@ -100,8 +100,8 @@ _FORMS = (
             in_("srcContext", CONTEXT),
             _COUNT,
         ),
-        End(Place.DEVICE, "srcDevice"),
-        End(Place.DEVICE, "dstDevice"),
+        End(Place.DEVICE, "srcDevice", "srcContext"),
+        End(Place.DEVICE, "dstDevice", "dstContext"),
         _ANY,
     ),
     _Form(
@@ -133,7 +133,7 @@ def _copy(form: _Form) -> Iterator[Call]:
         symbol=name + form.version,
         twin="ptds",
         bulk=form.bulk(Complete.TAKEN if form.kind is ONE_WAY else Complete.CALL),
-        body=LATER,
+        body=Copy(),
         uses=form.uses,
     )
     yield call(
@@ -145,7 +145,7 @@ def _copy(form: _Form) -> Iterator[Call]:
         symbol=f"{name}Async{form.version}",
         twin="ptsz",
         bulk=form.bulk(Complete.STREAM),
-        body=LATER,
+        body=Copy(),
         uses=form.uses,
     )
 
@@ -159,7 +159,7 @@ def _unaligned(form: _Form) -> Call:
         symbol="cuMemcpy2DUnaligned_v2",
         twin="ptds",
         bulk=form.bulk(Complete.CALL),
-        body=LATER,
+        body=Same("cuMemcpy2D_v2"),
         uses=form.uses,
     )
 
@@ -183,14 +183,22 @@ def _sets(size: int, value: Argument) -> Iterator[Call]:
     run, rows = bytes_of("N", scale=size), bytes_of("dstPitch", "Height")
     flat = (in_("dstDevice", DeviceAddress(Access.WRITE, run)), value, _RUN)
     box = (in_("dstDevice", DeviceAddress(Access.WRITE, rows)), in_("dstPitch", SIZE), value, *_ROWS)
-    bits = 8 * size
-    yield from _set(f"cuMemsetD{bits}", flat, value.name, run)
-    yield from _set(f"cuMemsetD2D{bits}", box, value.name, bytes_of("Width", "Height", scale=size))
+    common = {"address": "dstDevice", "value": value.name, "element_bytes": str(size)}
+    one = Fill({**common, "width": "N", "height": "1"})
+    two = Fill({**common, "pitch": "dstPitch", "width": "Width", "height": "Height"})
+    area = bytes_of("Width", "Height", scale=size)
+    yield from _set(f"cuMemsetD{8 * size}", flat, one, run)
+    yield from _set(f"cuMemsetD2D{8 * size}", box, two, area)
 
 
-def _set(name: str, arguments: tuple[Argument, ...], value: str, length: Length) -> Iterator[Call]:
-    bulk = Bulk(End(Place.VALUE, value), End(Place.DEVICE, "dstDevice"), length, Complete.STREAM)
-    for more, symbol, twin in (((), f"{name}_v2", "ptds"), ((_ON_STREAM,), f"{name}Async", "ptsz")):
+def _set(name: str, arguments: tuple[Argument, ...], body: Fill, length: Length) -> Iterator[Call]:
+    """Return a memset on a stream, and the one that is the same on the default one."""
+    moved = End(Place.VALUE, body.fields["value"]), End(Place.DEVICE, "dstDevice")
+    forms: tuple[tuple[str, str, tuple[Argument, ...], Body], ...] = (
+        (f"{name}_v2", "ptds", (), Same(f"{name}Async", {"hStream": "NULL"})),
+        (f"{name}Async", "ptsz", (_ON_STREAM,), body),
+    )
+    for symbol, twin, more, form in forms:
         yield call(
             symbol.removesuffix("_v2"),
             3020,
@@ -199,7 +207,7 @@ def _set(name: str, arguments: tuple[Argument, ...], value: str, length: Length)
             *more,
             symbol=symbol,
             twin=twin,
-            bulk=(bulk,),
-            body=LATER,
+            bulk=(Bulk(*moved, length, Complete.STREAM),),
+            body=form,
             uses=("memory_set",),
         )

@@ -1,6 +1,6 @@
 """Start, errors, symbol lookup and devices."""
 
-from gpupool.dataplane.api.body import LATER, Hand
+from gpupool.dataplane.api.body import Answer, Hand
 from gpupool.dataplane.api.cuda.types import (
     BOOLEAN,
     DEVICE,
@@ -25,6 +25,8 @@ _LOOK_UP = (
     in_("cudaVersion", VERSION),
     in_("flags", _LOOK_UP_FLAGS),
 )
+
+_SYMBOLS = Hand("It looks into the table of symbols, which it is in.")
 
 EARLY = (
     call("cuInit", 2000, LOCAL, in_("Flags", RESERVED), early=True, body=Hand("It starts the process.")),
@@ -55,7 +57,14 @@ EARLY = (
         early=True,
         body=Hand("It looks into the table of results."),
     ),
-    call("cuGetProcAddress", 11030, LOCAL, *_LOOK_UP, early=True, body=LATER),
+    call(
+        "cuGetProcAddress",
+        11030,
+        LOCAL,
+        *_LOOK_UP,
+        early=True,
+        body=_SYMBOLS,
+    ),
     call(
         "cuGetProcAddress",
         12000,
@@ -64,13 +73,31 @@ EARLY = (
         out("symbolStatus", QUERY_RESULT, optional=True),
         symbol="cuGetProcAddress_v2",
         early=True,
-        body=Hand("It looks into the table of symbols."),
+        body=_SYMBOLS,
     ),
 )
 
+
+def _attribute(name: str) -> str:
+    return f"session->device->snapshot.attributes[CU_DEVICE_ATTRIBUTE_{name}]"
+
+
 DEVICES = (
-    call("cuDeviceGet", 2000, LOCAL, out("device", DEVICE), in_("ordinal", ORDINAL), body=LATER),
-    call("cuDeviceGetCount", 2000, LOCAL, out("count", INT), body=LATER),
+    call(
+        "cuDeviceGet",
+        2000,
+        LOCAL,
+        out("device", DEVICE),
+        in_("ordinal", ORDINAL),
+        body=Answer({"device": "ordinal"}),
+    ),
+    call(
+        "cuDeviceGetCount",
+        2000,
+        LOCAL,
+        out("count", INT),
+        body=Answer({"count": "process_device_count()"}),
+    ),
     call(
         "cuDeviceGetName",
         2000,
@@ -78,9 +105,10 @@ DEVICES = (
         out("name", Text(room="len")),
         in_("len", INT),
         in_("dev", DEVICE),
-        body=LATER,
+        body=Answer({"name": "session->device->snapshot.name"}),
         uses=("snapshot",),
     ),
+    # The vGPU's, as a MIG instance has one of its own: several on one device would be taken for one.
     call(
         "cuDeviceGetUuid",
         9020,
@@ -88,8 +116,7 @@ DEVICES = (
         out("uuid", UUID),
         in_("dev", DEVICE),
         also=(("cuDeviceGetUuid_v2", 11040),),
-        body=LATER,
-        uses=("snapshot",),
+        body=Answer({"uuid": "vgpu->uuid"}),
     ),
     call(
         "cuDeviceTotalMem",
@@ -98,7 +125,7 @@ DEVICES = (
         out("bytes", SIZE),
         in_("dev", DEVICE),
         symbol="cuDeviceTotalMem_v2",
-        body=LATER,
+        body=Answer({"bytes": "vgpu->memory"}),
     ),
     call(
         "cuDeviceGetAttribute",
@@ -117,17 +144,22 @@ DEVICES = (
         out("major", INT),
         out("minor", INT),
         in_("dev", DEVICE),
-        body=LATER,
+        body=Answer(
+            {
+                "major": _attribute("COMPUTE_CAPABILITY_MAJOR"),
+                "minor": _attribute("COMPUTE_CAPABILITY_MINOR"),
+            }
+        ),
         uses=("snapshot",),
     ),
     call(
         "cuDeviceGetPCIBusId",
         4010,
         LOCAL,
-        out("pciBusId", Text(room="len")),
+        out("pciBusId", Text(room="len", whole=True)),
         in_("len", INT),
         in_("dev", DEVICE),
-        body=LATER,
+        body=Answer({"pciBusId": "session->device->snapshot.bus"}),
         uses=("snapshot",),
     ),
     call(
@@ -139,6 +171,7 @@ DEVICES = (
         body=Hand("It searches all devices."),
         uses=("snapshot",),
     ),
+    # vGPUs never reach into each other.
     call(
         "cuDeviceCanAccessPeer",
         4000,
@@ -146,7 +179,7 @@ DEVICES = (
         out("canAccessPeer", BOOLEAN),
         in_("dev", DEVICE),
         in_("peerDev", DEVICE),
-        body=LATER,
+        body=Answer({"canAccessPeer": "0"}),
     ),
     call(
         "cuDeviceGetP2PAttribute",

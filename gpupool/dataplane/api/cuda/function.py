@@ -1,6 +1,6 @@
 """Functions, kernels, occupancy, launches."""
 
-from gpupool.dataplane.api.body import LATER, Hand
+from gpupool.dataplane.api.body import Answer, Hand, Same
 from gpupool.dataplane.api.bulk import Bulk, Complete, End, Place
 from gpupool.dataplane.api.cuda.types import (
     CACHE,
@@ -21,7 +21,7 @@ from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, SYNCHRONOUS, call
 from gpupool.dataplane.api.length import REST
 from gpupool.dataplane.api.types import Array, Callback, Text, Untyped, in_, out
 
-_LAYOUT = Hand("A function may have no layout that is known.")
+_LAYOUT = Hand("It looks for one parameter, of a function whose layout may not be known.")
 
 FUNCTIONS = (
     call(
@@ -40,11 +40,26 @@ FUNCTIONS = (
         LOCAL,
         in_("func", FUNCTION),
         out("paramCount", SIZE),
-        body=_LAYOUT,
+        body=Answer({"paramCount": "function->parameter_count"}, needs="function->layout_known"),
         reference=False,
     ),
-    call("cuFuncGetName", 12030, LOCAL, out("name", Text()), in_("hfunc", FUNCTION), body=LATER),
-    call("cuFuncGetModule", 11000, LOCAL, out("hmod", MODULE), in_("hfunc", FUNCTION), body=LATER),
+    # As on NVIDIA's driver the name is there as long as the module is loaded.
+    call(
+        "cuFuncGetName",
+        12030,
+        LOCAL,
+        out("name", Text()),
+        in_("hfunc", FUNCTION),
+        body=Answer({"name": "function->name"}),
+    ),
+    call(
+        "cuFuncGetModule",
+        11000,
+        LOCAL,
+        out("hmod", MODULE),
+        in_("hfunc", FUNCTION),
+        body=Answer({"hmod": "public_handle(call.session, HANDLE_MODULE, function->module)"}),
+    ),
     call(
         "cuFuncGetAttribute",
         2020,
@@ -79,9 +94,16 @@ KERNELS = (
         LOCAL,
         out("pFunc", FUNCTION),
         in_("kernel", KERNEL),
-        body=LATER,
+        body=Answer({"pFunc": "kernel"}),
     ),
-    call("cuKernelGetName", 12030, LOCAL, out("name", Text()), in_("hfunc", KERNEL), body=LATER),
+    call(
+        "cuKernelGetName",
+        12030,
+        LOCAL,
+        out("name", Text()),
+        in_("hfunc", KERNEL),
+        body=Same("cuFuncGetName"),
+    ),
     call(
         "cuKernelGetParamInfo",
         12040,
@@ -90,7 +112,7 @@ KERNELS = (
         in_("paramIndex", SIZE),
         out("paramOffset", SIZE),
         out("paramSize", SIZE, optional=True),
-        body=LATER,
+        body=Same("cuFuncGetParamInfo", {"func": "kernel"}),
     ),
     call(
         "cuKernelGetAttribute",
@@ -100,7 +122,7 @@ KERNELS = (
         in_("attrib", FUNCTION_ATTRIBUTE),
         in_("kernel", KERNEL),
         in_("dev", DEVICE),
-        body=LATER,
+        body=Same("cuFuncGetAttribute", {"hfunc": "kernel"}),
         uses=("cuFuncGetAttribute",),
     ),
     call(
@@ -111,7 +133,7 @@ KERNELS = (
         in_("val", INT),
         in_("kernel", KERNEL),
         in_("dev", DEVICE),
-        body=LATER,
+        body=Same("cuFuncSetAttribute", {"hfunc": "kernel", "value": "val"}),
         uses=("cuFuncSetAttribute",),
     ),
 )
@@ -146,7 +168,7 @@ OCCUPANCY = (
         6050,
         SYNCHRONOUS,
         *_POTENTIAL,
-        body=LATER,
+        body=Same("cuOccupancyMaxPotentialBlockSizeWithFlags", {"flags": "0"}),
         uses=_TRIES,
     ),
     call(

@@ -1,6 +1,6 @@
 """Device memory and pinned host memory."""
 
-from gpupool.dataplane.api.body import LATER, Hand
+from gpupool.dataplane.api.body import Answer, Hand, Same
 from gpupool.dataplane.api.cuda.types import (
     HOST_FLAGS,
     POINTER_ATTRIBUTE,
@@ -79,7 +79,7 @@ MEMORY = (
         out("psize", SIZE, optional=True),
         in_("dptr", DeviceAddress()),
         symbol="cuMemGetAddressRange_v2",
-        body=_FORGETS,
+        body=Answer({"pbase": "range.start", "psize": "range.bytes"}),
     ),
 )
 
@@ -101,7 +101,7 @@ PINNED = (
         out("pp", HostMemory(bytes_of("bytesize"), Pinned.YES, Use.NEW)),
         in_("bytesize", SIZE),
         symbol="cuMemAllocHost_v2",
-        body=LATER,
+        body=Same("cuMemHostAlloc", {"Flags": "0"}),
         uses=("host_register",),
     ),
     call(
@@ -112,6 +112,7 @@ PINNED = (
         body=_PINS,
         uses=("host_unregister", "cuCtxSynchronize"),
     ),
+    # Kernels can't reach host memory: the device attribute that would promise it says no.
     call(
         "cuMemHostGetDevicePointer",
         3020,
@@ -120,7 +121,7 @@ PINNED = (
         inout("p", _BLOCK),
         in_("Flags", RESERVED),
         symbol="cuMemHostGetDevicePointer_v2",
-        body=LATER,
+        body=Answer(result="CUDA_ERROR_NOT_SUPPORTED"),
     ),
     call(
         "cuMemHostRegister",
@@ -139,7 +140,14 @@ PINNED = (
         inout("p", HostMemory(pinned=Pinned.NO, use=Use.DESTROYED)),
         body=_PINS,
     ),
-    call("cuMemHostGetFlags", 2030, LOCAL, out("pFlags", UINT), inout("p", _BLOCK), body=LATER),
+    call(
+        "cuMemHostGetFlags",
+        2030,
+        LOCAL,
+        out("pFlags", UINT),
+        inout("p", _BLOCK),
+        body=Answer({"pFlags": "block.flags"}),
+    ),
 )
 
 _BY_ATTRIBUTE = Hand("The attribute decides what its value is.")

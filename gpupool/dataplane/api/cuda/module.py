@@ -5,7 +5,7 @@ With several vGPUs, its kernels can't be launched, nor its globals be reached, o
 are CUDA_ERROR_INVALID_HANDLE there. Load the library, or a module, once per vGPU instead.
 """
 
-from gpupool.dataplane.api.body import LATER, Hand
+from gpupool.dataplane.api.body import Answer, Hand, Same
 from gpupool.dataplane.api.bulk import Bulk, Complete, End, Place
 from gpupool.dataplane.api.cuda.types import (
     FUNCTION,
@@ -63,7 +63,7 @@ MODULES = (
         out("module", new(MODULE)),
         in_("image", IMAGE),
         bulk=_image("image"),
-        body=LATER,
+        body=Same("cuModuleLoadDataEx", {"numOptions": "0", "options": "NULL", "optionValues": "NULL"}),
         uses=_SENDS,
     ),
     call(
@@ -86,7 +86,7 @@ MODULES = (
         out("module", new(MODULE)),
         in_("fatCubin", IMAGE),
         bulk=_image("fatCubin"),
-        body=LATER,
+        body=Same("cuModuleLoadData", {"image": "fatCubin"}),
         uses=_SENDS,
         reference=False,
     ),
@@ -120,7 +120,13 @@ MODULES = (
         body=Hand("It keeps the books on device memory."),
         uses=("module_global",),
     ),
-    call("cuModuleGetLoadingMode", 11070, LOCAL, out("mode", LOADING_MODE), body=LATER),
+    call(
+        "cuModuleGetLoadingMode",
+        11070,
+        LOCAL,
+        out("mode", LOADING_MODE),
+        body=Answer({"mode": "CU_MODULE_EAGER_LOADING"}),
+    ),
 )
 
 LIBRARIES = (
@@ -145,7 +151,7 @@ LIBRARIES = (
         12000,
         ONE_WAY,
         in_("library", destroyed(LIBRARY)),
-        body=LATER,
+        body=Same("cuModuleUnload", {"hmod": "library"}),
         uses=("module_unload",),
     ),
     call(
@@ -155,7 +161,7 @@ LIBRARIES = (
         out("pKernel", new(KERNEL)),
         in_("library", LIBRARY),
         _NAME,
-        body=LATER,
+        body=Same("cuModuleGetFunction", {"hfunc": "pKernel", "hmod": "library"}),
         uses=("module_function",),
     ),
     call(
@@ -164,7 +170,7 @@ LIBRARIES = (
         LOCAL,
         out("pMod", MODULE),
         in_("library", LIBRARY),
-        body=LATER,
+        body=Answer({"pMod": "library"}),
     ),
     call(
         "cuLibraryGetGlobal",
@@ -174,7 +180,7 @@ LIBRARIES = (
         _BYTES,
         in_("library", LIBRARY),
         _NAME,
-        body=LATER,
+        body=Same("cuModuleGetGlobal_v2", {"hmod": "library"}),
         uses=("module_global",),
     ),
 )

@@ -8,7 +8,6 @@ import re
 
 from gpupool.dataplane.api.body import Refuse
 from gpupool.dataplane.api.cuda.types import (
-    CONTEXT,
     COUNT,
     FUNCTION,
     JIT_OPTION,
@@ -105,17 +104,6 @@ REFUSED: tuple[Call, ...] = (
         out("pLib", LIBRARY),
         in_("kernel", KERNEL),
         body=Refuse(_OWNER),
-    ),
-    call(
-        "cuStreamGetCtx",
-        12050,
-        LOCAL,
-        in_("hStream", STREAM),
-        out("pCtx", CONTEXT),
-        out("pGreenCtx", Untyped()),
-        symbol="cuStreamGetCtx_v2",
-        twin="ptsz",
-        body=Refuse("The interface before it is found in its place."),
     ),
 )
 

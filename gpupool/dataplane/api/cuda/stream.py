@@ -1,6 +1,6 @@
 """Streams, events, profiler."""
 
-from gpupool.dataplane.api.body import FORWARD, LATER, Hand
+from gpupool.dataplane.api.body import FORWARD, Answer, Create, Destroy, Hand, Same
 from gpupool.dataplane.api.cuda.types import (
     CONTEXT,
     DEVICE,
@@ -17,9 +17,12 @@ from gpupool.dataplane.api.cuda.types import (
     UINT,
 )
 from gpupool.dataplane.api.entry import LOCAL, ONE_WAY, SYNCHRONOUS, call
-from gpupool.dataplane.api.types import destroyed, in_, new, out
+from gpupool.dataplane.api.types import Untyped, destroyed, in_, new, out
 
 _WAITS = Hand("A thread of its own waits when that takes long, and answers.")
+# The default stream is in whatever context is current.
+_OWN = "(CUcontext)public_handle(call.session, HANDLE_CONTEXT, stream.item.context)"
+_CONTEXT_OF = f"number ? {_OWN} : current_top()"
 _STREAM = in_("hStream", STREAM)
 
 STREAMS = (
@@ -29,7 +32,7 @@ STREAMS = (
         ONE_WAY,
         out("phStream", new(STREAM_HANDLE)),
         in_("Flags", STREAM_FLAGS),
-        body=LATER,
+        body=Same("cuStreamCreateWithPriority", {"flags": "Flags", "priority": "0"}),
         uses=("stream_create",),
     ),
     call(
@@ -39,7 +42,7 @@ STREAMS = (
         out("phStream", new(STREAM_HANDLE)),
         in_("flags", STREAM_FLAGS),
         in_("priority", PRIORITY),
-        body=LATER,
+        body=Create("stream_create", "stream", ("flags", "priority")),
         uses=("stream_create",),
     ),
     call(
@@ -49,7 +52,7 @@ STREAMS = (
         in_("hStream", destroyed(STREAM_HANDLE)),
         symbol="cuStreamDestroy_v2",
         also=(("cuStreamDestroy", 2000),),
-        body=LATER,
+        body=Destroy("stream_destroy"),
         uses=("stream_destroy",),
     ),
     call("cuStreamQuery", 2000, SYNCHRONOUS, _STREAM, twin="ptsz"),
@@ -66,11 +69,66 @@ STREAMS = (
         worker=FORWARD,
         uses=("cuEventSynchronize",),
     ),
-    call("cuStreamGetPriority", 5050, LOCAL, _STREAM, out("priority", INT), twin="ptsz", body=LATER),
-    call("cuStreamGetFlags", 5050, LOCAL, _STREAM, out("flags", UINT), twin="ptsz", body=LATER),
-    call("cuStreamGetId", 12000, LOCAL, _STREAM, out("streamId", ID), twin="ptsz", body=LATER),
-    call("cuStreamGetCtx", 9020, LOCAL, _STREAM, out("pctx", CONTEXT), twin="ptsz", body=LATER),
-    call("cuStreamGetDevice", 12080, LOCAL, _STREAM, out("device", DEVICE), twin="ptsz", body=LATER),
+    call(
+        "cuStreamGetPriority",
+        5050,
+        LOCAL,
+        _STREAM,
+        out("priority", INT),
+        twin="ptsz",
+        body=Answer({"priority": "stream.priority"}),
+    ),
+    call(
+        "cuStreamGetFlags",
+        5050,
+        LOCAL,
+        _STREAM,
+        out("flags", UINT),
+        twin="ptsz",
+        body=Answer({"flags": "stream.flags"}),
+    ),
+    call(
+        "cuStreamGetId",
+        12000,
+        LOCAL,
+        _STREAM,
+        out("streamId", ID),
+        twin="ptsz",
+        body=Answer({"streamId": "public_handle(call.session, HANDLE_NONE, number)"}),
+    ),
+    call(
+        "cuStreamGetCtx",
+        9020,
+        LOCAL,
+        _STREAM,
+        out("pctx", CONTEXT),
+        twin="ptsz",
+        body=Answer({"pctx": _CONTEXT_OF}),
+    ),
+    call(
+        "cuStreamGetDevice",
+        12080,
+        LOCAL,
+        _STREAM,
+        out("device", DEVICE),
+        twin="ptsz",
+        body=Answer({"device": "call.session->ordinal"}),
+    ),
+)
+
+# Since 12.5; a green context is a part of a device's processors, and there is none here.
+GREEN = (
+    call(
+        "cuStreamGetCtx",
+        12050,
+        LOCAL,
+        _STREAM,
+        out("pCtx", CONTEXT),
+        out("pGreenCtx", Untyped(), optional=True),
+        symbol="cuStreamGetCtx_v2",
+        twin="ptsz",
+        body=Answer({"pCtx": _CONTEXT_OF, "pGreenCtx": "NULL"}),
+    ),
 )
 
 EVENTS = (
@@ -80,7 +138,7 @@ EVENTS = (
         ONE_WAY,
         out("phEvent", new(EVENT)),
         in_("Flags", EVENT_FLAGS),
-        body=LATER,
+        body=Create("event_create"),
         uses=("event_create",),
     ),
     call(
@@ -90,7 +148,7 @@ EVENTS = (
         in_("hEvent", destroyed(EVENT)),
         symbol="cuEventDestroy_v2",
         also=(("cuEventDestroy", 2000),),
-        body=LATER,
+        body=Destroy("event_destroy"),
         uses=("event_destroy",),
     ),
     call("cuEventQuery", 2000, SYNCHRONOUS, in_("hEvent", EVENT)),
@@ -117,6 +175,6 @@ EVENTS = (
 )
 
 PROFILER = (
-    call("cuProfilerStart", 4000, LOCAL, body=LATER),
-    call("cuProfilerStop", 4000, LOCAL, body=LATER),
+    call("cuProfilerStart", 4000, LOCAL, body=Answer()),
+    call("cuProfilerStop", 4000, LOCAL, body=Answer()),
 )

@@ -12,7 +12,7 @@ from gpupool.dataplane.api.cuda.messages import MESSAGES
 from gpupool.dataplane.api.cuda.module import LIBRARIES, MODULES
 from gpupool.dataplane.api.cuda.names import NAMES
 from gpupool.dataplane.api.cuda.refused import REFUSED, reason
-from gpupool.dataplane.api.cuda.stream import EVENTS, PROFILER, STREAMS
+from gpupool.dataplane.api.cuda.stream import EVENTS, GREEN, PROFILER, STREAMS
 from gpupool.dataplane.api.entry import Call
 
 __all__ = ["CALLS", "GROUPS", "MESSAGES", "REFERENCE", "UNSUPPORTED", "reason"]
@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[Call, ...]] = {
     "Pinned memory and pointers": (*PINNED, *POINTERS),
     "Copies": copies(),
     "Memory sets": sets(),
-    "Streams and events": (*STREAMS, *EVENTS),
+    "Streams and events": (*STREAMS, *GREEN, *EVENTS),
     "Profiler": PROFILER,
 }
 CALLS: tuple[Call, ...] = tuple(call for calls in GROUPS.values() for call in calls)

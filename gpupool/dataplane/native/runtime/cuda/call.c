@@ -1,5 +1,6 @@
 #include "runtime/cuda/call.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/cuda/current.h"
@@ -123,6 +124,30 @@ CUresult call_create(struct call *call, enum handle_kind kind, struct item *item
     result = create(call->session, kind, item, message, request, bytes);
     pthread_mutex_unlock(&call->session->table_lock);
     return result;
+}
+
+bool call_drop(struct session *session, enum handle_kind kind, uint64_t number, uint16_t message)
+{
+    struct bytes request = {&number, sizeof number}, none = {NULL, 0};
+    pthread_mutex_lock(&session->table_lock);
+    void *item = handle_drop(&session->handles, number, kind);
+    bool found = item;
+    /* Under the lock: the number must not reach the worker anew before its end does. */
+    if (found)
+        session_send(session, message, request, none);
+    pthread_mutex_unlock(&session->table_lock);
+    free(item);
+    return found;
+}
+
+CUresult call_destroy(enum handle_kind kind, const void *handle, uint16_t message)
+{
+    struct call call = {0};
+    uint64_t number;
+    CUresult result = call_handle(&call, kind, handle, &number);
+    if (result != CUDA_SUCCESS)
+        return result;
+    return call_drop(call.session, kind, number, message) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
 CUresult call_send(struct call *call, uint16_t number, const void *request, size_t request_bytes,

@@ -28,6 +28,10 @@ CUresult call_session(struct call *call);
 /* Make `item` in the current context: give it a handle, which is the first field of `request`, and send that. */
 CUresult call_create(struct call *call, enum handle_kind kind, struct item *item, uint16_t message, void *request,
                      size_t bytes);
+/* Take a handle out of the table and tell the worker by `message`; false when another thread was faster. */
+bool call_drop(struct session *session, enum handle_kind kind, uint64_t number, uint16_t message);
+/* The same of a handle of the program's, whose item was allocated. */
+CUresult call_destroy(enum handle_kind kind, const void *handle, uint16_t message);
 /* A handle of the call's session for what the worker is asked to make; 0 when there is none left. */
 uint64_t call_reserve(struct call *call);
 /* Drop a reserved handle whose object the worker did not create. */

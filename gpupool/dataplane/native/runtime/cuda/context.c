@@ -78,11 +78,6 @@ static CUresult create(CUcontext *pctx, unsigned flags, CUdevice dev)
     return current_push(*pctx) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-CUresult runtime_cuCtxCreate_v2(CUcontext *pctx, unsigned int flags, CUdevice dev)
-{
-    return create(pctx, flags, dev);
-}
-
 CUresult runtime_cuCtxCreate_v3(CUcontext *pctx, CUexecAffinityParam *paramsArray, int numParams,
                                 unsigned int flags, CUdevice dev)
 {
@@ -122,14 +117,6 @@ CUresult runtime_cuCtxDestroy_v2(CUcontext ctx)
     return context ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
 }
 
-CUresult runtime_cuCtxGetCurrent(CUcontext *pctx)
-{
-    if (!pctx)
-        return CUDA_ERROR_INVALID_VALUE;
-    *pctx = current_top();
-    return CUDA_SUCCESS;
-}
-
 static CUresult check(CUcontext ctx)
 {
     struct session *session;
@@ -164,23 +151,6 @@ CUresult runtime_cuCtxPopCurrent_v2(CUcontext *pctx)
     if (popped && pctx)
         *pctx = popped;
     return popped ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
-}
-
-CUresult runtime_cuCtxGetDevice_v2(CUdevice *device, CUcontext ctx)
-{
-    struct session *session;
-    uint64_t handle;
-    if (!device)
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = context_find(ctx, &session, &handle);
-    if (result == CUDA_SUCCESS)
-        *device = session->ordinal;
-    return result;
-}
-
-CUresult runtime_cuCtxGetDevice(CUdevice *device)
-{
-    return runtime_cuCtxGetDevice_v2(device, NULL);
 }
 
 CUresult runtime_cuCtxGetFlags(unsigned int *flags)
@@ -218,44 +188,3 @@ CUresult runtime_cuCtxSetFlags(unsigned int flags)
     return context ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
-CUresult runtime_cuCtxGetId(CUcontext ctx, unsigned long long *ctxId)
-{
-    struct session *session;
-    uint64_t handle;
-    if (!ctxId)
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = context_find(ctx, &session, &handle);
-    if (result == CUDA_SUCCESS)
-        *ctxId = public_handle(session, HANDLE_NONE, handle);
-    return result;
-}
-
-CUresult runtime_cuCtxGetApiVersion(CUcontext ctx, unsigned int *version)
-{
-    CUresult result = version ? check(ctx) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        *version = 3020;
-    return result;
-}
-
-CUresult runtime_cuCtxSynchronize_v2(CUcontext ctx)
-{
-    struct call call = {0};
-    uint64_t handle;
-    CUresult result = context_find(ctx, &call.session, &handle);
-    if (result != CUDA_SUCCESS)
-        return result;
-    return call_ask(&call, CALL_cuCtxSynchronize, NULL, 0, NULL, 0, NULL, 0);
-}
-
-CUresult runtime_cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)
-{
-    CUresult result = Flags ? CUDA_ERROR_INVALID_VALUE : check(peerContext);
-    return result == CUDA_SUCCESS ? CUDA_ERROR_PEER_ACCESS_UNSUPPORTED : result;
-}
-
-CUresult runtime_cuCtxDisablePeerAccess(CUcontext peerContext)
-{
-    CUresult result = check(peerContext);
-    return result == CUDA_SUCCESS ? CUDA_ERROR_PEER_ACCESS_NOT_ENABLED : result;
-}

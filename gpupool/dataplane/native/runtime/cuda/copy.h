@@ -16,6 +16,25 @@ struct order {
     bool waits; /* the blocking form */
 };
 
+/* Where the program says that one end of a copy is. */
+enum copy_kind {
+    COPY_HOST,
+    COPY_DEVICE,
+    COPY_EITHER, /* what no device's memory holds is host memory */
+    COPY_CONTEXT, /* the memory of the context's device */
+};
+
+struct copy_place {
+    enum copy_kind kind;
+    uint64_t address;
+    CUcontext context;
+};
+
+/* Copy a run of bytes, or a rectangle of them; `waits` for the blocking forms. */
+CUresult copy_bytes(struct copy_place to, struct copy_place from, size_t bytes, CUstream stream, bool per_thread,
+                    bool waits);
+CUresult copy_rectangle(const CUDA_MEMCPY2D *box, CUstream stream, bool per_thread, bool waits);
+
 /* Resolve the stream of a copy. */
 CUresult copy_begin(struct order *order, CUstream stream, bool per_thread, bool waits);
 /* A device address of `bytes` bytes; false when it is none. */

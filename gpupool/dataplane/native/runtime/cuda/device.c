@@ -1,7 +1,6 @@
 /* Devices as the program sees them. */
 #include "runtime/cuda/device.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,46 +63,6 @@ CUresult runtime_cuDriverGetVersion(int *driverVersion)
     return CUDA_SUCCESS;
 }
 
-CUresult runtime_cuDeviceGet(CUdevice *device, int ordinal)
-{
-    if (!device)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (!process_device(ordinal))
-        return CUDA_ERROR_INVALID_DEVICE;
-    *device = ordinal;
-    return CUDA_SUCCESS;
-}
-
-CUresult runtime_cuDeviceGetCount(int *count)
-{
-    if (!count)
-        return CUDA_ERROR_INVALID_VALUE;
-    *count = process_device_count();
-    return CUDA_SUCCESS;
-}
-
-static CUresult copy_text(char *to, int room, const char *text)
-{
-    if (!to || room <= 0)
-        return CUDA_ERROR_INVALID_VALUE;
-    snprintf(to, (size_t)room, "%s", text);
-    return CUDA_SUCCESS;
-}
-
-CUresult runtime_cuDeviceGetName(char *name, int len, CUdevice dev)
-{
-    struct session *session;
-    CUresult result = device_session(dev, &session);
-    return result == CUDA_SUCCESS ? copy_text(name, len, session->device->snapshot.name) : result;
-}
-
-CUresult runtime_cuDeviceGetPCIBusId(char *pciBusId, int len, CUdevice dev)
-{
-    struct session *session;
-    CUresult result = device_session(dev, &session);
-    return result == CUDA_SUCCESS ? copy_text(pciBusId, len, session->device->snapshot.bus) : result;
-}
-
 CUresult runtime_cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId)
 {
     struct session *session;
@@ -121,27 +80,6 @@ CUresult runtime_cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId)
     return CUDA_ERROR_INVALID_DEVICE;
 }
 
-/* The vGPU's, as a MIG instance has one of its own: several on one device would be taken for one. */
-CUresult runtime_cuDeviceGetUuid(CUuuid *uuid, CUdevice dev)
-{
-    if (!uuid)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (!process_device(dev))
-        return CUDA_ERROR_INVALID_DEVICE;
-    memcpy(uuid->bytes, process_device(dev)->uuid, sizeof uuid->bytes);
-    return CUDA_SUCCESS;
-}
-
-CUresult runtime_cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev)
-{
-    if (!bytes)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (!process_device(dev))
-        return CUDA_ERROR_INVALID_DEVICE;
-    *bytes = process_device(dev)->memory;
-    return CUDA_SUCCESS;
-}
-
 CUresult runtime_cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev)
 {
     struct session *session;
@@ -157,30 +95,14 @@ CUresult runtime_cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevi
     return CUDA_SUCCESS;
 }
 
-CUresult runtime_cuDeviceComputeCapability(int *major, int *minor, CUdevice dev)
-{
-    CUresult result = runtime_cuDeviceGetAttribute(major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, dev);
-    if (result != CUDA_SUCCESS)
-        return result;
-    return runtime_cuDeviceGetAttribute(minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, dev);
-}
-
-/* vGPUs never reach into each other. */
-CUresult runtime_cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevice peerDev)
-{
-    if (!canAccessPeer)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (!process_device(dev) || !process_device(peerDev))
-        return CUDA_ERROR_INVALID_DEVICE;
-    *canAccessPeer = 0;
-    return CUDA_SUCCESS;
-}
-
 CUresult runtime_cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attrib, CUdevice srcDevice,
                                          CUdevice dstDevice)
 {
     if (!value || attrib < CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK ||
         attrib > CU_DEVICE_P2P_ATTRIBUTE_CUDA_ARRAY_ACCESS_SUPPORTED || srcDevice == dstDevice)
         return CUDA_ERROR_INVALID_VALUE;
-    return runtime_cuDeviceCanAccessPeer(value, srcDevice, dstDevice);
+    if (!process_device(srcDevice) || !process_device(dstDevice))
+        return CUDA_ERROR_INVALID_DEVICE;
+    *value = 0;
+    return CUDA_SUCCESS;
 }

@@ -173,11 +173,6 @@ CUresult runtime_cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags)
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-CUresult runtime_cuMemAllocHost_v2(void **pp, size_t bytesize)
-{
-    return runtime_cuMemHostAlloc(pp, bytesize, 0);
-}
-
 /* Take a block of one of two kinds off the books. */
 static bool remove_block(const void *p, enum host_kind one, enum host_kind other, struct host_block *block)
 {
@@ -232,20 +227,3 @@ CUresult runtime_cuMemHostUnregister(void *p)
     return CUDA_SUCCESS;
 }
 
-CUresult runtime_cuMemHostGetFlags(unsigned int *pFlags, void *p)
-{
-    struct host_block block;
-    if (!pFlags || !host_find((uintptr_t)p, &block))
-        return CUDA_ERROR_INVALID_VALUE;
-    *pFlags = block.flags;
-    return CUDA_SUCCESS;
-}
-
-/* Kernels can't reach host memory: the device attribute that would promise it says no. */
-CUresult runtime_cuMemHostGetDevicePointer_v2(CUdeviceptr *pdptr, void *p, unsigned int Flags)
-{
-    struct host_block block;
-    if (!pdptr || Flags || !host_find((uintptr_t)p, &block))
-        return CUDA_ERROR_INVALID_VALUE;
-    return CUDA_ERROR_NOT_SUPPORTED;
-}

@@ -1,4 +1,5 @@
-/* Device memory as the program sees it. */
+#include "runtime/cuda/memory.h"
+
 #include "attachment/log.h"
 #include "gpupool_calls.h"
 #include "gpupool_messages.h"
@@ -134,26 +135,19 @@ CUresult runtime_cuMemFree_v2(CUdeviceptr dptr)
     return call_send(&call, CALL_memory_free, &request, sizeof request, NULL, 0);
 }
 
-CUresult runtime_cuMemGetAddressRange_v2(CUdeviceptr *pbase, size_t *psize, CUdeviceptr dptr)
+CUresult memory_find(CUdeviceptr address, struct range *range)
 {
     struct call call = {0};
-    struct range range;
     CUresult result = call_session(&call);
     if (result != CUDA_SUCCESS)
         return result;
-    struct session *session = process_owner(call.session, dptr, 1);
-    if (!session || !session_owns(session, dptr, 1, &range))
-        return CUDA_ERROR_NOT_FOUND;
-    if (pbase)
-        *pbase = range.start;
-    if (psize)
-        *psize = range.bytes;
-    return CUDA_SUCCESS;
+    struct session *session = process_owner(call.session, address, 1);
+    return session && session_owns(session, address, 1, range) ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }
 
 /* --- memset --- */
 
-static CUresult set(struct memory_set_request request, CUstream stream, bool per_thread)
+CUresult memory_set(struct memory_set_request request, CUstream stream, bool per_thread)
 {
     struct call call = {0};
     uint64_t row, bytes;
@@ -171,32 +165,3 @@ static CUresult set(struct memory_set_request request, CUstream stream, bool per
         return CUDA_ERROR_INVALID_VALUE;
     return call_send(&call, CALL_memory_set, &request, sizeof request, NULL, 0);
 }
-
-#define SETS(bits, type)                                                                                    \
-    CUresult runtime_cuMemsetD##bits##Async(CUdeviceptr address, type value, size_t count, CUstream stream, \
-                                            bool per_thread)                                                \
-    {                                                                                                       \
-        struct memory_set_request request = {.address = address, .width = count, .height = 1,               \
-                                             .value = value, .element_bytes = bits / 8};                    \
-        return set(request, stream, per_thread);                                                            \
-    }                                                                                                       \
-    CUresult runtime_cuMemsetD##bits##_v2(CUdeviceptr address, type value, size_t count, bool per_thread)   \
-    {                                                                                                       \
-        return runtime_cuMemsetD##bits##Async(address, value, count, NULL, per_thread);                     \
-    }                                                                                                       \
-    CUresult runtime_cuMemsetD2D##bits##Async(CUdeviceptr address, size_t pitch, type value, size_t width,  \
-                                              size_t height, CUstream stream, bool per_thread)              \
-    {                                                                                                       \
-        struct memory_set_request request = {.address = address, .pitch = pitch, .width = width,            \
-                                             .height = height, .value = value, .element_bytes = bits / 8};  \
-        return set(request, stream, per_thread);                                                            \
-    }                                                                                                       \
-    CUresult runtime_cuMemsetD2D##bits##_v2(CUdeviceptr address, size_t pitch, type value, size_t width,    \
-                                            size_t height, bool per_thread)                                 \
-    {                                                                                                       \
-        return runtime_cuMemsetD2D##bits##Async(address, pitch, value, width, height, NULL, per_thread);    \
-    }
-
-SETS(8, unsigned char)
-SETS(16, unsigned short)
-SETS(32, unsigned int)

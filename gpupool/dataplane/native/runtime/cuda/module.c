@@ -189,16 +189,6 @@ CUresult runtime_cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_o
     return load_module((CUmodule *)library, &load);
 }
 
-CUresult runtime_cuModuleLoadData(CUmodule *module, const void *image)
-{
-    return runtime_cuModuleLoadDataEx(module, image, 0, NULL, NULL);
-}
-
-CUresult runtime_cuModuleLoadFatBinary(CUmodule *module, const void *fatCubin)
-{
-    return runtime_cuModuleLoadDataEx(module, fatCubin, 0, NULL, NULL);
-}
-
 /* The whole file and a NUL; NULL when it can't be read. */
 static char *read_file(const char *name, size_t *bytes)
 {
@@ -301,10 +291,3 @@ CUresult runtime_cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule
     return CUDA_SUCCESS;
 }
 
-CUresult runtime_cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
-{
-    if (!mode)
-        return CUDA_ERROR_INVALID_VALUE;
-    *mode = CU_MODULE_EAGER_LOADING;
-    return CUDA_SUCCESS;
-}

@@ -51,10 +51,3 @@ CUresult runtime_cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int
     return CUDA_SUCCESS;
 }
 
-CUresult runtime_cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfunction func,
-                                                  CUoccupancyB2DSize blockSizeToDynamicSMemSize,
-                                                  size_t dynamicSMemSize, int blockSizeLimit)
-{
-    return runtime_cuOccupancyMaxPotentialBlockSizeWithFlags(minGridSize, blockSize, func, blockSizeToDynamicSMemSize,
-                                                             dynamicSMemSize, blockSizeLimit, 0);
-}

@@ -63,15 +63,3 @@ CUresult runtime_cuDevicePrimaryCtxSetFlags(CUdevice dev, unsigned int flags)
     return result;
 }
 
-CUresult runtime_cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active)
-{
-    struct session *session;
-    if (!flags || !active)
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = device_session(dev, &session);
-    if (result != CUDA_SUCCESS)
-        return result;
-    *flags = session->device->primary_flags;
-    *active = session->device->primary_retained > 0;
-    return CUDA_SUCCESS;
-}

@@ -1,5 +1,4 @@
 /* Copies of rectangles, row by row. */
-#include "gpupool_calls.h"
 #include "runtime/cuda/copy.h"
 #include "runtime/process.h"
 
@@ -47,7 +46,7 @@ static bool locate(const struct order *order, struct side *side, size_t width, s
     }
 }
 
-static CUresult rectangle(const CUDA_MEMCPY2D *box, CUstream stream, bool per_thread, bool waits)
+CUresult copy_rectangle(const CUDA_MEMCPY2D *box, CUstream stream, bool per_thread, bool waits)
 {
     struct order order;
     if (!box)
@@ -70,17 +69,3 @@ static CUresult rectangle(const CUDA_MEMCPY2D *box, CUstream stream, bool per_th
     return result;
 }
 
-CUresult runtime_cuMemcpy2D_v2(const CUDA_MEMCPY2D *pCopy, bool per_thread)
-{
-    return rectangle(pCopy, NULL, per_thread, true);
-}
-
-CUresult runtime_cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *pCopy, bool per_thread)
-{
-    return rectangle(pCopy, NULL, per_thread, true);
-}
-
-CUresult runtime_cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *pCopy, CUstream hStream, bool per_thread)
-{
-    return rectangle(pCopy, hStream, per_thread, false);
-}

@@ -7,102 +7,6 @@
 #include "gpupool_messages.h"
 #include "wire/cuda/result.h"
 
-struct stream {
-    struct item item;
-    unsigned flags;
-    int priority;
-};
-
-static CUresult create(struct call *call, unsigned flags, int priority, uint64_t *number)
-{
-    if (flags & ~(unsigned)CU_STREAM_NON_BLOCKING)
-        return CUDA_ERROR_INVALID_VALUE;
-    struct stream *stream = calloc(1, sizeof *stream);
-    if (!stream)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    stream->flags = flags;
-    stream->priority = priority;
-    struct stream_create_request request = {.flags = flags, .priority = priority};
-    CUresult result =
-        call_create(call, HANDLE_STREAM, &stream->item, CALL_stream_create, &request, sizeof request);
-    if (result != CUDA_SUCCESS)
-        free(stream);
-    *number = request.stream;
-    return result;
-}
-
-CUresult runtime_cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
-{
-    struct call call = {0};
-    uint64_t number;
-    if (!phStream)
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = create(&call, flags, priority, &number);
-    if (result == CUDA_SUCCESS)
-        *phStream = (CUstream)public_handle(call.session, HANDLE_STREAM, number);
-    return result;
-}
-
-CUresult runtime_cuStreamCreate(CUstream *phStream, unsigned int Flags)
-{
-    return runtime_cuStreamCreateWithPriority(phStream, Flags, 0);
-}
-
-/* Take a handle out of the table; NULL when another thread was faster. */
-static void *drop(struct call *call, enum handle_kind kind, uint64_t number)
-{
-    pthread_mutex_lock(&call->session->table_lock);
-    void *object = handle_drop(&call->session->handles, number, kind);
-    /* Under the lock: the number must not reach the worker anew before its end does. */
-    struct bytes request = {&number, sizeof number}, none = {NULL, 0};
-    if (object)
-        session_send(call->session, kind == HANDLE_STREAM ? CALL_stream_destroy : CALL_event_destroy, request, none);
-    pthread_mutex_unlock(&call->session->table_lock);
-    return object;
-}
-
-static CUresult destroy(enum handle_kind kind, const void *handle)
-{
-    struct call call = {0};
-    uint64_t number;
-    CUresult result = call_handle(&call, kind, handle, &number);
-    if (result != CUDA_SUCCESS)
-        return result;
-    void *object = drop(&call, kind, number);
-    free(object);
-    return object ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
-
-CUresult runtime_cuStreamDestroy_v2(CUstream hStream)
-{
-    return destroy(HANDLE_STREAM, hStream);
-}
-
-CUresult runtime_cuEventDestroy_v2(CUevent hEvent)
-{
-    return destroy(HANDLE_EVENT, hEvent);
-}
-
-CUresult runtime_cuEventCreate(CUevent *phEvent, unsigned int Flags)
-{
-    const unsigned known = CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING;
-    struct event_create_request request = {.flags = Flags};
-    struct call call = {0};
-    if (!phEvent || Flags & ~(known | CU_EVENT_INTERPROCESS))
-        return CUDA_ERROR_INVALID_VALUE;
-    if (Flags & CU_EVENT_INTERPROCESS)
-        return CUDA_ERROR_NOT_SUPPORTED;
-    struct item *item = calloc(1, sizeof *item);
-    if (!item)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = call_create(&call, HANDLE_EVENT, item, CALL_event_create, &request, sizeof request);
-    if (result != CUDA_SUCCESS)
-        free(item);
-    else
-        *phEvent = (CUevent)public_handle(call.session, HANDLE_EVENT, request.event);
-    return result;
-}
-
 /* --- a thread's own default stream: one per session, made at first use, ended with the thread --- */
 
 struct own_stream {
@@ -119,8 +23,7 @@ static void end_own_streams(void *list)
     struct own_stream *own = list;
     while (own) {
         struct own_stream *next = own->next;
-        struct call call = {.session = own->session};
-        free(drop(&call, HANDLE_STREAM, own->number));
+        call_drop(own->session, HANDLE_STREAM, own->number, CALL_stream_destroy);
         free(own);
         own = next;
     }
@@ -135,6 +38,19 @@ void stream_forget(void)
 {
     pthread_once(&own_once, make_own_key);
     pthread_setspecific(own_key, NULL);
+}
+
+static CUresult create(struct call *call, uint64_t *number)
+{
+    struct stream_create_request request = {0};
+    struct stream *stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult result = call_create(call, HANDLE_STREAM, &stream->item, CALL_stream_create, &request, sizeof request);
+    if (result != CUDA_SUCCESS)
+        free(stream);
+    *number = request.stream;
+    return result;
 }
 
 /* The calling thread's own default stream in this session. */
@@ -152,7 +68,7 @@ static CUresult stream_of_thread(struct session *session, uint64_t *stream)
     own = calloc(1, sizeof *own);
     if (!own)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = create(&call, CU_STREAM_DEFAULT, 0, &own->number);
+    CUresult result = create(&call, &own->number);
     if (result != CUDA_SUCCESS) {
         free(own);
         return result;
@@ -183,6 +99,20 @@ CUresult stream_wait(struct session *session, uint64_t stream)
     return cuda_result(session_ask(session, CALL_cuStreamSynchronize, request, none, NULL, 0, &got));
 }
 
+CUresult stream_look(struct call *call, CUstream handle, bool per_thread, struct stream *stream, uint64_t *number)
+{
+    *stream = (struct stream){0};
+    CUresult result = call_stream(call, handle, per_thread, number);
+    if (result != CUDA_SUCCESS || *number == 0)
+        return result;
+    pthread_mutex_lock(&call->session->table_lock);
+    const struct stream *found = handle_get(&call->session->handles, *number, HANDLE_STREAM);
+    if (found)
+        *stream = *found;
+    pthread_mutex_unlock(&call->session->table_lock);
+    return found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
 /* --- calls on two sessions --- */
 
 /* An event of another device: there is no wait between devices, so the program waits here. */
@@ -209,88 +139,4 @@ CUresult runtime_cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned in
     if (result != CUDA_SUCCESS)
         return result;
     return call_send(&call, CALL_cuStreamWaitEvent, &request, sizeof request, NULL, 0);
-}
-
-/* --- what the runtime knows of a stream --- */
-
-static CUresult look(CUstream handle, bool per_thread, struct call *call, struct stream *stream, uint64_t *number)
-{
-    *stream = (struct stream){0};
-    CUresult result = call_stream(call, handle, per_thread, number);
-    if (result != CUDA_SUCCESS || *number == 0)
-        return result;
-    pthread_mutex_lock(&call->session->table_lock);
-    const struct stream *found = handle_get(&call->session->handles, *number, HANDLE_STREAM);
-    if (found)
-        *stream = *found;
-    pthread_mutex_unlock(&call->session->table_lock);
-    return found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
-
-CUresult runtime_cuStreamGetPriority(CUstream hStream, int *priority, bool per_thread)
-{
-    struct call call = {0};
-    struct stream stream;
-    uint64_t number;
-    CUresult result = priority ? look(hStream, per_thread, &call, &stream, &number) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        *priority = stream.priority;
-    return result;
-}
-
-CUresult runtime_cuStreamGetFlags(CUstream hStream, unsigned int *flags, bool per_thread)
-{
-    struct call call = {0};
-    struct stream stream;
-    uint64_t number;
-    CUresult result = flags ? look(hStream, per_thread, &call, &stream, &number) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        *flags = stream.flags;
-    return result;
-}
-
-CUresult runtime_cuStreamGetId(CUstream hStream, unsigned long long *streamId, bool per_thread)
-{
-    struct call call = {0};
-    struct stream stream;
-    uint64_t number;
-    CUresult result = streamId ? look(hStream, per_thread, &call, &stream, &number) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        *streamId = public_handle(call.session, HANDLE_NONE, number);
-    return result;
-}
-
-CUresult runtime_cuStreamGetCtx(CUstream hStream, CUcontext *pctx, bool per_thread)
-{
-    struct call call = {0};
-    struct stream stream;
-    uint64_t number;
-    CUresult result = pctx ? look(hStream, per_thread, &call, &stream, &number) : CUDA_ERROR_INVALID_VALUE;
-    if (result != CUDA_SUCCESS)
-        return result;
-    if (number == 0)
-        return runtime_cuCtxGetCurrent(pctx);
-    *pctx = (CUcontext)public_handle(call.session, HANDLE_CONTEXT, stream.item.context);
-    return CUDA_SUCCESS;
-}
-
-CUresult runtime_cuStreamGetDevice(CUstream hStream, CUdevice *device, bool per_thread)
-{
-    struct call call = {0};
-    struct stream stream;
-    uint64_t number;
-    CUresult result = device ? look(hStream, per_thread, &call, &stream, &number) : CUDA_ERROR_INVALID_VALUE;
-    if (result == CUDA_SUCCESS)
-        *device = call.session->ordinal;
-    return result;
-}
-
-CUresult runtime_cuProfilerStart(void)
-{
-    return CUDA_SUCCESS;
-}
-
-CUresult runtime_cuProfilerStop(void)
-{
-    return CUDA_SUCCESS;
 }
