@@ -46,7 +46,7 @@ def _wrapped(line: str) -> Iterator[str]:
 
 
 def body(call: Call, calls: Calls) -> str:
-    """Return a call's function, "" for one by hand; raises BadBodyError, UnknownType."""
+    """Return a call's function, "" for one by hand; raises BadBodyError, UnknownTypeError."""
     match call.body:
         case Hand():
             return ""

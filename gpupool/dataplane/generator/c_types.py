@@ -35,7 +35,7 @@ _ELEMENTS = {"char": "char", "uint8_t": "uint8_t", "int32_t": "int32_t", "uint32
 _SIZES = {"uint64_t": 8, "int64_t": 8, "uint32_t": 4, "int32_t": 4, "float": 4, "char": 1, "uint8_t": 1}
 
 
-class UnknownType(TypeError):
+class UnknownTypeError(TypeError):
     """The table has a type that the generator has no C for."""
 
     def __init__(self, kind: object, place: str) -> None:
@@ -72,7 +72,7 @@ def declare(c_type: str, name: str) -> str:
 def c_type(kind: Type, place: str) -> str:
     """Return the type of a value; ``place`` is what an error names.
 
-    Raises UnknownType.
+    Raises UnknownTypeError.
     """
     match kind:
         case Number() if kind.c in _WIRE_NUMBERS:
@@ -84,11 +84,11 @@ def c_type(kind: Type, place: str) -> str:
         case Array():
             return c_type(kind.of, place) + " *"
         case _:
-            raise UnknownType(kind, place)
+            raise UnknownTypeError(kind, place)
 
 
 def parameter_type(argument: Argument, place: str) -> str:
-    """Return the C type by which an argument is passed; raises UnknownType."""
+    """Return the C type by which an argument is passed; raises UnknownTypeError."""
     match argument.type:
         case Text(room):
             text = "char *" if room else "const char **"
@@ -110,7 +110,7 @@ def _pointer_to(c: str) -> str:
 
 
 def parameters(name: str, arguments: tuple[Argument, ...]) -> str:
-    """Return the parameter list of the call ``name``; raises UnknownType."""
+    """Return the parameter list of the call ``name``; raises UnknownTypeError."""
     return ", ".join(
         declare(parameter_type(one, f"argument {one.name} of {name}"), one.name) for one in arguments
     )
@@ -122,7 +122,7 @@ def prototype(name: str, inside: str, *more: str) -> str:
 
 
 def wire_type(kind: Type, place: str) -> str:
-    """Return the type that a value travels as; raises UnknownType for what can't be a field."""
+    """Return the type that a value travels as; raises UnknownTypeError for what can't be a field."""
     match kind:
         case Number() | Flags() if kind.c in _WIRE_NUMBERS:
             return _WIRE_NUMBERS[kind.c]
@@ -131,11 +131,11 @@ def wire_type(kind: Type, place: str) -> str:
         case Handle() | Stream() | DeviceAddress() | Position() | Offset():
             return "uint64_t"
         case _:
-            raise UnknownType(kind, place)
+            raise UnknownTypeError(kind, place)
 
 
 def field(argument: Argument, place: str) -> Field:
-    """Return a message's field; raises UnknownType."""
+    """Return a message's field; raises UnknownTypeError."""
     where = f"field {argument.name} of {place}"
     match argument.type:
         case Array(Number(c), int(count)) if c in _ELEMENTS:

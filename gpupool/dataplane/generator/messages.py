@@ -1,6 +1,6 @@
 """All that travels: the table's messages and those that calls make. Standard library only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gpupool.dataplane.api.entry import Call, Class, Message
 from gpupool.dataplane.api.types import Argument, Number, in_
@@ -9,9 +9,22 @@ from gpupool.dataplane.generator.c_types import field, struct_fields
 _PADDING = in_("reserved", Number("uint32_t"))
 
 
-def numbered(messages: Iterable[Message], calls: Iterable[Call]) -> tuple[Message, ...]:
-    """Return all that travels, in the order of the message numbers, the first of which is 1."""
-    return (*messages, *(derived(call) for call in calls if call.has_message))
+def numbered(
+    messages: Iterable[Message], calls: Iterable[Call], order: Sequence[str]
+) -> tuple[Message, ...]:
+    """Return all that travels, in the order of the message numbers, the first of which is 1.
+
+    Raises ValueError for what has no number, or is a number of nothing.
+    """
+    own = (derived(call) for call in calls if call.has_message)
+    named = {one.name: one for one in (*messages, *own)}
+    wrong = [*(named.keys() - set(order)), *(set(order) - named.keys())]
+    if wrong:
+        raise ValueError(
+            f"{', '.join(sorted(wrong))}: not both a message and numbered; "
+            "new ones come last in numbers.py"
+        )
+    return tuple(named[name] for name in order)
 
 
 def derived(call: Call) -> Message:

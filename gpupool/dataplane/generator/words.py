@@ -24,7 +24,7 @@ from gpupool.dataplane.api.types import (
     Untyped,
     Use,
 )
-from gpupool.dataplane.generator.c_types import UnknownType
+from gpupool.dataplane.generator.c_types import UnknownTypeError
 
 _PHRASES = {
     Stream: "stream",
@@ -37,9 +37,9 @@ _PHRASES = {
 
 @singledispatch
 def describe(kind: object) -> str:
-    """Return a type in words; raises UnknownType."""
+    """Return a type in words; raises UnknownTypeError."""
     if type(kind) not in _PHRASES:
-        raise UnknownType(kind, "an argument")
+        raise UnknownTypeError(kind, "an argument")
     return _PHRASES[type(kind)]
 
 

@@ -23,6 +23,7 @@ if __name__ == "__main__":
     # Run by path: make the package importable and keep this folder's names out of the way.
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
+from gpupool.dataplane.api.cuda.numbers import NUMBERED
 from gpupool.dataplane.api.cuda.table import CALLS, GROUPS, MESSAGES, REFERENCE, UNSUPPORTED, reason
 from gpupool.dataplane.api.entry import Message
 from gpupool.dataplane.generator import (
@@ -34,17 +35,18 @@ from gpupool.dataplane.generator import (
     worker,
 )
 from gpupool.dataplane.generator import messages as what_travels
+from gpupool.dataplane.generator.c_types import UnknownTypeError
 
 NOTICE = "/* Made by gpupool/dataplane/generator from the API table; do not edit. */\n"
 
 
 def messages() -> tuple[Message, ...]:
     """Return all that travels, in the order of the message numbers, the first of which is 1."""
-    return what_travels.numbered(MESSAGES, CALLS)
+    return what_travels.numbered(MESSAGES, CALLS, NUMBERED)
 
 
 def write(folder: Path) -> None:
-    """Write every file into ``folder``; same table, same bytes. Raises UnknownType, ValueError."""
+    """Write every file into ``folder``; same table, same bytes. Raises UnknownTypeError, ValueError."""
     folder.mkdir(parents=True, exist_ok=True)
     everything = messages()
     files = {
@@ -71,7 +73,10 @@ def main() -> None:
     """Write into the folder named on the command line."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: write.py OUTDIR")
-    write(Path(sys.argv[1]))
+    try:
+        write(Path(sys.argv[1]))
+    except (UnknownTypeError, ValueError) as error:
+        raise SystemExit(f"API table: {error}") from error
 
 
 if __name__ == "__main__":

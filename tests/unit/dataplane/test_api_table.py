@@ -25,8 +25,8 @@ from gpupool.dataplane.api.types import (
 )
 from gpupool.dataplane.generator.bodies import BadBodyError
 from gpupool.dataplane.generator.bodies import body as write_body
-from gpupool.dataplane.generator.c_types import UnknownType, parameters, struct_fields
-from gpupool.dataplane.generator.messages import derived
+from gpupool.dataplane.generator.c_types import UnknownTypeError, parameters, struct_fields
+from gpupool.dataplane.generator.messages import derived, numbered
 from gpupool.dataplane.generator.write import messages
 
 FIRST_MESSAGES = [
@@ -187,6 +187,13 @@ def test_messages_keep_their_numbers():
     assert names[: len(FIRST_MESSAGES)] == FIRST_MESSAGES
 
 
+def test_a_message_without_a_number_is_an_error():
+    with pytest.raises(ValueError, match=r"^launch: .* come last in numbers\.py"):
+        numbered(MESSAGES, CALLS, [name for name in EVERY_MESSAGE if name != "launch"])
+    with pytest.raises(ValueError, match="odd: not both"):
+        numbered(MESSAGES, CALLS, [*EVERY_MESSAGE, "odd"])
+
+
 def test_a_refused_name_has_its_reason():
     assert all(len(reason(name)) > 10 for name in UNSUPPORTED)
     with pytest.raises(KeyError):
@@ -239,13 +246,15 @@ class Texture:
 
 @pytest.mark.parametrize("kind", [Texture(), Number("long double"), Array(Texture(), "count")])
 def test_a_type_that_the_generator_does_not_know_is_an_error(kind):
-    with pytest.raises(UnknownType, match=r"argument hTexture of cuTexPlay .*allowed are Array, .*int"):
+    with pytest.raises(
+        UnknownTypeError, match=r"argument hTexture of cuTexPlay .*allowed are Array, .*int"
+    ):
         parameters("cuTexPlay", (in_("hTexture", kind),))
 
 
 def test_a_type_that_does_not_travel_is_an_error():
     texts = call("cuTexPlay", 2000, ONE_WAY, in_("text", Text()))
-    with pytest.raises(UnknownType, match="field text of cuTexPlay"):
+    with pytest.raises(UnknownTypeError, match="field text of cuTexPlay"):
         derived(texts)
 
 

@@ -37,6 +37,25 @@ def test_it_needs_one_folder():
     assert "usage: write.py OUTDIR" in done.stderr
 
 
+def test_a_type_without_c_ends_the_build(tmp_path):
+    """In a process of its own, as the package build runs it."""
+    code = (
+        "import sys; from gpupool.dataplane.api.cuda import table;"
+        "from gpupool.dataplane.api.entry import *;"
+        "from gpupool.dataplane.api.types import *;"
+        "from gpupool.dataplane.api.body import *;"
+        "odd = call('cuOdd', 2000, LOCAL, in_('odd', Number('long double')), body=Answer());"
+        "table.CALLS += (odd,);"
+        "from gpupool.dataplane.generator import write; sys.argv[1:] = [sys.argv[1]]; write.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("API table: argument odd of cuOdd has the type Number(c='long double'")
+    assert "Traceback" not in done.stderr
+
+
 def test_every_message_has_a_number_and_a_server(written):
     for number, message in enumerate(generator.messages(), 1):
         assert f"CALL_{message.name} = {number}," in written["gpupool_messages.h"]
