@@ -66,12 +66,10 @@ class Copy:
 
 @dataclass(frozen=True)
 class Fill:
-    """Memory is set, by the message ``memory_set``, to the value that the call's bulk descriptor names.
-
-    ``fields`` are the message's fields in terms of the arguments.
-    """
+    """Memory is set to a value; ``fields`` are those of ``message`` in terms of the arguments."""
 
     fields: dict[str, str]
+    message: str = "memory_set"
 
 
 @dataclass(frozen=True)

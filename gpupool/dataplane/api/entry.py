@@ -50,7 +50,7 @@ class Call:
     the exported variant whose default stream is the thread's own: ``ptsz``, ``ptds`` or none.
     ``early``: may be called before cuInit. ``body`` is the runtime's side of it, ``worker`` the
     worker's where the call's own arguments travel, as the message ``key``. ``uses`` names the messages
-    that a body by hand sends. ``reference``: the reference device has it.
+    that it sends besides those that its body names. ``reference``: the reference device has it.
     """
 
     name: str

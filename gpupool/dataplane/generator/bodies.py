@@ -368,6 +368,6 @@ def _fill_memory(call: Call, form: Fill) -> list[str]:
     stream = next(one.name for one in call.arguments if isinstance(one.type, Stream))
     fields = ", ".join(f".{name} = {value}" for name, value in form.fields.items())
     return [
-        f"    struct memory_set_request request = {{{fields}}};",
-        f"    return memory_set(request, {stream}, per_thread);",
+        f"    struct {form.message}_request request = {{{fields}}};",
+        f"    return {form.message}(request, {stream}, per_thread);",
     ]

@@ -1,7 +1,8 @@
 """All that travels: the table's messages and those that calls make. Standard library only."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from gpupool.dataplane.api.body import Same
 from gpupool.dataplane.api.entry import Call, Class, Message
 from gpupool.dataplane.api.types import Argument, Number, in_
 from gpupool.dataplane.generator.c_types import field, struct_fields
@@ -41,6 +42,15 @@ def _packed(call: Call, arguments: list[Argument]) -> tuple[Argument, ...]:
     sizes = {one.name: field(one, call.key).bytes for one in arguments}
     fields = sorted(arguments, key=lambda one: -sizes[one.name])
     return (*fields, _PADDING) if sum(sizes.values()) % 8 else tuple(fields)
+
+
+def sent(call: Call, calls: Mapping[str, Call]) -> tuple[str, ...]:
+    """Return the messages that a call sends; ``calls`` are all by their keys."""
+    if isinstance(call.body, Same):
+        return sent(calls[call.body.key], calls)
+    own = (call.key,) if call.has_message else ()
+    form = getattr(call.body, "message", "")
+    return tuple(dict.fromkeys((*own, *((form,) if form else ()), *call.uses)))
 
 
 def is_synchronous(message: Message) -> bool:

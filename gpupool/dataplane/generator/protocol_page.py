@@ -1,11 +1,12 @@
 """The documentation page of the data plane's protocol. Standard library only."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gpupool.dataplane.api.body import Body, Hand
 from gpupool.dataplane.api.entry import Call, Message
 from gpupool.dataplane.api.types import Argument, Array, Structure
 from gpupool.dataplane.generator.c_types import struct_fields
+from gpupool.dataplane.generator.messages import sent
 from gpupool.dataplane.generator.words import bulk_words, describe
 
 _HEAD = """\
@@ -28,12 +29,13 @@ then does nothing else but wait, if it is one that waits.
 
 def page(calls: Sequence[Call], messages: Iterable[Message], unsupported: Sequence[str]) -> str:
     """Return the page as reStructuredText."""
+    by_key = {call.key: call for call in calls}
     parts = [
         _HEAD,
         _title("Messages"),
         *map(_message, enumerate(messages, 1)),
         _title("Calls"),
-        *map(_call, calls),
+        *(_call(call, by_key) for call in calls),
         _title("Structures"),
         *map(_structure, _structures(calls)),
     ]
@@ -69,13 +71,15 @@ def _by_hand(*bodies: Body | None) -> str:
     return "".join(f" By hand: {body.reason}" for body in bodies if isinstance(body, Hand))
 
 
-def _call(call: Call) -> str:
+def _call(call: Call, calls: Mapping[str, Call]) -> str:
     symbols = ", ".join(f"``{symbol}`` ({since})" for symbol, since in call.symbols)
     if call.twin:
         symbols += f", each also ``_{call.twin}``"
-    sent = ", ".join(call.uses or ((call.key,) if call.has_message else ())) or "none"
+    messages = ", ".join(sent(call, calls)) or "none"
     text = f"{call.key}\n{'~' * len(call.key)}\n\n"
-    text += f"{symbols}. *{call.kind.value}*. Messages: {sent}.{_by_hand(call.body, call.worker)}\n\n"
+    text += (
+        f"{symbols}. *{call.kind.value}*. Messages: {messages}.{_by_hand(call.body, call.worker)}\n\n"
+    )
     text += "".join(map(_argument, call.arguments))
     text += "".join(f"* bulk: {bulk_words(one)}\n" for one in call.bulk)
     return text + "\n"

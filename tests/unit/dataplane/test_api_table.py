@@ -26,7 +26,7 @@ from gpupool.dataplane.api.types import (
 from gpupool.dataplane.generator.bodies import BadBodyError
 from gpupool.dataplane.generator.bodies import body as write_body
 from gpupool.dataplane.generator.c_types import UnknownTypeError, parameters, struct_fields
-from gpupool.dataplane.generator.messages import derived, numbered
+from gpupool.dataplane.generator.messages import derived, numbered, sent
 from gpupool.dataplane.generator.write import messages
 
 FIRST_MESSAGES = [
@@ -80,6 +80,7 @@ FIRST_MESSAGES = [
     "cuEventElapsedTime",
 ]
 EVERY_MESSAGE = {message.name: message for message in messages()}
+BY_KEY = {call.key: call for call in CALLS}
 U32, U64 = Number("uint32_t"), Number("uint64_t")
 
 
@@ -164,16 +165,17 @@ def test_what_a_message_speaks_of_is_a_field_of_it(message):
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.key)
 def test_what_a_call_sends_exists_and_fits_its_class(call):
-    assert set(call.uses) <= EVERY_MESSAGE.keys()
+    messages = sent(call, BY_KEY)
+    assert set(messages) <= EVERY_MESSAGE.keys()
     assert call.body != FORWARD or call.has_message
     if call.kind is LOCAL:
         assert not call.has_message
     elif call.has_message:
         assert EVERY_MESSAGE[call.key] == derived(call)
     else:
-        assert call.uses
-    if call.kind is ONE_WAY and call.uses and not call.has_message:
-        assert EVERY_MESSAGE[call.uses[0]].kind is ONE_WAY
+        assert messages
+    if call.kind is ONE_WAY:
+        assert EVERY_MESSAGE[messages[0]].kind is ONE_WAY
 
 
 def test_at_most_a_third_of_the_calls_is_by_hand():
@@ -269,9 +271,8 @@ def test_a_type_that_does_not_travel_is_an_error():
 )
 def test_a_body_that_does_not_fit_its_call_is_an_error(body, wrong):
     odd = call("cuOdd", 2000, LOCAL, out("value", Number("int")), body=body)
-    calls = {one.key: one for one in CALLS}
     with pytest.raises(BadBodyError, match=f"cuOdd.*{re.escape(wrong) if '[' in wrong else wrong}"):
-        write_body(odd, calls)
+        write_body(odd, BY_KEY)
 
 
 def test_the_c_of_an_argument_follows_from_its_type():

@@ -191,7 +191,6 @@ CONTEXTS = (
         in_("ctx", CONTEXT, optional=True),
         symbol="cuCtxSynchronize_v2",
         body=Forward("cuCtxSynchronize"),
-        uses=("cuCtxSynchronize",),
     ),
     call("cuCtxGetLimit", 3010, SYNCHRONOUS, out("pvalue", SIZE), in_("limit", LIMIT)),
     call(

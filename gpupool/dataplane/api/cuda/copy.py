@@ -160,7 +160,6 @@ def _unaligned(form: _Form) -> Call:
         twin="ptds",
         bulk=form.bulk(Complete.CALL),
         body=Same("cuMemcpy2D_v2"),
-        uses=form.uses,
     )
 
 
@@ -209,5 +208,4 @@ def _set(name: str, arguments: tuple[Argument, ...], body: Fill, length: Length)
             twin=twin,
             bulk=(Bulk(*moved, length, Complete.STREAM),),
             body=form,
-            uses=("memory_set",),
         )

@@ -123,7 +123,6 @@ KERNELS = (
         in_("kernel", KERNEL),
         in_("dev", DEVICE),
         body=Same("cuFuncGetAttribute", {"hfunc": "kernel"}),
-        uses=("cuFuncGetAttribute",),
     ),
     call(
         "cuKernelSetAttribute",
@@ -134,7 +133,6 @@ KERNELS = (
         in_("kernel", KERNEL),
         in_("dev", DEVICE),
         body=Same("cuFuncSetAttribute", {"hfunc": "kernel", "value": "val"}),
-        uses=("cuFuncSetAttribute",),
     ),
 )
 
@@ -169,7 +167,6 @@ OCCUPANCY = (
         SYNCHRONOUS,
         *_POTENTIAL,
         body=Same("cuOccupancyMaxPotentialBlockSizeWithFlags", {"flags": "0"}),
-        uses=_TRIES,
     ),
     call(
         "cuOccupancyMaxPotentialBlockSizeWithFlags",

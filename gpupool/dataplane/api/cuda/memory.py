@@ -102,7 +102,6 @@ PINNED = (
         in_("bytesize", SIZE),
         symbol="cuMemAllocHost_v2",
         body=Same("cuMemHostAlloc", {"Flags": "0"}),
-        uses=("host_register",),
     ),
     call(
         "cuMemFreeHost",

@@ -64,7 +64,6 @@ MODULES = (
         in_("image", IMAGE),
         bulk=_image("image"),
         body=Same("cuModuleLoadDataEx", {"numOptions": "0", "options": "NULL", "optionValues": "NULL"}),
-        uses=_SENDS,
     ),
     call(
         "cuModuleLoadDataEx",
@@ -87,7 +86,6 @@ MODULES = (
         in_("fatCubin", IMAGE),
         bulk=_image("fatCubin"),
         body=Same("cuModuleLoadData", {"image": "fatCubin"}),
-        uses=_SENDS,
         reference=False,
     ),
     call(
@@ -152,7 +150,6 @@ LIBRARIES = (
         ONE_WAY,
         in_("library", destroyed(LIBRARY)),
         body=Same("cuModuleUnload", {"hmod": "library"}),
-        uses=("module_unload",),
     ),
     call(
         "cuLibraryGetKernel",
@@ -162,7 +159,6 @@ LIBRARIES = (
         in_("library", LIBRARY),
         _NAME,
         body=Same("cuModuleGetFunction", {"hfunc": "pKernel", "hmod": "library"}),
-        uses=("module_function",),
     ),
     call(
         "cuLibraryGetModule",
@@ -181,6 +177,5 @@ LIBRARIES = (
         in_("library", LIBRARY),
         _NAME,
         body=Same("cuModuleGetGlobal_v2", {"hmod": "library"}),
-        uses=("module_global",),
     ),
 )

@@ -33,7 +33,6 @@ STREAMS = (
         out("phStream", new(STREAM_HANDLE)),
         in_("Flags", STREAM_FLAGS),
         body=Same("cuStreamCreateWithPriority", {"flags": "Flags", "priority": "0"}),
-        uses=("stream_create",),
     ),
     call(
         "cuStreamCreateWithPriority",
@@ -43,7 +42,6 @@ STREAMS = (
         in_("flags", STREAM_FLAGS),
         in_("priority", PRIORITY),
         body=Create("stream_create", "stream", ("flags", "priority")),
-        uses=("stream_create",),
     ),
     call(
         "cuStreamDestroy",
@@ -53,7 +51,6 @@ STREAMS = (
         symbol="cuStreamDestroy_v2",
         also=(("cuStreamDestroy", 2000),),
         body=Destroy("stream_destroy"),
-        uses=("stream_destroy",),
     ),
     call("cuStreamQuery", 2000, SYNCHRONOUS, _STREAM, twin="ptsz"),
     call("cuStreamSynchronize", 2000, SYNCHRONOUS, _STREAM, twin="ptsz", worker=_WAITS),
@@ -139,7 +136,6 @@ EVENTS = (
         out("phEvent", new(EVENT)),
         in_("Flags", EVENT_FLAGS),
         body=Create("event_create"),
-        uses=("event_create",),
     ),
     call(
         "cuEventDestroy",
@@ -149,7 +145,6 @@ EVENTS = (
         symbol="cuEventDestroy_v2",
         also=(("cuEventDestroy", 2000),),
         body=Destroy("event_destroy"),
-        uses=("event_destroy",),
     ),
     call("cuEventQuery", 2000, SYNCHRONOUS, in_("hEvent", EVENT)),
     call("cuEventSynchronize", 2000, SYNCHRONOUS, in_("hEvent", EVENT), worker=_WAITS),
