@@ -47,7 +47,7 @@ def _code(one: Field) -> str:
 class World:
     """What a session has: live handles by kind, device memory with its bytes, the place of its arena.
 
-    ``image`` is that of a module that has the kernel ``add`` and the global ``counter``.
+    ``image`` is that of a module with the kernel ``nothing``, of one number, and the global ``counter``.
     """
 
     image: bytes
@@ -158,7 +158,7 @@ def _launch(world: World, values: Values) -> Values:
         "grid": [1, 1, 1],
         "block": [1, 1, 1],
         **dict.fromkeys(["attribute_count", "shared_bytes", "cooperative"], 0),
-        "parameter_bytes": 16,
+        "parameter_bytes": 4,
     }
 
 
@@ -183,10 +183,9 @@ FITTED: dict[str, Callable[[World, Values], Values]] = {
     "cuCtxSetLimit": lambda *_: {"limit": 0, "value": 1024},
 }
 PAYLOADS: dict[str, Callable[[World], bytes]] = {
-    "module_function": lambda _: b"add",
+    "module_function": lambda _: b"nothing",
     "module_global": lambda _: b"counter",
-    # Of add: an address, a number to add, how many elements.
-    "launch": lambda world: struct.pack("<QII", next(iter(world.memory)), 1, 1),
+    "launch": lambda world: world.pick.randbytes(4),
 }
 
 
