@@ -33,11 +33,14 @@ def driver_table(calls: Iterable[Call]) -> str:
 def serving_header(messages: Iterable[Message]) -> str:
     """Return the prototypes of the serving functions that are written by hand."""
     lines = [
-        f"CUresult serve_{message.name}(SERVE_ARGUMENTS);\n"
+        f"enum result serve_{message.name}(SERVE_ARGUMENTS);\n"
         for message in messages
         if not isinstance(message.body, Forward)
     ]
-    guard = "#ifndef GPUPOOL_WORKER_SERVE_H\n#define GPUPOOL_WORKER_SERVE_H\n\n"
+    guard = (
+        "#ifndef GPUPOOL_WORKER_SERVE_H\n#define GPUPOOL_WORKER_SERVE_H\n\n"
+        '#include "worker/api.h"\n\n'
+    )
     return "".join([guard, *lines, "\n#endif\n"])
 
 
@@ -55,7 +58,7 @@ def dispatch(calls: Iterable[Call], messages: Iterable[Message]) -> str:
 def _serve(call: Call) -> str:
     message = derived(call)
     outs = [one for one in call.arguments if one.is_out]
-    lines = [f"static CUresult serve_{call.key}(SERVE_ARGUMENTS)", "{"]
+    lines = [f"static enum result serve_{call.key}(SERVE_ARGUMENTS)", "{"]
     if message.request:
         lines.append(f"    const struct {message.name}_request *request = (const void *)(record + 1);")
     else:
@@ -64,14 +67,14 @@ def _serve(call: Call) -> str:
     for one in call.arguments:
         lines += _resolve(one)
     arguments = ", ".join(_argument(call, one) for one in call.arguments)
-    lines.append(f"    CUresult result = session->driver.{call.key}({arguments});")
+    lines.append(f"    CUresult result = session->device->driver.{call.key}({arguments});")
     if outs:
         values = ", ".join(f".{one.name} = ({wire_type(one.type, call.key)}){one.name}" for one in outs)
         lines.append(f"    struct {message.name}_reply answer = {{{values}}};")
         lines.append("    reply_put(reply, &answer, sizeof answer);")
     else:
         lines.append("    (void)reply;")
-    return "\n".join([*lines, "    return result;", "}", "", ""])
+    return "\n".join([*lines, "    return result_of(result);", "}", "", ""])
 
 
 def _resolve(one: Argument) -> list[str]:
@@ -86,7 +89,7 @@ def _resolve(one: Argument) -> list[str]:
     return [
         f"    {c} {one.name};",
         f"    if (!{find}(session, request->{one.name}, &{one.name}))",
-        "        return CUDA_ERROR_INVALID_HANDLE;",
+        "        return RESULT_INVALID_HANDLE;",
     ]
 
 

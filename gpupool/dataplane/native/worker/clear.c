@@ -10,18 +10,20 @@ bool clear_open(struct session *session)
     if (!wanted || !*wanted)
         return true;
     /* Of its own, so that it waits for no work of the client's. */
-    return session->driver.cuStreamCreateWithPriority(&session->clearing, CU_STREAM_NON_BLOCKING, 0) == CUDA_SUCCESS;
+    return session->backend->stream_make(session->device, session->backend->independent, 0, &session->clearing) ==
+           RESULT_OK;
 }
 
-CUresult clear_memory(struct session *session, CUdeviceptr address, uint64_t bytes)
+enum result clear_memory(struct session *session, uint64_t address, uint64_t bytes)
 {
+    const struct fill zeros = {.address = address, .width = bytes, .height = 1, .element_bytes = 1};
     if (!session->clearing)
-        return CUDA_SUCCESS;
+        return RESULT_OK;
     arbiter_admit(session->arbiter);
     uint64_t begun = now_ns();
-    CUresult result = session->driver.cuMemsetD8Async(address, 0, bytes, session->clearing);
-    if (result == CUDA_SUCCESS)
-        result = session->driver.cuStreamSynchronize(session->clearing);
+    enum result result = session->backend->fill(session->device, &zeros, session->clearing);
+    if (result == RESULT_OK)
+        result = session->backend->stream_wait(session->device, session->clearing);
     arbiter_charge(session->arbiter, begun, now_ns());
     return result;
 }

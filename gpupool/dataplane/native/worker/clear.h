@@ -9,6 +9,6 @@
 bool clear_open(struct session *session);
 
 /* Fill new memory with zeros before anything else can use its address. It is charged as the client's own work. */
-CUresult clear_memory(struct session *session, CUdeviceptr address, uint64_t bytes);
+enum result clear_memory(struct session *session, uint64_t address, uint64_t bytes);
 
 #endif

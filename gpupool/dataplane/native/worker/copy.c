@@ -1,99 +1,102 @@
-/* Copies. All are put on a stream; who must wait, waits elsewhere. */
-#include "worker/session.h"
+#include "worker/copy.h"
+
+#include "gpupool_messages.h"
+#include "worker/memory.h"
+#include "worker/object.h"
 #include "worker/span.h"
 #include "worker/staging.h"
 #include "worker/synchronize.h"
 
-CUresult serve_copy_in(SERVE_ARGUMENTS)
+enum result serve_copy_in(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct copy_in_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     const unsigned char *source = staging_bytes(session, request->position, request->bytes);
     uint64_t end = request->position + request->bytes;
-    CUresult result = CUDA_ERROR_INVALID_VALUE;
+    enum result result = RESULT_INVALID_VALUE;
     if (!source)
         return result;
     if (!stream || !session_owns(session, request->destination, request->bytes)) {
         staging_release(session, end, NULL);
-        return stream ? result : CUDA_ERROR_INVALID_HANDLE;
+        return stream ? result : RESULT_INVALID_HANDLE;
     }
     span_enter(session, stream);
-    result = session->driver.cuMemcpyHtoDAsync_v2(request->destination, source, request->bytes, stream->stream);
+    result = session->backend->copy_in(session->device, request->destination, source, request->bytes, stream->stream);
     span_leave(session, stream);
-    CUresult recorded = staging_release(session, end, stream);
-    return result == CUDA_SUCCESS ? recorded : result;
+    enum result recorded = staging_release(session, end, stream);
+    return result == RESULT_OK ? recorded : result;
 }
 
-CUresult serve_copy_in_small(SERVE_ARGUMENTS)
+enum result serve_copy_in_small(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct copy_in_small_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     if (!stream)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     if (request->bytes != payload_bytes(record, sizeof *request) ||
         !session_owns(session, request->destination, request->bytes))
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     span_enter(session, stream);
     /* From pageable memory: the device library has taken the data when this returns. */
-    CUresult result =
-        session->driver.cuMemcpyHtoDAsync_v2(request->destination, request + 1, request->bytes, stream->stream);
+    enum result result = session->backend->copy_in(session->device, request->destination, request + 1, request->bytes,
+                                                   stream->stream);
     span_leave(session, stream);
     return result;
 }
 
-CUresult serve_copy_out_small(SERVE_ARGUMENTS)
+enum result serve_copy_out_small(SERVE_ARGUMENTS)
 {
     const struct copy_out_small_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     if (!stream)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     if (request->bytes > RING_REPLY_LIMIT || !session_owns(session, request->source, request->bytes))
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     span_enter(session, stream);
-    CUresult result = session->driver.cuMemcpyDtoHAsync_v2(session->ring.slots[record->slot].data,
-                                                           request->source, request->bytes, stream->stream);
+    enum result result = session->backend->copy_out(session->device, session->ring.slots[record->slot].data,
+                                                    request->source, request->bytes, stream->stream);
     span_leave(session, stream);
-    if (result != CUDA_SUCCESS)
+    if (result != RESULT_OK)
         return result;
     return answer_after(session, record, reply, stream, (uint32_t)request->bytes);
 }
 
-CUresult serve_copy_arena(SERVE_ARGUMENTS)
+enum result serve_copy_arena(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct copy_arena_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
-    CUresult result;
+    enum result result;
     if (!stream)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     if (!ring_in_arena(&session->ring, request->offset, request->bytes) ||
         !session_owns(session, request->device, request->bytes))
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     void *host = session->ring.arena + request->offset;
     span_enter(session, stream);
     if (request->to_device)
-        result = session->driver.cuMemcpyHtoDAsync_v2(request->device, host, request->bytes, stream->stream);
+        result = session->backend->copy_in(session->device, request->device, host, request->bytes, stream->stream);
     else
-        result = session->driver.cuMemcpyDtoHAsync_v2(host, request->device, request->bytes, stream->stream);
+        result = session->backend->copy_out(session->device, host, request->device, request->bytes, stream->stream);
     span_leave(session, stream);
     return result;
 }
 
-CUresult serve_copy_device(SERVE_ARGUMENTS)
+enum result serve_copy_device(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct copy_device_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     if (!stream)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     if (!session_owns(session, request->destination, request->bytes) ||
         !session_owns(session, request->source, request->bytes))
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     span_enter(session, stream);
-    CUresult result = session->driver.cuMemcpyDtoDAsync_v2(request->destination, request->source,
-                                                           request->bytes, stream->stream);
+    enum result result = session->backend->copy_within(session->device, request->destination, request->source,
+                                                       request->bytes, stream->stream);
     span_leave(session, stream);
     return result;
 }
@@ -104,23 +107,22 @@ static bool page_aligned(const struct session *session, uint64_t offset, uint64_
 }
 
 /* A device that can't pin copies from plain memory, only slower: no error of the client's. */
-CUresult serve_host_register(SERVE_ARGUMENTS)
+enum result serve_host_register(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct host_register_request *request = (const void *)(record + 1);
     if (!page_aligned(session, request->offset, request->bytes))
-        return CUDA_ERROR_INVALID_VALUE;
-    session->driver.cuMemHostRegister_v2(session->ring.arena + request->offset, request->bytes,
-                                         CU_MEMHOSTREGISTER_PORTABLE);
-    return CUDA_SUCCESS;
+        return RESULT_INVALID_VALUE;
+    session->backend->pin(session->device, session->ring.arena + request->offset, request->bytes);
+    return RESULT_OK;
 }
 
-CUresult serve_host_unregister(SERVE_ARGUMENTS)
+enum result serve_host_unregister(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct host_unregister_request *request = (const void *)(record + 1);
     if (!page_aligned(session, request->offset, RING_PAGE))
-        return CUDA_ERROR_INVALID_VALUE;
-    session->driver.cuMemHostUnregister(session->ring.arena + request->offset);
-    return CUDA_SUCCESS;
+        return RESULT_INVALID_VALUE;
+    session->backend->unpin(session->device, session->ring.arena + request->offset);
+    return RESULT_OK;
 }

@@ -1,65 +1,48 @@
-/* Takes records, serves them, answers. */
+#include "worker/loop.h"
+
 #include <stdlib.h>
 
-#include "worker/cuda/module.h"
-#include "worker/session.h"
 #include "worker/span.h"
 
 #define BUSY_WAIT_MS 20u     /* while device time is still to be charged */
 #define IDLE_WAIT_MS 60000u  /* a hang-up wakes earlier */
 
-struct service {
-    CUresult (*serve)(SERVE_ARGUMENTS);
-    uint32_t request_bytes;
-    bool answered;
-};
-
-#include "worker_dispatch.inc"
-
 /* Whether the record may be what it says it is. */
-static bool is_sound(const struct record *record)
+static bool is_sound(const struct session *session, const struct record *record)
 {
-    if (record->call == 0 || record->call >= CALL_COUNT)
+    if (record->call >= session->api->service_count || !session->api->services[record->call].serve)
         return false;
-    const struct service *service = &services[record->call];
+    const struct service *service = &session->api->services[record->call];
     bool answered = record->slot < RING_SLOTS;
     return answered == service->answered && record->bytes - sizeof *record >= service->request_bytes;
 }
 
 static void serve_one_way(struct session *session, const struct record *record, struct reply *reply)
 {
-    CUresult result = services[record->call].serve(session, record, reply);
-    if (result != CUDA_SUCCESS && session->deferred == CUDA_SUCCESS)
+    enum result result = session->api->services[record->call].serve(session, record, reply);
+    if (result != RESULT_OK && session->deferred == RESULT_OK)
         session->deferred = result;
-}
-
-/* Calls that do their work though an earlier call failed: a program counts on it that the device is done. */
-static bool waits(const struct record *record)
-{
-    return record->call == CALL_cuCtxSynchronize || record->call == CALL_cuStreamSynchronize ||
-           record->call == CALL_cuEventSynchronize || record->call == CALL_staging_wait;
 }
 
 static void serve_answered(struct session *session, const struct record *record, struct reply *reply)
 {
-    CUresult earlier = session->deferred, result = CUDA_SUCCESS;
-    if (earlier == CUDA_SUCCESS || waits(record))
-        result = services[record->call].serve(session, record, reply);
-    /* What was sent for this load is not part of the next one. */
-    else if (record->call == CALL_module_load)
-        image_drop(session);
-    session->deferred = CUDA_SUCCESS;
-    if (earlier != CUDA_SUCCESS)
+    enum result earlier = session->deferred, result = RESULT_OK;
+    if (earlier == RESULT_OK || session->api->waits(record->call))
+        result = session->api->services[record->call].serve(session, record, reply);
+    else
+        session->api->skip(session, record->call);
+    session->deferred = RESULT_OK;
+    if (earlier != RESULT_OK)
         result = earlier;
     if (!reply->later)
-        slot_answer(&session->ring, record, result, reply->data, result == CUDA_SUCCESS ? reply->bytes : 0);
+        slot_answer(&session->ring, record, result, reply->data, result == RESULT_OK ? reply->bytes : 0);
 }
 
 static void serve(struct session *session, const struct record *record, struct reply *reply)
 {
     reply->bytes = 0;
     reply->later = false;
-    if (services[record->call].answered)
+    if (session->api->services[record->call].answered)
         serve_answered(session, record, reply);
     else
         serve_one_way(session, record, reply);
@@ -83,7 +66,7 @@ bool loop_run(struct session *session)
             rest(session);
             continue;
         }
-        if (status == RING_BROKEN || !is_sound(record)) {
+        if (status == RING_BROKEN || !is_sound(session, record)) {
             sound = false;
             break;
         }

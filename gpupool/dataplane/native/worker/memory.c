@@ -1,13 +1,15 @@
-/* Device memory: every byte is charged to the ledger before the device is asked for it. */
+#include "worker/memory.h"
+
 #include <stdlib.h>
 
+#include "gpupool_messages.h"
 #include "worker/clear.h"
 #include "worker/cost.h"
 #include "worker/granule.h"
-#include "worker/session.h"
+#include "worker/object.h"
 #include "worker/span.h"
 
-bool session_owns(struct session *session, uint64_t address, uint64_t bytes)
+bool session_owns(const struct session *session, uint64_t address, uint64_t bytes)
 {
     return bytes && ranges_find(&session->memory, address, bytes);
 }
@@ -44,33 +46,33 @@ static bool recharge(struct session *session, uint64_t charged, uint64_t wanted)
 
 /* Clear what the device gave, of which `charged` was taken in advance, and keep the books on it; gives it back when that
  * fails. */
-static CUresult keep(struct session *session, CUdeviceptr address, uint64_t bytes, uint64_t charged)
+static enum result keep(struct session *session, uint64_t address, uint64_t bytes, uint64_t charged)
 {
     uint64_t wanted = granules_of_its_own(session, address, bytes);
-    CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+    enum result result = RESULT_OUT_OF_MEMORY;
     if (recharge(session, charged, wanted)) {
         charged = wanted;
         result = clear_memory(session, address, bytes);
-        if (result == CUDA_SUCCESS && keep_range(session, (struct range){.start = address, .bytes = bytes}))
-            return CUDA_SUCCESS;
+        if (result == RESULT_OK && keep_range(session, (struct range){.start = address, .bytes = bytes}))
+            return RESULT_OK;
     }
-    session->driver.cuMemFree_v2(address);
+    session->backend->free(session->device, address);
     ledger_give(session->ledger, charged);
-    return result == CUDA_SUCCESS ? CUDA_ERROR_OUT_OF_MEMORY : result;
+    return result == RESULT_OK ? RESULT_OUT_OF_MEMORY : result;
 }
 
-CUresult serve_memory_allocate(SERVE_ARGUMENTS)
+enum result serve_memory_allocate(SERVE_ARGUMENTS)
 {
     const struct memory_allocate_request *request = (const void *)(record + 1);
     struct memory_allocate_reply answer = {0};
-    CUdeviceptr address = 0;
+    uint64_t address = 0;
     uint64_t charged;
     if (request->bytes == 0)
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     if (!take_in_advance(session, request->bytes, &charged))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = session->driver.cuMemAlloc_v2(&address, request->bytes);
-    if (result != CUDA_SUCCESS) {
+        return RESULT_OUT_OF_MEMORY;
+    enum result result = session->backend->allocate(session->device, request->bytes, &address);
+    if (result != RESULT_OK) {
         ledger_give(session->ledger, charged);
         return result;
     }
@@ -81,21 +83,20 @@ CUresult serve_memory_allocate(SERVE_ARGUMENTS)
 }
 
 /* The pitch is the device's choice: what it is likely to be is charged first, the rest when it is known. */
-CUresult serve_memory_allocate_pitch(SERVE_ARGUMENTS)
+enum result serve_memory_allocate_pitch(SERVE_ARGUMENTS)
 {
     const struct memory_allocate_pitch_request *request = (const void *)(record + 1);
     struct memory_allocate_pitch_reply answer = {0};
-    CUdeviceptr address = 0;
-    size_t pitch = 0;
-    uint64_t bytes, charged;
+    uint64_t address = 0;
+    uint64_t pitch = 0, bytes, charged;
     if (request->width == 0 || request->height == 0 ||
         __builtin_mul_overflow(memory_charge(request->width), request->height, &bytes))
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     if (!take_in_advance(session, bytes, &charged))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = session->driver.cuMemAllocPitch_v2(&address, &pitch, request->width, request->height,
-                                                         request->element_bytes);
-    if (result != CUDA_SUCCESS) {
+        return RESULT_OUT_OF_MEMORY;
+    enum result result = session->backend->allocate_rows(session->device, request->width, request->height,
+                                                           request->element_bytes, &address, &pitch);
+    if (result != RESULT_OK) {
         ledger_give(session->ledger, charged);
         return result;
     }
@@ -106,27 +107,18 @@ CUresult serve_memory_allocate_pitch(SERVE_ARGUMENTS)
     return result;
 }
 
-CUresult serve_memory_free(SERVE_ARGUMENTS)
+enum result serve_memory_free(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct memory_free_request *request = (const void *)(record + 1);
     const struct range *found = ranges_find(&session->memory, request->address, 1);
     struct range range;
     if (!found || found->owner || !ranges_remove(&session->memory, request->address, &range))
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = session->driver.cuMemFree_v2(range.start);
+        return RESULT_INVALID_VALUE;
+    enum result result = session->backend->free(session->device, range.start);
     ledger_give(session->ledger, granules_of_its_own(session, range.start, range.bytes));
     ledger_give_host(session->ledger, COST_RANGE);
     return result;
-}
-
-CUresult serve_cuMemGetInfo_v2(SERVE_ARGUMENTS)
-{
-    (void)record;
-    struct cuMemGetInfo_v2_reply answer = {0};
-    ledger_memory(session->ledger, &answer.free_bytes, &answer.total_bytes);
-    reply_put(reply, &answer, sizeof answer);
-    return CUDA_SUCCESS;
 }
 
 /* Bytes from the first to behind the last of `height` rows; false when they overflow. */
@@ -139,37 +131,7 @@ static bool extent(const struct memory_set_request *request, uint64_t *bytes)
     return !__builtin_add_overflow(row, rows, bytes);
 }
 
-static CUresult set_run(struct session *session, const struct memory_set_request *request, CUstream stream)
-{
-    const struct driver *driver = &session->driver;
-    switch (request->element_bytes) {
-    case 1:
-        return driver->cuMemsetD8Async(request->address, (unsigned char)request->value, request->width, stream);
-    case 2:
-        return driver->cuMemsetD16Async(request->address, (unsigned short)request->value, request->width,
-                                        stream);
-    default:
-        return driver->cuMemsetD32Async(request->address, request->value, request->width, stream);
-    }
-}
-
-static CUresult set_rows(struct session *session, const struct memory_set_request *request, CUstream stream)
-{
-    const struct driver *driver = &session->driver;
-    switch (request->element_bytes) {
-    case 1:
-        return driver->cuMemsetD2D8Async(request->address, request->pitch, (unsigned char)request->value,
-                                         request->width, request->height, stream);
-    case 2:
-        return driver->cuMemsetD2D16Async(request->address, request->pitch, (unsigned short)request->value,
-                                          request->width, request->height, stream);
-    default:
-        return driver->cuMemsetD2D32Async(request->address, request->pitch, request->value, request->width,
-                                          request->height, stream);
-    }
-}
-
-CUresult serve_memory_set(SERVE_ARGUMENTS)
+enum result serve_memory_set(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct memory_set_request *request = (const void *)(record + 1);
@@ -177,13 +139,16 @@ CUresult serve_memory_set(SERVE_ARGUMENTS)
     uint32_t element = request->element_bytes;
     uint64_t bytes;
     if (!stream)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     if ((element != 1 && element != 2 && element != 4) || !extent(request, &bytes) ||
         !session_owns(session, request->address, bytes))
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
+    const struct fill fill = {
+        .address = request->address, .pitch = request->pitch, .width = request->width, .height = request->height,
+        .value = request->value, .element_bytes = element,
+    };
     span_enter(session, stream);
-    CUresult result = request->height == 1 ? set_run(session, request, stream->stream)
-                                           : set_rows(session, request, stream->stream);
+    enum result result = session->backend->fill(session->device, &fill, stream->stream);
     span_leave(session, stream);
     return result;
 }
@@ -193,7 +158,7 @@ void memory_free_all(struct session *session)
     for (size_t index = 0; index < session->memory.count; index++) {
         const struct range *range = &session->memory.items[index];
         if (!range->owner)
-            session->driver.cuMemFree_v2(range->start);
+            session->backend->free(session->device, range->start);
     }
     ranges_clear(&session->memory);
 }

@@ -1,10 +1,10 @@
-/* Streams and events. */
+#include "worker/object.h"
+
 #include <stdlib.h>
 
+#include "gpupool_messages.h"
 #include "worker/cost.h"
-#include "worker/session.h"
 #include "worker/span.h"
-#include "worker/waiter.h"
 
 static uint64_t cost(enum handle_kind kind)
 {
@@ -59,91 +59,75 @@ struct object *event_object(struct session *session, uint64_t handle)
     return handle_get(&session->handles, handle, HANDLE_EVENT);
 }
 
-bool object_stream(struct session *session, uint64_t handle, CUstream *stream)
-{
-    struct object *object = stream_object(session, handle);
-    if (object)
-        *stream = object->stream;
-    return object;
-}
-
-bool object_event(struct session *session, uint64_t handle, CUevent *event)
-{
-    struct object *object = event_object(session, handle);
-    if (object)
-        *event = object->event;
-    return object;
-}
-
 void object_release(struct session *session, struct object *object)
 {
     if (atomic_fetch_sub(&object->references, 1) != 1)
         return;
     if (object->kind == HANDLE_STREAM)
-        session->driver.cuStreamDestroy_v2(object->stream);
+        session->backend->stream_end(session->device, object->stream);
     else
-        session->driver.cuEventDestroy_v2(object->event);
+        session->backend->event_end(session->device, object->event);
     forget(session, object);
 }
 
-static CUresult keep(struct session *session, struct object *object, uint64_t handle)
+static enum result keep(struct session *session, struct object *object, uint64_t handle)
 {
     if (handle_set(&session->handles, handle, object->kind, object))
-        return CUDA_SUCCESS;
+        return RESULT_OK;
     object_release(session, object);
-    return CUDA_ERROR_INVALID_HANDLE;
+    return RESULT_INVALID_HANDLE;
 }
 
-CUresult serve_stream_create(SERVE_ARGUMENTS)
+enum result serve_stream_create(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct stream_create_request *request = (const void *)(record + 1);
     struct object *object = new_object(session, HANDLE_STREAM);
     if (!object)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result =
-        session->driver.cuStreamCreateWithPriority(&object->stream, request->flags, request->priority);
-    if (result != CUDA_SUCCESS) {
+        return RESULT_OUT_OF_MEMORY;
+    enum result result =
+        session->backend->stream_make(session->device, request->flags, request->priority, &object->stream);
+    if (result != RESULT_OK) {
         forget(session, object);
         return result;
     }
     return keep(session, object, request->stream);
 }
 
-CUresult serve_stream_destroy(SERVE_ARGUMENTS)
+enum result serve_stream_destroy(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct stream_destroy_request *request = (const void *)(record + 1);
     struct object *object = handle_drop(&session->handles, request->stream, HANDLE_STREAM);
     if (!object)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     spans_forget(session, object);
     object_release(session, object);
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }
 
-CUresult serve_event_create(SERVE_ARGUMENTS)
+enum result serve_event_create(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct event_create_request *request = (const void *)(record + 1);
     struct object *object = new_object(session, HANDLE_EVENT);
     if (!object)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    CUresult result = session->driver.cuEventCreate(&object->event, request->flags);
-    if (result != CUDA_SUCCESS) {
+        return RESULT_OUT_OF_MEMORY;
+    enum result result = session->backend->event_make(session->device, request->flags, &object->event);
+    if (result != RESULT_OK) {
         forget(session, object);
         return result;
     }
     return keep(session, object, request->event);
 }
 
-CUresult serve_event_destroy(SERVE_ARGUMENTS)
+enum result serve_event_destroy(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct event_destroy_request *request = (const void *)(record + 1);
     struct object *object = handle_drop(&session->handles, request->event, HANDLE_EVENT);
     if (!object)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     object_release(session, object);
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }

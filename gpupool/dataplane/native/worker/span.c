@@ -13,7 +13,7 @@
 #define EMPTY_MAX_NS 50000u  /* what that may measure at most */
 
 struct span {
-    CUevent start, end;
+    struct event *start, *end;
     struct object *stream; /* NULL once the stream is destroyed */
     bool open;
     unsigned pieces;
@@ -24,78 +24,81 @@ struct spans {
     struct span items[SPANS];
     unsigned first, count; /* a queue in order of submission */
     _Atomic uint64_t oldest_ns; /* when the first of them was opened, 0: there is none */
-    CUstream clock;        /* where nothing waits for the client's work */
-    CUevent origin;        /* was reached at origin_ns of CLOCK_MONOTONIC */
+    struct stream *clock;        /* where nothing waits for the client's work */
+    struct event *origin;        /* was reached at origin_ns of CLOCK_MONOTONIC */
     uint64_t origin_ns;
     uint64_t empty_ns;     /* what the events around the smallest piece of work measure */
     uint64_t piece_ns;     /* moving mean */
 };
 
 /* Note how the device's clock and ours lie to each other now. */
-static CUresult anchor(struct session *session)
+static enum result anchor(struct session *session)
 {
     struct spans *spans = session->spans;
     uint64_t before = now_ns();
-    CUresult result = session->driver.cuEventRecord(spans->origin, spans->clock);
-    if (result == CUDA_SUCCESS)
-        result = session->driver.cuEventSynchronize(spans->origin);
+    enum result result = session->backend->event_record(session->device, spans->origin, spans->clock);
+    if (result == RESULT_OK)
+        result = session->backend->event_wait(session->device, spans->origin);
     spans->origin_ns = before + (now_ns() - before) / 2;
     return result;
 }
 
 /* The device idles between a span's first event and its work, which comes later: measure how long. */
-static CUresult calibrate(struct session *session, CUdeviceptr byte)
+static enum result calibrate(struct session *session, uint64_t byte)
 {
     struct spans *spans = session->spans;
-    const struct driver *driver = &session->driver;
+    const struct backend *backend = session->backend;
+    const struct fill zero = {.address = byte, .width = 1, .height = 1, .element_bytes = 1};
     const struct span *span = spans->items;
     float milliseconds[TRIALS];
-    CUresult result = CUDA_SUCCESS;
-    for (unsigned trial = 0; trial < TRIALS && result == CUDA_SUCCESS; trial++) {
-        driver->cuEventRecord(span->start, spans->clock);
-        driver->cuMemsetD8Async(byte, 0, 1, spans->clock);
-        driver->cuEventRecord(span->end, spans->clock);
-        driver->cuEventSynchronize(span->end);
-        result = driver->cuEventElapsedTime(&milliseconds[trial], span->start, span->end);
+    enum result result = RESULT_OK;
+    for (unsigned trial = 0; trial < TRIALS && result == RESULT_OK; trial++) {
+        backend->event_record(session->device, span->start, spans->clock);
+        backend->fill(session->device, &zero, spans->clock);
+        backend->event_record(session->device, span->end, spans->clock);
+        backend->event_wait(session->device, span->end);
+        result = backend->event_elapsed(session->device, span->start, span->end, &milliseconds[trial]);
     }
-    if (result != CUDA_SUCCESS)
+    if (result != RESULT_OK)
         return result;
     /* Others may use the device meanwhile: what they took must not become time nobody is charged. */
     spans->empty_ns = EMPTY_MAX_NS;
     for (unsigned trial = 0; trial < TRIALS; trial++)
         if (milliseconds[trial] * 1e6f < (float)spans->empty_ns)
             spans->empty_ns = (uint64_t)(milliseconds[trial] * 1e6f);
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }
 
-static CUresult make_events(struct session *session)
+static enum result make_events(struct session *session)
 {
     struct spans *spans = session->spans;
-    CUresult result = session->driver.cuEventCreate(&spans->origin, CU_EVENT_DEFAULT);
-    for (unsigned index = 0; index < SPANS && result == CUDA_SUCCESS; index++) {
-        result = session->driver.cuEventCreate(&spans->items[index].start, CU_EVENT_DEFAULT);
-        if (result == CUDA_SUCCESS)
-            result = session->driver.cuEventCreate(&spans->items[index].end, CU_EVENT_DEFAULT);
+    const struct backend *backend = session->backend;
+    enum result result = backend->event_make(session->device, backend->timed, &spans->origin);
+    for (unsigned index = 0; index < SPANS && result == RESULT_OK; index++) {
+        result = backend->event_make(session->device, backend->timed, &spans->items[index].start);
+        if (result == RESULT_OK)
+            result = backend->event_make(session->device, backend->timed, &spans->items[index].end);
     }
     return result;
 }
 
 bool spans_open(struct session *session)
 {
-    CUdeviceptr byte;
+    const struct backend *backend = session->backend;
+    uint64_t byte;
     session->spans = calloc(1, sizeof *session->spans);
-    if (!session->spans || make_events(session) != CUDA_SUCCESS ||
-        session->driver.cuStreamCreateWithPriority(&session->spans->clock, CU_STREAM_NON_BLOCKING, 0) != CUDA_SUCCESS ||
-        session->driver.cuMemAlloc_v2(&byte, 1) != CUDA_SUCCESS)
+    if (!session->spans || make_events(session) != RESULT_OK ||
+        backend->stream_make(session->device, backend->independent, 0, &session->spans->clock) != RESULT_OK ||
+        backend->allocate(session->device, 1, &byte) != RESULT_OK)
         return false;
-    CUresult result = calibrate(session, byte);
-    session->driver.cuMemFree_v2(byte);
-    return result == CUDA_SUCCESS && anchor(session) == CUDA_SUCCESS;
+    enum result result = calibrate(session, byte);
+    backend->free(session->device, byte);
+    return result == RESULT_OK && anchor(session) == RESULT_OK;
 }
 
 static void close_span(struct session *session, struct span *span)
 {
-    session->driver.cuEventRecord(span->end, span->stream->stream);
+    session->backend->event_record(session->device, span->end, span->stream->stream);
     span->stream->span = NULL;
     span->open = false;
 }
@@ -127,10 +130,10 @@ void spans_forget(struct session *session, struct object *stream)
 }
 
 /* An event's CLOCK_MONOTONIC; false when the device does not tell. */
-static bool time_of(struct session *session, CUevent event, uint64_t *time_ns)
+static bool time_of(struct session *session, struct event *event, uint64_t *time_ns)
 {
     float milliseconds = 0;
-    if (session->driver.cuEventElapsedTime(&milliseconds, session->spans->origin, event) != CUDA_SUCCESS)
+    if (session->backend->event_elapsed(session->device, session->spans->origin, event, &milliseconds) != RESULT_OK)
         return false;
     *time_ns = session->spans->origin_ns + (uint64_t)(int64_t)((double)milliseconds * 1e6);
     return true;
@@ -176,7 +179,7 @@ bool spans_harvest(struct session *session)
     struct spans *spans = session->spans;
     while (spans->count) {
         struct span *span = &spans->items[spans->first];
-        if (span->open || session->driver.cuEventQuery(span->end) == CUDA_ERROR_NOT_READY)
+        if (span->open || session->backend->event_query(session->device, span->end) == RESULT_NOT_READY)
             return true;
         take_first(session);
     }
@@ -191,7 +194,7 @@ static void bound(struct session *session, unsigned limit)
         struct span *span = &spans->items[spans->first];
         if (span->open)
             close_span(session, span);
-        session->driver.cuEventSynchronize(span->end);
+        session->backend->event_wait(session->device, span->end);
         take_first(session);
     }
 }
@@ -225,7 +228,7 @@ static struct span *new_span(struct session *session, struct object *stream)
     span->opened_ns = now_ns();
     if (spans->count++ == 0)
         set_oldest(session, span->opened_ns);
-    session->driver.cuEventRecord(span->start, stream->stream);
+    session->backend->event_record(session->device, span->start, stream->stream);
     return span;
 }
 

@@ -3,13 +3,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "gpupool_messages.h"
 #include "worker/waiter.h"
 
 #define PIECES 1024u
 
 struct piece {
     uint64_t end;
-    CUevent event;
+    struct event *event;
     bool read; /* no event to wait for */
 };
 
@@ -36,12 +37,12 @@ const unsigned char *staging_bytes(struct session *session, uint64_t position, u
 }
 
 /* Take off what is read; the lock is held. Returns the event to wait for next, NULL when none is left. */
-static CUevent settle(struct session *session)
+static struct event *settle(struct session *session)
 {
     struct staging *staging = session->staging;
     while (staging->count) {
         struct piece *piece = &staging->pieces[staging->first];
-        if (!piece->read && session->driver.cuEventQuery(piece->event) == CUDA_ERROR_NOT_READY)
+        if (!piece->read && session->backend->event_query(session->device, piece->event) == RESULT_NOT_READY)
             return piece->event;
         atomic_store(&session->ring.control->staging_released, piece->end);
         staging->first = (staging->first + 1) % PIECES;
@@ -54,26 +55,26 @@ static CUevent settle(struct session *session)
 static struct piece *new_piece(struct session *session)
 {
     struct staging *staging = session->staging;
-    CUevent event;
+    struct event *event;
     settle(session);
     while (staging->count == PIECES && (event = settle(session)))
-        session->driver.cuEventSynchronize(event);
+        session->backend->event_wait(session->device, event);
     return &staging->pieces[(staging->first + staging->count) % PIECES];
 }
 
-CUresult staging_release(struct session *session, uint64_t end, struct object *stream)
+enum result staging_release(struct session *session, uint64_t end, struct object *stream)
 {
     struct staging *staging = session->staging;
-    CUresult result = CUDA_SUCCESS;
+    enum result result = RESULT_OK;
     pthread_mutex_lock(&staging->lock);
     struct piece *piece = new_piece(session);
     piece->end = end;
     piece->read = !stream;
     if (stream && !piece->event)
-        result = session->driver.cuEventCreate(&piece->event, CU_EVENT_DISABLE_TIMING);
-    if (stream && result == CUDA_SUCCESS)
-        result = session->driver.cuEventRecord(piece->event, stream->stream);
-    if (result != CUDA_SUCCESS)
+        result = session->backend->event_make(session->device, session->backend->untimed, &piece->event);
+    if (stream && result == RESULT_OK)
+        result = session->backend->event_record(session->device, piece->event, stream->stream);
+    if (result != RESULT_OK)
         piece->read = true;
     staging->count++;
     settle(session);
@@ -87,23 +88,23 @@ static bool released(struct session *session, uint64_t position)
     return (int64_t)(there - position) >= 0;
 }
 
-static CUresult wait_released(struct session *session, struct job *job)
+static enum result wait_released(struct session *session, struct job *job)
 {
     struct staging *staging = session->staging;
     for (;;) {
         pthread_mutex_lock(&staging->lock);
-        CUevent event = settle(session);
+        struct event *event = settle(session);
         pthread_mutex_unlock(&staging->lock);
         if (!event || released(session, job->position))
-            return CUDA_SUCCESS;
-        session->driver.cuEventSynchronize(event);
+            return RESULT_OK;
+        session->backend->event_wait(session->device, event);
     }
 }
 
-CUresult serve_staging_wait(SERVE_ARGUMENTS)
+enum result serve_staging_wait(SERVE_ARGUMENTS)
 {
     const struct staging_wait_request *request = (const void *)(record + 1);
     struct job job = {.record = *record, .wait = wait_released, .position = request->position};
     reply->later = waiters_add(session->waiters, &job);
-    return reply->later ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return reply->later ? RESULT_OK : RESULT_OUT_OF_MEMORY;
 }

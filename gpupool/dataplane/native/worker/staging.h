@@ -11,6 +11,8 @@ struct staging *staging_new(void);
 const unsigned char *staging_bytes(struct session *session, uint64_t position, uint64_t bytes);
 
 /* The piece that ends at `end` is read once the work now on `stream` is done; NULL: it is read. */
-CUresult staging_release(struct session *session, uint64_t end, struct object *stream);
+enum result staging_release(struct session *session, uint64_t end, struct object *stream);
+
+enum result serve_staging_wait(SERVE_ARGUMENTS);
 
 #endif

@@ -4,8 +4,11 @@
 
 #include "worker/session.h"
 
-/* Answer `record` with `bytes` that lie in its slot, once `stream` has done its work. */
-CUresult answer_after(struct session *session, const struct record *record, struct reply *reply,
-                      struct object *stream, uint32_t bytes);
+/* Answer `record` with `bytes` that lie in its slot, once a stream has done its work, or an event was reached. */
+enum result answer_after(struct session *session, const struct record *record, struct reply *reply,
+                      struct object *object, uint32_t bytes);
+
+/* Answer `record` once the device has done all work. */
+enum result answer_after_all(struct session *session, const struct record *record, struct reply *reply);
 
 #endif

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "worker/object.h"
+
 #define STACK (1u << 20) /* bytes: for the device library, with thread-local variables of its own */
 
 struct waiters {
@@ -44,17 +46,17 @@ static void *serve_jobs(void *argument)
 {
     struct waiters *waiters = argument;
     struct session *session = waiters->session;
-    session->driver.cuCtxSetCurrent(session->context);
+    session->backend->enter(session->device);
     for (;;) {
         struct job *job = next_job(waiters);
-        CUresult result = job->wait(session, job);
+        enum result result = job->wait(session, job);
         if (job->object)
             object_release(session, job->object);
         /* Before the answer, which lets the client send the next one. */
         pthread_mutex_lock(&waiters->lock);
         waiters->jobs--;
         pthread_mutex_unlock(&waiters->lock);
-        if (job->earlier != CUDA_SUCCESS)
+        if (job->earlier != RESULT_OK)
             result = job->earlier;
         slot_answer(&session->ring, &job->record, result, NULL, job->bytes);
         free(job);

@@ -8,11 +8,11 @@
 /* Waits for what `record` asked for and answers it. */
 struct job {
     struct record record;
-    CUresult (*wait)(struct session *session, struct job *job);
+    enum result (*wait)(struct session *session, struct job *job);
     struct object *object; /* referenced */
     uint64_t position;
     uint32_t bytes; /* of the answer, which lies in the slot already */
-    CUresult earlier; /* the deferred error that the answer tells */
+    enum result earlier; /* the deferred error that the answer tells */
     struct job *next;
 };
 

@@ -12,6 +12,8 @@ SAME(DEVICE_UNAVAILABLE);
 SAME(NO_DEVICE);
 SAME(INVALID_DEVICE);
 SAME(OPERATING_SYSTEM);
+SAME(INVALID_HANDLE);
+SAME(NOT_READY);
 SAME(UNKNOWN);
 #undef SAME
 
@@ -19,6 +21,12 @@ SAME(UNKNOWN);
 static inline CUresult cuda_result(enum result result)
 {
     return (CUresult)result;
+}
+
+/* The other way: numbers that are not gpupool's pass as they are. */
+static inline enum result result_of(CUresult result)
+{
+    return (enum result)result;
 }
 
 #endif

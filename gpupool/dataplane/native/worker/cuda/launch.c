@@ -1,9 +1,14 @@
 /* Kernel launches. Parameters arrive packed at the offsets that the driver itself told. */
+#include "worker/cuda/launch.h"
+
 #include <string.h>
 
+#include "gpupool_messages.h"
 #include "wire/cuda/launch_attribute.h"
-#include "worker/cuda/module.h"
-#include "worker/span.h"
+#include "wire/cuda/result.h"
+#include "worker/cuda/device.h"
+#include "worker/cuda/handles.h"
+#include "worker/session.h"
 
 #define ATTRIBUTES 16u
 
@@ -28,28 +33,27 @@ static bool read_parts(const struct record *record, const struct launch_request 
     return true;
 }
 
-static CUresult submit(struct session *session, const struct launch_request *request, CUfunction function,
-                       struct object *stream, struct parts *parts, void **parameters, void **extra)
+static CUresult submit(const struct driver *driver, const struct launch_request *request, CUfunction function,
+                       CUstream stream, struct parts *parts, void **parameters, void **extra)
 {
     const uint32_t *grid = request->grid, *block = request->block;
     if (request->cooperative)
-        return session->driver.cuLaunchCooperativeKernel(function, grid[0], grid[1], grid[2], block[0], block[1],
-                                                         block[2], request->shared_bytes, stream->stream,
-                                                         parameters);
+        return driver->cuLaunchCooperativeKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2],
+                                                 request->shared_bytes, stream, parameters);
     if (request->attribute_count == 0)
-        return session->driver.cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2],
-                                              request->shared_bytes, stream->stream, parameters, extra);
+        return driver->cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2],
+                                      request->shared_bytes, stream, parameters, extra);
     CUlaunchConfig config = {
         .gridDimX = grid[0], .gridDimY = grid[1], .gridDimZ = grid[2],
         .blockDimX = block[0], .blockDimY = block[1], .blockDimZ = block[2],
-        .sharedMemBytes = request->shared_bytes, .hStream = stream->stream,
+        .sharedMemBytes = request->shared_bytes, .hStream = stream,
         .attrs = parts->attributes, .numAttrs = request->attribute_count,
     };
-    return session->driver.cuLaunchKernelEx(&config, function, parameters, extra);
+    return driver->cuLaunchKernelEx(&config, function, parameters, extra);
 }
 
-static CUresult launch(struct session *session, const struct launch_request *request,
-                       const struct function *function, struct object *stream, struct parts *parts)
+static CUresult launch(const struct driver *driver, const struct launch_request *request,
+                       const struct function *function, CUstream stream, struct parts *parts)
 {
     /* Only the thread that takes records launches, so that these need no place on its stack. */
     static void *pointers[MODULE_PARAMETERS];
@@ -57,27 +61,20 @@ static CUresult launch(struct session *session, const struct launch_request *req
     void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, parts->parameters, CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes,
                      CU_LAUNCH_PARAM_END};
     if (!function->layout_known)
-        return submit(session, request, function->handle, stream, parts, NULL, extra);
+        return submit(driver, request, function->handle, stream, parts, NULL, extra);
     if (bytes < function->parameter_bytes)
         return CUDA_ERROR_INVALID_VALUE;
     for (uint32_t index = 0; index < function->parameter_count; index++)
         pointers[index] = parts->parameters + function->parameters[index].offset;
-    return submit(session, request, function->handle, stream, parts, pointers, NULL);
+    return submit(driver, request, function->handle, stream, parts, pointers, NULL);
 }
 
-CUresult serve_launch(SERVE_ARGUMENTS)
+enum result launch_function(struct device *device, void *function, const struct record *record,
+                            struct stream *stream)
 {
-    (void)reply;
     const struct launch_request *request = (const void *)(record + 1);
-    struct function *function = handle_get(&session->handles, request->function, HANDLE_FUNCTION);
-    struct object *stream = stream_object(session, request->stream);
     struct parts parts;
-    if (!function || !stream)
-        return CUDA_ERROR_INVALID_HANDLE;
     if (!read_parts(record, request, &parts))
-        return CUDA_ERROR_INVALID_VALUE;
-    span_enter(session, stream);
-    CUresult result = launch(session, request, function, stream, &parts);
-    span_leave(session, stream);
-    return result;
+        return RESULT_INVALID_VALUE;
+    return result_of(launch(&device->driver, request, function, (CUstream)stream, &parts));
 }

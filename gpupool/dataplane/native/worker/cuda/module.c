@@ -3,43 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpupool_messages.h"
 #include "wire/cuda/image.h"
+#include "wire/cuda/result.h"
 #include "worker/cost.h"
+#include "worker/cuda/device.h"
+#include "worker/cuda/handles.h"
 #include "worker/cuda/image_memory.h"
+#include "worker/memory.h"
 #include "worker/span.h"
 #include "worker/staging.h"
+#include "worker_serve.h"
 
 #define IMAGE_LIMIT (2ull << 30)
-#define NAME_LIMIT 4096u
 #define LOG_LIMIT 2000u /* bytes of each compiler log that travel back */
 #define OPTIONS 32u
 #define DOUBTFUL (64ull << 20) /* bytes: more than most modules take */
 
-struct module {
-    CUmodule handle;
-    uint64_t charged; /* bytes of device memory ... */
-    uint64_t host_charged; /* ... and of the host's, where the device library keeps a copy */
-};
-
-bool object_module(struct session *session, uint64_t handle, CUmodule *module)
-{
-    const struct module *found = handle_get(&session->handles, handle, HANDLE_MODULE);
-    if (found)
-        *module = found->handle;
-    return found;
-}
-
-bool object_function(struct session *session, uint64_t handle, CUfunction *function)
-{
-    struct function *found = handle_get(&session->handles, handle, HANDLE_FUNCTION);
-    if (found)
-        *function = found->handle;
-    return found;
-}
-
 static bool grow(struct session *session, uint64_t size)
 {
-    struct image *image = &session->image;
+    struct image *image = &session->device->image;
     /* One byte more: PTX is a text that needs its end. */
     if (size > IMAGE_LIMIT)
         return false;
@@ -58,21 +41,21 @@ static bool grow(struct session *session, uint64_t size)
     return true;
 }
 
-CUresult serve_image_part(SERVE_ARGUMENTS)
+enum result serve_image_part(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct image_part_request *request = (const void *)(record + 1);
     const unsigned char *source = staging_bytes(session, request->position, request->bytes);
-    struct image *image = &session->image;
+    struct image *image = &session->device->image;
     if (!source)
-        return CUDA_ERROR_INVALID_VALUE;
+        return RESULT_INVALID_VALUE;
     bool taken = grow(session, image->size + request->bytes);
     if (taken) {
         memcpy(image->bytes + image->size, source, request->bytes);
         image->size += request->bytes;
     }
     staging_release(session, request->position + request->bytes, NULL);
-    return taken ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return taken ? RESULT_OK : RESULT_OUT_OF_MEMORY;
 }
 
 /* The options of a load: the client's numbers, then our own log buffers. */
@@ -127,15 +110,15 @@ static void put_logs(struct reply *reply, const struct options *options)
 static uint64_t device_free(struct session *session)
 {
     size_t free_bytes = 0, total_bytes = 0;
-    session->driver.cuMemGetInfo_v2(&free_bytes, &total_bytes);
+    session->device->driver.cuMemGetInfo_v2(&free_bytes, &total_bytes);
     return free_bytes;
 }
 
 static CUresult load_once(struct session *session, struct module *module, struct options *options, uint64_t *taken)
 {
     uint64_t before = device_free(session);
-    CUresult result = session->driver.cuModuleLoadDataEx(&module->handle, session->image.bytes, options->count,
-                                                         options->names, options->values);
+    CUresult result = session->device->driver.cuModuleLoadDataEx(
+        &module->handle, session->device->image.bytes, options->count, options->names, options->values);
     uint64_t after = device_free(session);
     *taken = before > after ? before - after : 0;
     return result;
@@ -148,7 +131,7 @@ static CUresult load_measured(struct session *session, struct module *module, st
     uint64_t taken, again;
     CUresult result = load_once(session, module, options, &taken);
     if (result == CUDA_SUCCESS && taken > DOUBTFUL) {
-        session->driver.cuModuleUnload(module->handle);
+        session->device->driver.cuModuleUnload(module->handle);
         result = load_once(session, module, options, &again);
         taken = again < taken ? again : taken;
     }
@@ -157,13 +140,13 @@ static CUresult load_measured(struct session *session, struct module *module, st
     module->charged = memory_charge(taken);
     if (ledger_take(session->ledger, module->charged))
         return CUDA_SUCCESS;
-    session->driver.cuModuleUnload(module->handle);
+    session->device->driver.cuModuleUnload(module->handle);
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 static CUresult load_charged(struct session *session, struct module *module, struct options *options)
 {
-    const struct image *image = &session->image;
+    const struct image *image = &session->device->image;
     const void *start;
     uint64_t taken;
     image->bytes[image->size] = 0;
@@ -181,9 +164,9 @@ static CUresult load_charged(struct session *session, struct module *module, str
     return result;
 }
 
-static CUresult unload(struct session *session, struct module *module)
+CUresult module_end(struct session *session, struct module *module)
 {
-    CUresult result = session->driver.cuModuleUnload(module->handle);
+    CUresult result = session->device->driver.cuModuleUnload(module->handle);
     ledger_give(session->ledger, module->charged);
     ledger_give_host(session->ledger, module->host_charged);
     free(module);
@@ -195,7 +178,7 @@ static CUresult load(struct session *session, uint64_t handle, struct options *o
     struct module *module = calloc(1, sizeof *module);
     if (!module)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    module->host_charged = session->image.size + COST_MODULE;
+    module->host_charged = session->device->image.size + COST_MODULE;
     if (!ledger_take_host(session->ledger, module->host_charged)) {
         free(module);
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -208,24 +191,25 @@ static CUresult load(struct session *session, uint64_t handle, struct options *o
     }
     if (handle_set(&session->handles, handle, HANDLE_MODULE, module))
         return CUDA_SUCCESS;
-    unload(session, module);
+    module_end(session, module);
     return CUDA_ERROR_INVALID_HANDLE;
 }
 
 void image_drop(struct session *session)
 {
-    free(session->image.bytes);
-    ledger_give_host(session->ledger, session->image.room);
-    memset(&session->image, 0, sizeof session->image);
+    free(session->device->image.bytes);
+    ledger_give_host(session->ledger, session->device->image.room);
+    memset(&session->device->image, 0, sizeof session->device->image);
 }
 
-CUresult serve_module_load(SERVE_ARGUMENTS)
+enum result serve_module_load(SERVE_ARGUMENTS)
 {
     const struct module_load_request *request = (const void *)(record + 1);
     const uint64_t *pairs = (const void *)(request + 1);
     struct options *options = NULL;
     CUresult result = CUDA_ERROR_INVALID_VALUE;
-    if (session->image.size && session->image.size == request->bytes && request->option_count <= OPTIONS &&
+    uint64_t size = session->device->image.size;
+    if (size && size == request->bytes && request->option_count <= OPTIONS &&
         payload_bytes(record, sizeof *request) == request->option_count * 2 * sizeof *pairs) {
         options = calloc(1, sizeof *options);
         result = CUDA_ERROR_OUT_OF_MEMORY;
@@ -237,7 +221,7 @@ CUresult serve_module_load(SERVE_ARGUMENTS)
         free(options);
     }
     image_drop(session);
-    return result;
+    return result_of(result);
 }
 
 static void drop_functions(struct session *session, uint64_t module)
@@ -262,133 +246,15 @@ static void drop_globals(struct session *session, uint64_t module)
         }
 }
 
-CUresult serve_module_unload(SERVE_ARGUMENTS)
+enum result serve_module_unload(SERVE_ARGUMENTS)
 {
     (void)reply;
     const struct module_unload_request *request = (const void *)(record + 1);
     struct module *module = handle_drop(&session->handles, request->module, HANDLE_MODULE);
     if (!module)
-        return CUDA_ERROR_INVALID_HANDLE;
+        return RESULT_INVALID_HANDLE;
     spans_close(session);
     drop_functions(session, request->module);
     drop_globals(session, request->module);
-    return unload(session, module);
-}
-
-/* Copy the name that follows a request; false when it is none. */
-static bool read_name(const struct record *record, uint32_t request_bytes, char *name)
-{
-    uint32_t bytes = payload_bytes(record, request_bytes);
-    if (bytes == 0 || bytes >= NAME_LIMIT)
-        return false;
-    memcpy(name, (const char *)(record + 1) + request_bytes, bytes);
-    name[bytes] = 0;
-    return strlen(name) == bytes;
-}
-
-/* Ask the driver where the parameters lie. A driver before 12.4 can't tell: then only launches with a
- * packed buffer work. */
-static void read_layout(struct session *session, struct function *function)
-{
-    size_t offset = 0, bytes = 0;
-    for (uint32_t index = 0; index < MODULE_PARAMETERS; index++) {
-        CUresult result = session->driver.cuFuncGetParamInfo(function->handle, index, &offset, &bytes);
-        if (result == CUDA_ERROR_INVALID_VALUE) {
-            function->layout_known = true;
-            return;
-        }
-        if (result != CUDA_SUCCESS || offset + bytes > UINT16_MAX)
-            return;
-        function->parameters[index].offset = (uint16_t)offset;
-        function->parameters[index].bytes = (uint16_t)bytes;
-        function->parameter_count = index + 1;
-        if (offset + bytes > function->parameter_bytes)
-            function->parameter_bytes = (uint32_t)(offset + bytes);
-    }
-}
-
-static void put_layout(struct reply *reply, const struct function *function)
-{
-    struct module_function_reply answer = {
-        .parameter_count = function->layout_known ? function->parameter_count : 0,
-        .parameter_bytes = function->parameter_bytes,
-        .layout_known = function->layout_known,
-    };
-    reply_put(reply, &answer, sizeof answer);
-    reply_put(reply, function->parameters, answer.parameter_count * (uint32_t)sizeof *function->parameters);
-}
-
-/* A charged function; NULL when the vGPU may not have it. */
-static struct function *new_function(struct session *session)
-{
-    struct function *function = NULL;
-    if (!ledger_take_host(session->ledger, COST_FUNCTION))
-        return NULL;
-    function = calloc(1, sizeof *function);
-    if (!function)
-        ledger_give_host(session->ledger, COST_FUNCTION);
-    return function;
-}
-
-CUresult serve_module_function(SERVE_ARGUMENTS)
-{
-    const struct module_function_request *request = (const void *)(record + 1);
-    char name[NAME_LIMIT];
-    CUmodule module;
-    if (!object_module(session, request->module, &module))
-        return CUDA_ERROR_INVALID_HANDLE;
-    if (!read_name(record, sizeof *request, name))
-        return CUDA_ERROR_INVALID_VALUE;
-    struct function *function = new_function(session);
-    if (!function)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    function->module = request->module;
-    CUresult result = session->driver.cuModuleGetFunction(&function->handle, module, name);
-    if (result == CUDA_SUCCESS && !handle_set(&session->handles, request->function, HANDLE_FUNCTION, function))
-        result = CUDA_ERROR_INVALID_HANDLE;
-    if (result != CUDA_SUCCESS) {
-        ledger_give_host(session->ledger, COST_FUNCTION);
-        free(function);
-        return result;
-    }
-    read_layout(session, function);
-    put_layout(reply, function);
-    return CUDA_SUCCESS;
-}
-
-CUresult serve_module_global(SERVE_ARGUMENTS)
-{
-    const struct module_global_request *request = (const void *)(record + 1);
-    char name[NAME_LIMIT];
-    CUmodule module;
-    CUdeviceptr address = 0;
-    size_t bytes = 0;
-    if (!object_module(session, request->module, &module))
-        return CUDA_ERROR_INVALID_HANDLE;
-    if (!read_name(record, sizeof *request, name))
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = session->driver.cuModuleGetGlobal_v2(&address, &bytes, module, name);
-    if (result != CUDA_SUCCESS)
-        return result;
-    struct range range = {.start = address, .bytes = bytes, .owner = request->module};
-    if (!session_owns(session, address, bytes) && !keep_range(session, range))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    struct module_global_reply answer = {.address = address, .bytes = bytes};
-    reply_put(reply, &answer, sizeof answer);
-    return CUDA_SUCCESS;
-}
-
-void modules_free_all(struct session *session)
-{
-    struct handle_walk walk = {0};
-    while (handle_next(&session->handles, &walk)) {
-        if (walk.kind == HANDLE_FUNCTION)
-            free(walk.object);
-        else if (walk.kind == HANDLE_MODULE)
-            unload(session, walk.object);
-        else if (walk.kind == HANDLE_STREAM || walk.kind == HANDLE_EVENT)
-            object_release(session, walk.object);
-    }
-    handle_table_clear(&session->handles);
-    image_drop(session);
+    return result_of(module_end(session, module));
 }

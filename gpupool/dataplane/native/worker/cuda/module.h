@@ -2,19 +2,12 @@
 #ifndef GPUPOOL_WORKER_MODULE_H
 #define GPUPOOL_WORKER_MODULE_H
 
-#include "worker/session.h"
+#include "worker/cuda/handles.h"
 
-#define MODULE_PARAMETERS 900u /* most that one answer describes */
+/* Unload a module and free it. */
+CUresult module_end(struct session *session, struct module *module);
 
-struct function {
-    CUfunction handle;
-    uint64_t module;
-    bool layout_known; /* the driver says where parameters lie */
-    uint32_t parameter_count;
-    uint32_t parameter_bytes;
-    struct { uint16_t offset, bytes; } parameters[MODULE_PARAMETERS];
-};
-
-bool object_module(struct session *session, uint64_t handle, CUmodule *module);
+/* Forget the parts of an image that no load has taken. */
+void image_drop(struct session *session);
 
 #endif

@@ -1,5 +1,8 @@
 /* What a runtime learns once about its device, to answer from then on by itself. */
+#include "gpupool_messages.h"
+#include "worker/cuda/device.h"
 #include "worker/session.h"
+#include "worker_serve.h"
 
 #define ATTRIBUTE_NUMBERS 160
 
@@ -52,25 +55,25 @@ static void read_attributes(struct session *session, struct snapshot_reply *answ
     for (int number = 1; number < ATTRIBUTE_NUMBERS; number++) {
         int value = 0;
         CUdevice_attribute attribute = (CUdevice_attribute)number;
-        if (session->driver.cuDeviceGetAttribute(&value, attribute, session->device) != CUDA_SUCCESS)
+        if (session->device->driver.cuDeviceGetAttribute(&value, attribute, session->device->number) != CUDA_SUCCESS)
             continue;
         answer->attributes[number] = is_hidden(number) ? 0 : value;
         answer->known[number] = 1;
     }
 }
 
-CUresult serve_snapshot(SERVE_ARGUMENTS)
+enum result serve_snapshot(SERVE_ARGUMENTS)
 {
     (void)record;
     struct snapshot_reply answer = {0};
     CUuuid uuid = {{0}};
-    const struct driver *driver = &session->driver;
+    const struct driver *driver = &session->device->driver;
     driver->cuDriverGetVersion(&answer.driver_version);
-    driver->cuDeviceGetName(answer.name, sizeof answer.name - 1, session->device);
-    driver->cuDeviceGetUuid(&uuid, session->device);
-    driver->cuDeviceGetPCIBusId(answer.bus, sizeof answer.bus - 1, session->device);
+    driver->cuDeviceGetName(answer.name, sizeof answer.name - 1, session->device->number);
+    driver->cuDeviceGetUuid(&uuid, session->device->number);
+    driver->cuDeviceGetPCIBusId(answer.bus, sizeof answer.bus - 1, session->device->number);
     __builtin_memcpy(answer.uuid, uuid.bytes, sizeof answer.uuid);
     read_attributes(session, &answer);
     reply_put(reply, &answer, sizeof answer);
-    return CUDA_SUCCESS;
+    return RESULT_OK;
 }

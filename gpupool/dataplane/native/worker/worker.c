@@ -1,9 +1,7 @@
-/* gpupool-worker: serves one session on one device; started by the agent (gpupool/dataplane/worker.py). */
-#include <dlfcn.h>
+#include "worker/worker.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,10 +15,13 @@
 #include "wire/handshake.h"
 #include "worker/clear.h"
 #include "worker/cost.h"
-#include "worker/cuda/driver.h"
 #include "worker/isolation.h"
 #include "worker/log.h"
-#include "worker/session.h"
+#include "worker/loop.h"
+#include "worker/memory.h"
+#include "worker/object.h"
+#include "worker/options.h"
+#include "worker/sandbox.h"
 #include "worker/span.h"
 #include "worker/staging.h"
 #include "worker/waiter.h"
@@ -29,80 +30,6 @@
 
 /* Exit statuses; 0: the runtime hung up. The agent logs others, see gpupool/agent/session.py. */
 enum { NOT_STARTED = 1, WRONG_USAGE = 2, PROTOCOL_BROKEN = 3 };
-
-struct options {
-    const char *session, *library;
-    int ordinal, ledger, slot, connection, ring, context_mib, granule, uid, sandbox;
-    bool check;
-};
-
-static const char *const sandboxes[SANDBOX_COUNT] = {
-    [SANDBOX_REFERENCE] = "reference",
-    [SANDBOX_NVIDIA] = "nvidia",
-};
-
-static bool read_number(const char *text, int *number)
-{
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    if (errno || end == text || *end || value < 0 || value > INT_MAX)
-        return false;
-    *number = (int)value;
-    return true;
-}
-
-static bool read_sandbox(const char *name, int *sandbox)
-{
-    for (*sandbox = 0; *sandbox < SANDBOX_COUNT; ++*sandbox)
-        if (strcmp(name, sandboxes[*sandbox]) == 0)
-            return true;
-    return false;
-}
-
-static bool read_option(int letter, const char *text, struct options *options)
-{
-    switch (letter) {
-    case 's': options->session = text; return true;
-    case 'L': options->library = text; return true;
-    case 'S': return read_sandbox(text, &options->sandbox);
-    case 'o': return read_number(text, &options->ordinal);
-    case 'l': return read_number(text, &options->ledger);
-    case 'n': return read_number(text, &options->slot);
-    case 'c': return read_number(text, &options->connection);
-    case 'r': return read_number(text, &options->ring);
-    case 'm': return read_number(text, &options->context_mib) && options->context_mib <= 1 << 20;
-    case 'g': return read_number(text, &options->granule) && options->granule >= (int)MEMORY_UNIT;
-    case 'u': return read_number(text, &options->uid) && options->uid > 0;
-    case 'k': options->check = true; return true;
-    default: return false;
-    }
-}
-
-static bool read_options(int count, char **arguments, struct options *options)
-{
-    static const struct option names[] = {
-        {"session", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'L'},
-        {"ordinal", required_argument, NULL, 'o'}, {"ledger", required_argument, NULL, 'l'},
-        {"slot", required_argument, NULL, 'n'}, {"connection", required_argument, NULL, 'c'},
-        {"ring", required_argument, NULL, 'r'}, {"context-mib", required_argument, NULL, 'm'},
-        {"granule", required_argument, NULL, 'g'}, {"sandbox", required_argument, NULL, 'S'}, {"uid", required_argument, NULL, 'u'},
-        {"check", no_argument, NULL, 'k'}, {NULL, 0, NULL, 0},
-    };
-    int letter;
-    *options = (struct options){
-        .ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .context_mib = -1, .sandbox = -1,
-        .granule = MEMORY_UNIT,
-    };
-    while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1)
-        if (!read_option(letter, optarg, options))
-            return false;
-    if (optind != count || options->sandbox < 0)
-        return false;
-    return options->check || (options->session && options->library && options->ordinal >= 0 && options->ledger >= 0 &&
-                              options->slot >= 0 && options->connection >= 0 && options->ring >= 0 &&
-                              options->context_mib >= 0);
-}
 
 /* What the host does not allow is the same for every worker: the agent asks once, by --check. What it has no room
  * for now is not: then there is no worker. */
@@ -132,12 +59,13 @@ static bool isolate(const struct options *options, int library)
     }
     if (isolation_enter(&isolation, options->check ? print_missing : look_at_missing) == 0)
         return !no_room;
-    fprintf(stderr, "gpupool-worker: user %d or the capabilities can't be changed: %s\n", options->uid, strerror(errno));
+    fprintf(stderr, "gpupool-worker: user %d or the capabilities can't be changed: %s\n", options->uid,
+            strerror(errno));
     return false;
 }
 
 /* Tell the runtime how starting went. */
-static void send_ready(const struct session *session, CUresult error, const char *message)
+static void send_ready(const struct session *session, enum result error, const char *message)
 {
     struct ready ready = {.magic = HANDSHAKE_MAGIC, .version = HANDSHAKE_VERSION, .error = error};
     snprintf(ready.message, sizeof ready.message, "%s", message);
@@ -145,20 +73,13 @@ static void send_ready(const struct session *session, CUresult error, const char
         worker_log(session->id, "the runtime is gone before it was served");
 }
 
-static bool fail(const struct session *session, CUresult error, const char *what, const char *why)
+static bool fail(const struct session *session, enum result error, const char *what, const char *why)
 {
     char message[HANDSHAKE_TEXT];
     snprintf(message, sizeof message, "%s: %s", what, why);
     worker_log(session->id, "%s", message);
     send_ready(session, error, message);
     return false;
-}
-
-static bool fail_cuda(const struct session *session, CUresult error, const char *what)
-{
-    char number[32];
-    snprintf(number, sizeof number, "CUDA error %d", error);
-    return fail(session, error, what, number);
 }
 
 /* Shared memory that its maker can cut off would let the client kill this process with a signal. */
@@ -171,12 +92,12 @@ static bool is_sealed(int fd)
 static bool open_shared(struct session *session, const struct options *options)
 {
     if (!is_sealed(options->ring))
-        return fail(session, CUDA_ERROR_UNKNOWN, "ring", "not a memfd sealed against shrinking");
+        return fail(session, RESULT_UNKNOWN, "ring", "not a memfd sealed against shrinking");
     if (!ring_map(&session->ring, options->ring))
-        return fail(session, CUDA_ERROR_UNKNOWN, "ring", strerror(errno));
+        return fail(session, RESULT_UNKNOWN, "ring", strerror(errno));
     session->ledger = ledger_open(options->ledger, (unsigned)options->slot);
     if (!session->ledger)
-        return fail(session, CUDA_ERROR_UNKNOWN, "ledger", strerror(errno));
+        return fail(session, RESULT_UNKNOWN, "ledger", strerror(errno));
     return true;
 }
 
@@ -190,45 +111,29 @@ static bool charge_opening(const struct session *session, const struct options *
     if (!ledger_take_host(session->ledger, host)) {
         snprintf(why, sizeof why, "the vGPU's sessions hold all that they may; %llu MiB more are needed",
                  (unsigned long long)(host >> 20));
-        return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "host memory", why);
+        return fail(session, RESULT_OUT_OF_MEMORY, "host memory", why);
     }
     if (ledger_take(session->ledger, context))
         return true;
     ledger_memory(session->ledger, &free_bytes, &total_bytes);
     snprintf(why, sizeof why, "a session's context takes %d MiB of the vGPU; %llu of its %llu MiB are free",
              options->context_mib, (unsigned long long)(free_bytes >> 20), (unsigned long long)(total_bytes >> 20));
-    return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "device memory", why);
+    return fail(session, RESULT_OUT_OF_MEMORY, "device memory", why);
 }
 
 static bool open_device(struct session *session, const struct options *options, const char *library)
 {
-    struct driver *driver = &session->driver;
-    /* What a module takes is charged when it is loaded, so it must be taken then. */
-    setenv("CUDA_MODULE_LOADING", "EAGER", 1);
-    session->library = driver_open(library, driver);
-    if (!session->library)
-        return fail(session, CUDA_ERROR_UNKNOWN, "device library", dlerror());
-    CUresult result = driver->cuInit(0);
-    if (result == CUDA_SUCCESS)
-        result = driver->cuDeviceGet(&session->device, options->ordinal);
-    /* Threads that wait for the device sleep: the processors are the programs'. */
-    if (result == CUDA_SUCCESS)
-        result = driver->cuDevicePrimaryCtxSetFlags(session->device, CU_CTX_SCHED_BLOCKING_SYNC);
-    if (result == CUDA_SUCCESS)
-        result = driver->cuDevicePrimaryCtxRetain(&session->context, session->device);
-    if (result == CUDA_SUCCESS)
-        result = driver->cuCtxSetCurrent(session->context);
-    if (result != CUDA_SUCCESS)
-        return fail_cuda(session, result, "opening the device");
-    return true;
+    char why[128] = "";
+    enum result result = session->backend->open(library, options->ordinal, &session->device, why, sizeof why);
+    return result == RESULT_OK || fail(session, result, "device", why);
 }
 
-/* Pin what the device reads and writes all the time. A device that can't pin works all the same. */
+/* Pin what the device reads and writes all the time. */
 static void pin(struct session *session)
 {
     const struct ring *ring = &session->ring;
-    session->driver.cuMemHostRegister_v2(ring->slots, sizeof(struct slot) * RING_SLOTS, CU_MEMHOSTREGISTER_PORTABLE);
-    session->driver.cuMemHostRegister_v2(ring->arena, ring->heap_at, CU_MEMHOSTREGISTER_PORTABLE);
+    session->backend->pin(session->device, ring->slots, sizeof(struct slot) * RING_SLOTS);
+    session->backend->pin(session->device, ring->arena, ring->heap_at);
 }
 
 static bool make_parts(struct session *session)
@@ -238,13 +143,14 @@ static bool make_parts(struct session *session)
     session->waiters = waiters_new(session);
     session->arbiter = arbiter_new(session->ledger);
     if (!session->staging || !session->waiters || !session->arbiter || !spans_open(session) || !clear_open(session))
-        return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "worker", "out of memory");
+        return fail(session, RESULT_OUT_OF_MEMORY, "worker", "out of memory");
     pin(session);
     return true;
 }
 
 /* From here on code of the tenant may run, and what it prints must not get into the agent's log. Nothing can be
- * written to standard input; only the reports of sanitizers, which no installed worker has, still go to standard error. */
+ * written to standard input; only the reports of sanitizers, which no installed worker has, still go to standard
+ * error. */
 static bool enter_sandbox(struct session *session, const struct options *options)
 {
     fflush(NULL);
@@ -253,7 +159,7 @@ static bool enter_sandbox(struct session *session, const struct options *options
     dup2(STDIN_FILENO, STDERR_FILENO);
 #endif
     if (sandbox_enter((enum sandbox)options->sandbox, options->ledger) != 0)
-        return fail(session, CUDA_ERROR_UNKNOWN, "sandbox", strerror(errno));
+        return fail(session, RESULT_UNKNOWN, "sandbox", strerror(errno));
     return true;
 }
 
@@ -277,17 +183,29 @@ static bool start_watch(struct session *session)
 {
     pthread_t thread;
     if (pthread_create(&thread, NULL, watch, session) != 0)
-        return fail(session, CUDA_ERROR_OUT_OF_MEMORY, "worker", "no thread");
+        return fail(session, RESULT_OUT_OF_MEMORY, "worker", "no thread");
     pthread_detach(thread);
     return true;
+}
+
+static void free_items(struct session *session)
+{
+    struct handle_walk walk = {0};
+    while (handle_next(&session->handles, &walk)) {
+        if (walk.kind == HANDLE_STREAM || walk.kind == HANDLE_EVENT)
+            object_release(session, walk.object);
+        else
+            session->api->end_item(session, walk.kind, walk.object);
+    }
+    handle_table_clear(&session->handles);
 }
 
 static void end(struct session *session)
 {
     spans_finish(session);
     memory_free_all(session);
-    modules_free_all(session);
-    session->driver.cuDevicePrimaryCtxRelease(session->device);
+    free_items(session);
+    session->backend->close(session->device);
     /* All it was charged for is gone. */
     ledger_give(session->ledger, UINT64_MAX);
     ledger_give_host(session->ledger, UINT64_MAX);
@@ -315,7 +233,7 @@ static int serve(struct session *session, const struct options *options, const c
         !open_device(session, options, library) || !make_parts(session) || !enter_sandbox(session, options) ||
         !start_watch(session))
         return NOT_STARTED;
-    send_ready(session, CUDA_SUCCESS, "");
+    send_ready(session, RESULT_OK, "");
     bool sound = loop_run(session);
     end(session);
     return sound ? 0 : PROTOCOL_BROKEN;
@@ -329,17 +247,17 @@ static void wait_to_begin(void)
         continue;
 }
 
-int main(int count, char **arguments)
+int worker_main(int count, char **arguments, const struct api *api)
 {
     static struct session session;
     struct options options;
     char path[32];
     int file = -1;
+    session.api = api;
+    session.backend = api->backend;
     signal(SIGPIPE, SIG_IGN);
-    if (!read_options(count, arguments, &options)) {
-        fputs("usage: gpupool-worker --sandbox reference|nvidia [--uid N] --session ID --library PATH --ordinal N "
-              "--ledger FD --slot N --connection FD --ring FD --context-mib N [--granule BYTES]\n"
-              "       gpupool-worker --sandbox reference|nvidia [--uid N] --check\n", stderr);
+    if (!options_read(count, arguments, &options)) {
+        options_print_usage();
         return WRONG_USAGE;
     }
     if (options.library && strchr(options.library, '/'))

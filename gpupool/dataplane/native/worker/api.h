@@ -1,0 +1,38 @@
+/* What a worker serves: the messages of one API, and the backend they need. */
+#ifndef GPUPOOL_WORKER_API_H
+#define GPUPOOL_WORKER_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/handle_table.h"
+#include "wire/result.h"
+#include "wire/ring.h"
+#include "worker/backend.h"
+#include "worker/reply.h"
+
+struct session;
+
+/* Serving functions get a private copy of the record, whose request has its full size; they check all
+ * else. For a one-way message the result is deferred unless it is 0. */
+#define SERVE_ARGUMENTS struct session *session, const struct record *record, struct reply *reply
+
+struct service {
+    enum result (*serve)(SERVE_ARGUMENTS); /* NULL: there is no such message */
+    uint32_t request_bytes;
+    bool answered;
+};
+
+struct api {
+    const struct backend *backend;
+    const struct service *services; /* by the message's number */
+    uint32_t service_count;
+    /* Whether a call does its work though an earlier one failed: a program counts on it that the device is done. */
+    bool (*waits)(uint16_t call);
+    /* An earlier call failed, so this one is not served. */
+    void (*skip)(struct session *session, uint16_t call);
+    /* The session ends: free what a handle of the API's own stands for. */
+    void (*end_item)(struct session *session, enum handle_kind kind, void *item);
+};
+
+#endif
