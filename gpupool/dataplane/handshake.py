@@ -41,7 +41,7 @@ class Kind(IntEnum):
 
 
 class Error(IntEnum):
-    """CUDA error numbers a refusal may carry."""
+    """Errors that a refusal may carry, as in native/wire/result.h."""
 
     OUT_OF_MEMORY = 2
     NO_DEVICE = 100
@@ -114,7 +114,7 @@ class VgpuShare:
 class Welcome:
     """The agent's answer to ``kind``.
 
-    ``error`` is a CUresult, 0 for welcome; then ``message`` is empty.
+    ``error`` is an Error, 0 for welcome; then ``message`` is empty.
     """
 
     devices: tuple[VgpuShare, ...] = ()

@@ -38,8 +38,7 @@ def serving_header(messages: Iterable[Message]) -> str:
         if not isinstance(message.body, Forward)
     ]
     guard = (
-        "#ifndef GPUPOOL_WORKER_SERVE_H\n#define GPUPOOL_WORKER_SERVE_H\n\n"
-        '#include "worker/api.h"\n\n'
+        '#ifndef GPUPOOL_WORKER_SERVE_H\n#define GPUPOOL_WORKER_SERVE_H\n\n#include "worker/api.h"\n\n'
     )
     return "".join([guard, *lines, "\n#endif\n"])
 

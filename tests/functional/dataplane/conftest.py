@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gpupool.dataplane import paths
+from gpupool.dataplane import build, paths
+from gpupool.dataplane.generator.write import write
 from tests.functional.dataplane.local_agent import LocalAgent
 
 HERE = Path(__file__).parent
@@ -25,6 +26,20 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", include]
     subprocess.run([*command, HERE / "kernels.c", "-o", image], check=True)
     return image
+
+
+@pytest.fixture(scope="session")
+def host_device(tmp_path_factory: pytest.TempPathFactory, native: Path) -> Path:
+    """Return a folder like a build's, whose sanitized worker serves host_device/ in place of CUDA."""
+    folder = tmp_path_factory.mktemp("host-device")
+    write(folder / "generated")
+    (folder / "refcuda").symlink_to(native / "refcuda")
+    parts = (HERE / "host_device", build.NATIVE / "worker", build.NATIVE / "wire")
+    sources = [path for part in parts for path in sorted(part.glob("*.c"))]
+    command = ["gcc", *build.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
+    command += [f"-I{build.NATIVE}", f"-I{folder / 'generated'}", f"-I{HERE / 'host_device'}"]
+    subprocess.run([*command, *sources, "-o", folder / "gpupool-worker"], check=True)
+    return folder
 
 
 @pytest.fixture

@@ -19,6 +19,16 @@ OPEN_MIB = RING_MIB + 4
 STREAMS_MAX = 1024
 
 
+# Of what CUDA alone has.
+ON_CUDA = pytest.mark.parametrize("native", ["reference"], indirect=True)
+
+
+@pytest.fixture(params=["reference", "host"])
+def native(request, native):
+    """Return a build whose worker serves the reference device, or one with another backend."""
+    return native if request.param == "reference" else request.getfixturevalue("host_device")
+
+
 class Session:
     """A client that counts what it has made, and what its vGPU is charged."""
 
@@ -69,6 +79,7 @@ def test_opening_is_charged(session):
     assert session().charged_at_first == OPEN_MIB
 
 
+@ON_CUDA
 def test_parts_of_an_image_are_charged_and_given_back(session):
     one = session()
     one.send_image(bytes(MIB), 20)
@@ -84,6 +95,7 @@ def test_parts_of_an_image_are_charged_and_given_back(session):
     assert one.charged() == OPEN_MIB
 
 
+@ON_CUDA
 def test_a_module_keeps_what_its_image_takes(session, kernels):
     one = session()
     image = kernels.read_bytes()
@@ -98,6 +110,7 @@ def test_a_module_keeps_what_its_image_takes(session, kernels):
     assert one.charged() == OPEN_MIB
 
 
+@ON_CUDA
 def test_functions_are_charged_until_their_module_goes(session, kernels):
     one = session()
     image = kernels.read_bytes()
