@@ -107,11 +107,6 @@ void session_abandon(struct session *session)
     atomic_store(&session->lost, true);
 }
 
-enum result session_state(struct session *session)
-{
-    return atomic_load_explicit(&session->lost, memory_order_relaxed) ? RESULT_DEVICE_UNAVAILABLE : RESULT_OK;
-}
-
 bool session_owns(struct session *session, uint64_t address, uint64_t bytes, struct range *found)
 {
     pthread_mutex_lock(&session->table_lock);

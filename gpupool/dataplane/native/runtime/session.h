@@ -49,7 +49,10 @@ struct bytes {
 enum result session_open(int ordinal, const struct vgpu *vgpu, enum result (*learn)(struct session *session),
                          struct session **session);
 /* RESULT_DEVICE_UNAVAILABLE once the session is lost. */
-enum result session_state(struct session *session);
+static inline enum result session_state(const struct session *session)
+{
+    return atomic_load_explicit(&session->lost, memory_order_relaxed) ? RESULT_DEVICE_UNAVAILABLE : RESULT_OK;
+}
 /* Send a one-way message. */
 enum result session_send(struct session *session, uint16_t call, struct bytes request, struct bytes payload);
 /* Begin a one-way message of `bytes` where the worker reads it, instead of in the caller's stack; on success no one
