@@ -40,7 +40,7 @@ def from_conf(conf: cfg.ConfigOpts) -> Limits:
         return ConfigLimits(conf)
     # Only here: oslo.limit brings the whole SDK with it.
     unified: Limits = importutils.import_object(
-        "gpupool.conductor.claims.lifecycle.limits_keystone.UnifiedLimits", conf
+        "gpupool.conductor.claims.limits_keystone.UnifiedLimits", conf
     )
     return unified
 

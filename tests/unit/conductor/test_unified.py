@@ -3,9 +3,10 @@
 import threading
 
 from gpupool import conf
+from gpupool.conductor.claims import limits
 from gpupool.conductor.claims.limits_keystone import UnifiedLimits
 from gpupool.model import errors
-from gpupool.model.quota import Resource
+from gpupool.model.quota import LimitSource, Resource
 
 LIMITS = dict.fromkeys(Resource, 7)
 WAIT = 60
@@ -65,3 +66,9 @@ def test_limits_that_are_not_kept_are_known_for_a_moment() -> None:
     assert limits.known("a") == LIMITS
     assert limits.of("a") == limits.of("a") == LIMITS
     assert limits.asked == 3
+
+
+def test_the_option_chooses_unified_limits() -> None:
+    settings = conf.new(files=[])
+    settings.set_override("driver", "unified", "quota")
+    assert limits.from_conf(settings).source is LimitSource.KEYSTONE
