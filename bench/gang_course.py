@@ -17,7 +17,8 @@ from typing import Any
 
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import WINDOW, Mix
-from gpupool.allocator.plan import NoRoom, Plan, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import NoRoom, plan
 from gpupool.allocator.policies import make
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView

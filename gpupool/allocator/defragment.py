@@ -12,7 +12,8 @@ import numpy as np
 from gpupool.allocator import filters
 from gpupool.allocator.claims import Running
 from gpupool.allocator.demand import Demand
-from gpupool.allocator.plan import Plan, place
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import place
 from gpupool.allocator.policies import FragmentationGradientDescent
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.ranking import ranking

@@ -18,7 +18,8 @@ from gpupool.allocator.claims import Running
 from gpupool.allocator.decisions import Decided, Grow, Start
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.order import Kind
-from gpupool.allocator.plan import Plan, place
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import place
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from gpupool.allocator.order import Kind, Line
-from gpupool.allocator.plan import no_room
+from gpupool.allocator.planning import no_room
 from gpupool.allocator.view import PoolView
 from gpupool.model.reason import Reason
 

@@ -14,7 +14,8 @@ from gpupool.allocator.demand import Demand
 from gpupool.allocator.fragmentation import Floats
 from gpupool.allocator.occupancy import Occupancy
 from gpupool.allocator.order import Kind
-from gpupool.allocator.plan import Plan, place
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import place
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import Place, PoolView
 from gpupool.model.claim import Qos

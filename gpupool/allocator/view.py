@@ -9,21 +9,19 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpupool.allocator.arrays import across
 from gpupool.allocator.demand import Demand
+from gpupool.allocator.plan import Plan
 from gpupool.allocator.recent import Recent
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model.claim import Qos
 from gpupool.model.device import SharingMode
 from gpupool.model.share import Part
-
-if TYPE_CHECKING:
-    from gpupool.allocator.plan import Plan
 
 Flags = NDArray[np.bool_]
 Amounts = NDArray[np.int64]
@@ -170,11 +168,11 @@ class PoolView:
             raise KeyError(room.name)
         self._write(host, room)
 
-    def take(self, demand: Demand, plan: "Plan") -> None:
+    def take(self, demand: Demand, plan: Plan) -> None:
         """Grant ``plan``, which was made for ``demand``."""
         self._grant(demand, plan, 1)
 
-    def give(self, demand: Demand, plan: "Plan") -> None:
+    def give(self, demand: Demand, plan: Plan) -> None:
         """Take back what ``take`` granted; the view is as before then."""
         self._grant(demand, plan, -1)
 
@@ -388,7 +386,7 @@ class PoolView:
             self.classes.append(kind)
         return self.classes.index(kind)
 
-    def _grant(self, demand: Demand, plan: "Plan", sign: int) -> None:
+    def _grant(self, demand: Demand, plan: Plan, sign: int) -> None:
         guaranteed = demand.qos == Qos.GUARANTEED
         for share in plan.shares:
             place = self.device_index[share.device_id]

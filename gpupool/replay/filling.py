@@ -10,7 +10,8 @@ from gpupool.allocator.claims import Running
 from gpupool.allocator.defragment import apply, make_room
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import NoRoom, Plan, place, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import NoRoom, place, plan
 from gpupool.allocator.policies import FragmentationGradientDescent
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.view import PoolView

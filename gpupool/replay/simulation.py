@@ -11,7 +11,8 @@ from gpupool.allocator import filters
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import Plan, no_room
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import no_room
 from gpupool.allocator.policies import FragmentationGradientDescent
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.scheduling import Preempt, QueueRules, Scheduler, Start, Waiting

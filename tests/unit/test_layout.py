@@ -1,6 +1,7 @@
 """The import rules of the layout (architecture page, "Layout")."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,35 @@ def test_a_part_imports_only_what_it_may(part: str) -> None:
         for name in imported(path) - ALLOWED[part] - {part}
     }
     assert not found
+
+
+def graph() -> dict[str, set[str]]:
+    """Return which modules of ours each module imports, for types only too."""
+    paths = {path.relative_to(ROOT.parent).with_suffix(""): path for path in ROOT.rglob("*.py")}
+    modules = {".".join(name.parts).removesuffix(".__init__"): path for name, path in paths.items()}
+    found: dict[str, set[str]] = {module: set() for module in modules}
+    for module, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found[module] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                full = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[module] |= {each if each in modules else node.module for each in full}
+    return {module: names & modules.keys() - {module} for module, names in found.items()}
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """Return modules that import each other in a circle, none if there is no such."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as exc:
+        return list(exc.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circle(graph())
 
 
 def long_functions(path: Path) -> list[str]:

@@ -9,7 +9,8 @@ from gpupool.allocator.claims import Running
 from gpupool.allocator.defragment import LEAST_GAIN, Move, apply, make_room, moves
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import Plan, place
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import place
 from gpupool.allocator.policies import FragmentationGradientDescent, Spread, make
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView

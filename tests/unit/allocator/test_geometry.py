@@ -11,7 +11,8 @@ from gpupool.allocator import products
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.partitioning import Partitioning
-from gpupool.allocator.plan import NoRoom, Plan, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import NoRoom, plan
 from gpupool.allocator.policies import make
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gpupool.allocator.claims import Running
 from gpupool.allocator.occupancy import Occupancy
-from gpupool.allocator.plan import place
+from gpupool.allocator.planning import place
 from gpupool.allocator.policies import BestFit
 from gpupool.model.claim import Qos
 from tests.unit.allocator.queues import FEW, demand, demands, pool, pools, running, state

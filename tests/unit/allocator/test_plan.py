@@ -2,7 +2,8 @@
 
 import pytest
 
-from gpupool.allocator.plan import NoRoom, Plan, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import NoRoom, plan
 from gpupool.allocator.policies import BestFit, Spread
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout, Qos, Tier

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import Plan, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import plan
 from gpupool.allocator.policies import FragmentationGradientDescent, make
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gpupool.allocator.claims import Running
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.occupancy import Occupancy
-from gpupool.allocator.plan import place
+from gpupool.allocator.planning import place
 from gpupool.allocator.policies import BestFit
 from gpupool.allocator.preemption import Preemption, cheapest_cover
 from gpupool.allocator.scheduling import Preempt, QueueRules, Scheduler, Start

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpupool.allocator.claims import Running
-from gpupool.allocator.plan import place
+from gpupool.allocator.planning import place
 from gpupool.allocator.scheduling import Preempt, QueueRules
 from gpupool.model.device import SharingMode
 from tests.unit.allocator.queues import FEW, Clock, Job, demand, pool, waiting

@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import NoRoom, Plan, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import NoRoom, plan
 from gpupool.allocator.policies import BestFit, make
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout

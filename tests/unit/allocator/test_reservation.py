@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gpupool.allocator.claims import Running
 from gpupool.allocator.occupancy import Occupancy
 from gpupool.allocator.order import Kind
-from gpupool.allocator.plan import Plan, place
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import place
 from gpupool.allocator.policies import BestFit
 from gpupool.allocator.reservation import NEVER, Kept, Reservation, find, fits, renew, reserve
 from gpupool.model.device import SharingMode

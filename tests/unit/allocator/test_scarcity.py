@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpupool.allocator.mix import Mix
-from gpupool.allocator.plan import NoRoom, Plan, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import NoRoom, plan
 from gpupool.allocator.policies import make
 from gpupool.allocator.scarcity import Scarcity
 from gpupool.allocator.view import PoolView

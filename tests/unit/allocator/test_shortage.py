@@ -1,7 +1,7 @@
 """Why there is no room, as the one who asked for it reads it."""
 
 from gpupool.allocator import filters, shortage
-from gpupool.allocator.plan import no_room
+from gpupool.allocator.planning import no_room
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout
 from tests.unit.allocator.rooms import demand, device, host

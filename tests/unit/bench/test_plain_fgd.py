@@ -3,7 +3,8 @@
 import pytest
 
 from bench import plain_fgd, typed_pods
-from gpupool.allocator.plan import Plan, plan
+from gpupool.allocator.plan import Plan
+from gpupool.allocator.planning import plan
 from gpupool.allocator.view import PoolView
 from gpupool.replay.openb import Node, Pods
 from gpupool.replay.openb_run import Trace
