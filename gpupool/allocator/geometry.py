@@ -63,10 +63,10 @@ def are_free(view: PoolView, demand: Demand, shares: Iterable[Share]) -> bool:
     return True
 
 
-def ways(view: PoolView, demand: Demand, at: Place) -> list[frozenset[Part]]:
+def blockers(view: PoolView, demand: Demand, at: Place) -> list[frozenset[Part]]:
     """Return for each place of a part on a device which parts would have to go, if that helps."""
     partitioning = _partitioning(view, int(view.device_class[at]), demand)
-    found = [] if partitioning is None else partitioning.ways(demand.partition, view.parts[at])
+    found = [] if partitioning is None else partitioning.blockers(demand.partition, view.parts[at])
     # Where one more is kept there already it stays taken.
     return [parts for parts in found if not any(view.is_twice(at, part) for part in parts)]
 

@@ -58,7 +58,7 @@ class Partitioning:
         """Return whether ``part`` can lie beside ``parts``."""
         return all(self._beside(part, other) for other in parts)
 
-    def ways(self, kind: str, parts: Parts) -> list[Parts]:
+    def blockers(self, kind: str, parts: Parts) -> list[Parts]:
         """Return for each place of one more part of ``kind`` which of ``parts`` are in its way."""
         profile = self._profiles.get(kind)
         places = () if profile is None else profile.places

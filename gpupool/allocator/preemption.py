@@ -18,7 +18,7 @@ from gpupool.allocator.order import Kind
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policy import Policy
 from gpupool.allocator.reservation import Reservation, find, needs
-from gpupool.allocator.victim_costs import TOO_DEAR, Stakes
+from gpupool.allocator.victim_costs import TOO_DEAR, VictimCosts
 from gpupool.allocator.victim_parts import cheapest
 from gpupool.allocator.view import Flags, Place, PoolView
 from gpupool.model.device import SharingMode
@@ -69,7 +69,7 @@ class Preemption:
         self._legal = claims["movable"] & (now - claims["bound"] >= least)
         ran = claims["rate"] * np.maximum(now - claims["bound"], 0.0)
         self._lost = np.where(np.isnan(claims["loses"]), ran, claims["loses"])
-        self._stakes = Stakes(occupancy, self._legal, self._lost)
+        self._victim_costs = VictimCosts(occupancy, self._legal, self._lost)
         # The pool without all legal claims up to a priority.
         self._levels: dict[int, PoolView] = {}
         self._reserved: Counter[str] = Counter()
@@ -201,7 +201,7 @@ class Preemption:
         """Return ``allowed`` claims that leave room, as all together do; the last may stay sooner."""
         if kind.demand.sharing_mode != SharingMode.SHARED:
             return self._cheapest_parts(kind, allowed, without)
-        costs = self._stakes.costs(self.view, kind.demand, allowed)
+        costs = self._victim_costs.costs(self.view, kind.demand, allowed)
         if kind.demand.count == 1:
             near = np.argsort(np.where(costs > 0, costs, TOO_DEAR), axis=None, kind="stable")
             for at in near[:_CLOSELY].tolist():
@@ -215,14 +215,14 @@ class Preemption:
     def _cheapest_parts(self, kind: Kind, allowed: Flags, without: PoolView) -> list[int]:
         """Return the same for devices that are not cut freely, where it counts what lies where."""
         demand = kind.demand
-        ways = cheapest(self.view, demand, self._occupancy, allowed, self._costs)
+        victims = cheapest(self.view, demand, self._occupancy, allowed, self._costs)
         costs = np.where(filters.slots(self.view, demand) > 0, 0.0, TOO_DEAR)
-        for place, numbers in ways.items():
+        for place, numbers in victims.items():
             costs[place] = _single(self._costs(numbers))
         wanted = needs(self.view, demand, _planned(without, kind, costs))
         programs = {place: amounts for place, amounts in wanted.items() if place[1] < 0}
         first = set(self._cover(demand, programs, allowed))
-        first.update(*(ways[place] for place in wanted if place in ways))
+        first.update(*(victims[place] for place in wanted if place in victims))
         # All others on these devices too, until it is seen which of them can stay.
         rows = self._occupancy.on(wanted.keys() - programs.keys()) & self._occupancy.of_numbers(allowed)
         others = set(self._occupancy.rows["claim"][rows].tolist()) - first
@@ -233,8 +233,8 @@ class Preemption:
 
     def _cover(self, demand: Demand, wanted: dict[Place, tuple[int, int]], allowed: Flags) -> list[int]:
         """Return the cheapest of the ``allowed`` that leave ``wanted`` free, all if none do."""
-        short = self._stakes.shortage(self.view, demand, wanted)
-        gains = self._stakes.gains(list(short), allowed)
+        short = self._victim_costs.shortage(self.view, demand, wanted)
+        gains = self._victim_costs.gains(list(short), allowed)
         touching = self._by_cost(number for number, gain in gains.items() if any(gain))
         chosen = cheapest_cover(
             list(short.values()),

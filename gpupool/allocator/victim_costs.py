@@ -1,4 +1,4 @@
-"""Stakes: what claims that may be taken apart hold of each device, and so what room there costs."""
+"""Victim costs: what claims that may be taken apart hold of each device, and what room there costs."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Row = tuple[Place, int, bool]
 TOO_DEAR = 1e30
 
 
-class Stakes:
+class VictimCosts:
     """What ``legal`` claims (flags by number) hold, where taking one apart loses ``lost`` by number."""
 
     def __init__(self, occupancy: Occupancy, legal: Flags, lost: Floats) -> None:

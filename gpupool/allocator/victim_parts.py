@@ -1,4 +1,4 @@
-"""Ways to a place on devices that are not cut freely: whose parts lie where one more would."""
+"""Victim parts: on devices that are not cut freely, whose parts lie where one more would."""
 
 from collections.abc import Callable, Collection, Iterator
 
@@ -24,19 +24,20 @@ def cheapest(
     """
     found: dict[Place, frozenset[int]] = {}
     for at, holders in _holders(view, occupancy, allowed).items():
-        ways = [way for way in _ways(view, demand, at, holders) if way]
-        if ways:
-            found[at] = min(ways, key=lambda way: (cost(way), sorted(map(occupancy.name, way))))
+        choices = [victims for victims in _choices(view, demand, at, holders) if victims]
+        if choices:
+            found[at] = min(choices, key=lambda each: (cost(each), sorted(map(occupancy.name, each))))
     return found
 
 
-def _ways(
+def _choices(
     view: PoolView, demand: Demand, at: Place, holders: dict[Part | None, int]
 ) -> Iterator[frozenset[int]]:
+    """Yield the sets of claims without which one more part has a place on a device."""
     if demand.sharing_mode == SharingMode.EXCLUSIVE:
         yield frozenset(holders.values())
         return
-    for parts in geometry.ways(view, demand, at):
+    for parts in geometry.blockers(view, demand, at):
         if holders.keys() >= parts:
             yield frozenset(holders[part] for part in parts)
 
