@@ -24,6 +24,8 @@ from gpupool.model.device import SharingMode
 # Nobody knows when; and the last moment that somebody does.
 NEVER = float("inf")
 _LAST = float(np.finfo(np.float64).max)
+# As so many claims of others one of the same project counts that is waited for last.
+_OWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +82,18 @@ class Later:
 
 
 def reserve(
-    claim: Waiting, occupancy: Occupancy, before: Sequence[Reservation], policy: Policy
+    claim: Waiting,
+    occupancy: Occupancy,
+    before: Sequence[Reservation],
+    policy: Policy,
+    own_last: bool = False,
 ) -> Reservation | None:
     """Return the earliest place that the claim will have; None if it has none when all have ended.
 
     Claims end when they said at latest, those that are leaving at once. If the claim needs more than
     that frees, it gets the devices with the fewest claims of unknown end to wait for, and
-    ``starts_at`` is infinite. ``before`` are reservations that go before it: their room is theirs
-    from now on.
+    ``starts_at`` is infinite; with ``own_last`` it rather waits for claims of other projects than for
+    those of its own. ``before`` are reservations that go before it: their room is theirs from now on.
     """
     later, kind = Later(occupancy, before), Kind(claim.demand, claim.refused_by)
     ends = occupancy.ends()
@@ -95,7 +101,8 @@ def reserve(
     if at < len(ends):
         planned, starts_at = find(later.at(ends[at]), kind, policy), float(ends[at])
     else:
-        fewest = DeviceCosts(_to_wait_for(occupancy, later, claim.demand))
+        own = claim.project_id if own_last else None
+        fewest = DeviceCosts(_to_wait_for(occupancy, later, claim.demand, own))
         planned, starts_at = find(later.at(NEVER), kind, fewest), NEVER
     if planned is None:
         return None
@@ -131,6 +138,7 @@ def renew(  # noqa: PLR0917 - all that one more look is about
     before: Sequence[Reservation],
     after: Sequence[Reservation],
     policy: Policy,
+    own_last: bool = False,
 ) -> Reservation | None:
     """Return what becomes of a reservation: it is kept unless the claim can start sooner elsewhere.
 
@@ -142,11 +150,11 @@ def renew(  # noqa: PLR0917 - all that one more look is about
     if -NEVER < old.starts_at < NEVER:
         earlier, kind = float(np.nextafter(old.starts_at, -NEVER)), Kind(claim.demand, claim.refused_by)
         if find(Later(occupancy, others).at(earlier), kind, policy) is not None:
-            return reserve(claim, occupancy, others, policy)
+            return reserve(claim, occupancy, others, policy, own_last)
     if fits(Later(occupancy, before).at(old.starts_at), old.demand, old.plan):
         return old
-    found = reserve(claim, occupancy, others, policy)
-    return reserve(claim, occupancy, before, policy) if found is None else found
+    found = reserve(claim, occupancy, others, policy, own_last)
+    return reserve(claim, occupancy, before, policy, own_last) if found is None else found
 
 
 def needs(view: PoolView, demand: Demand, planned: Plan) -> dict[Place, tuple[int, int]]:
@@ -268,15 +276,22 @@ def _first(count: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def _to_wait_for(occupancy: Occupancy, later: Later, demand: Demand) -> Floats:
-    """Return how many claims whose end nobody knows a vGPU of ``demand`` waits for on each device."""
-    known = occupancy.until(_LAST)
+def _to_wait_for(occupancy: Occupancy, later: Later, demand: Demand, own: str | None) -> Floats:
+    """Return how many claims whose end nobody knows a vGPU of ``demand`` waits for on each device.
+
+    Those of project ``own`` count _OWN times more.
+    """
+    endless = occupancy.until(NEVER) & ~occupancy.until(_LAST)
+    counts = occupancy.counts(endless)
+    if own is not None:
+        projects = occupancy.claims["project"][occupancy.rows["claim"]]
+        counts = counts + _OWN * occupancy.counts(endless & (projects == occupancy.project(own)))
     view = later.at(_LAST)
     compute, memory = view.compute.left(demand.qos), view.memory.left(demand.qos)
     fits = (compute >= demand.compute) & (memory >= demand.memory_mib)
     # As a second thought the emptier device: less than one claim more or less.
     taken = 1 - compute / np.maximum(view.compute.limit, 1)
-    found: Floats = np.where(fits, 0.0, occupancy.counts(occupancy.until(NEVER) & ~known) + taken / 2)
+    found: Floats = np.where(fits, 0.0, counts + taken / 2)
     return found
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from gpupool.allocator import elastic, filters
 from gpupool.allocator.claims import Running, Waiting
+from gpupool.allocator.debts import MOST, Debts
 from gpupool.allocator.decisions import Decided, Grow, Preempt, QueueRules, Start
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.elastic import Elastic
@@ -49,12 +50,6 @@ __all__ = [
     "Wait",
     "Waiting",
 ]
-
-
-# For so much that a project is owed (see FairShare.behind) room is kept for one more claim of it, and
-# for how many more at most.
-_BEHIND = 0.005
-_MOST_RESERVATIONS = 7
 
 
 class Scheduler:
@@ -216,7 +211,8 @@ class _Pass:
         # Claims that have room kept for them in this pass only.
         self.passing: set[str] = set()
         self._unpaid = 0
-        self._more = self._more_reservations()
+        owed = scheduler.line.projects() if self._rules.fair and self._rules.reservations else ()
+        self._debts = Debts(shares, self._occupancy, owed, now)
         self._behind = memory.behind(None)
         self._preemption: Preemption | None = None
         # Of these no claim can have others make room for it.
@@ -371,7 +367,7 @@ class _Pass:
             kind in self._memory.full or not self._ends_in_time(walk.shortest, self.kept.until)
         ):
             walk.drop()
-        most = self._rules.reservations + max(self._more.values(), default=0)
+        most = self._rules.reservations + self._debts.most
         if not self._occupancy.preemptible and self._unpaid >= most:
             # There is nothing to be done for those that find no room either.
             walk.closed = self._memory.full
@@ -433,16 +429,17 @@ class _Pass:
 
     def _reserve(self, claim: Waiting, mine: Reservation | None) -> bool:
         """Keep room for the claim if it is among the first; return whether it is kept."""
-        most = self._rules.reservations + self._more.get(claim.project_id, 0)
+        most = self._rules.reservations + self._debts.more(claim.project_id, self.kept.reservations)
         is_kept = mine is not None and not mine.paid
         if not self._rules.backfill or (self._unpaid >= most and not is_kept):
             return False
         before, after, found = self.kept.reservations, list(self._pending.values()), mine
         self.kept.lift()
+        own_last = self._debts.is_large(claim.project_id)
         if mine is None or mine.paid:
-            found = reserve(claim, self._occupancy, [*before, *after], self._policy)
+            found = reserve(claim, self._occupancy, [*before, *after], self._policy, own_last)
         elif self._started or not self._memory.is_same(mine):
-            found = renew(mine, claim, self._occupancy, before, after, self._policy)
+            found = renew(mine, claim, self._occupancy, before, after, self._policy, own_last)
         if found is None:
             self._stop_reserving(claim, [*before, *after])
             return False
@@ -473,23 +470,7 @@ class _Pass:
         mine = standing(claim.project_id)
         earlier = [each for each in kept if standing(each.project_id) <= mine]
         if len(earlier) < len(kept) and reserve(claim, self._occupancy, earlier, self._policy):
-            self._unpaid = _MOST_RESERVATIONS + self._rules.reservations
-
-    def _more_reservations(self) -> dict[str, int]:
-        """Return how many more claims of a project than the rules say have room kept for them.
-
-        Smaller claims of others may fill in for ever where large ones find no room, and room that is
-        kept for one large claim at a time may be too little for their project's part. So the more a
-        project is owed, the more of its claims have room kept.
-        """
-        if not self._rules.fair or not self._rules.reservations:
-            return {}
-        size = float(self._view.compute.total.sum())
-        found = {
-            project: int(self._shares.behind(project, self._now, size) / _BEHIND)
-            for project in self._scheduler.line.projects()
-        }
-        return {project: min(more, _MOST_RESERVATIONS) for project, more in found.items() if more > 0}
+            self._unpaid = MOST + self._rules.reservations
 
     def _keep(self, reservation: Reservation) -> None:
         self.kept.add(reservation)

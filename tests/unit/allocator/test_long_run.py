@@ -171,6 +171,21 @@ def test_a_project_of_large_gangs_gets_its_part_beside_small_claims(gang):
     check_parts({"gangs": gang, "small": replace(SMALL, runs=gang.runs / 2)})
 
 
+@pytest.mark.parametrize("devices", [6, 8])
+def test_a_project_of_pairs_gets_its_part_beside_slices_that_never_leave_a_device_empty(devices):
+    """Its claims waited for each other's devices only, and never came to more of them."""
+    pairs = Project(weight=3, count=2, runs=100, varied=True)
+    check_parts({"pairs": pairs, "slices": Project(weight=1, compute=30, varied=True)}, devices)
+
+
+def test_no_more_devices_are_emptied_than_a_project_has_a_part_of():
+    """A sixth was idle while room was kept for all that was owed; 3 % are for slices of 30 %."""
+    pairs = Project(weight=3, count=2, runs=100, varied=True, ahead=4)
+    slices = Project(weight=1, compute=30, varied=True, ahead=4)
+    clock = check_parts({"pairs": pairs, "slices": slices}, 6)
+    assert clock.had.total() / clock.now > 0.9 * 600
+
+
 @pytest.mark.parametrize("ahead", [1, 4])
 @pytest.mark.parametrize("reservations", [1, 3])
 def test_it_does_for_any_number_of_claims_that_wait_or_have_room_kept(ahead, reservations):
