@@ -3,8 +3,10 @@
 #include <stdio.h>
 
 #include "wire/handshake.h"
+#include "wire/result.h"
 
 #define FIELD(type, field) printf("%s.%s %zu\n", #type, #field, offsetof(struct type, field))
+#define RESULT(name) printf("result.%s %d\n", #name, RESULT_##name)
 #define SIZE(type) printf("%s %zu\n", #type, sizeof(struct type))
 
 int main(void)
@@ -12,6 +14,7 @@ int main(void)
     printf("magic %u\nversion %u\ntext %d\ndevices %d\n", HANDSHAKE_MAGIC, HANDSHAKE_VERSION, HANDSHAKE_TEXT,
            HANDSHAKE_DEVICES);
     printf("list %d\nopen %d\nvgpus %d\n", HELLO_LIST, HELLO_OPEN, HELLO_VGPUS);
+    RESULT(OUT_OF_MEMORY); RESULT(NO_DEVICE); RESULT(INVALID_DEVICE); RESULT(DEVICE_UNAVAILABLE); RESULT(UNKNOWN);
     SIZE(hello);
     FIELD(hello, magic); FIELD(hello, version); FIELD(hello, kind); FIELD(hello, ordinal);
     FIELD(hello, pid); FIELD(hello, ticket);

@@ -30,6 +30,7 @@ def test_the_layouts_are_those_of_the_c_header(compile_probe):
         "list": Kind.LIST,
         "open": Kind.OPEN,
         "vgpus": Kind.VGPUS,
+        **{f"result.{error.name}": error for error in handshake.Error},
         **_offsets("hello", handshake.HELLO, "magic version kind ordinal pid - ticket"),
         **_offsets("welcome", handshake.WELCOME, "magic version error device_count ring_bytes message"),
         **_offsets("welcome_device", handshake.WELCOME_DEVICE, "compute - memory"),
