@@ -19,9 +19,9 @@ sys.path.insert(0, str(HERE.parent))
 
 from gpupool.dataplane import build  # noqa: E402
 from gpupool.dataplane.ledger import Ledger  # noqa: E402
-from tests.functional.dataplane.local_agent import LocalAgent, Vgpu  # noqa: E402
+from testbed.local_agent import LocalAgent, Vgpu  # noqa: E402
 
-KERNELS = HERE.parent / "tests" / "functional" / "dataplane" / "kernels.c"
+KERNELS = HERE.parent / "testbed" / "kernels.c"
 PROGRAM = HERE / "matrix_product_program.py"
 SHARES = (100, 50, 25)
 

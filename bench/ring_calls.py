@@ -16,9 +16,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from gpupool.dataplane import build  # noqa: E402
-from tests.functional.dataplane.local_agent import LocalAgent  # noqa: E402
+from testbed.local_agent import LocalAgent  # noqa: E402
 
-KERNELS = HERE.parent / "tests" / "functional" / "dataplane" / "kernels.c"
+KERNELS = HERE.parent / "testbed" / "kernels.c"
 INCLUDE = build.NATIVE / "refcuda" / "include"
 RECORD_BYTES = 128  # of a launch with one parameter
 

@@ -39,7 +39,7 @@ from gpupool.model.envelope import Envelope  # noqa: E402
 from gpupool.model.report import DesiredState, HostReport  # noqa: E402
 from gpupool.rpc import agent as rpc  # noqa: E402
 from gpupool.rpc import transport  # noqa: E402
-from tests.functional.conductor.agents import SimulatedAgent  # noqa: E402
+from testbed.simulated_agent import SimulatedAgent  # noqa: E402
 
 LOG = logging.getLogger(__name__)
 # A host of the trace that the default hosts come from.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims.stack import ACCOUNTS, Stack
-from tests.integration.rabbitmq import HOME
+from testbed.rabbitmq import HOME
 
 TICK = os.sysconf("SC_CLK_TCK")
 OTHERS = "(not of this bench)"

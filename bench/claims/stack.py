@@ -20,8 +20,7 @@ import sqlalchemy as sa
 from bench.claims.process import Failed, Process
 from gpupool.db.api import Database
 from gpupool.placement.embedded import TOKEN
-from tests.functional.db import servers
-from tests.integration import rabbitmq
+from testbed import databases, rabbitmq
 
 START_SECONDS = 90
 # One account each, so that MariaDB counts apart what each asks; the last is this bench's own.
@@ -76,7 +75,7 @@ class Stack:
                 self._start_mariadb()
                 self._start_placement()
                 rabbit.result()
-        except (rabbitmq.Missing, servers.Missing) as exc:
+        except (rabbitmq.Missing, databases.Missing) as exc:
             raise Missing(str(exc)) from exc
         config = self._write("gpupool", self._gpupool())
         for number in range(1, self.options.conductors + 1):
@@ -155,7 +154,7 @@ class Stack:
 
     def _start_mariadb(self) -> None:
         durable = f"--innodb-flush-log-at-trx-commit={int(self.options.durable)}"
-        self._server = self._stops.enter_context(servers.mariadb(*MARIADB, durable))
+        self._server = self._stops.enter_context(databases.mariadb(*MARIADB, durable))
         for name in ACCOUNTS:
             self._server.execute(f"CREATE DATABASE {name}")
             self._server.execute(f"CREATE USER {name}@localhost")

@@ -6,8 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from testbed.rabbitmq import Missing
 from tests.faults.run import Options, Run
-from tests.integration.rabbitmq import Missing
 
 
 def _parse() -> Options:

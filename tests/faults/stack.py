@@ -19,11 +19,11 @@ import pymysql.cursors
 
 from gpupool import conf as gpupool_conf
 from gpupool.placement.embedded import TOKEN
+from testbed import rabbitmq
+from testbed.rabbitmq import Missing, free_port
 from tests.faults.clock import ServiceClock, compile_c
 from tests.faults.proxy import ADDRESS, Proxy
 from tests.faults.service import Service, wait
-from tests.integration import rabbitmq
-from tests.integration.rabbitmq import Missing, free_port
 
 ROOT = Path(__file__).parents[2]
 CONDUCTORS = ("conductor-1", "conductor-2")

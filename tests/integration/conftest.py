@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration import identity, rabbitmq
+from testbed import rabbitmq
+from tests.integration import identity
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import openstack
 from keystoneauth1 import exceptions
 
-from tests.integration.rabbitmq import ADDRESS, free_port
+from testbed.rabbitmq import ADDRESS, free_port
 
 PASSWORD = "not-a-secret"
 START_TIMEOUT = 60

@@ -2,8 +2,8 @@
 
 import pytest
 
+from testbed.rabbitmq import Missing
 from tests.faults.run import Options, Run
-from tests.integration.rabbitmq import Missing
 
 # One of each way to break: a service, a line, a clock, a disk, a driver.
 KINDS = (

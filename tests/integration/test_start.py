@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from gpupool.db.api import Database
 from gpupool.placement.embedded import TOKEN, EmbeddedPlacement
 from gpupool.rpc.transport import PROBE_TOPIC
-from tests.functional.db import servers
+from testbed import databases
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -92,7 +92,7 @@ def test_an_account_that_the_message_service_refuses(refused, native, tmp_path, 
 @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
 def test_a_password_that_the_database_refuses(kind, tmp_path):
     try:
-        with getattr(servers, kind)() as server:
+        with getattr(databases, kind)() as server:
             url = sa.make_url(server.create_database("refusing"))
             wrong = url.set(username="nobody", password="wrong").render_as_string(False)
             groups = {**conductor(tmp_path), "database": {"connection": wrong}}
@@ -101,7 +101,7 @@ def test_a_password_that_the_database_refuses(kind, tmp_path):
             ended = run("status", write(tmp_path, **groups), "upgrade", "check")
             assert ended.returncode == 2
             assert "the database can't be reached: " in ended.stdout
-    except servers.Missing as exc:
+    except databases.Missing as exc:
         pytest.skip(str(exc))
 
 

@@ -29,16 +29,23 @@ ALLOWED = {
 FREE = {"cmd"}
 
 
-def imported(path: Path) -> set[str]:
-    """Return the parts of gpupool that the module at ``path`` imports."""
+def names_imported(path: Path) -> set[str]:
+    """Return what the module at ``path`` imports, each with its module; nothing by a relative name."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("gpupool.")}
+    return names
+
+
+def imported(path: Path) -> set[str]:
+    """Return the parts of gpupool that the module at ``path`` imports."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    relative = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+    assert not relative, f"{path}: relative import"
+    return {name.split(".")[1] for name in names_imported(path) if name.startswith("gpupool.")}
 
 
 def test_every_part_has_a_rule() -> None:
@@ -101,10 +108,25 @@ def test_files_and_functions_stay_short() -> None:
     assert not [name for path in paths for name in long_functions(path)]
 
 
+# What is no part of the product: which of these folders each may import.
+BESIDE = {"bench": {"testbed"}, "testbed": set(), "tests": {"bench", "testbed"}}
+
+
+@pytest.mark.parametrize("folder", sorted(BESIDE))
+def test_benches_and_the_test_bed_import_nothing_of_tests(folder: str) -> None:
+    found = {
+        f"{path.relative_to(ROOT.parent)} imports {name}"
+        for path in (ROOT.parent / folder).rglob("*.py")
+        for name in names_imported(path)
+        if name.split(".")[0] in BESIDE.keys() - BESIDE[folder] - {folder}
+    }
+    assert not found
+
+
 def test_no_file_has_marks_that_a_merge_left() -> None:
     """Of shell scripts and pages nothing else reads that."""
     marks = ("<" * 7 + " ", ">" * 7 + " ")
-    folders = ("api-ref", "bench", "doc", "etc", "gpupool", "releasenotes", "tests", "tools")
+    folders = ("api-ref", "bench", "doc", "etc", "gpupool", "releasenotes", "testbed", "tests", "tools")
     paths = [path for folder in folders for path in (ROOT.parent / folder).rglob("*") if path.is_file()]
     paths += [path for path in ROOT.parent.iterdir() if path.is_file()]
     found = {

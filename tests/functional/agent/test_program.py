@@ -18,7 +18,7 @@ from tests.markers import needs_root
 from .stand_in import TIMEOUT, attachment, eventually, vgpu
 
 PROGRAM = Path(__file__).with_name("program.py")
-KERNELS = PROGRAM.parents[1] / "dataplane" / "kernels.c"
+KERNELS = PROGRAM.parents[3] / "testbed" / "kernels.c"
 DEVICE_UNAVAILABLE = 46
 OUT_OF_MEMORY = 2
 ONE, TWO = vgpu(1), vgpu(2, memory_mib=100, device="ref-1")

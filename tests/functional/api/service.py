@@ -34,7 +34,7 @@ from gpupool.model.states import HostState
 from gpupool.placement.client import PlacementClient
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
-from tests.signing import uplink
+from testbed.signing import uplink
 
 MEMORY_MIB = 4096
 CPU_MILLI = 16_000

@@ -32,7 +32,7 @@ from gpupool.placement.client import PlacementClient
 from gpupool.rpc import conductor as rpc
 from gpupool.rpc import reports as rpc_reports
 from gpupool.rpc import transport as rpc_transport
-from tests.functional.conductor.agents import SimulatedAgent
+from testbed.simulated_agent import SimulatedAgent
 from tests.functional.conductor.clocks import SetClock
 
 PROJECT = "project-1"

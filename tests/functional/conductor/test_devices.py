@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from gpupool.db import usage
 from gpupool.model import errors
 from gpupool.model.states import ClaimState, DeviceHealth
-from tests.functional.conductor.agents import SimulatedAgent
+from testbed.simulated_agent import SimulatedAgent
 
 
 def totals(lab):

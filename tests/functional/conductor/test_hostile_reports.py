@@ -17,7 +17,7 @@ from gpupool.model.envelope import Purpose
 from gpupool.model.report import HostReport, SessionReport, VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
 from gpupool.rpc.reports import ReportsClient
-from tests.functional.conductor.agents import SimulatedAgent
+from testbed.simulated_agent import SimulatedAgent
 from tests.functional.conductor.lab import Lab, new_conf
 
 NOW = datetime(2030, 1, 1)

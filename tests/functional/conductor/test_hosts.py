@@ -13,7 +13,7 @@ from gpupool.model.pool import Pool
 from gpupool.model.reason import DETAIL_MAX
 from gpupool.model.report import SessionReport
 from gpupool.model.states import ClaimState, DeviceHealth, HostState, VgpuState
-from tests.functional.conductor.agents import SimulatedAgent
+from testbed.simulated_agent import SimulatedAgent
 from tests.functional.conductor.lab import Lab
 
 

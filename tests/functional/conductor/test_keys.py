@@ -21,9 +21,9 @@ from gpupool.rpc import reports as rpc_reports
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.keys import HostKeys
 from gpupool.rpc.reports import ReportsClient
-from tests.functional.conductor.agents import SimulatedAgent
+from testbed.signing import MemoryIdentity, uplink
+from testbed.simulated_agent import SimulatedAgent
 from tests.functional.conductor.lab import Lab, new_conf
-from tests.signing import MemoryIdentity, uplink
 
 CTXT = RequestContext()
 

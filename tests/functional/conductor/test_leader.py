@@ -12,7 +12,7 @@ from tooz.drivers.file import FileDriver, FileLock
 from gpupool import conf as gpupool_conf
 from gpupool.conductor import leader as leader_module
 from gpupool.conductor.leader import Leader
-from tests.functional.db import servers
+from testbed import databases
 
 
 @pytest.fixture(params=["file", "mariadb"])
@@ -21,9 +21,9 @@ def backend_url(request, tmp_path) -> Iterator[str]:
         yield f"file://{tmp_path}"
         return
     try:
-        with servers.mariadb() as server:
+        with databases.mariadb() as server:
             yield server.create_database("leader").replace("mysql+pymysql", "mysql")
-    except servers.Missing as exc:
+    except databases.Missing as exc:
         pytest.skip(str(exc))
 
 
@@ -162,14 +162,14 @@ def test_stopping_does_not_wait_for_a_backend_that_is_away(remote):
 @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
 def test_a_lock_that_was_lost_with_its_connection_is_noticed(kind):
     try:
-        with getattr(servers, kind)() as server:
+        with getattr(databases, kind)() as server:
             url = server.create_database("leader").replace("postgresql+psycopg2", "postgresql")
             check_lost_lock(url.replace("mysql+pymysql://root", "mysql://leader"), server, kind)
-    except servers.Missing as exc:
+    except databases.Missing as exc:
         pytest.skip(str(exc))
 
 
-def check_lost_lock(url: str, server: servers.Server, kind: str) -> None:
+def check_lost_lock(url: str, server: databases.Server, kind: str) -> None:
     if kind == "mariadb":
         server.execute("CREATE USER leader@localhost")
         server.execute("GRANT ALL ON leader.* TO leader@localhost")

@@ -10,7 +10,7 @@ from gpupool.model.claim import Qos
 from gpupool.model.pool import PoolChange
 from gpupool.model.states import ClaimState
 from gpupool.placement import names
-from tests.functional.conductor.agents import SimulatedAgent
+from testbed.simulated_agent import SimulatedAgent
 from tests.functional.conductor.lab import Lab
 
 WAITING, GOING = ClaimState.QUEUED, ClaimState.BINDING

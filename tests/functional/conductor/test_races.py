@@ -13,9 +13,9 @@ from gpupool.model import errors
 from gpupool.model.claim import ClaimChange, ClaimHealth
 from gpupool.model.states import ClaimState, HostState
 from gpupool.placement.errors import NoCapacity
+from testbed import databases
 from tests.functional.conductor.lab import Lab, new_conf
 from tests.functional.conductor.test_crash import make_old
-from tests.functional.db import servers
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def meanwhile(lab, monkeypatch):
 def on_mariadb(placement):
     """A lab whose writers don't simply take turns, as those of SQLite do."""
     try:
-        with servers.mariadb() as server:
+        with databases.mariadb() as server:
             database = Database.from_url(server.create_database("gpupool"))
             database.upgrade()
             lab = Lab(new_conf(), database, placement.client())
             yield lab
             lab.close()
             database.close()
-    except servers.Missing as exc:
+    except databases.Missing as exc:
         pytest.skip(str(exc))
 
 

@@ -9,7 +9,7 @@ from gpupool.conductor.hosts import signed_reports
 from gpupool.db import host_keys, sessions, vgpus
 from gpupool.model.report import VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
-from tests.functional.conductor.agents import session_report
+from testbed.simulated_agent import session_report
 from tests.functional.conductor.lab import Lab
 
 

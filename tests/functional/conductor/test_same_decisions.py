@@ -14,7 +14,7 @@ from gpupool.model.pool import PolicyName, PoolChange
 from gpupool.replay import queueing, recording, recording_run
 from gpupool.replay.lines import BadLines
 from gpupool.replay.recording import ClaimRecord, Recording
-from tests.functional.conductor.agents import SimulatedAgent
+from testbed.simulated_agent import SimulatedAgent
 from tests.functional.conductor.lab import Lab
 
 STEPS = 26

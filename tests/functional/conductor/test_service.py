@@ -17,7 +17,7 @@ from gpupool.model.claim import ClaimRequest
 from gpupool.model.states import ENDED, ClaimState
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
-from tests.functional.conductor.agents import ServedAgent, SimulatedAgent
+from testbed.simulated_agent import ServedAgent, SimulatedAgent
 from tests.functional.conductor.lab import Lab, new_conf
 
 CLAIMS = 100

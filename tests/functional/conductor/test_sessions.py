@@ -7,7 +7,7 @@ import pytest
 from gpupool.db import session_ends, sessions
 from gpupool.model import errors
 from gpupool.model.states import HostState
-from tests.functional.conductor.agents import session_report
+from testbed.simulated_agent import session_report
 
 
 def opened(lab, agent):

@@ -13,10 +13,11 @@ import pytest
 
 from gpupool.dataplane import build, paths
 from gpupool.dataplane.generator.write import write
-from tests.functional.dataplane.local_agent import LocalAgent
+from testbed.local_agent import LocalAgent
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
+KERNELS = HERE.parents[2] / "testbed" / "kernels.c"
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = tmp_path_factory.mktemp("kernels") / "kernels.so"
     include = f"-I{paths.REFERENCE_INCLUDE}"
     command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", include]
-    subprocess.run([*command, HERE / "kernels.c", "-o", image], check=True)
+    subprocess.run([*command, KERNELS, "-o", image], check=True)
     return image
 
 

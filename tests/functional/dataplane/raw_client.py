@@ -13,7 +13,7 @@ from types import TracebackType
 
 from gpupool.dataplane import handshake
 from gpupool.dataplane.generator.write import messages
-from tests.functional.dataplane.local_agent import TICKET, LocalAgent
+from testbed.local_agent import TICKET, LocalAgent
 
 PAGE = 4096
 SLOTS = 64

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gpupool.dataplane import build, libc_needs
+from testbed.local_agent import Vgpu
 from tests.functional.dataplane.conftest import HERE
-from tests.functional.dataplane.local_agent import Vgpu
 
 GCC = "aarch64-linux-gnu-gcc"
 EMULATOR = "qemu-aarch64"

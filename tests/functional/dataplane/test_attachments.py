@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functional.dataplane.local_agent import TICKET, Vgpu
+from testbed.local_agent import TICKET, Vgpu
 
 MIB = 1 << 20
 

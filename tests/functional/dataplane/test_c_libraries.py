@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gpupool.dataplane import build
+from testbed.local_agent import Vgpu
 from tests.functional.dataplane.conftest import HERE
-from tests.functional.dataplane.local_agent import Vgpu
 
 # A folder with ld-linux-x86-64.so.2, libc.so.6, libpthread.so.0 and libdl.so.2 of an old glibc.
 OLD_GLIBC = "GPUPOOL_TEST_OLD_GLIBC"

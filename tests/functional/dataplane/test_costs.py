@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from gpupool.dataplane import handshake
-from tests.functional.dataplane.local_agent import TICKET, Vgpu
+from testbed.local_agent import TICKET, Vgpu
 from tests.functional.dataplane.raw_client import ARENA_AT, NUMBERS, RawClient
 
 OUT_OF_MEMORY = 2

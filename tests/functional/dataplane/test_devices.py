@@ -6,7 +6,7 @@ import time
 import pytest
 
 from gpupool.dataplane.handshake import Error
-from tests.functional.dataplane.local_agent import Vgpu
+from testbed.local_agent import Vgpu
 from tests.functional.dataplane.raw_client import ARENA_AT, NUMBERS, RawClient
 
 MIB = 1 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpupool.dataplane import build
-from tests.functional.dataplane.local_agent import TICKET, Vgpu
+from testbed.local_agent import TICKET, Vgpu
 
 IDS = ("8932f937-d72c-4106-c12f-20bd9faed9f6", "00112233-4455-6677-8899-aabbccddeeff")
 OTHER = "NOT gpupool's runtime"

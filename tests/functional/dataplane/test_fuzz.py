@@ -10,7 +10,7 @@ from gpupool.dataplane import build
 from gpupool.dataplane.api.entry import Class
 from gpupool.dataplane.api.types import DeviceAddress, Handle, Stream
 from gpupool.dataplane.generator.c_types import struct_fields
-from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
+from testbed.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.raw_client import (
     ARENA_AT,
     MESSAGES,

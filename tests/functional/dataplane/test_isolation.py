@@ -15,7 +15,7 @@ import pytest
 
 from gpupool.dataplane import paths, worker
 from gpupool.dataplane.worker import Sandbox
-from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
+from testbed.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.raw_client import ARENA_AT, NUMBERS, RawClient
 from tests.markers import needs_root
 

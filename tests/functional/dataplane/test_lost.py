@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.functional.dataplane.local_agent import Vgpu
+from testbed.local_agent import Vgpu
 
 LOST = "CUDA_ERROR_DEVICE_UNAVAILABLE"
 

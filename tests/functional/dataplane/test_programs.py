@@ -2,8 +2,8 @@
 
 import pytest
 
+from testbed.local_agent import Vgpu
 from tests.functional.dataplane.conftest import run_program
-from tests.functional.dataplane.local_agent import Vgpu
 
 MIB = 1 << 20
 INVALID_HANDLE = "CUDA_ERROR_INVALID_HANDLE"

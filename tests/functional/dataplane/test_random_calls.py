@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpupool.dataplane.api.cuda.table import CALLS
-from tests.functional.dataplane.local_agent import Vgpu
+from testbed.local_agent import Vgpu
 from tests.functional.dataplane.random_calls import BY_KEY, LEFT_OUT
 
 REPOSITORY = Path(__file__).parents[3]

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from gpupool.dataplane import handshake
-from tests.functional.dataplane.local_agent import Vgpu
+from testbed.local_agent import Vgpu
 
 CLEARING = {"GPUPOOL_CLEAR_MEMORY": "1"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpupool.dataplane import paths
-from tests.functional.dataplane.local_agent import Vgpu
+from testbed.local_agent import Vgpu
 
 HERE = Path(__file__).parent
 MIB = 1 << 20

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from gpupool.dataplane import build
+from testbed.local_agent import Vgpu
 from tests.functional.dataplane.conftest import HERE
-from tests.functional.dataplane.local_agent import Vgpu
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from gpupool.dataplane import build, paths
+from testbed.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.conftest import HERE
-from tests.functional.dataplane.local_agent import LocalAgent, Vgpu
 
 # The same program tests the reference device without gpupool.
 REFERENCE = HERE.parents[1] / "unit" / "refcuda" / "native"

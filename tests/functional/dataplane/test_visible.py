@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functional.dataplane.local_agent import Vgpu
+from testbed.local_agent import Vgpu
 
 IDS = (
     "8932f937-d72c-4106-c12f-20bd9faed9f6",

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gpupool.db.api import Database
 from gpupool.db.models import Base
-from tests.functional.db import servers
+from testbed import databases
 
 # Returns the URL of a new empty database.
 Backend = Callable[[], str]
@@ -31,9 +31,9 @@ def backend(
         yield lambda: f"sqlite:///{folder}/{next(numbers)}.db"
         return
     try:
-        with getattr(servers, request.param)() as server:
+        with getattr(databases, request.param)() as server:
             yield lambda: server.create_database(f"test{next(numbers)}")
-    except servers.Missing as exc:
+    except databases.Missing as exc:
         pytest.skip(str(exc))
 
 

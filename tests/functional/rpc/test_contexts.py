@@ -15,7 +15,7 @@ from gpupool.model.claim import ClaimRequest
 from gpupool.model.states import ClaimState
 from gpupool.rpc import transport as rpc_transport
 from gpupool.rpc.conductor import ConductorClient
-from tests.functional.conductor.agents import ServedAgent, SimulatedAgent
+from testbed.simulated_agent import ServedAgent, SimulatedAgent
 from tests.functional.conductor.conftest import database, placement, placement_of_all, template
 from tests.functional.conductor.lab import new_conf
 from tests.functional.conductor.test_service import wait_for

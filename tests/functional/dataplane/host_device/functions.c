@@ -10,7 +10,7 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* As the kernels of ../kernels.c. */
+/* As the kernels of testbed/kernels.c. */
 static void add(const unsigned char *parameters)
 {
     int *data, value, count;

@@ -1,4 +1,4 @@
-"""Private database servers for tests: started from Debian's packages, in a folder of their own."""
+"""Private database servers: started from Debian's packages, in a folder of their own."""
 
 import os
 import pwd

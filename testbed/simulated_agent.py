@@ -24,7 +24,7 @@ from gpupool.model.states import DeviceHealth
 from gpupool.model.wire import Payload
 from gpupool.rpc import agent as rpc_agent
 from gpupool.rpc import transport as rpc_transport
-from tests.signing import MemoryIdentity, uplink
+from testbed.signing import MemoryIdentity, uplink
 
 
 def session_report(attachment, vgpu, pid: int) -> SessionReport:

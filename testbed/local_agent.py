@@ -1,4 +1,4 @@
-"""A small agent for tests and benches: hands each session to a real worker on the reference device.
+"""A small agent: hands each session to a real worker on the reference device.
 
 It keeps no record and checks no ticket but one; the real one is gpupool.agent.
 """

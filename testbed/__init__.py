@@ -1,0 +1,1 @@
+"""What tests and benches start, and imports neither: servers, an agent, simulated agents, kernels."""
