@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from gpupool import conf as configuration
 from gpupool.cmd import output
-from gpupool.conductor.scheduling import snapshot
+from gpupool.conductor.capacity import snapshot
 from gpupool.db import claims, conductor_keys, devices, history, host_keys, hosts, pools
 from gpupool.db.api import Database
 from gpupool.model import errors

@@ -9,9 +9,8 @@ from functools import partial
 import oslo_messaging
 from oslo_config import cfg
 
-from gpupool.conductor import reconciler
+from gpupool.conductor.capacity.pool_views import Views
 from gpupool.conductor.claims import abandoned, lifecycle, limits, lost_devices
-from gpupool.conductor.claims.notifications import ClaimNotifier
 from gpupool.conductor.context import Parts
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.heartbeat import Heartbeat
@@ -21,14 +20,15 @@ from gpupool.conductor.hosts.report_rates import ReportRates
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader import Leader
 from gpupool.conductor.manager import ConductorManager, ReportsManager
+from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.peers import Peers
 from gpupool.conductor.periodic import Periodic
 from gpupool.conductor.providers import flush
 from gpupool.conductor.providers.outbox import Left
 from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.repairs import reconciler
 from gpupool.conductor.rotation import Turns
 from gpupool.conductor.scheduling import queue
-from gpupool.conductor.scheduling.pool_views import Views
 from gpupool.conductor.scheduling.tenure import Tenure
 from gpupool.conductor.signing_keys import ConductorKeys
 from gpupool.conductor.silence import Silence

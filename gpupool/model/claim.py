@@ -191,3 +191,8 @@ class Claim:
     updated_at: datetime | None = None
     bound_at: datetime | None = None
     ended_at: datetime | None = None
+
+    @property
+    def label(self) -> str:
+        """Return its name, which may be empty, or else its id."""
+        return self.name or self.id

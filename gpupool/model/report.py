@@ -9,6 +9,14 @@ from gpupool.model.device import SharingMode
 from gpupool.model.share import Part, Share
 from gpupool.model.states import DeviceHealth
 
+# How many of each a report may list, far above what a host can serve.
+LISTS_MAX: Mapping[str, int] = {
+    "devices": 256,
+    "vgpus": 16_384,
+    "attachments": 16_384,
+    "sessions": 65_536,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceReport:

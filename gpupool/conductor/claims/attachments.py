@@ -3,17 +3,17 @@
 import secrets
 
 from gpupool.conductor.claims import releasing
-from gpupool.conductor.context import Transaction
-from gpupool.conductor.hosts import report_validation
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import attachments, claims, hosts, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment, AttachmentRequest
 from gpupool.model.claim import Claim
 from gpupool.model.host import Host
+from gpupool.model.report import LISTS_MAX
 from gpupool.model.states import AttachmentState, ClaimState, HostState
 
 _TICKET_BYTES = 32
-MOST_OF_HOST = report_validation.LISTS_MAX["attachments"]
+MOST_OF_HOST = LISTS_MAX["attachments"]
 
 
 def create(

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
+from gpupool.conductor.capacity.capacity import Shelves
 from gpupool.conductor.claims import leases, quota, releasing
 from gpupool.conductor.claims.limits import OfProject
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.scheduling.capacity import Shelves
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, devices, hosts, times, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from gpupool.conductor.context import Transaction
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, devices, hosts, vgpus
 from gpupool.model.claim import ClaimHealth
 from gpupool.model.states import DeviceHealth, HostState

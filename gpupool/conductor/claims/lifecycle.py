@@ -7,8 +7,9 @@ from oslo_context.context import RequestContext
 
 from gpupool.conductor.claims import leases, quota, releasing, validation
 from gpupool.conductor.claims.limits import OfProject
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, times
 from gpupool.model import errors
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest

@@ -9,9 +9,10 @@ those that queue again try other hosts first.
 import logging
 
 from gpupool.conductor.claims import releasing, resizing
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.silence import Silence
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, devices, hosts, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model.claim import Claim, ClaimHealth, OnDeviceLost

@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from gpupool.conductor.claims import validation
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import profiles
 from gpupool.model import errors, wire
 from gpupool.model.profile import Profile

@@ -8,8 +8,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import attachments, claims, hosts, times, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment

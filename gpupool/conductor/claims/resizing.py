@@ -9,13 +9,14 @@ their hosts, and the claim counts them no more.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from gpupool.conductor.capacity.capacity import Shelves
 from gpupool.conductor.claims import binding, quota, releasing
 from gpupool.conductor.claims.binding import Choice, Planned, Refusal, Reserved
 from gpupool.conductor.claims.limits import OfProject
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.claims.preemption import made_room
+from gpupool.conductor.context import Parts
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.scheduling.capacity import Shelves
-from gpupool.conductor.scheduling.waiting import made_room
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, devices, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors

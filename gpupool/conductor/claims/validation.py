@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from gpupool.allocator import filters, shortage
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.view import PoolView
-from gpupool.conductor.scheduling.pool_views import Views
+from gpupool.conductor.capacity.pool_views import Views
 from gpupool.db import devices, hosts, pools, profiles
 from gpupool.model import errors
 from gpupool.model.claim import (

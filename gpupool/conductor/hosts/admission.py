@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from gpupool.conductor.claims import health, validation
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
+from gpupool.conductor.transaction import Transaction
 from gpupool.conf import logs
 from gpupool.db import host_keys, host_traits, hosts
 from gpupool.model import errors, wire

@@ -1,7 +1,8 @@
 """Devices: what the operator wants of them. What they are comes by reports, see ``reports``."""
 
 from gpupool.conductor.claims import resizing
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import devices, hosts, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device

@@ -3,10 +3,11 @@
 import logging
 
 from gpupool.conductor.claims import health, resizing
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.hosts import admission
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.silence import Silence
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device

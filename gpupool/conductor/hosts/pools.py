@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import hosts, pools
 from gpupool.model import errors
 from gpupool.model.claim import AMOUNT_MAX

@@ -14,7 +14,14 @@ from gpupool.model import errors
 from gpupool.model import text as texts
 from gpupool.model.attachment import Attachment, cdi_device
 from gpupool.model.host import NAME_ALLOWED, is_name
-from gpupool.model.report import AttachmentReport, DeviceReport, HostReport, SessionReport, VgpuReport
+from gpupool.model.report import (
+    LISTS_MAX,
+    AttachmentReport,
+    DeviceReport,
+    HostReport,
+    SessionReport,
+    VgpuReport,
+)
 from gpupool.placement import names
 
 _NAME_MAX = 255
@@ -28,13 +35,6 @@ _DEVICE_MIB_MAX = 2**24
 _HOST_MIB_MAX = 2**27
 _CPU_MILLI_MAX = 10**8
 _PID_MAX = 2**31 - 1
-# How many of each a report may list, far above what a host can serve.
-LISTS_MAX: Mapping[str, int] = {
-    "devices": 256,
-    "vgpus": 16_384,
-    "attachments": 16_384,
-    "sessions": 65_536,
-}
 # Devices that are remembered of a host, those too that it lists no more.
 _REMEMBERED_MAX = 2 * LISTS_MAX["devices"]
 _TRAITS_MAX = 64

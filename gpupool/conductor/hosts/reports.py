@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import orm
 
+from gpupool.conductor.capacity import holds
 from gpupool.conductor.claims import binding, health, resizing
 from gpupool.conductor.claims.binding import Refusal
-from gpupool.conductor.context import Parts, Transaction
-from gpupool.conductor.hosts import holds, report_validation, traits
-from gpupool.conductor.hosts.desired_state import desired_of, desired_states
+from gpupool.conductor.context import Parts
+from gpupool.conductor.desired_state import desired_of, desired_states
+from gpupool.conductor.hosts import report_validation, traits
 from gpupool.conductor.hosts.report_cache import Reported, Said, Stale
 from gpupool.conductor.hosts.sessions import write_ends
+from gpupool.conductor.transaction import Transaction
 from gpupool.conf import logs
 from gpupool.db import attachments, devices, host_keys, hosts, sessions, times, vgpus
 from gpupool.model import errors

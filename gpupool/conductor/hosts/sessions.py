@@ -6,7 +6,7 @@ an agent that is restarted again, and one that was asked twice ends it once.
 
 from collections.abc import Sequence
 
-from gpupool.conductor.context import Transaction
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import session_ends, sessions
 from gpupool.model.report import HostReport
 from gpupool.model.session import SessionEnd

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.hosts import admission, report_validation, reports
 from gpupool.conductor.hosts.report_cache import Said, Stale, unsigned
+from gpupool.conductor.transaction import Transaction
 from gpupool.conf import logs
 from gpupool.db import host_keys, hosts
 from gpupool.model import errors, wire

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gpupool.conductor.context import Transaction
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import host_traits
 from gpupool.model import errors
 from gpupool.model.device import Device

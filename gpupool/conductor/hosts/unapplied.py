@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterable
 
 from gpupool.conductor.claims import binding, releasing, resizing
 from gpupool.conductor.claims.binding import Refusal
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.silence import Silence
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import hosts, vgpus
 from gpupool.model.host import Host
 from gpupool.model.states import VgpuState

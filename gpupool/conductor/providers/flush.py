@@ -7,8 +7,9 @@ What is lost with a conductor the reconciler finds.
 from collections.abc import Collection
 
 from gpupool.conductor.claims import releasing
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import devices, hosts, pools
 from gpupool.model import errors
 

@@ -1,6 +1,5 @@
 """Which waiting claim gets which devices, and when.
 
-``pool_views`` keeps the allocator's views of all pools in memory, ``queue`` makes passes over the
-waiting claims, ``batches`` binds what a pass decided, and ``capacity`` checks it again under the locks
-of the hosts' rows.
+``queue`` makes passes over the waiting claims, ``batches`` binds what a pass decided, ``waiting`` tells
+claims why they wait, and ``defragmenting`` moves vGPUs so that more claims fit.
 """

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from gpupool.allocator.fairshare import FairShare, Usage
 from gpupool.allocator.scheduling import Scheduler
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import consumption
 from gpupool.db.consumption import Used
 from gpupool.model.clock import Clock

@@ -18,11 +18,12 @@ from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policies import FragmentationGradientDescent
+from gpupool.conductor.capacity.capacity import Shelves
 from gpupool.conductor.claims import releasing
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.scheduling.capacity import Shelves
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import attachments, claims, devices, pools, vgpus
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors

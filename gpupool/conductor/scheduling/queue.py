@@ -20,17 +20,18 @@ from gpupool.allocator.reasons import Reasons
 from gpupool.allocator.scheduling import Grow, Preempt, QueueRules, Scheduler, Start
 from gpupool.allocator.view import PoolView
 from gpupool.allocator.waits import Wait
-from gpupool.conductor.claims import releasing, resizing
+from gpupool.conductor.claims import preemption, resizing
 from gpupool.conductor.claims.binding import TAKEN
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.scheduling import consumption, occupants
 from gpupool.conductor.scheduling.batches import Batches, Decided, Refused
 from gpupool.conductor.scheduling.consumption import Accounts
-from gpupool.conductor.scheduling.waiting import Look, Teller, made_room
+from gpupool.conductor.scheduling.waiting import Look, Teller
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, hosts, pools, sessions, vgpus
 from gpupool.model import errors
-from gpupool.model.claim import Claim, OnPreempt
+from gpupool.model.claim import Claim
 from gpupool.model.pool import Pool
 from gpupool.model.queue import QueueEntry
 from gpupool.model.reason import Reason
@@ -411,7 +412,7 @@ class _PoolQueue:
                 if chosen[each]:
                     self._parts.commit(resizing.shrink, victim, chosen[each], waiting)
                 else:
-                    self._parts.commit(_preempt, victim, waiting)
+                    self._parts.commit(preemption.preempt, victim, waiting)
 
     def _take_back(self, view: PoolView, starts: Iterable[Decided]) -> None:
         """Undo in view and scheduler what was decided and is not so."""
@@ -464,15 +465,3 @@ def _note(transaction: Transaction, news: Mapping[Reason, Collection[str]]) -> N
 def _wall(parts: Parts) -> float:
     """Return the time by the clock that claims' ``created_at`` is of."""
     return consumption.seconds(parts.clock.now())
-
-
-def _preempt(transaction: Transaction, victim: Claim, waiting: Claim) -> None:
-    """Take a claim apart for another one; nothing happens when one of them has changed since."""
-    now = claims.generations_of(transaction.session, [victim.id, waiting.id])
-    if now != {each.id: each.generation for each in (victim, waiting)}:
-        return
-    if victim.state != ClaimState.BOUND or not victim.preemptible:
-        return
-    requeue = victim.on_preempt == OnPreempt.REQUEUE
-    release_to = ClaimState.QUEUED if requeue else ClaimState.RELEASED
-    releasing.start(transaction, victim, release_to, made_room(victim, waiting))

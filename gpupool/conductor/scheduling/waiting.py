@@ -129,18 +129,4 @@ def ends(claim: Claim, after: Claim | None, starts_at: datetime) -> Reason:
     if after.project_id != claim.project_id:
         return Reason(f"room comes free at {when}", detail)
     what = "lease" if after.time_limit is None else "time limit"
-    return Reason(f"room comes free at {when}, when the {what} of claim {_name(after)} ends", detail)
-
-
-def made_room(victim: Claim, waiting: Claim) -> Reason:
-    """Return why a claim was preempted."""
-    detail = f"for claim {waiting.id} of project {waiting.project_id}"
-    if victim.project_id == waiting.project_id:
-        return Reason(f"it made room for claim {_name(waiting)}", detail)
-    if waiting.priority > victim.priority:
-        return Reason("it made room for a claim of higher priority", detail)
-    return Reason("it made room for a project that has less than its part of the pool", detail)
-
-
-def _name(claim: Claim) -> str:
-    return claim.name or claim.id
+    return Reason(f"room comes free at {when}, when the {what} of claim {after.label} ends", detail)

@@ -12,11 +12,11 @@ from oslo_context.context import RequestContext
 
 from gpupool import conf as gpupool_conf
 from gpupool.allocator.demand import Demand
+from gpupool.conductor.capacity import snapshot
 from gpupool.conductor.claims import binding, releasing
 from gpupool.conductor.hosts import reports
 from gpupool.conductor.hosts.pools import create_default
 from gpupool.conductor.manager import ConductorManager, ReportsManager
-from gpupool.conductor.scheduling import snapshot
 from gpupool.conductor.service import Conductor
 from gpupool.db import claims, devices, hosts, pools, vgpus
 from gpupool.db.api import Database

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from oslo_utils import timeutils
 
+from gpupool.conductor.capacity import holds
 from gpupool.conductor.claims import binding, releasing, resizing
-from gpupool.conductor.hosts import holds
 from gpupool.db import claims, consumption
 from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import pytest
 from oslo_context.context import RequestContext
 
-from gpupool.conductor.hosts import report_cache, report_validation, reports
+from gpupool.conductor.hosts import report_cache, reports
 from gpupool.db import claims, sessions
 from gpupool.model import errors, wire
 from gpupool.model.envelope import Purpose
-from gpupool.model.report import HostReport, SessionReport, VgpuReport
+from gpupool.model.report import LISTS_MAX, HostReport, SessionReport, VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
 from gpupool.rpc.reports import ReportsClient
 from testbed.simulated_agent import SimulatedAgent
@@ -284,10 +284,10 @@ def test_what_no_attachment_can_have_is_refused(lab, said, told):
         agent.send(environment(agent, **said))
 
 
-@pytest.mark.parametrize("name", list(report_validation.LISTS_MAX))
+@pytest.mark.parametrize("name", list(LISTS_MAX))
 def test_a_report_that_lists_too_much_is_not_read(lab, monkeypatch, name):
     agent = lab.agent()
-    most = report_validation.LISTS_MAX[name]
+    most = LISTS_MAX[name]
     plain = {**wire.dump(agent.report()), name: [{}] * (most + 1)}
     load = wire.load
 
@@ -335,7 +335,7 @@ def test_the_custom_traits_of_a_host_are_bounded_however_often_they_change(lab):
 def test_the_devices_of_a_host_are_bounded_however_often_they_change(lab):
     """Each that it ever reported is a row, and a provider in Placement, until an operator deletes it."""
     agent = lab.agent(devices=1)
-    most = report_validation.LISTS_MAX["devices"]
+    most = LISTS_MAX["devices"]
     (first,) = agent.devices.values()
 
     def fresh(turn):

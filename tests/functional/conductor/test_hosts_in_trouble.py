@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gpupool.conductor.hosts import holds
+from gpupool.conductor.capacity import holds
 from gpupool.model.host import Host
 from gpupool.model.states import ClaimState, DeviceHealth, HostState
 

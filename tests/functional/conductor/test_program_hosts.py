@@ -2,8 +2,8 @@
 
 import pytest
 
+from gpupool.conductor.capacity import snapshot
 from gpupool.conductor.hosts import hosts as host_actions
-from gpupool.conductor.scheduling import snapshot
 from gpupool.db import claims, hosts
 from gpupool.model import errors
 from gpupool.model.states import ClaimState, HostState

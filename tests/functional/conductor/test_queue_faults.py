@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gpupool.allocator import scheduling
-from gpupool.conductor.claims import binding
-from gpupool.conductor.scheduling import batches, queue
+from gpupool.conductor.claims import binding, preemption
+from gpupool.conductor.scheduling import batches
 from gpupool.model import errors
 from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState
@@ -58,7 +58,7 @@ def test_a_pass_that_ends_while_it_makes_room_is_done_again(lab, unreachable, mo
     victim = lab.bound(agent, compute=80, priority=10, preemptible=True, devices=(first.id,))
     urgent = lab.create(compute=80, priority=90, devices=(first.id,))
     other = lab.create(compute=30, devices=(second.id,))
-    failed = unreachable(monkeypatch, queue._preempt)
+    failed = unreachable(monkeypatch, preemption.preempt)
     lab.serve()
     assert failed
     assert states(lab, victim, urgent, other) == [ClaimState.BOUND, ClaimState.QUEUED, ClaimState.QUEUED]
@@ -120,7 +120,7 @@ def test_nobody_makes_room_for_a_claim_that_waits_no_more(lab):
     victim = lab.bound(agent, compute=80, priority=10, preemptible=True)
     urgent = lab.create(compute=80, priority=90)
     lab.release(urgent)
-    lab.parts.commit(queue._preempt, victim, urgent)
+    lab.parts.commit(preemption.preempt, victim, urgent)
     assert lab.claim(victim).state == ClaimState.BOUND
 
 

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from gpupool.conductor import reconciler
 from gpupool.conductor.claims import abandoned, binding, health
 from gpupool.conductor.providers import flush
+from gpupool.conductor.repairs import reconciler
 from gpupool.db import hosts
 from gpupool.db.api import Database
 from gpupool.model import errors

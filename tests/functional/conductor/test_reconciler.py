@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from oslo_utils import timeutils
 
-from gpupool.conductor import reconciler
+from gpupool.conductor.repairs import reconciler
 from gpupool.db import attachments, claims, devices, hosts, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest

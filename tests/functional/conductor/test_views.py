@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpupool.conductor.scheduling import snapshot
+from gpupool.conductor.capacity import snapshot
 from gpupool.model import errors
 from gpupool.model.claim import Qos
 from gpupool.placement import names

@@ -11,9 +11,9 @@ from gpupool.allocator import filters, geometry
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.view import PoolView
-from gpupool.conductor.context import Transaction
+from gpupool.conductor.capacity import snapshot
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.scheduling import snapshot
+from gpupool.conductor.transaction import Transaction
 from gpupool.model.claim import Claim
 from gpupool.model.host import Host
 from gpupool.model.share import Share

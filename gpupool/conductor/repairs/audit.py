@@ -10,10 +10,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from gpupool.conductor.claims import releasing
-from gpupool.conductor.context import Parts, Transaction
-from gpupool.conductor.hosts.desired_state import WANTED
+from gpupool.conductor.context import Parts
+from gpupool.conductor.desired_state import WANTED
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.providers.providers import Held
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim

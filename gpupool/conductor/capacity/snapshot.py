@@ -6,7 +6,7 @@ from oslo_config import cfg
 from sqlalchemy.orm import Session
 
 from gpupool.allocator.rooms import DeviceRoom, HostRoom
-from gpupool.conductor.hosts import holds
+from gpupool.conductor.capacity import holds
 from gpupool.conductor.providers.providers import Inventory
 from gpupool.db import claims, devices, hosts, pools, times, vgpus
 from gpupool.db.claims import Program

@@ -10,10 +10,11 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from gpupool.conductor.claims import abandoned, binding, health, releasing
-from gpupool.conductor.context import Parts, Transaction
+from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.providers import audit
+from gpupool.conductor.repairs import audit
 from gpupool.conductor.scheduling import defragmenting
+from gpupool.conductor.transaction import Transaction
 from gpupool.db import (
     attachments,
     claims,

@@ -8,9 +8,8 @@ from sqlalchemy.orm import Session
 
 from gpupool.allocator.rooms import HostRoom
 from gpupool.allocator.view import PoolView
-from gpupool.conductor.hosts import holds
+from gpupool.conductor.capacity import holds, snapshot
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.scheduling import snapshot
 from gpupool.db import devices, hosts, pools, times
 from gpupool.db.api import Database
 

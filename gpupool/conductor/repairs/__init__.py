@@ -1,0 +1,1 @@
+"""Finds and repairs what a crash or a hand has left: ``reconciler``, and ``audit`` for allocations."""

@@ -1,0 +1,91 @@
+"""One transaction of the database, which every write of a conductor goes through."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from oslo_config import cfg
+from sqlalchemy.orm import Session
+
+from gpupool.conductor.desired_state import desired_states
+from gpupool.db import claims, host_keys, hosts
+from gpupool.model.claim import Claim
+from gpupool.model.host import Host
+from gpupool.model.host_key import HostKey
+from gpupool.model.report import DesiredState
+from gpupool.model.states import ClaimState
+
+
+class Transaction:
+    """One database transaction, and what has to follow its commit."""
+
+    def __init__(self, session: Session, conf: cfg.ConfigOpts) -> None:
+        self.session = session
+        self.conf = conf
+        self.moved: list[Claim] = []
+        self.resized: list[Claim] = []
+        self.touched: dict[str, int] = {}
+        self.revised: set[str] = set()
+        self.queue_changed = False
+
+    def move(self, claim: Claim, state: ClaimState, **changes: Any) -> Claim:
+        """Bring ``claim`` to ``state``; a notification follows. Conflict when it changed meanwhile."""
+        after = claims.transition(self.session, claim, state, **changes)
+        self.moved.append(after)
+        return after
+
+    def move_all(self, held: Sequence[Claim], state: ClaimState, **changes: Any) -> list[Claim]:
+        """Bring claims that this transaction holds (see claims.hold) to ``state``, as ``move`` does."""
+        after = claims.transition_all(self.session, held, state, **changes)
+        self.moved += after
+        return after
+
+    def start_all(self, held: Sequence[Claim], **changes: Any) -> list[Claim]:
+        """Bring claims that this transaction holds to ``allocating``, each with its program's host."""
+        after = claims.start_all(self.session, held, **changes)
+        self.moved += after
+        return after
+
+    def touch(self, host_id: str) -> int:
+        """Return the new generation of what a host should have; its agent is told to look.
+
+        Its row stays locked until the commit, so that two changes of one host follow each other.
+        """
+        if host_id not in self.touched:
+            self.touched[host_id] = hosts.bump_generation(self.session, host_id)
+        return self.touched[host_id]
+
+    def touch_all(self, host_ids: Iterable[str]) -> dict[str, int]:
+        """Do as ``touch`` for several hosts; return those by id that exist, with their generations."""
+        held = hosts.hold_all(self.session, set(host_ids) - self.touched.keys())
+        hosts.grow(self.session, [host.id for host in held], "generation")
+        self.touched |= {host.id: host.generation + 1 for host in held}
+        return {host_id: self.touched[host_id] for host_id in host_ids if host_id in self.touched}
+
+    def hold(self, host_ids: Iterable[str]) -> dict[str, Host]:
+        """Return those of the hosts that exist, by id; their rows stay locked until the commit."""
+        return {host.id: host for host in hosts.hold_all(self.session, host_ids)}
+
+    def revise_all(self, held: Iterable[Host]) -> None:
+        """Do as ``revise`` for several hosts, which this transaction holds already."""
+        fresh = {host.id for host in held} - self.revised
+        hosts.grow(self.session, fresh, "revision")
+        self.revised |= fresh
+
+    def revise(self, host_id: str) -> None:
+        """Say that the room on a host changes: whoever keeps it in memory reads it again.
+
+        Its row stays locked until the commit, as with ``touch``.
+        """
+        if host_id not in self.revised:
+            self.revised.add(host_id)
+            hosts.revise(self.session, host_id)
+
+    def desired(self) -> list[tuple[DesiredState, HostKey | None]]:
+        """Return what the hosts that were touched should have now, and the keys it is sealed to."""
+        found = desired_states(self.session, set(self.touched))
+        keys = host_keys.admitted(self.session, [each.host for each in found])
+        return [(each, keys.get(each.host)) for each in found]
+
+    def wake_queue(self) -> None:
+        """Wake the queue: a claim joined it, or there may be room for one."""
+        self.queue_changed = True
