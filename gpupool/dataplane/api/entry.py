@@ -29,7 +29,8 @@ class Message:
 
     ``request`` and ``reply`` are the fields of a struct each. Handles are 64-bit numbers chosen by the
     runtime, offsets count from the arena's start. ``bulk`` are the bytes that go with it, ``body`` is
-    the worker's function that serves it.
+    the worker's function that serves it. ``waits``: it is served though an earlier call failed, since a
+    program counts on it that the device is done.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Message:
     bulk: tuple[Bulk, ...] = ()
     body: Body = FORWARD
     note: str = ""
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Call:
     ``early``: may be called before cuInit. ``body`` is the runtime's side of it, ``worker`` the
     worker's where the call's own arguments travel, as the message ``key``. ``uses`` names the messages
     that it sends besides those that its body names. ``reference``: the reference device has it.
+    ``waits`` is that of its message.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Call:
     early: bool = False
     bulk: tuple[Bulk, ...] = ()
     reference: bool = True
+    waits: bool = False
 
     @property
     def has_message(self) -> bool:

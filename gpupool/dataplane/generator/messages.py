@@ -34,7 +34,7 @@ def derived(call: Call) -> Message:
     reply = _packed(call, [one for one in call.arguments if one.is_out])
     if call.worker is None:
         raise ValueError(f"{call.key} sends no message of its own")
-    return Message(call.key, call.kind, request, reply, body=call.worker)
+    return Message(call.key, call.kind, request, reply, body=call.worker, waits=call.waits)
 
 
 def _packed(call: Call, arguments: list[Argument]) -> tuple[Argument, ...]:

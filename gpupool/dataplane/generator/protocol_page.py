@@ -23,7 +23,8 @@ An offset counts from the start of the arena, a position is one in the staging r
 
 *local* calls are answered in the runtime, *one-way* calls are sent and not awaited, *synchronous*
 calls wait for their answer. An error of a one-way call comes out at the next synchronous call, which
-then does nothing else but wait, if it is one that waits.
+then does nothing else but wait, if it is one that *waits*. A record whose payload is longer or shorter
+than its request says is refused.
 """
 
 
@@ -54,7 +55,9 @@ def _title(text: str) -> str:
 def _message(numbered: tuple[int, Message]) -> str:
     number, message = numbered
     heading = f"{number} {message.name}"
-    text = f"{heading}\n{'~' * len(heading)}\n\n*{message.kind.value}*"
+    text = (
+        f"{heading}\n{'~' * len(heading)}\n\n*{message.kind.value}*{', waits' if message.waits else ''}"
+    )
     text += f". {message.note}" if message.note else "."
     text += f"{_by_hand(message.body)}\n\n"
     for name, arguments in (("request", message.request), ("reply", message.reply)):

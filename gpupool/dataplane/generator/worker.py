@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from gpupool.dataplane.api.body import Forward
+from gpupool.dataplane.api.bulk import Place
 from gpupool.dataplane.api.entry import Call, Message
+from gpupool.dataplane.api.length import Term
 from gpupool.dataplane.api.types import Argument, Handle, Stream
 from gpupool.dataplane.generator.c_types import c_type, parameters, wire_type
 from gpupool.dataplane.generator.messages import derived, is_synchronous
@@ -47,11 +49,47 @@ def dispatch(calls: Iterable[Call], messages: Iterable[Message]) -> str:
     """Return one serving function per generated call, then the table of all messages."""
     parts = [_serve(call) for call in calls if isinstance(call.worker, Forward)]
     parts.append("static const struct service services[CALL_COUNT] = {\n")
+    parts += [f"    SERVICE_{one.name}(serve_{one.name}),\n" for one in messages]
+    return "".join([*parts, "};\n"])
+
+
+def services_header(messages: Iterable[Message]) -> str:
+    """Return a row of the dispatch table for each message, whoever serves it."""
+    parts = [
+        "#ifndef GPUPOOL_WORKER_SERVICES_H\n#define GPUPOOL_WORKER_SERVICES_H\n\n",
+        '#include "gpupool_messages.h"\n#include "worker/api.h"\n\n',
+    ]
     for message in messages:
         size = f"sizeof(struct {message.name}_request)" if message.request else "0"
-        answered = "true" if is_synchronous(message) else "false"
-        parts.append(f"    [CALL_{message.name}] = {{serve_{message.name}, {size}, {answered}}},\n")
-    return "".join([*parts, "};\n"])
+        answered, waits = (str(flag).lower() for flag in (is_synchronous(message), message.waits))
+        payload, function = _payload(message)
+        parts += [
+            function,
+            f"#define SERVICE_{message.name}(serve) \\\n"
+            f"    [CALL_{message.name}] = {{serve, {size}, {answered}, {waits}, {payload}}}\n\n",
+        ]
+    return "".join([*parts, "#endif\n"])
+
+
+def _payload(message: Message) -> tuple[str, str]:
+    """Return what says how many bytes follow a request, and its function if it has one of its own."""
+    lengths = [bulk.length for bulk in message.bulk if bulk.source.place is Place.RECORD]
+    if not lengths:
+        return "NULL", ""
+    terms = [term for length in lengths for term in length.terms]
+    if not terms:
+        return "payload_any", ""
+    total = " + ".join(map(_product, terms))
+    name = f"payload_{message.name}"
+    return name, (
+        f"static inline uint64_t {name}(const void *content)\n{{\n"
+        f"    const struct {message.name}_request *request = content;\n    return {total};\n}}\n\n"
+    )
+
+
+def _product(term: Term) -> str:
+    factors = [f"(uint64_t)request->{name}" for name in term.factors]
+    return " * ".join([*factors, *([str(term.scale)] if term.scale != 1 else [])])
 
 
 def _serve(call: Call) -> str:

@@ -9,6 +9,7 @@
 | runtime_exports.inc | the exported symbols, and the table that cuGetProcAddress looks into |
 | worker_driver.h, worker_driver.inc | the device library's functions, and how to find them |
 | worker_serve.h | prototypes of the worker's functions that serve a message and are written by hand |
+| worker_services.h | a row of the dispatch table for each message, whoever serves it |
 | worker_dispatch.inc | one function per message that needs no thought, and the dispatch table |
 | refcuda_functions.h | prototypes of the reference device's functions |
 | refcuda_symbols.inc | its table that cuGetProcAddress looks into |
@@ -59,6 +60,7 @@ def write(folder: Path) -> None:
         "worker_driver.h": worker.driver_header(CALLS),
         "worker_driver.inc": worker.driver_table(CALLS),
         "worker_serve.h": worker.serving_header(everything),
+        "worker_services.h": worker.services_header(everything),
         "worker_dispatch.inc": worker.dispatch(CALLS, everything),
         "refcuda_functions.h": reference.header(REFERENCE),
         "refcuda_symbols.inc": reference.rows(REFERENCE),

@@ -58,7 +58,9 @@ class Fuzzer:
         if message is None:
             return number, pick.randbytes(40), NO_SLOT
         slot = pick.randrange(SLOTS - 1) if message.kind is Class.SYNCHRONOUS else NO_SLOT
-        return number, self._request(message) + self._payload(), slot
+        # Most messages have none, and are refused with one.
+        payload = self._payload() if pick.random() < 0.5 else b""
+        return number, self._request(message) + payload, slot
 
     def _request(self, message):
         if not message.request:

@@ -9,7 +9,7 @@ from gpupool.dataplane.api.entry import Class
 from tests.functional.dataplane.raw_client import MESSAGES, NUMBERS, RawClient
 from tests.functional.dataplane.records import START, World, make, preparations
 
-NOT_READY, NOT_SUPPORTED = 600, 801
+INVALID_VALUE, NOT_READY, NOT_SUPPORTED = 1, 600, 801
 BY_NAME = {message.name: message for message in MESSAGES.values()}
 THERE = {call.key for call in REFERENCE}
 
@@ -54,3 +54,20 @@ def test_valid_records_of_every_message_are_served(client, kernels, seed):
         if name.startswith("cu") and name not in THERE:
             allowed.add(NOT_SUPPORTED)
         assert serve(client, world, name) in allowed, name
+
+
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name not in {"image_part", "module_load"}])
+def test_a_payload_of_another_length_is_refused(client, kernels, name):
+    """Nothing of it is served, and the session goes on; those that a name follows take any length."""
+    world = world_of(client, kernels, 0)
+    for needed in (*START, *preparations(BY_NAME[name])):
+        assert serve(client, world, needed) == 0
+    content = make(BY_NAME[name], world).content
+    expected = {0} if any(not bulk.length.terms for bulk in BY_NAME[name].bulk) else {INVALID_VALUE}
+    if BY_NAME[name].kind is Class.SYNCHRONOUS:
+        result, _ = client.ask(name, content + b"x")
+        assert (result == INVALID_VALUE) == (expected != {0})
+    else:
+        client.send(NUMBERS[name], content + b"x")
+        assert {client.ask("cuCtxSynchronize")[0]} == expected
+    assert client.ask("cuCtxSynchronize")[0] == 0

@@ -59,7 +59,8 @@ def test_a_type_without_c_ends_the_build(tmp_path):
 def test_every_message_has_a_number_and_a_server(written):
     for number, message in enumerate(generator.messages(), 1):
         assert f"CALL_{message.name} = {number}," in written["gpupool_messages.h"]
-        assert f"[CALL_{message.name}] = {{serve_{message.name}," in written["worker_dispatch.inc"]
+        assert f"SERVICE_{message.name}(serve_{message.name})," in written["worker_dispatch.inc"]
+        assert f"[CALL_{message.name}] = {{serve," in written["worker_services.h"]
 
 
 def test_the_page_names_every_message_call_and_refused_name(written):

@@ -46,6 +46,7 @@ GENERATED = {
         "worker_driver.h",
         "worker_driver.inc",
         "worker_dispatch.inc",
+        "worker_services.h",
     },
     "refcuda": {"refcuda_functions.h", "refcuda_symbols.inc"},
 }

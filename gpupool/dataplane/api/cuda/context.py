@@ -183,7 +183,13 @@ CONTEXTS = (
         out("version", UINT),
         body=Answer({"version": "3020"}),
     ),
-    call("cuCtxSynchronize", 2000, SYNCHRONOUS, worker=Hand("A thread of its own waits, and answers.")),
+    call(
+        "cuCtxSynchronize",
+        2000,
+        SYNCHRONOUS,
+        worker=Hand("A thread of its own waits, and answers."),
+        waits=True,
+    ),
     call(
         "cuCtxSynchronize",
         13000,

@@ -50,6 +50,7 @@ _RECORD, _REPLY, _STAGING, _WORKER = (
 )
 
 _CHARGED = Hand("What it makes is charged, and cleared where the device is asked to.")
+_ANY_DEVICE = Hand("It is served on any kind of device, by its backend.")
 _NAMED = (Bulk(_RECORD, _WORKER, REST, Complete.SERVED, what="the name"),)
 
 STARTING = (
@@ -149,7 +150,7 @@ COPIES = (
         ONE_WAY,
         (in_("destination", DeviceAddress(Access.WRITE, _BYTES)), _SIZE, _STREAM),
         bulk=(Bulk(_RECORD, End(Place.DEVICE, "destination"), _BYTES, Complete.SERVED),),
-        body=Hand("It checks that all bytes are there."),
+        body=_ANY_DEVICE,
     ),
     Message(
         "copy_out_small",
@@ -185,7 +186,7 @@ COPIES = (
                 only_if=("to_device", 0),
             ),
         ),
-        body=Hand("It copies one way or the other."),
+        body=_ANY_DEVICE,
         note="Between device memory and the bounce or heap part of the arena.",
     ),
     Message(
@@ -200,13 +201,14 @@ COPIES = (
         bulk=(
             Bulk(End(Place.DEVICE, "source"), End(Place.DEVICE, "destination"), _BYTES, Complete.STREAM),
         ),
-        body=Hand("Not generated yet."),
+        body=_ANY_DEVICE,
     ),
     Message(
         "staging_wait",
         SYNCHRONOUS,
         (in_("position", Position()),),
         body=Hand("A thread of its own waits when that takes long, and answers."),
+        waits=True,
         note="Until staging is free up to there.",
     ),
     Message(

@@ -53,7 +53,7 @@ STREAMS = (
         body=Destroy("stream_destroy"),
     ),
     call("cuStreamQuery", 2000, SYNCHRONOUS, _STREAM, twin="ptsz"),
-    call("cuStreamSynchronize", 2000, SYNCHRONOUS, _STREAM, twin="ptsz", worker=_WAITS),
+    call("cuStreamSynchronize", 2000, SYNCHRONOUS, _STREAM, twin="ptsz", worker=_WAITS, waits=True),
     call(
         "cuStreamWaitEvent",
         3020,
@@ -147,7 +147,7 @@ EVENTS = (
         body=Destroy("event_destroy"),
     ),
     call("cuEventQuery", 2000, SYNCHRONOUS, in_("hEvent", EVENT)),
-    call("cuEventSynchronize", 2000, SYNCHRONOUS, in_("hEvent", EVENT), worker=_WAITS),
+    call("cuEventSynchronize", 2000, SYNCHRONOUS, in_("hEvent", EVENT), worker=_WAITS, waits=True),
     call("cuEventRecord", 2000, ONE_WAY, in_("hEvent", EVENT), _STREAM, twin="ptsz"),
     call(
         "cuEventRecordWithFlags",

@@ -13,7 +13,7 @@
 
 struct session;
 
-/* Serving functions get a private copy of the record, whose request has its full size; they check all
+/* Serving functions get a private copy of the record, whose request and payload have their full sizes; they check all
  * else. For a one-way message the result is deferred unless it is 0. */
 #define SERVE_ARGUMENTS struct session *session, const struct record *record, struct reply *reply
 
@@ -21,15 +21,24 @@ struct service {
     enum result (*serve)(SERVE_ARGUMENTS); /* NULL: there is no such message */
     uint32_t request_bytes;
     bool answered;
+    bool waits; /* it does its work though an earlier one failed: a program counts on it that the device is done */
+    uint64_t (*payload)(const void *request); /* bytes that follow the request; NULL: none */
 };
+
+#define PAYLOAD_ANY UINT64_MAX
+
+/* Of a message after which as many bytes follow as the record has. */
+static inline uint64_t payload_any(const void *request)
+{
+    (void)request;
+    return PAYLOAD_ANY;
+}
 
 struct api {
     const struct backend *backend;
     const struct service *services; /* by the message's number */
     uint32_t service_count;
-    /* Whether a call does its work though an earlier one failed: a program counts on it that the device is done. */
-    bool (*waits)(uint16_t call);
-    /* An earlier call failed, so this one is not served. */
+    /* The call is not served: an earlier one failed, or its payload is none of it. */
     void (*skip)(struct session *session, uint16_t call);
     /* The session ends: free what a handle of the API's own stands for. */
     void (*end_item)(struct session *session, enum handle_kind kind, void *item);

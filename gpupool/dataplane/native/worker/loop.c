@@ -17,9 +17,20 @@ static bool is_sound(const struct session *session, const struct record *record)
     return answered == service->answered && record->bytes - sizeof *record >= service->request_bytes;
 }
 
+/* Serve a call whose payload is as long as its request says. */
+static enum result run(struct session *session, const struct record *record, struct reply *reply)
+{
+    const struct service *service = &session->api->services[record->call];
+    uint64_t wanted = service->payload ? service->payload(record + 1) : 0;
+    if (wanted == PAYLOAD_ANY || wanted == payload_bytes(record, service->request_bytes))
+        return service->serve(session, record, reply);
+    session->api->skip(session, record->call);
+    return RESULT_INVALID_VALUE;
+}
+
 static void serve_one_way(struct session *session, const struct record *record, struct reply *reply)
 {
-    enum result result = session->api->services[record->call].serve(session, record, reply);
+    enum result result = run(session, record, reply);
     if (result != RESULT_OK && session->deferred == RESULT_OK)
         session->deferred = result;
 }
@@ -27,8 +38,8 @@ static void serve_one_way(struct session *session, const struct record *record, 
 static void serve_answered(struct session *session, const struct record *record, struct reply *reply)
 {
     enum result earlier = session->deferred, result = RESULT_OK;
-    if (earlier == RESULT_OK || session->api->waits(record->call))
-        result = session->api->services[record->call].serve(session, record, reply);
+    if (earlier == RESULT_OK || session->api->services[record->call].waits)
+        result = run(session, record, reply);
     else
         session->api->skip(session, record->call);
     session->deferred = RESULT_OK;

@@ -10,6 +10,7 @@
 #include "worker/staging.h"
 #include "worker/synchronize.h"
 #include "worker/worker.h"
+#include "worker_services.h"
 
 static enum result serve_memory_info(SERVE_ARGUMENTS)
 {
@@ -46,36 +47,29 @@ static enum result serve_function(SERVE_ARGUMENTS)
     return kept ? RESULT_OK : RESULT_INVALID_HANDLE;
 }
 
-#define ASKED(name, serve) [CALL_##name] = {serve, sizeof(struct name##_request), true}
-#define SENT(name) [CALL_##name] = {serve_##name, sizeof(struct name##_request), false}
 static const struct service services[CALL_COUNT] = {
-    [CALL_cuMemGetInfo_v2] = {serve_memory_info, 0, true},
-    [CALL_cuCtxSynchronize] = {serve_wait, 0, true},
-    ASKED(cuStreamSynchronize, serve_stream_wait),
-    ASKED(module_function, serve_function),
-    ASKED(memory_allocate, serve_memory_allocate),
-    ASKED(memory_allocate_pitch, serve_memory_allocate_pitch),
-    ASKED(copy_out_small, serve_copy_out_small),
-    ASKED(staging_wait, serve_staging_wait),
-    SENT(memory_free),
-    SENT(memory_set),
-    SENT(copy_in),
-    SENT(copy_in_small),
-    SENT(copy_arena),
-    SENT(copy_device),
-    SENT(host_register),
-    SENT(host_unregister),
-    SENT(stream_create),
-    SENT(stream_destroy),
-    SENT(event_create),
-    SENT(event_destroy),
-    SENT(launch),
+    SERVICE_cuMemGetInfo_v2(serve_memory_info),
+    SERVICE_cuCtxSynchronize(serve_wait),
+    SERVICE_cuStreamSynchronize(serve_stream_wait),
+    SERVICE_module_function(serve_function),
+    SERVICE_memory_allocate(serve_memory_allocate),
+    SERVICE_memory_allocate_pitch(serve_memory_allocate_pitch),
+    SERVICE_copy_out_small(serve_copy_out_small),
+    SERVICE_staging_wait(serve_staging_wait),
+    SERVICE_memory_free(serve_memory_free),
+    SERVICE_memory_set(serve_memory_set),
+    SERVICE_copy_in(serve_copy_in),
+    SERVICE_copy_in_small(serve_copy_in_small),
+    SERVICE_copy_arena(serve_copy_arena),
+    SERVICE_copy_device(serve_copy_device),
+    SERVICE_host_register(serve_host_register),
+    SERVICE_host_unregister(serve_host_unregister),
+    SERVICE_stream_create(serve_stream_create),
+    SERVICE_stream_destroy(serve_stream_destroy),
+    SERVICE_event_create(serve_event_create),
+    SERVICE_event_destroy(serve_event_destroy),
+    SERVICE_launch(serve_launch),
 };
-
-static bool waits(uint16_t call)
-{
-    return call == CALL_cuCtxSynchronize || call == CALL_cuStreamSynchronize || call == CALL_staging_wait;
-}
 
 static void skip(struct session *session, uint16_t call)
 {
@@ -90,7 +84,7 @@ static void end_item(struct session *session, enum handle_kind kind, void *item)
 int main(int count, char **arguments)
 {
     static const struct api api = {
-        .backend = &host_backend, .services = services, .service_count = CALL_COUNT, .waits = waits, .skip = skip,
+        .backend = &host_backend, .services = services, .service_count = CALL_COUNT, .skip = skip,
         .end_item = end_item,
     };
     return worker_main(count, arguments, &api);

@@ -10,14 +10,9 @@
 #include "worker/cuda/handles.h"
 #include "worker/cuda/module.h"
 #include "worker_serve.h"
+#include "worker_services.h"
 
 #include "worker_dispatch.inc"
-
-static bool waits(uint16_t call)
-{
-    return call == CALL_cuCtxSynchronize || call == CALL_cuStreamSynchronize || call == CALL_cuEventSynchronize ||
-           call == CALL_staging_wait;
-}
 
 /* What was sent for a load that is not served is not part of the next one. */
 static void skip(struct session *session, uint16_t call)
@@ -35,6 +30,6 @@ static void end_item(struct session *session, enum handle_kind kind, void *item)
 }
 
 const struct api cuda_api = {
-    .backend = &cuda_backend, .services = services, .service_count = CALL_COUNT, .waits = waits, .skip = skip,
+    .backend = &cuda_backend, .services = services, .service_count = CALL_COUNT, .skip = skip,
     .end_item = end_item,
 };

@@ -18,11 +18,10 @@ struct parts {
     unsigned char *parameters;
 };
 
-static bool read_parts(const struct record *record, const struct launch_request *request, struct parts *parts)
+static bool read_parts(const struct launch_request *request, struct parts *parts)
 {
     uint64_t attribute_bytes = request->attribute_count * sizeof *parts->attributes;
-    if (request->attribute_count > ATTRIBUTES ||
-        payload_bytes(record, sizeof *request) != attribute_bytes + request->parameter_bytes)
+    if (request->attribute_count > ATTRIBUTES)
         return false;
     memcpy(parts->attributes, request + 1, attribute_bytes);
     for (uint32_t index = 0; index < request->attribute_count; index++)
@@ -74,7 +73,7 @@ enum result launch_function(struct device *device, void *function, const struct 
 {
     const struct launch_request *request = (const void *)(record + 1);
     struct parts parts;
-    if (!read_parts(record, request, &parts))
+    if (!read_parts(request, &parts))
         return RESULT_INVALID_VALUE;
     return result_of(launch(&device->driver, request, function, (CUstream)stream, &parts));
 }

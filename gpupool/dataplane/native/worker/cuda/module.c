@@ -209,8 +209,7 @@ enum result serve_module_load(SERVE_ARGUMENTS)
     struct options *options = NULL;
     CUresult result = CUDA_ERROR_INVALID_VALUE;
     uint64_t size = session->device->image.size;
-    if (size && size == request->bytes && request->option_count <= OPTIONS &&
-        payload_bytes(record, sizeof *request) == request->option_count * 2 * sizeof *pairs) {
+    if (size && size == request->bytes && request->option_count <= OPTIONS) {
         options = calloc(1, sizeof *options);
         result = CUDA_ERROR_OUT_OF_MEMORY;
     }
