@@ -11,8 +11,9 @@ from pathlib import Path
 from gpupool.agent import cdi, record
 from gpupool.agent.folders import Folders
 from gpupool.agent.limited_log import LimitedLog
+from gpupool.agent.opening import NotStarted, Program
 from gpupool.agent.server import Acceptor, SessionServer
-from gpupool.agent.sessions import NotStarted, Program, Sessions
+from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
 from gpupool.dataplane import handshake, paths, whole_file
 from gpupool.dataplane.handshake import Error, Hello, Kind
@@ -221,7 +222,7 @@ class Attachments:
                 message = f"device {hello.ordinal}; allowed: 0 to {one.numbered - 1}"
             handshake.send_refusal(connection, error, message)
             return
-        program = Program(spec.id, by_ordinal[hello.ordinal], pid)
+        program = Program(spec.id, by_ordinal[hello.ordinal], pid, hello.control)
         try:
             self._sessions.open(program, connection)
         except NotStarted as exc:

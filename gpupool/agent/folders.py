@@ -58,6 +58,11 @@ class Folders:
         """What projects owe devices."""
         return self.state / "debts.json"
 
+    @property
+    def control(self) -> Path:
+        """One socket per session and peer, at which that waits to be told."""
+        return self.run / "control"
+
     def run_of(self, attachment_id: str) -> Path:
         """Return the folder that a program of this attachment may reach."""
         return self.run / "attachments" / attachment_id
@@ -77,6 +82,7 @@ class Folders:
         for folder in (self.run, self.run / "attachments", self.cdi):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         (self.run / "attachments").chmod(0o711)
+        self.control.mkdir(mode=0o700, exist_ok=True)
 
     def lock(self) -> int:
         """Return the descriptor of a lock that ends with this process; Conflict if another has it."""

@@ -247,7 +247,10 @@ class AgentManager:
     def _make_vgpu(self, spec: VgpuSpec) -> bool:
         if self._vgpus.wants_remaking(spec):
             return False  # a worker of the old one does not end
+        before = self._vgpus.spec(spec.id)
         changed = self._vgpus.make(spec)
+        if before and (before.compute, before.memory_mib) != (spec.compute, spec.memory_mib):
+            self._sessions.resized(spec)
         with suppress(errors.GpupoolError):  # no device: its error says so
             self._confinement.make(spec, self._inventory.open(spec.device_key))
         self._sessions.allow(spec.id)
@@ -266,7 +269,7 @@ class AgentManager:
         # First of all the vGPUs' sessions end: these are what somebody else may be waiting for.
         leaving = set(self._vgpus.known()) - vgpus
         unused = set(self._attachments.known()) - attachments
-        self._kill_sessions(leaving, unused)
+        self._revoke_sessions(leaving, unused, {one.id for one in desired.vgpus})
         for vgpu_id in leaving:
             removed |= _removed(self._remove_vgpu, vgpu_id)
         for attachment_id in unused:
@@ -274,12 +277,11 @@ class AgentManager:
         self._confinement.keep(self._vgpus.known())
         return removed
 
-    def _kill_sessions(self, vgpu_ids: set[str], attachment_ids: set[str]) -> None:
-        for vgpu_id in vgpu_ids:
-            # Killing needs neither a sound ledger nor one more open file.
-            with suppress(OSError, errors.Invalid):
-                self._vgpus.ledger(vgpu_id).set_lost()
-        self._sessions.kill(vgpu_ids | attachment_ids)
+    def _revoke_sessions(self, vgpu_ids: set[str], attachment_ids: set[str], wanted: set[str]) -> None:
+        """Kill the sessions of vGPUs and attachments that go; those ``wanted`` are made anew."""
+        reasons = {one: f"its attachment {one} was deleted" for one in attachment_ids}
+        reasons |= {one: self._vgpus.take_away(one, again=one in wanted) for one in vgpu_ids}
+        self._sessions.revoke(reasons)
 
     def _remove_vgpu(self, vgpu_id: str) -> bool:
         left = self._sessions.end(vgpu_id)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
+from gpupool.agent.channels import Peer
 from gpupool.agent.process import Identity
 
 # Exit statuses of a worker, see native/worker/main.c.
@@ -17,6 +18,8 @@ class SessionRecord:
     ``slot`` is the session's in its vGPU's ledger, ``busy_before_ns`` the slot's busy time when it
     began. ``worker_start`` (see process.start_of) is None until the worker was started. ``ring_mib`` and
     ``context_mib`` are charged to the vGPU, of the host's memory and of the device's.
+    ``runtime_control`` and ``worker_control`` are the versions of the control channel that the two
+    speak, 0 for none: records of earlier agents say nothing.
     """
 
     id: str
@@ -30,10 +33,17 @@ class SessionRecord:
     worker_start: str | None = None
     ring_mib: int = 0
     context_mib: int = 0
+    runtime_control: int = 0
+    worker_control: int = 0
 
     def belongs_to(self, owner_id: str) -> bool:
         """Tell whether ``owner_id`` is the session's vGPU or attachment."""
         return owner_id in {self.vgpu_id, self.attachment_id}
+
+    @property
+    def versions(self) -> dict[Peer, int]:
+        """Which version of the control channel each peer speaks."""
+        return {Peer.RUNTIME: self.runtime_control, Peer.WORKER: self.worker_control}
 
     @property
     def identity(self) -> Identity | None:

@@ -184,6 +184,24 @@ class Vgpus:
         found = {vgpu_id: self._specs.get(vgpu_id) for vgpu_id in vgpu_ids}
         return {vgpu_id: spec.index if spec else None for vgpu_id, spec in found.items()}
 
+    def take_away(self, vgpu_id: str, *, again: bool) -> str:
+        """Tell the vGPU's workers that it goes; return why, for their programs.
+
+        ``again``: it is made anew, elsewhere or as it was.
+        """
+        # Neither a sound ledger is needed to end them, nor one more open file.
+        with suppress(OSError, errors.Invalid):
+            self.ledger(vgpu_id).set_lost()
+        if again:
+            return f"vGPU {vgpu_id} is made anew, on another device of its host or after damage"
+        spec = self._specs.get(vgpu_id)
+        claim = f"claim {spec.claim_id}" if spec else "its claim"
+        return f"vGPU {vgpu_id} was taken from {claim}, which ended, shrank or moved"
+
+    def spec(self, vgpu_id: str) -> VgpuSpec | None:
+        """Return what the vGPU is to be; None when nobody told yet."""
+        return self._specs.get(vgpu_id)
+
     def neighbours(self, vgpu_id: str) -> set[str]:
         """Return the vGPUs on the same device, this one included."""
         keys = {other: spec.device_key for other, spec in list(self._specs.items())}

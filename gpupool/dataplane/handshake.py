@@ -52,29 +52,33 @@ class Error(IntEnum):
 
 @dataclass(frozen=True)
 class Hello:
-    """A runtime's first packet. ``pid`` is as the program sees it: for people, not for trust."""
+    """A runtime's first packet. ``pid`` is as the program sees it: for people, not for trust.
+
+    ``control`` is the newest version of the control channel that it speaks, 0 for none.
+    """
 
     kind: Kind
     ordinal: int
     pid: int
     ticket: str
+    control: int = 0
 
     def pack(self) -> bytes:
         """Return the packet. Raises HandshakeError when the ticket is too long."""
         ticket = self.ticket.encode()
         if len(ticket) >= TEXT:
             raise HandshakeError(f"the ticket has {len(ticket)} bytes; allowed: less than {TEXT}")
-        return HELLO.pack(MAGIC, VERSION, self.kind, self.ordinal, self.pid, 0, ticket)
+        return HELLO.pack(MAGIC, VERSION, self.kind, self.ordinal, self.pid, self.control, ticket)
 
     @classmethod
     def unpack(cls, packet: bytes) -> "Hello":
         """Read a packet. Raises HandshakeError naming what is wrong with it."""
         _check_size("hello", packet, HELLO.size)
-        magic, version, kind, ordinal, pid, _, ticket = HELLO.unpack(packet)
+        magic, version, kind, ordinal, pid, control, ticket = HELLO.unpack(packet)
         _check_head(magic, version)
         if kind not in list(Kind):
             raise HandshakeError(f"hello kind {kind}; allowed: 1 (list), 2 (open), 3 (vgpus)")
-        return cls(Kind(kind), ordinal, pid, _text(ticket))
+        return cls(Kind(kind), ordinal, pid, _text(ticket), control)
 
 
 @dataclass(frozen=True)
@@ -158,13 +162,20 @@ def send_vgpus(connection: socket.socket, kind: Kind, vgpus: Sequence[VgpuShare]
     connection.send(Welcome(tuple(vgpus), kind=kind).pack())
 
 
-def send_welcome(connection: socket.socket, devices: Sequence[VgpuShare], ring_fd: int) -> None:
+def send_welcome(
+    connection: socket.socket,
+    devices: Sequence[VgpuShare],
+    ring_fd: int,
+    control_fd: int | None = None,
+) -> None:
     """Answer a hello of kind ``OPEN`` with the session's vGPU and its ring, see make_ring.
 
-    Raises OSError when the runtime is gone.
+    ``control_fd`` is where a runtime that speaks a version of the control channel is told of its
+    session. Raises OSError when the runtime is gone.
     """
     packet = Welcome(tuple(devices), os.fstat(ring_fd).st_size).pack()
-    socket.send_fds(connection, [packet], [ring_fd])
+    passed = [ring_fd] if control_fd is None else [ring_fd, control_fd]
+    socket.send_fds(connection, [packet], passed)
 
 
 def send_refusal(connection: socket.socket, error: Error, message: str) -> None:

@@ -26,7 +26,8 @@ class WorkerSpec:
 
     ``library`` is the device's own libcuda, ``ordinal`` the device's number in it, ``environment``
     all of the worker's environment. ``ledger_fd`` is the vGPU's ledger, ``slot`` the session's place
-    in it. ``connection_fd`` is the agent's end of the runtime's connection, ``ring_fd`` the ring;
+    in it. ``connection_fd`` is the agent's end of the runtime's connection, ``ring_fd`` the ring,
+    ``control_fd`` the socket at which the worker is told of its session, None: it is not;
     ``context_mib`` is charged to the vGPU's device memory for the session's context; ``granule`` is in
     how many bytes the device backs allocations. ``log_fd`` takes what the worker writes before it runs
     anything of the tenant's, None: nothing does. The caller closes its own copies after spawn. The
@@ -45,13 +46,20 @@ class WorkerSpec:
     ring_fd: int
     context_mib: int = 0
     granule: int = 512
+    control_fd: int | None = None
     log_fd: int | None = None
     start_fd: int | None = None
     uid: int | None = None
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the worker is given besides its standard streams."""
+        told_at = () if self.control_fd is None else (self.control_fd,)
+        return (self.ledger_fd, self.connection_fd, self.ring_fd, *told_at)
+
     def arguments(self, executable: Path) -> list[str]:
         """Return the worker's command line."""
-        named = {
+        named: dict[str, object] = {
             "session": self.session_id,
             "library": self.library,
             "ordinal": self.ordinal,
@@ -62,6 +70,8 @@ class WorkerSpec:
             "context-mib": self.context_mib,
             "granule": self.granule,
         }
+        if self.control_fd is not None:
+            named["control"] = self.control_fd
         return [
             str(executable),
             *(part for name, value in named.items() for part in (f"--{name}", str(value))),
@@ -81,7 +91,7 @@ def spawn(spec: WorkerSpec, executable: Path = paths.WORKER) -> "subprocess.Pope
     return subprocess.Popen(
         spec.arguments(executable),
         env=dict(spec.environment),
-        pass_fds=(spec.ledger_fd, spec.connection_fd, spec.ring_fd),
+        pass_fds=spec.descriptors,
         stdin=subprocess.DEVNULL if spec.start_fd is None else spec.start_fd,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL if spec.log_fd is None else spec.log_fd,

@@ -2,7 +2,8 @@
 
 ``program.py report`` says what devices there are and tries memory; ``program.py loop`` allocates and
 frees until an error comes, and says which; ``program.py hang KERNELS`` launches a kernel that never
-ends.
+ends; ``program.py follow`` says for each line that it reads what memory its device has, until there
+is none left to read.
 """
 
 import ctypes
@@ -68,9 +69,19 @@ def hang() -> dict:
     return {"error": call(driver.cuCtxSynchronize)[0]}
 
 
+def follow() -> dict:
+    device = call(driver.cuDeviceGet, 0)[1]
+    driver.cuCtxSetCurrent(call(driver.cuDevicePrimaryCtxRetain, device)[1])
+    print("following", flush=True)
+    for _ in sys.stdin:
+        error, free, total = call(driver.cuMemGetInfo)
+        of_device = call(driver.cuDeviceTotalMem, device)[1]
+        print(json.dumps([error, free // MIB, total // MIB, of_device // MIB]), flush=True)
+    return {"error": call(driver.cuCtxSynchronize)[0]}
+
+
 if __name__ == "__main__":
     began = call(driver.cuInit, 0)[0]
-    outcome = (
-        {"error": began} if began else {"report": report, "loop": loop, "hang": hang}[sys.argv[1]]()
-    )
+    ways = {"report": report, "loop": loop, "hang": hang, "follow": follow}
+    outcome = {"error": began} if began else ways[sys.argv[1]]()
     print(json.dumps(outcome), flush=True)

@@ -112,18 +112,29 @@ class Program:
     def __init__(self, path: Path) -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection.settimeout(TIMEOUT)
+        self.listeners: list[socket.socket] = []
         place = os.open(path, os.O_PATH)  # a path may be longer than a socket's address
         try:
             self.connection.connect(f"/proc/self/fd/{place}")
         finally:
             os.close(place)
 
-    def hello(self, kind: Kind, ordinal: int = 0, ticket: str = TICKET) -> Welcome:
-        self.connection.send(Hello(kind, ordinal, os.getpid(), ticket).pack())
+    def hello(self, kind: Kind, ordinal: int = 0, ticket: str = TICKET, control: int = 0) -> Welcome:
+        """Say hello; ``control`` is the version of the control channel that the runtime speaks."""
+        self.connection.send(Hello(kind, ordinal, os.getpid(), ticket, control).pack())
         packet, descriptors, _, _ = socket.recv_fds(self.connection, 65536, 4)
-        for descriptor in descriptors:
+        for descriptor in descriptors[:1]:
             os.close(descriptor)
+        self.listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors[1:]]
         return Welcome.unpack(packet, kind)
+
+    def accept(self) -> socket.socket:
+        """Return the agent's connection to the control channel."""
+        (listener,) = self.listeners
+        listener.settimeout(TIMEOUT)
+        connection, _ = listener.accept()
+        connection.settimeout(TIMEOUT)
+        return connection
 
     def wait_ready(self) -> int:
         """Return the error of the worker's ready packet."""
@@ -140,7 +151,8 @@ class Program:
             pass
 
     def close(self) -> None:
-        self.connection.close()
+        for one in (self.connection, *self.listeners):
+            one.close()
 
     def _receive(self) -> bytes:
         try:

@@ -17,7 +17,7 @@ int main(void)
     RESULT(OUT_OF_MEMORY); RESULT(NO_DEVICE); RESULT(INVALID_DEVICE); RESULT(DEVICE_UNAVAILABLE); RESULT(UNKNOWN);
     SIZE(hello);
     FIELD(hello, magic); FIELD(hello, version); FIELD(hello, kind); FIELD(hello, ordinal);
-    FIELD(hello, pid); FIELD(hello, ticket);
+    FIELD(hello, pid); FIELD(hello, control); FIELD(hello, ticket);
     SIZE(welcome);
     FIELD(welcome, magic); FIELD(welcome, version); FIELD(welcome, error); FIELD(welcome, device_count);
     FIELD(welcome, ring_bytes); FIELD(welcome, message);

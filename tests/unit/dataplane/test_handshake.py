@@ -31,7 +31,7 @@ def test_the_layouts_are_those_of_the_c_header(compile_probe):
         "open": Kind.OPEN,
         "vgpus": Kind.VGPUS,
         **{f"result.{error.name}": error for error in handshake.Error},
-        **_offsets("hello", handshake.HELLO, "magic version kind ordinal pid - ticket"),
+        **_offsets("hello", handshake.HELLO, "magic version kind ordinal pid control ticket"),
         **_offsets("welcome", handshake.WELCOME, "magic version error device_count ring_bytes message"),
         **_offsets("welcome_device", handshake.WELCOME_DEVICE, "compute - memory"),
         **_offsets("welcome_vgpu", handshake.WELCOME_VGPU, "uuid memory compute ordinal"),
@@ -51,9 +51,9 @@ def _offsets(name, layout, fields):
     return found
 
 
-@given(kind=st.sampled_from(Kind), ordinal=NUMBERS, pid=NUMBERS, ticket=TEXTS)
-def test_a_hello_comes_back(kind, ordinal, pid, ticket):
-    hello = Hello(kind, ordinal, pid, ticket)
+@given(kind=st.sampled_from(Kind), ordinal=NUMBERS, pid=NUMBERS, ticket=TEXTS, control=NUMBERS)
+def test_a_hello_comes_back(kind, ordinal, pid, ticket, control):
+    hello = Hello(kind, ordinal, pid, ticket, control)
     assert Hello.unpack(hello.pack()) == hello
 
 

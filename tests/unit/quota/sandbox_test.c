@@ -20,6 +20,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -215,11 +216,30 @@ static void check_allowed(int connection)
     CHECK(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
 }
 
+/* The agent connects there; nothing else in reach of a worker can be accepted at. */
+static void check_control(int control, int connection)
+{
+    DENIED(accept4(connection, NULL, NULL, 0));
+    DENIED(accept(control, NULL, NULL));
+    CHECK(accept4(control, NULL, NULL, SOCK_NONBLOCK) == -1 && errno == EAGAIN);
+}
+
+static int listen_unnamed(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+
+    /* An address without a name has the kernel choose one. */
+    CHECK(listener >= 0 && !bind(listener, (struct sockaddr *)&address, sizeof address.sun_family));
+    CHECK(!listen(listener, 1));
+    return listener;
+}
+
 int main(int count, char **arguments)
 {
     enum sandbox sandbox;
     pthread_t early;
-    int pair[2], ledger = memfd_create("ledger", MFD_CLOEXEC);
+    int pair[2], control, ledger = memfd_create("ledger", MFD_CLOEXEC);
 
     CHECK(count == 3 && ledger >= 0 && !ftruncate(ledger, 4096));
     sandbox = strcmp(arguments[1], "nvidia") ? SANDBOX_REFERENCE : SANDBOX_NVIDIA;
@@ -227,10 +247,12 @@ int main(int count, char **arguments)
     CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
     CHECK(!pthread_barrier_init(&entered, NULL, 2));
     CHECK(!pthread_create(&early, NULL, early_thread, NULL));
-    CHECK(sandbox_enter(sandbox, ledger) == 0);
+    control = listen_unnamed();
+    CHECK(sandbox_enter(sandbox, ledger, control) == 0);
     pthread_barrier_wait(&entered);
     CHECK(!pthread_join(early, NULL));
     check_denied();
+    check_control(control, pair[0]);
     check_no_signals_by_descriptors(pair[0]);
     check_no_reach_into_others();
     check_nothing_to_leave_or_share();

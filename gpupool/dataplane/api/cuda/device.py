@@ -125,7 +125,7 @@ DEVICES = (
         out("bytes", SIZE),
         in_("dev", DEVICE),
         symbol="cuDeviceTotalMem_v2",
-        body=Answer({"bytes": "vgpu->memory"}),
+        body=Answer({"bytes": "process_device_memory(dev)"}),
     ),
     call(
         "cuDeviceGetAttribute",

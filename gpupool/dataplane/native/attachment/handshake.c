@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "attachment/log.h"
+#include "wire/control.h"
 
 #define ANSWER_MS 120000 /* a device's library may take long to start */
 
@@ -55,26 +56,47 @@ static int connect_to(const char *path)
     return fd;
 }
 
+/* What came with a packet: the ring, then the control channel. */
+enum { PASSED_RING, PASSED_CONTROL, PASSED };
+
 static bool send_hello(int fd, uint32_t kind, int ordinal, const char *ticket)
 {
     struct hello hello = {
         .magic = HANDSHAKE_MAGIC, .version = HANDSHAKE_VERSION, .kind = kind,
-        .ordinal = (uint32_t)ordinal, .pid = (uint32_t)getpid(),
+        .ordinal = (uint32_t)ordinal, .pid = (uint32_t)getpid(), .control = CONTROL_VERSION,
     };
     strncpy(hello.ticket, ticket, sizeof hello.ticket - 1);
     return send(fd, &hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello;
 }
 
-/* Read one packet and the descriptor that came with it (-1: none); the bytes read, -1 with errno. */
-static ssize_t receive(int fd, void *buffer, size_t room, int *passed)
+static void close_passed(int passed[PASSED])
 {
-    union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control;
+    for (int index = 0; index < PASSED; index++) {
+        if (passed[index] >= 0)
+            close(passed[index]);
+        passed[index] = -1;
+    }
+}
+
+static void take_passed(struct msghdr *message, int passed[PASSED])
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len < CMSG_LEN(sizeof(int)))
+        return;
+    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(passed, CMSG_DATA(header), (count < PASSED ? count : PASSED) * sizeof(int));
+}
+
+/* Read one packet and the descriptors that came with it (-1: none); the bytes read, -1 with errno. */
+static ssize_t receive(int fd, void *buffer, size_t room, int passed[PASSED])
+{
+    union { struct cmsghdr header; char space[CMSG_SPACE(PASSED * sizeof(int))]; } control;
     struct iovec vector = {buffer, room};
     struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
                              .msg_controllen = sizeof control};
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     int there;
-    *passed = -1;
+    passed[PASSED_RING] = passed[PASSED_CONTROL] = -1;
     while ((there = poll(&ready, 1, ANSWER_MS)) < 0 && errno == EINTR)
         continue;
     if (there == 0)
@@ -82,9 +104,8 @@ static ssize_t receive(int fd, void *buffer, size_t room, int *passed)
     if (there <= 0)
         return -1;
     ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-    struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(passed, CMSG_DATA(header), sizeof *passed);
+    if (got > 0)
+        take_passed(&message, passed);
     return got;
 }
 
@@ -111,12 +132,12 @@ static bool is_ours(const char *path, ssize_t got, size_t least, const uint32_t 
 }
 
 /* Say hello and read the welcome; -1 with `*result` set when there is none. Returns the connection. */
-static int greet(const struct attachment *attachment, uint32_t kind, int ordinal, struct answer *answer, int *passed,
-                 enum result *result)
+static int greet(const struct attachment *attachment, uint32_t kind, int ordinal, struct answer *answer,
+                 int passed[PASSED], enum result *result)
 {
     const char *path = attachment->socket;
     *result = RESULT_DEVICE_UNAVAILABLE;
-    *passed = -1;
+    passed[PASSED_RING] = passed[PASSED_CONTROL] = -1;
     int fd = connect_to(path);
     if (fd < 0) {
         unreachable(path, strerror(errno));
@@ -136,8 +157,7 @@ static int greet(const struct attachment *attachment, uint32_t kind, int ordinal
         else
             *result = unreachable(path, "sent a welcome of the wrong size");
     }
-    if (*passed >= 0)
-        close(*passed);
+    close_passed(passed);
     close(fd);
     return -1;
 }
@@ -162,25 +182,23 @@ enum result handshake_list(const struct attachment *attachment, struct vgpu **vg
 {
     enum result result = RESULT_OUT_OF_MEMORY;
     struct answer *answer = calloc(1, sizeof *answer);
-    int passed, fd = answer ? greet(attachment, HELLO_VGPUS, 0, answer, &passed, &result) : -1;
+    int passed[PASSED], fd = answer ? greet(attachment, HELLO_VGPUS, 0, answer, passed, &result) : -1;
     if (fd >= 0) {
         result = copy_vgpus(attachment, answer, vgpus, count);
-        if (passed >= 0)
-            close(passed);
+        close_passed(passed);
         close(fd);
     }
     free(answer);
     return result;
 }
 
-static enum result wait_ready(int fd, int *ring)
+static enum result wait_ready(int fd, int ring)
 {
     struct ready ready;
-    int passed;
-    ssize_t got = receive(fd, &ready, sizeof ready, &passed);
-    if (passed >= 0)
-        close(passed);
-    if (*ring < 0)
+    int passed[PASSED];
+    ssize_t got = receive(fd, &ready, sizeof ready, passed);
+    close_passed(passed);
+    if (ring < 0)
         return unreachable("the agent", "sent no ring");
     if (!is_ours("the worker", got, sizeof ready, &ready.magic))
         return RESULT_DEVICE_UNAVAILABLE;
@@ -191,19 +209,19 @@ static enum result wait_ready(int fd, int *ring)
     return (enum result)ready.error;
 }
 
-enum result handshake_open(const struct vgpu *vgpu, int *connection, int *ring)
+enum result handshake_open(const struct vgpu *vgpu, struct opened *opened)
 {
     enum result result = RESULT_OUT_OF_MEMORY;
     struct answer *answer = calloc(1, sizeof *answer);
-    *connection = answer ? greet(vgpu->attachment, HELLO_OPEN, vgpu->ordinal, answer, ring, &result) : -1;
+    int passed[PASSED], fd = answer ? greet(vgpu->attachment, HELLO_OPEN, vgpu->ordinal, answer, passed, &result) : -1;
     free(answer);
-    if (*connection < 0)
+    if (fd < 0)
         return result;
-    result = wait_ready(*connection, ring);
+    result = wait_ready(fd, passed[PASSED_RING]);
+    *opened = (struct opened){fd, passed[PASSED_RING], passed[PASSED_CONTROL]};
     if (result != RESULT_OK) {
-        close(*connection);
-        if (*ring >= 0)
-            close(*ring);
+        close_passed(passed);
+        close(fd);
     }
     return result;
 }

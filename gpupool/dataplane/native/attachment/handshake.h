@@ -17,7 +17,13 @@ struct vgpu {
 
 /* Ask the agent which vGPUs an attachment gives; `*vgpus` is malloc-ed. Errors are logged. */
 enum result handshake_list(const struct attachment *attachment, struct vgpu **vgpus, int *count);
-/* Open: on success a connection to a worker that serves, and the ring's descriptor. Errors are logged. */
-enum result handshake_open(const struct vgpu *vgpu, int *connection, int *ring);
+/* What a session is opened with: a connection to a worker that serves, the ring, and where the agent tells what becomes
+ * of the session, see wire/control.h; -1: an agent of an earlier version tells nothing. */
+struct opened {
+    int connection, ring, control;
+};
+
+/* Open a session. Errors are logged. */
+enum result handshake_open(const struct vgpu *vgpu, struct opened *opened);
 
 #endif

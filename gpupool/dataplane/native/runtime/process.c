@@ -100,6 +100,13 @@ const struct vgpu *process_device(int ordinal)
     return ordinal >= 0 && ordinal < process.vgpus.count ? &process.vgpus.items[ordinal] : NULL;
 }
 
+uint64_t process_device_memory(int ordinal)
+{
+    struct session *session = process_opened(ordinal);
+    uint64_t told = session ? atomic_load(&session->notices.memory) : 0;
+    return told ? told : process.vgpus.items[ordinal].memory;
+}
+
 struct session *process_opened(int ordinal)
 {
     return process_device(ordinal) ? process.sessions[ordinal] : NULL;

@@ -24,6 +24,8 @@ bool process_entered(void);
 int process_device_count(void);
 /* NULL when there is no such device. */
 const struct vgpu *process_device(int ordinal);
+/* Bytes of memory that a device has, as of now; it must be there. */
+uint64_t process_device_memory(int ordinal);
 /* The session of a device, opened at need. */
 enum result process_session(int ordinal, struct session **session);
 /* The session of a device if it was opened, else NULL. */

@@ -12,22 +12,32 @@
 
 #define LOOK_MS 100 /* how long a blocked call may miss that the worker is gone */
 
-/* Only the thread that sees it first says it. */
+/* What is said comes first: a program may exit as soon as it gets an error. */
 static void mark_lost(struct session *session)
 {
-    if (!atomic_exchange(&session->lost, true))
-        runtime_log("device %d is lost: its worker ended (its claim, vGPU, attachment or session was ended, or "
-                    "the worker failed)",
-                    session->ordinal);
+    notices_log_lost(&session->notices);
+    atomic_store(&session->lost, true);
 }
 
-/* Learns at once that the worker is gone, even while the program calls nothing. */
+/* Learns at once that the worker is gone, or what the agent tells, even while the program calls nothing. */
 static void *watch(void *argument)
 {
     struct session *session = argument;
-    struct pollfd connection = {.fd = session->connection, .events = POLLIN};
-    while (poll(&connection, 1, -1) < 0 && errno == EINTR)
-        continue;
+    struct pollfd watched[] = {{.fd = session->connection, .events = POLLIN}, {.events = POLLIN}};
+    bool heard, revoked = false;
+    while (!revoked && !watched[0].revents) {
+        watched[1].fd = notices_descriptor(&session->notices);
+        if (poll(watched, 2, -1) <= 0) {
+            watched[0].revents = 0;
+            continue;
+        }
+        if (!watched[1].revents)
+            continue;
+        revoked = notices_take(&session->notices, &heard);
+        /* A channel that can't be read, for lack of descriptors, must not keep this thread busy. */
+        if (!heard)
+            poll(NULL, 0, LOOK_MS);
+    }
     mark_lost(session);
     return NULL;
 }
@@ -54,6 +64,7 @@ static struct session *new_session(int ordinal)
         return NULL;
     session->ordinal = ordinal;
     session->connection = -1;
+    notices_open(&session->notices, ordinal, -1);
     places_init(&session->slots, RING_SLOTS);
     places_init(&session->bounces, BOUNCES);
     pthread_mutex_t *locks[] = {&session->send_lock, &session->staging_lock, &session->table_lock};
@@ -65,12 +76,14 @@ static struct session *new_session(int ordinal)
 static enum result start(struct session *session, const struct vgpu *vgpu,
                          enum result (*learn)(struct session *session))
 {
-    int ring = -1;
-    enum result result = handshake_open(vgpu, &session->connection, &ring);
+    struct opened opened;
+    enum result result = handshake_open(vgpu, &opened);
     if (result != RESULT_OK)
         return result;
-    bool mapped = ring_map(&session->ring, ring);
-    close(ring);
+    session->connection = opened.connection;
+    notices_open(&session->notices, session->ordinal, opened.control);
+    bool mapped = ring_map(&session->ring, opened.ring);
+    close(opened.ring);
     if (!mapped) {
         runtime_log("device %d: the ring can't be mapped: %s", session->ordinal, strerror(errno));
         return RESULT_OPERATING_SYSTEM;
@@ -103,6 +116,7 @@ void session_abandon(struct session *session)
     if (session->connection >= 0)
         close(session->connection);
     session->connection = -1;
+    notices_close(&session->notices);
     address_map_clear(&session->memory);
     atomic_store(&session->lost, true);
 }

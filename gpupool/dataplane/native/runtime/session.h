@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "attachment/handshake.h"
+#include "runtime/notices.h"
 #include "runtime/places.h"
 #include "wire/handle_table.h"
 #include "wire/ranges.h"
@@ -24,6 +25,7 @@ struct session {
     int ordinal;
     int connection;
     atomic_bool lost; /* the worker is gone; every call says so */
+    struct notices notices;
     struct ring ring;
     pthread_mutex_t send_lock; /* the ring's producer side */
     struct places slots; /* of the ring, one per thread that waits */

@@ -4,7 +4,8 @@
  *
  *   runtime -> agent    struct hello
  *   agent   -> runtime  struct welcome, then device_count times struct welcome_vgpu (kind vgpus) or struct
- *                       welcome_device (kinds list and open); kind open: with the ring's memfd as SCM_RIGHTS
+ *                       welcome_device (kinds list and open); kind open: with the ring's memfd as SCM_RIGHTS,
+ *                       and behind it, for a runtime that speaks a version of control.h, where it is told
  *   worker  -> runtime  struct ready, on the same connection (kind open); with an error it may be the
  *                       agent's, which could not start a worker
  */
@@ -30,7 +31,7 @@ struct hello {
     uint32_t kind;
     uint32_t ordinal;
     uint32_t pid; /* as the program sees it; for people only */
-    uint32_t reserved;
+    uint32_t control; /* the newest version of control.h that the runtime speaks; 0: none, as earlier ones say */
     char ticket[HANDSHAKE_TEXT];
 };
 

@@ -45,6 +45,7 @@ static bool read_option(int letter, const char *text, struct options *options)
     case 'n': return read_number(text, &options->slot);
     case 'c': return read_number(text, &options->connection);
     case 'r': return read_number(text, &options->ring);
+    case 't': return read_number(text, &options->control);
     case 'm': return read_number(text, &options->context_mib) && options->context_mib <= 1 << 20;
     case 'g': return read_number(text, &options->granule) && options->granule >= (int)MEMORY_UNIT;
     case 'u': return read_number(text, &options->uid) && options->uid > 0;
@@ -59,15 +60,16 @@ bool options_read(int count, char **arguments, struct options *options)
         {"session", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'L'},
         {"ordinal", required_argument, NULL, 'o'}, {"ledger", required_argument, NULL, 'l'},
         {"slot", required_argument, NULL, 'n'}, {"connection", required_argument, NULL, 'c'},
-        {"ring", required_argument, NULL, 'r'}, {"context-mib", required_argument, NULL, 'm'},
+        {"ring", required_argument, NULL, 'r'}, {"control", required_argument, NULL, 't'},
+        {"context-mib", required_argument, NULL, 'm'},
         {"granule", required_argument, NULL, 'g'}, {"sandbox", required_argument, NULL, 'S'},
         {"uid", required_argument, NULL, 'u'},
         {"check", no_argument, NULL, 'k'}, {NULL, 0, NULL, 0},
     };
     int letter;
     *options = (struct options){
-        .ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .context_mib = -1, .sandbox = -1,
-        .granule = MEMORY_UNIT,
+        .ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .control = -1, .context_mib = -1,
+        .sandbox = -1, .granule = MEMORY_UNIT,
     };
     while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1)
         if (!read_option(letter, optarg, options))
@@ -82,6 +84,7 @@ bool options_read(int count, char **arguments, struct options *options)
 void options_print_usage(void)
 {
     fputs("usage: gpupool-worker --sandbox reference|nvidia [--uid N] --session ID --library PATH --ordinal N "
-          "--ledger FD --slot N --connection FD --ring FD --context-mib N [--granule BYTES]\n"
+          "--ledger FD --slot N --connection FD --ring FD --context-mib N [--granule BYTES] "
+          "[--control FD]\n"
           "       gpupool-worker --sandbox reference|nvidia [--uid N] --check\n", stderr);
 }

@@ -132,7 +132,7 @@ static void threads_of_its_own(struct filter *filter)
     on_own_process(filter, own_process, COUNT(own_process));
 }
 
-static void write_allow_list(struct filter *filter, uint32_t ledger)
+static void write_allow_list(struct filter *filter, uint32_t ledger, uint32_t control)
 {
     keep_ledger(filter, ledger);
     filter_calls(filter, allowed, COUNT(allowed), ALLOW);
@@ -143,6 +143,7 @@ static void write_allow_list(struct filter *filter, uint32_t ledger)
     filter_argument(filter, SYS_openat, 2, FILTER_WITHIN, VALUE(O_CLOEXEC | O_LARGEFILE | O_NOCTTY), ALLOW, DENY);
     filter_argument(filter, SYS_memfd_create, 1, FILTER_WITHIN, VALUE(MFD_CLOEXEC), ALLOW, DENY);
     filter_argument(filter, SYS_prctl, 0, FILTER_IS, VALUES(allowed_prctl), ALLOW, DENY);
+    filter_argument(filter, SYS_accept4, 0, FILTER_IS, VALUE(control), ALLOW, DENY);
     filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(allowed_fcntl), ALLOW, FILTER_NEXT);
     filter_argument(filter, SYS_fcntl, 0, FILTER_IS_NOT, VALUE(ledger), DENY, FILTER_NEXT);
     filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(allowed_locks), ALLOW, DENY);
@@ -153,12 +154,13 @@ static void write_allow_list(struct filter *filter, uint32_t ledger)
     filter_end(filter, DENY);
 }
 
-static void write_deny_list(struct filter *filter, uint32_t ledger)
+static void write_deny_list(struct filter *filter, uint32_t ledger, uint32_t control)
 {
     keep_ledger(filter, ledger);
     filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(owner_commands), DENY, FILTER_NEXT);
     filter_argument(filter, SYS_fcntl, 0, FILTER_IS_NOT, VALUE(ledger), ALLOW, FILTER_NEXT);
     filter_argument(filter, SYS_fcntl, 1, FILTER_IS, VALUES(copies), DENY, ALLOW);
+    filter_argument(filter, SYS_accept4, 0, FILTER_IS, VALUE(control), ALLOW, FILTER_NEXT);
     filter_calls(filter, denied, COUNT(denied), DENY);
     filter_calls(filter, unknown, 1, UNKNOWN); /* clone3; the others' arguments are of no concern here */
     threads_of_its_own(filter);
@@ -197,7 +199,7 @@ static int lower_limits(void)
     return 0;
 }
 
-int sandbox_enter(enum sandbox sandbox, int ledger)
+int sandbox_enter(enum sandbox sandbox, int ledger, int control)
 {
     static struct filter filter; /* large for a stack, and needed once */
     struct sock_fprog program = {.filter = filter.code};
@@ -207,9 +209,9 @@ int sandbox_enter(enum sandbox sandbox, int ledger)
         return -1;
     filter_begin(&filter);
     if (sandbox == SANDBOX_NVIDIA)
-        write_deny_list(&filter, (uint32_t)ledger);
+        write_deny_list(&filter, (uint32_t)ledger, (uint32_t)control);
     else
-        write_allow_list(&filter, (uint32_t)ledger);
+        write_allow_list(&filter, (uint32_t)ledger, (uint32_t)control);
     program.len = filter.length;
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) ? -1 : 0;
 }

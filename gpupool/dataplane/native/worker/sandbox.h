@@ -11,11 +11,12 @@ enum sandbox {
 
 /* Restrict the system calls of every thread of this process, and its resources. Call it when the device
  * library is loaded and before anything of a client is read. The descriptor `ledger` can be mapped, locked and
- * closed from then on, not written to or copied. Returns 0, or -1 with errno.
+ * closed from then on, not written to or copied; at `control`, -1 for none, the agent can be accepted, at no other.
+ * Returns 0, or -1 with errno.
  *
  * Calls that are not allowed fail with EPERM, or with ENOSYS where libraries then use an older call that is
  * allowed; they don't kill, since libraries try calls that they can do without. Calls by another
  * architecture's table do. */
-int sandbox_enter(enum sandbox sandbox, int ledger);
+int sandbox_enter(enum sandbox sandbox, int ledger, int control);
 
 #endif

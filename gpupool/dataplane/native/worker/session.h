@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "wire/control.h"
 #include "wire/handle_table.h"
 #include "wire/ranges.h"
 #include "wire/ring.h"
@@ -32,6 +33,7 @@ struct session {
     uint64_t granule; /* bytes in which the device backs allocations, see granule.h */
     const char *id;
     int connection;
+    struct control control; /* the watching thread's */
     atomic_bool ended;
     struct ring ring;
     const struct api *api;

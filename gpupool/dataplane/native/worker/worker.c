@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "wire/futex.h"
 #include "wire/handshake.h"
 #include "worker/clear.h"
 #include "worker/cost.h"
@@ -25,8 +22,7 @@
 #include "worker/span.h"
 #include "worker/staging.h"
 #include "worker/waiter.h"
-
-#define ENDING_SECONDS 2 /* for freeing what the client left; the device's driver frees the rest */
+#include "worker/watch.h"
 
 /* Exit statuses; 0: the runtime hung up. The agent logs others, see gpupool/agent/session.py. */
 enum { NOT_STARTED = 1, WRONG_USAGE = 2, PROTOCOL_BROKEN = 3 };
@@ -158,34 +154,14 @@ static bool enter_sandbox(struct session *session, const struct options *options
 #if !defined(__SANITIZE_ADDRESS__)
     dup2(STDIN_FILENO, STDERR_FILENO);
 #endif
-    if (sandbox_enter((enum sandbox)options->sandbox, options->ledger) != 0)
+    if (sandbox_enter((enum sandbox)options->sandbox, options->ledger, options->control) != 0)
         return fail(session, RESULT_UNKNOWN, "sandbox", strerror(errno));
     return true;
 }
 
-/* Ends the session when the runtime hangs up, in any way and whatever the main thread does. */
-static void *watch(void *argument)
-{
-    struct session *session = argument;
-    struct pollfd connection = {.fd = session->connection, .events = POLLIN};
-    while (poll(&connection, 1, -1) < 0 && errno == EINTR)
-        continue;
-    atomic_store(&session->ended, true);
-    futex_wake(&session->ring.control->head, 1);
-    sleep(ENDING_SECONDS);
-    /* The ledger's lock may be held by a worker that is stopped: its end is not to be waited for. */
-    alarm(ENDING_SECONDS);
-    spans_abandon(session);
-    _exit(0);
-}
-
 static bool start_watch(struct session *session)
 {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, watch, session) != 0)
-        return fail(session, RESULT_OUT_OF_MEMORY, "worker", "no thread");
-    pthread_detach(thread);
-    return true;
+    return watch_start(session) || fail(session, RESULT_OUT_OF_MEMORY, "worker", "no thread");
 }
 
 static void free_items(struct session *session)
@@ -228,6 +204,7 @@ static int serve(struct session *session, const struct options *options, const c
 {
     session->id = options->session;
     session->connection = options->connection;
+    control_open(&session->control, options->control);
     session->granule = (uint64_t)options->granule;
     if (!open_shared(session, options) || !charge_opening(session, options) ||
         !open_device(session, options, library) || !make_parts(session) || !enter_sandbox(session, options) ||
