@@ -23,9 +23,9 @@ from gpupool.dataplane.api.types import (
     in_,
     out,
 )
-from gpupool.dataplane.generator.bodies import BadBodyError
 from gpupool.dataplane.generator.bodies import body as write_body
 from gpupool.dataplane.generator.c_types import UnknownTypeError, parameters, struct_fields
+from gpupool.dataplane.generator.lines import BadBodyError
 from gpupool.dataplane.generator.messages import derived, numbered, sent
 from gpupool.dataplane.generator.write import messages
 

@@ -7,8 +7,12 @@ import sys
 import pytest
 
 from gpupool.dataplane import build, paths
+from gpupool.dataplane.api.body import Answer
 from gpupool.dataplane.api.cuda.table import CALLS, REFERENCE, UNSUPPORTED, reason
+from gpupool.dataplane.api.entry import LOCAL, call
+from gpupool.dataplane.api.types import Flags, in_
 from gpupool.dataplane.generator import write as generator
+from gpupool.dataplane.generator.bodies import body
 from gpupool.dataplane.generator.symbols import symbols
 
 
@@ -107,3 +111,24 @@ def test_the_runtime_loads_outside_a_session(native, name):
     )
     assert int(done.stdout) == {"cuInit": 100, "cuCtxGetCurrent": 3}[name]
     assert ctypes.sizeof(ctypes.c_void_p) == 8
+
+
+@pytest.mark.parametrize("flags", range(32))
+def test_flags_are_checked_by_what_the_table_says(flags, compiled_flags):
+    """Of 1, 2 and 4 at most one; 8 is not supported; 16 does not exist."""
+    several = (flags & 7).bit_count() > 1
+    wanted = 1 if several or flags & 16 else 801 if flags & 8 else 0
+    assert compiled_flags.runtime_cuOdd(flags) == wanted
+
+
+@pytest.fixture(scope="module")
+def compiled_flags(tmp_path_factory):
+    """Return a library of a call with such flags."""
+    flags = in_("flags", Flags(7, refused=8, exclusive=7))
+    odd = call("cuOdd", 2000, LOCAL, flags, body=Answer())
+    source = tmp_path_factory.mktemp("flags") / "odd.c"
+    source.write_text('#include "cuda/cuda_abi.h"\n' + body(odd, {}))
+    library = source.with_suffix(".so")
+    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{build.NATIVE}", source]
+    subprocess.run([*command, "-o", library], check=True)
+    return ctypes.CDLL(str(library))
