@@ -118,6 +118,7 @@ MODULES = (
         body=Hand("It keeps the books on device memory."),
         uses=("module_global",),
     ),
+    call("cuModuleGetFunctionCount", 12040, SYNCHRONOUS, out("count", UINT), in_("mod", MODULE)),
     call(
         "cuModuleGetLoadingMode",
         11070,
@@ -159,6 +160,14 @@ LIBRARIES = (
         in_("library", LIBRARY),
         _NAME,
         body=Same("cuModuleGetFunction", {"hfunc": "pKernel", "hmod": "library"}),
+    ),
+    call(
+        "cuLibraryGetKernelCount",
+        12040,
+        SYNCHRONOUS,
+        out("count", UINT),
+        in_("lib", LIBRARY),
+        body=Same("cuModuleGetFunctionCount", {"mod": "lib"}),
     ),
     call(
         "cuLibraryGetModule",

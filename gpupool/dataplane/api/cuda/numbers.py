@@ -13,7 +13,7 @@ cuCtxGetStreamPriorityRange cuFuncGetAttribute cuFuncSetAttribute cuFuncSetCache
 cuFuncSetSharedMemConfig cuOccupancyMaxActiveBlocksPerMultiprocessor
 cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyAvailableDynamicSMemPerBlock
 cuMemGetInfo_v2 cuStreamQuery cuStreamSynchronize cuStreamWaitEvent cuEventQuery cuEventSynchronize
-cuEventRecord cuEventRecordWithFlags cuEventElapsedTime
+cuEventRecord cuEventRecordWithFlags cuEventElapsedTime cuModuleGetFunctionCount
 """
 
 NUMBERED = tuple(_NUMBERED.split())

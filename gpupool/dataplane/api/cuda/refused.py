@@ -50,14 +50,6 @@ REFUSED: tuple[Call, ...] = (
         body=Refuse(_CALLBACKS),
     ),
     call(
-        "cuModuleGetFunctionCount",
-        12040,
-        LOCAL,
-        out("count", UINT),
-        in_("mod", MODULE),
-        body=Refuse(_LISTS),
-    ),
-    call(
         "cuModuleEnumerateFunctions",
         12040,
         LOCAL,
@@ -79,14 +71,6 @@ REFUSED: tuple[Call, ...] = (
         inout("libraryOptionValues", Array(Untyped(), "numLibraryOptions"), optional=True),
         in_("numLibraryOptions", UINT),
         body=Refuse(_FILES),
-    ),
-    call(
-        "cuLibraryGetKernelCount",
-        12040,
-        LOCAL,
-        out("count", UINT),
-        in_("lib", LIBRARY),
-        body=Refuse(_LISTS),
     ),
     call(
         "cuLibraryEnumerateKernels",
@@ -165,7 +149,7 @@ REASONS = (
         "Linking is not carried yet; the device's driver compiles PTX when a module is loaded.",
     ),
     (
-        r"cuStream([GS]et|Copy)Attributes?|cuFunc(IsLoaded|Load)|cuKernel(GetParamCount|SetCacheConfig)|"
+        r"cuStream([GS]et|Copy)Attributes?|cuFunc(IsLoaded|Load)|"
         r"cuLibraryGetUnifiedFunction|cuOccupancyMax\w*Cluster\w*|cuTensorMap\w+|cuPointerSetAttribute|"
         r"cuMem\w*(Batch|WithAttributes)\w*|cuDeviceGetProperties",
         "It is not carried yet.",
