@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gpupool.db.models import Attachment, Claim, Device, Host, Vgpu
-from gpupool.db.vgpus import BESIDE
 from gpupool.model.claim import ClaimHealth
 from gpupool.model.states import (
     HOLDING,
@@ -21,6 +20,8 @@ from gpupool.model.states import (
 )
 
 _PAST_CONSENT = (ClaimState.BINDING, ClaimState.BOUND)
+# See Vgpu.counted.
+_counted = (Vgpu.state != VgpuState.REMOVING) & (Vgpu.generation > 0)
 
 
 def binding(session: Session) -> list[str]:
@@ -30,7 +31,7 @@ def binding(session: Session) -> list[str]:
     waits_in_vain = (sa.func.count(Host.id) > 0) | (active == Claim.count)
     query = (
         sa.select(Claim.id)
-        .outerjoin(Vgpu, (Vgpu.claim_id == Claim.id) & (Vgpu.index < BESIDE))
+        .outerjoin(Vgpu, (Vgpu.claim_id == Claim.id) & _counted)
         .outerjoin(Host, (Host.id == Vgpu.host_id) & (Host.state == HostState.DOWN))
         .where(Claim.state.in_(_PAST_CONSENT))
         .group_by(Claim.id, Claim.state, Claim.count)

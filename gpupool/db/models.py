@@ -13,9 +13,10 @@ from gpupool.model.attachment import AttachmentKind
 from gpupool.model.claim import ClaimHealth, Layout, OnDeviceLost, OnPreempt, Qos, Tier
 from gpupool.model.device import SharingMode
 from gpupool.model.host_key import KeyState
+from gpupool.model.move import MoveState
 from gpupool.model.pool import PolicyName
 from gpupool.model.reason import DETAIL_MAX
-from gpupool.model.share import Part
+from gpupool.model.share import Part, Share
 from gpupool.model.states import AttachmentState, ClaimState, DeviceHealth, HostState, VgpuState
 
 
@@ -50,6 +51,22 @@ class PartText(sa.TypeDecorator[Part]):
             return None
         place, _, kind = value.partition(":")
         return Part(kind, int(place))
+
+
+class ShareJson(sa.TypeDecorator[Share]):
+    """A share, kept as a JSON object of its fields."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Share | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        """Return what JSON takes."""
+        return None if value is None else value.fields()
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Share:  # noqa: ARG002
+        """Return what the model takes."""
+        part = value["part"]
+        return Share(**{**value, "part": None if part is None else Part(*part)})
 
 
 # Microseconds on every database: listings and the queue are ordered by time.
@@ -353,6 +370,23 @@ class Vgpu(Stamps, Base):
     generation: Mapped[int]
     memory_used_mib: Mapped[int]
     busy_ns: Mapped[int]
+
+
+class Move(Stamps, Base):
+    """See model.move.Move."""
+
+    __tablename__ = "moves"
+    __table_args__ = (sa.UniqueConstraint("vgpu_id"), sa.Index(None, "host_id"))
+
+    id: Mapped[Key]
+    vgpu_id: Mapped[Id] = mapped_column(sa.ForeignKey("vgpus.id", ondelete="CASCADE"))
+    host_id: Mapped[Id] = mapped_column(sa.ForeignKey("hosts.id"))
+    source: Mapped[Share] = mapped_column(ShareJson)
+    target: Mapped[Share] = mapped_column(ShareJson)
+    state: Mapped[MoveState]
+    generation: Mapped[int]
+    # No foreign key: its row goes.
+    conductor_id: Mapped[Id | None]
 
 
 class Attachment(Stamps, Base):

@@ -7,17 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from gpupool.db import models, times
+from gpupool.db import models, moves, times
 from gpupool.db.table import Table
 from gpupool.model import states
-from gpupool.model.claim import COUNT_MAX, Qos
-from gpupool.model.share import Part
+from gpupool.model.claim import Qos
+from gpupool.model.move import MoveState
+from gpupool.model.share import Part, Share
 from gpupool.model.states import ClaimState, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
 _table = Table(models.Vgpu, Vgpu)
-# The index of a vGPU that is beside another one of its claim, which moves, is so much higher.
-BESIDE = COUNT_MAX
 get, list_, create = _table.get, _table.list_, _table.create
 update, delete = _table.update, _table.delete
 
@@ -31,6 +30,16 @@ class Granted:
     memory_mib: int = 0
     compute_guaranteed: int = 0
     memory_mib_guaranteed: int = 0
+
+    def and_(self, share: Share, guaranteed: bool) -> "Granted":
+        """Return this and what a move holds."""
+        return Granted(
+            vgpus=self.vgpus + 1,
+            compute=self.compute + share.compute,
+            memory_mib=self.memory_mib + share.memory_mib,
+            compute_guaranteed=self.compute_guaranteed + guaranteed * share.compute,
+            memory_mib_guaranteed=self.memory_mib_guaranteed + guaranteed * share.memory_mib,
+        )
 
 
 def transition(session: Session, vgpu: Vgpu, state: VgpuState, /, **changes: Any) -> Vgpu:
@@ -50,13 +59,15 @@ def delete_all(session: Session, vgpu_ids: Collection[str]) -> None:
     session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def beside(session: Session) -> list[tuple[Vgpu, str | None]]:
-    """Return vGPUs that were made beside others and took no place yet, with the conductors that did so.
+def growing(session: Session) -> list[tuple[Vgpu, str | None]]:
+    """Return vGPUs by which bound claims are to grow and do not yet, with the conductors that do it.
 
     None: one of an older release.
     """
     row, claim = models.Vgpu, models.Claim
-    query = _table.query.where(row.index >= BESIDE, row.state == VgpuState.PLANNED)
+    query = _table.query.join(claim, claim.id == row.claim_id).where(
+        row.state == VgpuState.PLANNED, row.generation == 0, claim.state == ClaimState.BOUND
+    )
     found = {vgpu.id: vgpu for vgpu in _table.items(session, query)}
     owners = sa.select(row.id, claim.conductor_id).join(claim, claim.id == row.claim_id)
     rows = session.execute(owners.where(row.id.in_(list(found)))).tuples().all() if found else []
@@ -69,9 +80,11 @@ def due(session: Session, device_ids: Collection[str]) -> list[Vgpu]:
     query = _table.query.join(models.Claim, models.Claim.id == row.claim_id).where(
         row.device_id.in_(list(device_ids)),
         row.state.in_([VgpuState.PLANNED, VgpuState.ACTIVE]),
-        # One without generation is prepared for a move only: Placement may not have agreed.
+        # By one without generation its claim is to grow: Placement may not have agreed.
         row.generation > 0,
         models.Claim.state.in_([ClaimState.BINDING, ClaimState.BOUND]),
+        # Nor may it have to a move that has not switched.
+        ~sa.exists().where(models.Move.vgpu_id == row.id, models.Move.state != MoveState.SWITCHING),
     )
     return _table.items(session, query)
 
@@ -147,10 +160,16 @@ def count_active(session: Session, claim_ids: Iterable[str]) -> dict[str, int]:
     return dict(session.execute(query.group_by(row.claim_id)).tuples().all())
 
 
-def usage(session: Session, **filters: object) -> dict[str, Granted]:
+def usage(
+    session: Session,
+    *,
+    host_id: Collection[str] | None = None,
+    device_id: Collection[str] | None = None,
+) -> dict[str, Granted]:
     """Return what is granted of devices, by id; a device of which nothing is granted is left out.
 
-    Counts every vGPU that has a row, so one that is being removed too: Placement still holds it.
+    Counts every vGPU that has a row, so one that is being removed too: Placement still holds it. And
+    both shares of a vGPU that moves.
     """
     row = models.Vgpu
     guaranteed = models.Claim.qos == Qos.GUARANTEED
@@ -162,19 +181,26 @@ def usage(session: Session, **filters: object) -> dict[str, Granted]:
         sa.func.sum(sa.case((guaranteed, row.memory_mib), else_=0)),
     )
     query = sa.select(row.device_id, *sums).join(models.Claim, models.Claim.id == row.claim_id)
+    given = {"host_id": host_id, "device_id": device_id}
+    filters = {key: list(values) for key, values in given.items() if values is not None}
     query = query.where(*_table.conditions(filters)).group_by(row.device_id)
-    return {
-        device_id: Granted(
+    found = {
+        device: Granted(
             vgpus=count,
             compute=int(compute),
             memory_mib=int(memory_mib),
             compute_guaranteed=int(own_compute),
             memory_mib_guaranteed=int(own_memory),
         )
-        for device_id, count, compute, memory_mib, own_compute, own_memory in session.execute(
+        for device, count, compute, memory_mib, own_compute, own_memory in session.execute(
             query
         ).tuples()
     }
+    for share, is_guaranteed in moves.held(session, host_id):
+        if device_id is None or share.device_id in device_id:
+            before = found.get(share.device_id, Granted())
+            found[share.device_id] = before.and_(share, is_guaranteed)
+    return found
 
 
 def parts(session: Session, device_ids: Collection[str]) -> dict[str, frozenset[Part]]:

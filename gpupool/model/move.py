@@ -1,22 +1,44 @@
-"""A move: one vGPU that another device could hold, so that less of the pool's room is in pieces."""
+"""A move: how one vGPU changes its device."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gpupool.model.share import Share
+
+
+class MoveState(StrEnum):
+    """``planned``: Placement is asked. ``switching``: the vGPU has its target, and leaves its source.
+
+    ``undoing``: the vGPU stays where it is, and Placement is told so.
+    """
+
+    PLANNED = "planned"
+    SWITCHING = "switching"
+    UNDOING = "undoing"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One move that was proposed, and perhaps made.
+    """One move while it is under way; a consumer in Placement, of the same UUID.
 
-    ``from_device`` and ``to_device`` are device ids. ``gain`` is how many percent of one device become
-    usable by it (summed over devices, so it may exceed 100), ``cost_mib`` how many MiB of device memory
-    have to be copied at most. ``applied``: it was begun; else ``reason`` says why not, "" on a dry run.
+    The vGPU's row has ``source`` until the move is switching, and ``target`` from then on; the move has
+    the other one. ``generation`` is the host's generation of the switch, 0 before it. ``conductor_id``
+    is the conductor that makes the move.
     """
 
-    claim_id: str
+    id: str
     vgpu_id: str
-    from_device: str
-    to_device: str
-    gain: float
-    cost_mib: int
-    applied: bool = False
-    reason: str = ""
+    host_id: str
+    source: Share
+    target: Share
+    state: MoveState = MoveState.PLANNED
+    generation: int = 0
+    conductor_id: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def share(self) -> Share:
+        """Return what the move has: the share that the vGPU's row has not."""
+        return self.source if self.state == MoveState.SWITCHING else self.target

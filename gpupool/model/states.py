@@ -86,7 +86,8 @@ CLAIM: Mapping[ClaimState, frozenset[ClaimState]] = {
 
 VGPU: Mapping[VgpuState, frozenset[VgpuState]] = {
     VgpuState.PLANNED: frozenset({VgpuState.ACTIVE, VgpuState.REMOVING}),
-    VgpuState.ACTIVE: frozenset({VgpuState.REMOVING}),
+    # Planned again when it moves: its host has it no more, until it reports it on its target.
+    VgpuState.ACTIVE: frozenset({VgpuState.PLANNED, VgpuState.REMOVING}),
     VgpuState.REMOVING: frozenset(),
 }
 

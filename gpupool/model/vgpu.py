@@ -33,6 +33,14 @@ class Vgpu:
     updated_at: datetime | None = None
 
     @property
+    def counted(self) -> bool:
+        """Return whether a claim that is binding or bound counts it.
+
+        Not one by which the claim is to grow, before Placement agreed, nor one that it gives back.
+        """
+        return self.generation > 0 and self.state != VgpuState.REMOVING
+
+    @property
     def share(self) -> Share:
         """Return what it has of its device."""
         return Share(

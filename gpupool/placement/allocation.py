@@ -8,17 +8,21 @@ from gpupool.model.share import Share
 from gpupool.placement import names
 
 
+def resources(share: Share) -> dict[str, dict[str, int]]:
+    """Return a share as Placement has it: amounts by resource class by provider."""
+    return {share.device_id: {names.COMPUTE: share.compute, names.MEMORY_MIB: share.memory_mib}}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """One vGPU to be, and its share."""
+    """One vGPU to be, and its share; or a move, and what it holds."""
 
     vgpu_id: str
     share: Share
 
     def resources(self) -> dict[str, dict[str, int]]:
         """Return what is granted: amounts by resource class by provider."""
-        share = self.share
-        return {share.device_id: {names.COMPUTE: share.compute, names.MEMORY_MIB: share.memory_mib}}
+        return resources(self.share)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from gpupool.model import errors
+from gpupool.model.move import Move
+from gpupool.model.share import Share
 from gpupool.placement import names
-from gpupool.placement.allocation import Allocation, Grant, Order
+from gpupool.placement.allocation import Allocation, Grant, Order, resources
 from gpupool.placement.client import PlacementClient
 from gpupool.placement.errors import ConcurrentUpdate, NoCapacity
 
@@ -56,6 +58,47 @@ class Allocations:
         All in one request if they are as ``allocate`` left them; else as ``allocate_all``.
         """
         return _halving(orders, self._write_none, self._give_back)
+
+    def move(self, move: Move) -> None:
+        """Give a vGPU the target of its move, and the move what the vGPU had; again changes nothing.
+
+        NoCapacity when the target does not fit or is gone; Conflict when the vGPU holds something else
+        than the source; Unavailable leaves open whether it was written: ``move_back``.
+        """
+        for attempt in range(_ATTEMPTS):
+            held, kept = self.get_allocation(move.vgpu_id), self.get_allocation(move.id)
+            if _holds(held, move.target) and _holds(kept, move.source):
+                return
+            if held is None or not _holds(held, move.source):
+                raise errors.Conflict(f"vGPU {move.vgpu_id} holds another allocation already")
+            # See _allocate: one that Placement forgot to delete is of generation 0.
+            generation = kept.generation if kept else (0 if attempt % 2 else None)
+            try:
+                self._write_move(move, held, move.target, move.source, generation)
+            except ConcurrentUpdate as exc:
+                conflict = exc
+            else:
+                return
+        raise conflict
+
+    def move_back(self, move: Move) -> None:
+        """Give a vGPU the source of its move again, and the move nothing; again changes nothing."""
+        for _ in range(_ATTEMPTS):
+            kept = self.get_allocation(move.id)
+            if kept is None:
+                return
+            held = self.get_allocation(move.vgpu_id)
+            if held is None or not _holds(held, move.target):
+                # It gave all back meanwhile.
+                self.deallocate(move.id)
+                return
+            try:
+                self._write_move(move, held, move.source, None, kept.generation)
+            except ConcurrentUpdate as exc:
+                conflict = exc
+            else:
+                return
+        raise conflict
 
     def get_allocation(self, vgpu_id: str) -> Allocation | None:
         """Return what a vGPU holds, or None."""
@@ -117,22 +160,54 @@ class Allocations:
 
     def _write(self, order: Order, generations: Mapping[str, int | None]) -> None:
         """Write an order in one request; a vGPU without generation must not be known yet."""
+        self._send({grant.share.device_id for grant in order.grants}, _body(order, generations))
+
+    def _send(self, device_ids: Collection[str], body: Mapping[str, Any]) -> None:
+        """Write allocations on some devices in one request; NoCapacity when one of these has no room."""
         try:
-            self._post([order], _body(order, generations))
+            with self._granting(device_ids):
+                self._client.set_allocations(body)
         except ConcurrentUpdate:
             raise
         except errors.Conflict as exc:
             raise NoCapacity(exc.message) from exc
         except errors.Invalid as exc:
-            raise self._missing(order.grants) or exc from exc
+            raise self._missing(device_ids) or exc from exc
+
+    def _write_move(
+        self,
+        move: Move,
+        held: Allocation,
+        of_vgpu: Share,
+        of_move: Share | None,
+        generation: int | None,
+    ) -> None:
+        """Write what both consumers of a move hold from now on; ``generation`` is that of the move's."""
+        owner = {"project_id": held.project_id, "user_id": held.user_id}
+        body = {
+            move.vgpu_id: {
+                **owner,
+                "allocations": _allocations(of_vgpu),
+                "consumer_type": names.CONSUMER_TYPE,
+                "consumer_generation": held.generation,
+            },
+            move.id: {
+                **owner,
+                "allocations": {} if of_move is None else _allocations(of_move),
+                "consumer_type": names.MOVE_TYPE,
+                "consumer_generation": generation,
+            },
+        }
+        shares = (move.source, move.target)
+        self._send({share.device_id for share in shares}, body)
 
     def _post(self, orders: Sequence[Order], body: Mapping[str, Any]) -> None:
         with self._granting({grant.share.device_id for order in orders for grant in order.grants}):
             self._client.set_allocations(body)
 
-    def _missing(self, grants: Sequence[Grant]) -> NoCapacity | None:
-        """Return an error that names the devices of ``grants`` that Placement does not have."""
-        devices = sorted({grant.share.device_id for grant in grants})
+    def _missing(self, ids: Collection[str]) -> NoCapacity | None:
+        """Return an error that names those of the devices that Placement does not have."""
+        devices = sorted(ids)
         gone = [device for device in devices if self._client.get_provider(device) is None]
         return NoCapacity(f"not in Placement: device {', '.join(gone)}") if gone else None
 
@@ -187,9 +262,7 @@ def _body(order: Order, generations: Mapping[str, int | None]) -> dict[str, Any]
     """Return the part of a ``POST /allocations`` body that is about ``order``."""
     return {
         grant.vgpu_id: {
-            "allocations": {
-                provider: {"resources": amounts} for provider, amounts in grant.resources().items()
-            },
+            "allocations": _allocations(grant.share),
             "project_id": order.project_id,
             "user_id": order.user_id,
             "consumer_type": names.CONSUMER_TYPE,
@@ -197,3 +270,12 @@ def _body(order: Order, generations: Mapping[str, int | None]) -> dict[str, Any]
         }
         for grant in order.grants
     }
+
+
+def _allocations(share: Share) -> dict[str, Any]:
+    return {device: {"resources": amounts} for device, amounts in resources(share).items()}
+
+
+def _holds(held: Allocation | None, share: Share) -> bool:
+    """Return whether an allocation is just a share."""
+    return held is not None and held.resources == resources(share)

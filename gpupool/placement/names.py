@@ -9,6 +9,9 @@ COMPUTE = "CUSTOM_GPUPOOL_COMPUTE"
 MEMORY_MIB = "CUSTOM_GPUPOOL_MEMORY_MIB"
 RESOURCE_CLASSES = (COMPUTE, MEMORY_MIB)
 CONSUMER_TYPE = "GPUPOOL_VGPU"
+# A move of a vGPU, while it holds the share that the vGPU leaves.
+MOVE_TYPE = "GPUPOOL_MOVE"
+OWN_TYPES = frozenset({CONSUMER_TYPE, MOVE_TYPE})
 
 PREFIX = traits.PREFIX
 # Every provider of ours has it, so that ours can be listed.

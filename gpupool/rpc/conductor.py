@@ -11,9 +11,9 @@ from gpupool.model.attachment import Attachment, AttachmentRequest
 from gpupool.model.claim import Claim, ClaimChange, ClaimRequest
 from gpupool.model.device import Device
 from gpupool.model.host import Host
-from gpupool.model.move import Move
 from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
+from gpupool.model.proposed_move import ProposedMove
 from gpupool.model.queue import QueueEntry
 from gpupool.model.quota import Quota
 from gpupool.model.wire import Payload
@@ -218,9 +218,10 @@ class ConductorClient:
 
     def defragment(
         self, ctxt: RequestContext, pool_id: str, dry_run: bool, limit: int | None
-    ) -> list[Move]:
+    ) -> list[ProposedMove]:
         """See ConductorApi."""
-        return _all(Move, self._call(ctxt, "defragment", pool_id=pool_id, dry_run=dry_run, limit=limit))
+        asked = {"pool_id": pool_id, "dry_run": dry_run, "limit": limit}
+        return _all(ProposedMove, self._call(ctxt, "defragment", **asked))
 
     def show_quotas(self, ctxt: RequestContext, project_id: str) -> list[Quota]:
         """See ConductorApi."""

@@ -10,8 +10,8 @@ from gpupool.api.request import Request
 from gpupool.api.v1.schemas import pool as schemas
 from gpupool.db import pools
 from gpupool.model import wire
-from gpupool.model.move import Move
 from gpupool.model.pool import Pool, PoolChange
+from gpupool.model.proposed_move import ProposedMove
 
 
 class Pools(Controller):
@@ -61,7 +61,7 @@ class Pools(Controller):
         moves = self.services.conductor.defragment(request.caller, pool.id, dry_run, wanted.get("limit"))
         return Answer(200 if dry_run else 202, {"moves": self._moves(moves)})
 
-    def _moves(self, moves: Sequence[Move]) -> list[Json]:
+    def _moves(self, moves: Sequence[ProposedMove]) -> list[Json]:
         ids = [device_id for move in moves for device_id in (move.from_device, move.to_device)]
         with self.services.database.reader() as session:
             names = views.device_names(session, ids)

@@ -45,8 +45,8 @@ def _is_left(
     return leads and owner is not None and parts.peers.gone(owner)
 
 
-def is_left_move(parts: Parts, claim_id: str, owner: str) -> bool:
-    """Return whether nobody goes on with the move of a claim that a conductor prepared."""
+def is_left_growing(parts: Parts, claim_id: str, owner: str) -> bool:
+    """Return whether nobody goes on with the growth of a claim that a conductor planned."""
     return claim_id not in parts.moving if owner == parts.id else parts.peers.gone(owner)
 
 

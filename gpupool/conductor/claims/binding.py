@@ -18,9 +18,8 @@ from gpupool.conductor.context import Parts
 from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, devices, hosts, times, vgpus
-from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
-from gpupool.model.claim import Claim, OnDeviceLost
+from gpupool.model.claim import COUNT_MAX, Claim, OnDeviceLost
 from gpupool.model.device import Device
 from gpupool.model.reason import NONE, Reason
 from gpupool.model.share import Share
@@ -164,8 +163,8 @@ def _allowed(
 
 def free_indexes(held: Iterable[Vgpu], first: int = 0) -> Iterator[int]:
     """Yield the ordinals that none of a claim's vGPUs has, or had that leaves: from ``first`` round."""
-    taken = {vgpu.index % BESIDE for vgpu in held}
-    ordered = (at % BESIDE for at in range(first, first + BESIDE))
+    taken = {vgpu.index for vgpu in held}
+    ordered = (at % COUNT_MAX for at in range(first, first + COUNT_MAX))
     return (index for index in ordered if index not in taken)
 
 

@@ -14,7 +14,6 @@ from gpupool.conductor.isolation import isolated
 from gpupool.conductor.silence import Silence
 from gpupool.conductor.transaction import Transaction
 from gpupool.db import claims, devices, hosts, vgpus
-from gpupool.db.vgpus import BESIDE
 from gpupool.model.claim import Claim, ClaimHealth, OnDeviceLost
 from gpupool.model.reason import Reason
 from gpupool.model.states import ClaimState, DeviceHealth, HostState
@@ -44,7 +43,7 @@ def _end(transaction: Transaction, judged: Claim) -> None:
     # Otherwise its device is back, or another conductor was faster.
     if claim.generation != judged.generation or claim.state != ClaimState.BOUND:
         return
-    held = [each for each in vgpus.list_(session, {"claim_id": claim.id}) if each.index < BESIDE]
+    held = [each for each in vgpus.list_(session, {"claim_id": claim.id}) if each.counted]
     on = {host.id: host for host in hosts.list_(session, {"id": {each.host_id for each in held}})}
     down = {host_id for host_id, host in on.items() if host.state == HostState.DOWN}
     broken = {

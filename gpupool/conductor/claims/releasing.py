@@ -11,11 +11,12 @@ from datetime import datetime
 from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.transaction import Transaction
-from gpupool.db import attachments, claims, hosts, times, vgpus
+from gpupool.db import attachments, claims, hosts, moves, times, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
 from gpupool.model.claim import Claim, ClaimHealth
 from gpupool.model.host import REVOKED
+from gpupool.model.move import Move
 from gpupool.model.reason import NONE, Reason
 from gpupool.model.states import ENDED, AttachmentState, ClaimState, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
@@ -145,11 +146,12 @@ def drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
 def _drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
     with parts.database.reader() as session:
         users = vgpus.owners_of_leaving(session, [vgpu.id for vgpu in gone])
+        moved = moves.list_(session, {"vgpu_id": list(users)}) if users else []
     # The same report may have come twice, or to another conductor, which was faster.
     gone = [vgpu for vgpu in gone if vgpu.id in users]
     if not gone:
         return
-    failed = parts.allocations.deallocate_all([_order(vgpu, users[vgpu.id]) for vgpu in gone])
+    failed = parts.allocations.deallocate_all([_order(vgpu, users[vgpu.id], moved) for vgpu in gone])
     parts.commit(_forget, [vgpu for vgpu in gone if vgpu.id not in failed])
     away = [vgpu for vgpu in gone if isinstance(failed.get(vgpu.id), errors.Unavailable)]
     for claim_id in sorted({vgpu.claim_id for vgpu in away}):
@@ -158,9 +160,10 @@ def _drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
         raise error
 
 
-def _order(vgpu: Vgpu, user_id: str) -> Order:
-    """Return what Placement holds for a vGPU."""
-    grants = (grant(vgpu),)
+def _order(vgpu: Vgpu, user_id: str, moved: Iterable[Move]) -> Order:
+    """Return what Placement holds for a vGPU, and for its move if it is among ``moved``."""
+    own = (Grant(vgpu_id=each.id, share=each.share) for each in moved if each.vgpu_id == vgpu.id)
+    grants = (grant(vgpu), *own)
     return Order(key=vgpu.id, grants=grants, project_id=vgpu.project_id, user_id=user_id)
 
 

@@ -1,7 +1,7 @@
 """How bound elastic claims grow and shrink, between ``min_count`` and ``max_count`` vGPUs.
 
-To grow is as to move a vGPU: rows beside those that are there, of which no host is told; Placement
-grants them; then one transaction gives them places of their own in the claim, which counts them from
+To grow, rows without a generation are written, of which no host is told; Placement grants them; then
+one transaction gives them the generation of their hosts, which are told, and the claim counts them from
 then on. Left in between they are dropped by the reconciler. To shrink is to have vGPUs removed from
 their hosts, and the claim counts them no more.
 """
@@ -17,10 +17,9 @@ from gpupool.conductor.claims.preemption import made_room
 from gpupool.conductor.context import Parts
 from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.transaction import Transaction
-from gpupool.db import claims, devices, vgpus
-from gpupool.db.vgpus import BESIDE
+from gpupool.db import claims, devices, moves, vgpus
 from gpupool.model import errors
-from gpupool.model.claim import Claim
+from gpupool.model.claim import COUNT_MAX, Claim
 from gpupool.model.host import Host
 from gpupool.model.reason import NONE, Reason
 from gpupool.model.states import ClaimState, VgpuState
@@ -46,7 +45,8 @@ def allocate(parts: Parts, planned: Sequence[Planned]) -> dict[str, errors.Gpupo
         limits = quota.known_limits(parts, [each.claim.id for each in agreed])
         lost = parts.commit(_grow, agreed, limits) if agreed else []
         refused = [vgpu for each in planned if each.claim.id in said for vgpu in each.vgpus]
-        releasing.give_back(parts, lost + (parts.commit(_undo, refused) if refused else []))
+        releasing.give_back(parts, lost)
+        undo(parts, refused)
     finally:
         for each in planned:
             parts.moving.remove(each.claim.id)
@@ -76,13 +76,10 @@ def _reserve(
             error = f"claim {choice.claim_id} can't have more vGPUs now"
             batch.lost[choice.claim_id] = errors.Conflict(error)
             continue
-        free = binding.free_indexes(rows)
-        beside = [
-            binding.planned(claim, next(free) + BESIDE, share, owned[share.device_id])
-            for share in chosen
-        ]
+        free = binding.free_indexes(rows, claims.next_index(session, claim.id))
+        more = [binding.planned(claim, next(free), each, owned[each.device_id]) for each in chosen]
         claim = claims.update(session, claim.id, conductor_id=conductor_id)
-        batch.planned.append(Planned(claim=claim, vgpus=tuple(beside)))
+        batch.planned.append(Planned(claim=claim, vgpus=tuple(more)))
     rows = [vgpu for each in batch.planned for vgpu in each.vgpus]
     vgpus.create_all(session, rows)
     transaction.revise_all(held[host_id] for host_id in {vgpu.host_id for vgpu in rows})
@@ -99,7 +96,9 @@ def _room(
     """Return how many vGPUs more a claim that is held may have; none while it moves or grows already."""
     if claim.state != ClaimState.BOUND or claim.max_count is None or claim.id not in limits:
         return 0
-    if any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in rows):
+    if any(each.state == VgpuState.PLANNED and not each.generation for each in rows):
+        return 0
+    if moves.list_(transaction.session, {"vgpu_id": [each.id for each in rows]}):
         return 0
     if claim.attempts >= transaction.conf.conductor.binding_attempts:
         return 0
@@ -123,23 +122,30 @@ def _grow(
         claim = known.get(each.claim.id)
         room = _room(transaction, claim, staying, limits) if claim else 0
         if claim is not None and there[:room]:
-            free = binding.free_indexes(staying, claims.next_index(session, claim.id))
-            index = 0
             for vgpu in there[:room]:
-                index, generation = next(free), generations[vgpu.host_id]
-                vgpus.update(session, vgpu.id, index=index, generation=generation)
+                vgpus.update(session, vgpu.id, generation=generations[vgpu.host_id])
             count = claim.count + len(there[:room])
-            _resize(transaction, claim, count, NONE, next_index=(index + 1) % BESIDE)
+            after = (there[:room][-1].index + 1) % COUNT_MAX
+            _resize(transaction, claim, count, NONE, next_index=after)
         lost += [vgpu for vgpu in each.vgpus if vgpu not in there[:room]]
     _drop(transaction, lost)
     return lost
 
 
-def _undo(transaction: Transaction, refused: Sequence[Vgpu]) -> list[Vgpu]:
-    """Delete rows that Placement refused; return them."""
-    transaction.hold({vgpu.host_id for vgpu in refused})
-    _drop(transaction, refused)
-    return list(refused)
+def undo(parts: Parts, planned: Sequence[Vgpu]) -> None:
+    """Drop those of the vGPUs by which claims were to grow and do not yet, and what they hold."""
+    if planned:
+        releasing.give_back(parts, parts.commit(_undo, planned))
+
+
+def _undo(transaction: Transaction, planned: Sequence[Vgpu]) -> list[Vgpu]:
+    """Return those that nobody knows of any more."""
+    transaction.hold({vgpu.host_id for vgpu in planned})
+    found = vgpus.list_(transaction.session, {"id": [each.id for each in planned]})
+    kept = {each.id for each in found if each.generation or each.state != VgpuState.PLANNED}
+    gone = [vgpu for vgpu in planned if vgpu.id not in kept]
+    _drop(transaction, gone)
+    return gone
 
 
 def _drop(transaction: Transaction, lost: Sequence[Vgpu]) -> None:
@@ -176,17 +182,14 @@ def give_up(
     transaction.hold({each.host_id for each in vgpus.list_(session, {"id": list(vgpu_ids)})})
     (claim,) = claims.hold(session, [claim_id])
     rows = vgpus.list_(session, {"claim_id": claim_id})
-    leaving = [each for each in rows if each.id in vgpu_ids and each.index < BESIDE]
+    leaving = [each for each in rows if each.id in vgpu_ids and each.counted]
     left = claim.count - len(leaving)
     if claim.state != ClaimState.BOUND or claim.min_count is None or left < claim.min_count:
         return False
-    taken = {each.index for each in rows}
     # In one order, so that two who take claims apart don't wait for each other.
     for vgpu in sorted(leaving, key=lambda one: one.host_id):
-        away = next(at for at in range(vgpu.index + BESIDE, BESIDE * BESIDE, BESIDE) if at not in taken)
-        taken.add(away)
         generation = transaction.touch(vgpu.host_id)
-        vgpus.transition(session, vgpu, VgpuState.REMOVING, index=away, generation=generation)
+        vgpus.transition(session, vgpu, VgpuState.REMOVING, generation=generation)
     if leaving:
         what = Reason(f"it gave {len(leaving)} of {claim.count} vGPUs back")
         _resize(transaction, claim, left, what.and_(why), **changes)

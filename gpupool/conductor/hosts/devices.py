@@ -3,7 +3,7 @@
 from gpupool.conductor.claims import resizing
 from gpupool.conductor.context import Parts
 from gpupool.conductor.transaction import Transaction
-from gpupool.db import devices, hosts, vgpus
+from gpupool.db import devices, hosts, moves, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device
 from gpupool.model.host import Host
@@ -49,6 +49,8 @@ def _removable(transaction: Transaction, device_id: str) -> Device:
         raise errors.Conflict(f"device {host.name}/{device.key} is {device.health}: {_advice(host)}")
     if held := len(vgpus.list_(session, {"device_id": device_id})):
         raise errors.Conflict(f"device {host.name}/{device.key} still holds {held} vGPUs")
+    if moves.consumers(session, device_id):
+        raise errors.Conflict(f"device {host.name}/{device.key} is left by a vGPU, or about to get one")
     return device
 
 

@@ -6,7 +6,7 @@ What is lost with a conductor the reconciler finds.
 
 from collections.abc import Collection
 
-from gpupool.conductor.claims import releasing
+from gpupool.conductor.claims import moving, releasing
 from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.transaction import Transaction
@@ -31,6 +31,7 @@ def settle(parts: Parts, under_way: Collection[str] = ()) -> bool:
         with isolated("what left its host is given back later"):
             releasing.drop(parts, gone)
             gone = []
+        moving.end_arrived(parts)
         for host_id in sorted(host_ids):
             with isolated("providers of a host follow later"):
                 _follow(parts, host_id)

@@ -15,7 +15,7 @@ from gpupool.conductor.desired_state import WANTED
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.providers.providers import Held
 from gpupool.conductor.transaction import Transaction
-from gpupool.db import claims, devices, vgpus
+from gpupool.db import claims, devices, moves, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.reason import Reason
@@ -28,14 +28,14 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """Both sides: ``held`` in Placement (amounts by class by consumer by device), and ``vgpu_ids``.
+    """Both sides: ``held`` in Placement (amounts by class by consumer by device), and ``consumers``.
 
-    ``due`` are the rows on devices that were read which had to have their allocations before that, and
-    still do.
+    These are the ids of all vGPUs and moves. ``due`` are the rows on devices that were read which had to
+    have their allocations before that, and still do.
     """
 
     held: Mapping[str, Held]
-    vgpu_ids: AbstractSet[str]
+    consumers: AbstractSet[str]
     due: Sequence[Vgpu]
 
 
@@ -46,17 +46,19 @@ def read(parts: Parts) -> Books:
     # A provider whose device is forgotten may hold something too.
     device_ids = {*parts.audit.choose(known), *(parts.inventory.provided() - known)}
     with parts.database.reader() as session:
-        before = {vgpu.id for vgpu in vgpus.due(session, device_ids)}
+        before = {(vgpu.id, vgpu.generation) for vgpu in vgpus.due(session, device_ids)}
     held = {each: parts.allocations.allocations_of(each) for each in device_ids}
     with parts.database.reader() as session:
-        due = [vgpu for vgpu in vgpus.due(session, device_ids) if vgpu.id in before]
-        return Books(held=held, vgpu_ids=vgpus.ids(session), due=due)
+        # One that moved meanwhile had another share before.
+        after = vgpus.due(session, device_ids)
+        due = [vgpu for vgpu in after if (vgpu.id, vgpu.generation) in before]
+        return Books(held=held, consumers=vgpus.ids(session) | moves.ids(session), due=due)
 
 
 def give_back_orphans(parts: Parts, books: Books) -> None:
     """Delete allocations of ours that belong to no vGPU; note what others hold."""
     for device_id, held in books.held.items():
-        outside = {consumer: each for consumer, each in held.items() if consumer not in books.vgpu_ids}
+        outside = {consumer: each for consumer, each in held.items() if consumer not in books.consumers}
         foreign = {}
         for consumer, each in outside.items():
             with isolated(f"allocation of {consumer} belongs to no vGPU"):
@@ -71,7 +73,7 @@ def _give_back(parts: Parts, consumer: str) -> bool:
     if allocation is None:
         return True
     # Instances that Nova placed on our providers are no business of ours.
-    if allocation.consumer_type != names.CONSUMER_TYPE:
+    if allocation.consumer_type not in names.OWN_TYPES:
         return False
     parts.allocations.deallocate(consumer)
     LOG.warning("allocation of %s belonged to no vGPU: given back", consumer)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from gpupool.conductor.claims import abandoned, binding, health, releasing
+from gpupool.conductor.claims import abandoned, binding, health, moving, releasing, resizing
 from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.repairs import audit
@@ -26,7 +26,6 @@ from gpupool.db import (
     times,
     vgpus,
 )
-from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.device import Device
 from gpupool.model.reason import Reason
@@ -93,7 +92,7 @@ def end_binding(parts: Parts) -> None:
 def _end_binding(transaction: Transaction, claim_id: str) -> None:
     session = transaction.session
     claim = claims.get(session, claim_id)
-    held = [each for each in vgpus.list_(session, {"claim_id": claim_id}) if each.index < BESIDE]
+    held = [each for each in vgpus.list_(session, {"claim_id": claim_id}) if each.counted]
     if claim.state not in {ClaimState.BINDING, ClaimState.BOUND}:
         return
     if len(held) != claim.count:
@@ -117,17 +116,23 @@ def _down(transaction: Transaction, held: list[Vgpu]) -> str | None:
 
 
 def end_moving(parts: Parts) -> None:
-    """Undo moves that a conductor left prepared."""
+    """Undo moves that a conductor left planned, and give back what those that ended left."""
+    moving.end_left(parts)
+    moving.end_arrived(parts)
+
+
+def end_growing(parts: Parts) -> None:
+    """Drop vGPUs by which a claim was to grow, and that a conductor left planned."""
     limit = timedelta(seconds=parts.conf.conductor.allocating_timeout)
     with parts.database.reader() as session:
-        found = vgpus.beside(session)
+        found = vgpus.growing(session)
         since = times.now(session) - limit
-    for beside, owner in found:
-        old = beside.created_at is not None and beside.created_at < since
-        if not (old if owner is None else abandoned.is_left_move(parts, beside.claim_id, owner)):
+    for planned, owner in found:
+        old = planned.created_at is not None and planned.created_at < since
+        if not (old if owner is None else abandoned.is_left_growing(parts, planned.claim_id, owner)):
             continue
-        with isolated(f"the move of claim {beside.claim_id} is not undone now"):
-            defragmenting.drop(parts, beside)
+        with isolated(f"the growth of claim {planned.claim_id} is not undone now"):
+            resizing.undo(parts, [planned])
 
 
 def end_releasing(parts: Parts) -> None:
@@ -261,6 +266,7 @@ REPAIRS: tuple[Callable[[Parts], None], ...] = (
     end_allocating,
     end_binding,
     end_moving,
+    end_growing,
     end_releasing,
     remove_leftovers,
     drop_from_down_hosts,
@@ -274,6 +280,7 @@ _ASK_PLACEMENT = frozenset(
     {
         end_allocating,
         end_moving,
+        end_growing,
         drop_from_down_hosts,
         compare_providers,
         compare_ledger,

@@ -10,8 +10,7 @@ from gpupool.allocator.demand import Demand
 from gpupool.allocator.plan import Plan
 from gpupool.conductor.context import Parts
 from gpupool.conductor.scheduling import consumption
-from gpupool.db.vgpus import BESIDE
-from gpupool.model.claim import Claim
+from gpupool.model.claim import COUNT_MAX, Claim
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
@@ -48,21 +47,24 @@ def waiting(claim: Claim) -> Waiting:
 
 def running(parts: Parts, claim: Claim, held: Held) -> tuple[Running, list[Running]]:
     """Return a claim that holds something; of an elastic one its minimum, and each vGPU beyond that."""
-    rows = sorted((each for each in held.vgpus if each.index < BESIDE), key=lambda one: one.index)
+    is_bound = claim.state == ClaimState.BOUND
+    rows = [each for each in held.vgpus if each.counted or not is_bound]
+    rows.sort(key=lambda one: one.index)
     host = held.hosts.get(claim.program_host_id or "")
-    if claim.min_count is None or claim.state != ClaimState.BOUND:
+    if claim.min_count is None or not is_bound:
         return _running(parts, claim, _plan(rows, host)), []
     # What sessions use goes last; else the highest ordinals first, so that the rest keep theirs.
     rows.sort(key=lambda one: (one.id not in held.used, one.index))
     least = _running(parts, claim, _plan(rows[: claim.min_count], host))
-    moving = any(each.index >= BESIDE and each.state == VgpuState.PLANNED for each in held.vgpus)
+    others = [each for each in held.vgpus if not each.counted]
+    grows = any(each.state == VgpuState.PLANNED for each in others)
     refused = claim.attempts >= parts.conf.conductor.binding_attempts
     least = replace(
         least,
         demand=replace(least.demand, count=claim.min_count),
-        max_count=claim.max_count if held.may_grow and not (moving or refused) else None,
+        max_count=claim.max_count if held.may_grow and not (grows or refused) else None,
     )
-    leaving = [each for each in held.vgpus if each.index >= BESIDE and each.state == VgpuState.REMOVING]
+    leaving = [each for each in others if each.state == VgpuState.REMOVING]
     more = [_beyond(least, each, held) for each in rows[claim.min_count :]]
     return least, more + [replace(_beyond(least, each, held), leaving=True) for each in leaving]
 
@@ -75,7 +77,7 @@ def vgpu_of(name: str) -> tuple[str, str | None]:
 
 def _beyond(least: Running, vgpu: Vgpu, held: Held) -> Running:
     # Next to nothing, but the more the lower its ordinal is.
-    idle = (BESIDE - vgpu.index % BESIDE) / BESIDE / 1000
+    idle = (COUNT_MAX - vgpu.index) / COUNT_MAX / 1000
     return elastic.beyond(
         least,
         f"{least.claim_id}/{vgpu.id}",

@@ -1,12 +1,14 @@
 """One tick of a conductor in a process that SIGKILLs itself at one request to Placement.
 
-Arguments: database URL, Placement URL, method of PlacementClient, "before" or "after" the real call.
+Arguments: database URL, Placement URL, method of PlacementClient, "before" or "after" the real call;
+then ids of vGPUs that left their host, or "move" and the ids of a vGPU and the device to which it moves.
 """
 
 import os
 import signal
 import sys
 
+from gpupool.conductor.claims import moving
 from gpupool.db.api import Database
 from gpupool.placement.client import PlacementClient
 from tests.functional.conductor.lab import Lab, new_conf
@@ -30,6 +32,8 @@ def main() -> None:
     client = client_of(placement_url, timeout=30)
     deadly(client, method, when)
     lab = Lab(new_conf(), Database.from_url(database_url), client)
+    if gone and gone[0] == "move":
+        moving.move(lab.parts, *gone[1:])
     lab.parts.left.add([], lab.vgpus(id=gone))
     lab.serve()
 

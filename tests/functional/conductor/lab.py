@@ -13,21 +13,24 @@ from oslo_context.context import RequestContext
 from gpupool import conf as gpupool_conf
 from gpupool.allocator.demand import Demand
 from gpupool.conductor.capacity import snapshot
-from gpupool.conductor.claims import binding, releasing
+from gpupool.conductor.claims import binding
 from gpupool.conductor.hosts import reports
 from gpupool.conductor.hosts.pools import create_default
 from gpupool.conductor.manager import ConductorManager, ReportsManager
 from gpupool.conductor.service import Conductor
-from gpupool.db import claims, devices, hosts, pools, vgpus
+from gpupool.db import claims, devices, hosts, moves, pools, vgpus
 from gpupool.db.api import Database
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment, AttachmentKind, AttachmentRequest
 from gpupool.model.claim import Claim, ClaimRequest
 from gpupool.model.device import Device
 from gpupool.model.host import Host
+from gpupool.model.move import Move
 from gpupool.model.report import DesiredState, HostReport
+from gpupool.model.states import ClaimState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
+from gpupool.placement.allocation import resources
 from gpupool.placement.client import PlacementClient
 from gpupool.rpc import conductor as rpc
 from gpupool.rpc import reports as rpc_reports
@@ -183,6 +186,16 @@ class Lab:
         with self.database.reader() as session:
             return vgpus.list_(session, filters, sort=[("claim_id", "asc"), ("index", "asc")])
 
+    def claim_state(self, claim_id: str) -> ClaimState:
+        """Return the state of a claim."""
+        with self.database.reader() as session:
+            return claims.get(session, claim_id).state
+
+    def moves(self) -> list[Move]:
+        """Return the moves that are under way."""
+        with self.database.reader() as session:
+            return moves.list_(session)
+
     def instance_on(self, device_id: str, compute: int) -> str:
         """Allocate percent of a device in Placement as Nova does for an instance; return its id."""
         entry = {
@@ -216,7 +229,9 @@ class Lab:
         """View = database = Placement = hosts, and no device over its capacity."""
         rows = self.vgpus()
         held = self.allocated()
-        assert held == {row.id: releasing.grant(row).resources() for row in rows}
+        with self.database.reader() as session:
+            moved = {move.id: resources(move.share) for move in moves.list_(session)}
+        assert held == {row.id: resources(row.share) for row in rows} | moved
         if agents:
             hosted = {vgpu_id for agent in agents for vgpu_id in agent.vgpus}
             assert hosted == {row.id for row in rows}

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from oslo_utils import timeutils
 
+from gpupool.conductor.claims import moving
 from gpupool.db import claims
 from gpupool.model.states import ClaimState
 
@@ -117,3 +118,53 @@ def test_killed_around_a_batch_every_claim_of_it_is_completed_or_undone(lab, pla
     assert {lab.claim(claim).state for claim in batch} == {ClaimState.BOUND}
     assert len(lab.allocated()) == 5
     lab.check_books([agent])
+
+
+def move_of(lab, agent):
+    """Return a bound claim's vGPU, and another device of its host."""
+    lab.bound(agent)
+    (vgpu,) = lab.vgpus()
+    return vgpu, next(each.id for each in lab.devices(agent) if each.id != vgpu.device_id)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_before_a_move_has_switched_the_vgpu_stays_where_it_is(lab, placement, when):
+    agent = lab.agent()
+    vgpu, target = move_of(lab, agent)
+    die(lab, placement, "set_allocations", when, "move", vgpu.id, target)
+    (move,) = lab.moves()
+    assert len(lab.allocated()) == (2 if when == "after" else 1)
+    lab.reconcile()
+    assert lab.moves() == [move]  # Perhaps somebody is still at it.
+    lab.parts.peers.look({lab.parts.id: 1})
+    lab.reconcile()
+    assert (lab.moves(), lab.vgpus()) == ([], [vgpu])
+    lab.settle(agent)
+    lab.check_books([agent])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_the_source_is_given_back_the_move_ends(lab, placement, when):
+    agent = lab.agent()
+    vgpu, target = move_of(lab, agent)
+    moving.move(lab.parts, vgpu.id, target)
+    agent.look()
+    die(lab, placement, "delete_allocation", when)
+    assert len(lab.moves()) == 1
+    lab.serve()
+    (moved,) = lab.vgpus()
+    assert (lab.moves(), moved.id, moved.device_id) == ([], vgpu.id, target)
+    lab.check_books([agent])
+
+
+@pytest.mark.parametrize(("when", "left"), [("before", 2), ("after", 1)])
+def test_killed_while_vgpu_and_move_are_given_back_the_release_goes_on(lab, placement, when, left):
+    agent = lab.agent()
+    vgpu, target = move_of(lab, agent)
+    moving.move(lab.parts, vgpu.id, target)
+    lab.client.release_claim(lab.ctxt, vgpu.claim_id)
+    agent.look()
+    die(lab, placement, "delete_allocation", when, vgpu.id)
+    assert len(lab.allocated()) == left
+    lab.look(agent)
+    assert (lab.moves(), lab.vgpus(), lab.allocated()) == ([], [], {})

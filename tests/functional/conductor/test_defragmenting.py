@@ -5,13 +5,14 @@ import uuid
 
 import pytest
 
+from gpupool.conductor.claims import moving
 from gpupool.conductor.scheduling import defragmenting
-from gpupool.db import vgpus
-from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
+from gpupool.model.move import MoveState
 from gpupool.model.pool import PolicyName, PoolChange
 from gpupool.model.states import ClaimState, VgpuState
+from gpupool.placement import names
 
 
 @pytest.fixture
@@ -32,14 +33,15 @@ def run(lab, agent, dry_run=False, limit=None):
     return lab.client.defragment(lab.ctxt, lab.host(agent).pool_id, dry_run, limit)
 
 
-def prepare(lab, move):
-    """Prepare a move, as one that goes on until ``die``; return order and row."""
-    lab.parts.moving.append(move.claim_id)
-    return lab.parts.commit(defragmenting._prepare, move, lab.parts.inventory, lab.parts.id)
+def plan(lab, proposed):
+    """Plan a move, as one that goes on until ``die``."""
+    ids = str(uuid.uuid4()), lab.parts.id
+    lab.parts.moving.append(ids[0])
+    return lab.parts.commit(moving.plan, ids, proposed.vgpu_id, proposed.to_device, lab.parts.inventory)
 
 
 def die(lab):
-    """Abandon the moves that were prepared."""
+    """Abandon the moves that were planned."""
     lab.parts.moving.clear()
 
 
@@ -85,86 +87,123 @@ def test_claims_that_are_attached_stay(lab, scattered):
 
 
 @pytest.mark.parametrize("allocated", [False, True])
-def test_what_a_dead_conductor_prepared_is_undone(lab, scattered, allocated):
+def test_what_a_dead_conductor_planned_is_undone(lab, scattered, allocated):
     agent, *_ = scattered
-    (move,) = run(lab, agent, dry_run=True)
-    order, beside = prepare(lab, move)
+    before = lab.vgpus()
+    (proposed,) = run(lab, agent, dry_run=True)
+    planned = plan(lab, proposed)
     if allocated:
-        lab.parts.allocations.allocate(order.grants, order.project_id, order.user_id)
+        lab.parts.allocations.move(planned)
     lab.look(agent)
-    assert beside.id not in agent.vgpus
     lab.reconcile()
-    assert beside.id in {vgpu.id for vgpu in lab.vgpus()}  # Perhaps somebody is still at it.
+    assert lab.moves() == [planned]  # Perhaps somebody is still at it.
     die(lab)
     lab.settle(agent)
-    assert beside.id not in {vgpu.id for vgpu in lab.vgpus()}
+    assert (lab.moves(), lab.vgpus()) == ([], before)
     lab.check_books([agent])
 
 
-def test_a_claim_whose_move_was_only_prepared_keeps_what_it_has(lab, scattered):
+def test_a_vgpu_that_moves_keeps_its_id_and_both_shares_until_its_host_has_switched(lab, scattered):
+    agent, *_ = scattered
+    (proposed,) = run(lab, agent)
+    (move,) = lab.moves()
+    (moved,) = lab.vgpus(id=proposed.vgpu_id)
+    assert (moved.device_id, moved.state) == (proposed.to_device, VgpuState.PLANNED)
+    source = {proposed.from_device: {names.COMPUTE: 50, names.MEMORY_MIB: 512}}
+    target = {proposed.to_device: {names.COMPUTE: 50, names.MEMORY_MIB: 512}}
+    # The source is not free before its host says that the vGPU has left it.
+    for _ in range(2):
+        assert lab.allocated()[moved.id] == target
+        assert lab.allocated()[move.id] == source
+        lab.check_books()
+        lab.serve()
+        lab.reconcile()
+    lab.look(agent)
+    assert lab.moves() == []
+    assert move.id not in lab.allocated()
+
+
+def test_a_claim_whose_move_was_only_planned_keeps_what_it_has(lab, scattered):
     """The target's room went to somebody else, and nobody is there to undo the move yet."""
     agent, halves, _ = scattered
-    (move,) = run(lab, agent, dry_run=True)
-    prepare(lab, move)
-    lab.instance_on(move.to_device, 50)
+    (proposed,) = run(lab, agent, dry_run=True)
+    plan(lab, proposed)
+    lab.instance_on(proposed.to_device, 50)
     lab.reconcile()
     assert {lab.claim(claim).state for claim in halves} == {ClaimState.BOUND}
     die(lab)
     lab.settle(agent)
-    assert all(vgpu.index < BESIDE for vgpu in lab.vgpus())
+    assert lab.moves() == []
     assert {lab.claim(claim).state for claim in halves} == {ClaimState.BOUND}
+
+
+def test_a_host_that_refuses_the_target_has_both_shares_given_back(lab, scattered):
+    agent, *_ = scattered
+    (proposed,) = run(lab, agent)
+    agent.error = "no"
+    lab.look(agent)
+    assert not lab.vgpus(id=proposed.vgpu_id)
+    assert lab.moves() == []
+    agent.error = ""
+    lab.settle(agent)
+    lab.check_books([agent])
 
 
 @pytest.mark.parametrize("meanwhile", ["released", "attached"])
 def test_what_happens_to_the_claim_meanwhile_goes_first(lab, scattered, monkeypatch, meanwhile):
     agent, *_ = scattered
-    allocate = lab.parts.allocations.allocate
+    real = lab.parts.allocations.move
 
-    def slow(grants, project_id, user_id):
-        monkeypatch.undo()
-        allocate(grants, project_id, user_id)
-        claim_id = lab.vgpus(id=grants[0].vgpu_id)[0].claim_id
+    def slow(move):
+        real(move)
+        claim_id = lab.vgpus(id=move.vgpu_id)[0].claim_id
         if meanwhile == "released":
             lab.client.release_claim(lab.ctxt, claim_id)
         else:
             request = AttachmentRequest(claim_id=claim_id, kind=AttachmentKind.PROCESS)
             lab.client.create_attachment(lab.ctxt, str(uuid.uuid4()), request)
 
-    monkeypatch.setattr(lab.parts.allocations, "allocate", slow)
+    monkeypatch.setattr(lab.parts.allocations, "move", slow)
     (move,) = run(lab, agent)
-    assert (move.applied, move.reason) == (False, f"claim {move.claim_id} changed meanwhile")
+    said = f"the claim of vGPU {move.vgpu_id} changed meanwhile"
+    assert (move.applied, move.reason) == (False, said)
+    assert lab.moves() == []
     lab.settle(agent)
     lab.check_books([agent])
-    assert all(vgpu.index < 2 for vgpu in lab.vgpus())
 
 
-def test_a_claim_whose_last_row_was_beside_ends_with_it(lab, scattered):
-    """It was released in the moment in which its move was prepared."""
+def test_a_move_that_is_undone_while_placement_is_asked_leaves_nothing(lab, scattered, monkeypatch):
+    """Another conductor took this one for gone; what comes to Placement after that is put right."""
     agent, *_ = scattered
-    (move,) = run(lab, agent, dry_run=True)
-    _, beside = prepare(lab, move)
-    claim = lab.client.release_claim(lab.ctxt, move.claim_id)
-    with lab.database.writer() as session:
-        vgpus.update(session, beside.id, state=VgpuState.PLANNED, generation=0)
-    lab.look(agent)
-    assert lab.claim(claim).state == ClaimState.RELEASING
-    defragmenting.drop(lab.parts, beside)
-    assert lab.claim(claim).state == ClaimState.RELEASED
+    before = lab.vgpus()
+    real = lab.parts.allocations.move
+
+    def slow(move):
+        moving.undo(lab.parts, move)
+        real(move)
+
+    monkeypatch.setattr(lab.parts.allocations, "move", slow)
+    (move,) = run(lab, agent)
+    assert not move.applied
+    assert (lab.moves(), lab.vgpus()) == ([], before)
+    lab.check_books([agent])
 
 
-def test_a_move_that_can_not_be_given_back_now_says_why_it_was_not_made(lab, scattered, monkeypatch):
+def test_a_move_that_can_not_be_undone_now_says_why_it_was_not_made(lab, scattered, monkeypatch):
     agent, *_ = scattered
 
     def away(*_):
         raise errors.Unavailable("away")
 
-    monkeypatch.setattr(lab.parts.allocations, "allocate", away)
-    monkeypatch.setattr(lab.parts.allocations, "deallocate", away)
-    hurried = []
-    monkeypatch.setattr(lab.parts.audit, "hurry", hurried.extend)
-    (move,) = run(lab, agent)
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.parts.allocations, "move", away)
+        patch.setattr(lab.parts.allocations, "move_back", away)
+        (move,) = run(lab, agent)
     assert (move.applied, move.reason) == (False, "away")
-    assert hurried == [move.to_device]
+    assert [each.state for each in lab.moves()] == [MoveState.UNDOING]
+    lab.reconcile()
+    assert lab.moves() == []
+    lab.check_books([agent])
 
 
 def test_placement_that_fails_leaves_things_as_they_are(lab, scattered, placement):
@@ -185,7 +224,7 @@ def test_a_pool_may_allow_some_moves_an_hour(lab, scattered):
     assert len(lab.vgpus()) == 2
     lab.client.update_pool(lab.ctxt, lab.host(agent).pool_id, PoolChange(moves_per_hour=1))
     lab.reconcile()
-    assert len(lab.vgpus()) == 3
+    assert len(lab.moves()) == 1
     lab.settle(agent)
     assert sum(map(len, lab.parts.moved.values())) == 1
     lab.check_books([agent])
@@ -208,7 +247,7 @@ def test_a_pool_whose_moves_are_used_up_is_not_looked_at(lab, scattered, monkeyp
 def test_a_vgpu_that_moves_already_does_not_move_twice(lab, scattered):
     agent, *_ = scattered
     (move,) = run(lab, agent, dry_run=True)
-    prepare(lab, move)
+    plan(lab, move)
     (again,) = defragmenting._begin(lab.parts, [move])
     assert (again.applied, again.reason) == (False, f"vGPU {move.vgpu_id} is moving already")
     die(lab)
@@ -221,12 +260,12 @@ def test_what_comes_after_an_unavailable_is_not_tried(lab, scattered, monkeypatc
     (move,) = run(lab, agent, dry_run=True)
     tried = []
 
-    def make(_, move):
+    def make(*move):
         tried.append(move)
         if len(tried) == 2:
             raise errors.Unavailable("away")
 
-    monkeypatch.setattr(defragmenting, "_make", make)
+    monkeypatch.setattr(moving, "move", make)
     made = defragmenting._begin(lab.parts, [move] * 5)
     assert [(each.applied, each.reason) for each in made] == [(True, ""), *[(False, "away")] * 4]
     assert len(tried) == 2

@@ -11,9 +11,8 @@ from oslo_utils import timeutils
 from gpupool.conductor.capacity import holds
 from gpupool.conductor.claims import binding, releasing, resizing
 from gpupool.db import claims, consumption
-from gpupool.db.vgpus import BESIDE
 from gpupool.model import errors
-from gpupool.model.claim import ClaimChange, OnDeviceLost, OnPreempt, Tier
+from gpupool.model.claim import COUNT_MAX, ClaimChange, OnDeviceLost, OnPreempt, Tier
 from gpupool.model.profile import Profile
 from gpupool.model.reason import NONE
 from gpupool.model.report import SessionReport
@@ -33,7 +32,7 @@ def at_once(request):
 
 def counts(lab, claim):
     found = lab.claim(claim)
-    rows = [vgpu for vgpu in lab.vgpus(claim_id=claim.id) if vgpu.index < BESIDE]
+    rows = [vgpu for vgpu in lab.vgpus(claim_id=claim.id) if vgpu.counted]
     if found.state == ClaimState.BOUND:
         assert len(rows) == found.count
     return found.state, found.count, found.min_count, found.max_count
@@ -153,8 +152,8 @@ def test_indexes_go_round_when_all_were_used(lab):
     agent = lab.agent(devices=3)
     claim = lab.bound(agent, min_count=1, max_count=2, **WHOLE)
     with lab.database.writer() as session:
-        claims.update(session, claim.id, next_index=BESIDE - 1)
-    for index in (BESIDE - 1, 1):
+        claims.update(session, claim.id, next_index=COUNT_MAX - 1)
+    for index in (COUNT_MAX - 1, 1):
         last = max(lab.vgpus(claim_id=claim.id), key=lambda vgpu: (vgpu.index, vgpu.id))
         lab.parts.commit(resizing.give_up, claim.id, [last.id], NONE)
         serve(lab, agent)
@@ -201,7 +200,7 @@ def test_a_vgpu_that_a_session_uses_is_taken_last(lab):
     use(agent, attachment, rows[4], rows[2])
     lab.create(count=2, **WHOLE)
     lab.serve()
-    left = [vgpu.id for vgpu in lab.vgpus(claim_id=claim.id) if vgpu.index < BESIDE]
+    left = [vgpu.id for vgpu in lab.vgpus(claim_id=claim.id) if vgpu.counted]
     assert left == [rows[0].id, rows[2].id, rows[4].id]
     # Ordinals of vGPUs that are gone are given to later ones.
     agent.apply(agent.send())
@@ -400,7 +399,7 @@ def test_what_placement_refuses_it_does_not_get(lab):
     serve(lab, agent)
     assert counts(lab, claim)[:2] == (ClaimState.BOUND, 3)
     assert free[0] not in {vgpu.device_id for vgpu in lab.vgpus()}
-    assert all(vgpu.index < BESIDE for vgpu in lab.vgpus())
+    assert all(vgpu.counted for vgpu in lab.vgpus())
 
 
 def test_while_placement_is_away_it_stays_as_it_is(lab, placement):

@@ -1,14 +1,14 @@
 """What a conductor does while something that it needs is away, and with what it left by that."""
 
+import uuid
+
 import amqp
 import kombu
 import oslo_messaging
 import pytest
 
-from gpupool.conductor.claims import abandoned, binding
-from gpupool.conductor.scheduling import defragmenting
+from gpupool.conductor.claims import abandoned, binding, moving
 from gpupool.model import errors
-from gpupool.model.move import Move
 from gpupool.model.states import ClaimState, HostState
 from gpupool.rpc import transport
 from gpupool.rpc.agent import AgentClient
@@ -205,24 +205,18 @@ def test_a_move_that_nobody_ends_is_undone_in_the_next_run_of_the_reconciler(
     claim = lab.bound(agent)
     (vgpu,) = lab.vgpus(claim_id=claim.id)
     other = next(each.id for each in lab.devices(agent) if each.id != vgpu.device_id)
-    move = Move(
-        claim_id=claim.id,
-        vgpu_id=vgpu.id,
-        from_device=vgpu.device_id,
-        to_device=other,
-        gain=1,
-        cost_mib=0,
-    )
     if how == "outage":
-        unreachable(monkeypatch, defragmenting._switch)
+        unreachable(monkeypatch, moving.switch)
         with pytest.raises(errors.Unavailable):
-            defragmenting._make(lab.parts, move)
+            moving.move(lab.parts, vgpu.id, other)
+        assert len(lab.allocated()) == 2
     else:
-        dead.parts.commit(defragmenting._prepare, move, dead.parts.inventory, dead.parts.id)
+        ids = str(uuid.uuid4()), dead.parts.id
+        dead.parts.commit(moving.plan, ids, vgpu.id, other, dead.parts.inventory)
         lab.parts.peers.look({dead.parts.id: 1})
         lab.reconcile()
-        assert len(lab.vgpus()) == 2
+        assert len(lab.moves()) == 1
         lab.parts.peers.look({lab.parts.id: 1})
     lab.reconcile()
-    assert [each.id for each in lab.vgpus()] == [vgpu.id]
+    assert (lab.vgpus(), lab.moves()) == ([vgpu], [])
     lab.check_books([agent])

@@ -4,7 +4,6 @@ import pytest
 
 from gpupool.db import attachments, claims, devices, hosts, inconsistencies, vgpus
 from gpupool.db.api import Database
-from gpupool.db.vgpus import BESIDE
 from gpupool.model.claim import ClaimHealth
 from gpupool.model.states import (
     AttachmentState,
@@ -62,10 +61,10 @@ def test_binding(database: Database, put, state, states, down, wrong) -> None:
     assert find(database, inconsistencies.binding) == ([claim.id] if wrong else [])
 
 
-def test_a_vgpu_beside_is_none_of_a_claims_own(database: Database, put) -> None:
+def test_a_vgpu_by_which_a_claim_is_to_grow_is_not_counted(database: Database, put) -> None:
     claim, _, device = put(ClaimState.BOUND, ACTIVE, ACTIVE)
     with database.writer() as session:
-        vgpus.create(session, make.vgpu(claim, device, index=BESIDE, generation=0))
+        vgpus.create(session, make.vgpu(claim, device, index=9, generation=0))
     assert find(database, inconsistencies.binding) == []
 
 
@@ -138,7 +137,7 @@ def test_vgpus_that_have_to_have_allocations(database: Database, put) -> None:
     _, _, other = put(ClaimState.BINDING, PLANNED)
     _, _, early = put(ClaimState.ALLOCATING, PLANNED)
     with database.writer() as session:
-        vgpus.create(session, make.vgpu(claim, device, index=BESIDE, generation=0))
+        vgpus.create(session, make.vgpu(claim, device, index=9, generation=0))
         found = vgpus.due(session, [device.id, other.id, early.id])
         assert {(vgpu.device_id, vgpu.state) for vgpu in found} == {
             (device.id, ACTIVE),

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gpupool.model import errors
+from gpupool.model.device import device_id
+from gpupool.model.move import Move
 from gpupool.model.share import Share
 from gpupool.placement import names
 from gpupool.placement.allocation import Grant
@@ -222,3 +224,73 @@ def test_many_at_once_never_get_more_than_there_is(service, device):
     for thread in threads:
         thread.join()
     assert (len(granted), len(refused)) == (10, 150)
+
+
+@pytest.fixture
+def other(host, device, ensure):
+    """Another device of the host."""
+    changes = {"key": "ref-1", "id": device_id(host, "ref-1")}
+    ensure(**changes)
+    return replace(device, **changes)
+
+
+def of_move(source: Grant, device_id: str) -> Move:
+    target = source.share._replace(device_id=device_id)
+    return Move(
+        id=str(uuid.uuid4()), vgpu_id=source.vgpu_id, host_id="h", source=source.share, target=target
+    )
+
+
+def amounts(allocations, device_id):
+    return {
+        consumer: each[names.COMPUTE] for consumer, each in allocations.allocations_of(device_id).items()
+    }
+
+
+def test_a_move_holds_the_source_while_its_vgpu_has_the_target(allocations, grant, device, other):
+    held = grant()
+    allocations.allocate([held], "project", "user")
+    move = of_move(held, other.id)
+    for _ in range(2):
+        allocations.move(move)
+        assert amounts(allocations, device.id) == {move.id: 25}
+        assert amounts(allocations, other.id) == {held.vgpu_id: 25}
+    kept = allocations.get_allocation(move.id)
+    assert (kept.consumer_type, kept.project_id, kept.user_id) == (names.MOVE_TYPE, "project", "user")
+    for _ in range(2):
+        allocations.move_back(move)
+        assert amounts(allocations, device.id) == {held.vgpu_id: 25}
+        assert amounts(allocations, other.id) == {}
+    # And once more: Placement knows both consumers.
+    allocations.move(move)
+    assert amounts(allocations, other.id) == {held.vgpu_id: 25}
+
+
+def test_a_target_without_room_leaves_the_vgpu_where_it_is(allocations, grant, device, other):
+    held = grant()
+    allocations.allocate([held, grant(device_id=other.id, compute=80)], "project", "user")
+    with pytest.raises(NoCapacity):
+        allocations.move(of_move(held, other.id))
+    with pytest.raises(NoCapacity, match="not in Placement: device"):
+        allocations.move(of_move(held, str(uuid.uuid4())))
+    assert amounts(allocations, device.id) == {held.vgpu_id: 25}
+
+
+def test_a_vgpu_that_holds_something_else_does_not_move(allocations, grant, other):
+    held = grant()
+    with pytest.raises(errors.Conflict, match="holds another"):
+        allocations.move(of_move(held, other.id))
+    allocations.allocate([held], "project", "user")
+    wrong = replace(held, share=held.share._replace(compute=26))
+    with pytest.raises(errors.Conflict, match="holds another"):
+        allocations.move(of_move(wrong, other.id))
+
+
+def test_what_a_move_holds_is_given_back_when_its_vgpu_has_nothing(allocations, grant, device, other):
+    held = grant()
+    allocations.allocate([held], "project", "user")
+    move = of_move(held, other.id)
+    allocations.move(move)
+    allocations.deallocate(held.vgpu_id)
+    allocations.move_back(move)
+    assert amounts(allocations, device.id) == amounts(allocations, other.id) == {}

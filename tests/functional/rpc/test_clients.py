@@ -17,9 +17,9 @@ from gpupool.model.claim import Claim, ClaimChange, ClaimRequest, Tier
 from gpupool.model.device import Device, SharingMode
 from gpupool.model.envelope import Envelope, Purpose
 from gpupool.model.host import Host
-from gpupool.model.move import Move
 from gpupool.model.pool import Pool, PoolChange
 from gpupool.model.profile import Profile
+from gpupool.model.proposed_move import ProposedMove
 from gpupool.model.queue import QueueEntry
 from gpupool.model.quota import Quota, Resource
 from gpupool.model.states import AttachmentState, ClaimState, HostState
@@ -66,7 +66,7 @@ DEVICE = Device(
 )  # fmt: skip
 
 ENTRY = QueueEntry(claim_id="claim-1", project_id="project", position=1, starts_at=NOON)
-MOVE = Move(claim_id="c", vgpu_id="v", from_device="d", to_device="e", gain=12.5, cost_mib=512)
+MOVE = ProposedMove(claim_id="c", vgpu_id="v", from_device="d", to_device="e", gain=12.5, cost_mib=512)
 QUOTA = Quota(project_id="project", resource=Resource.VGPUS, limit=-1, used=3)
 
 # (method, arguments as the client takes them, what the server answers)
