@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-# Equal to RUNTIME_MARKER in dataplane/native/attachment/attachment.h.
+# Equal to RUNTIME_MARKER in dataplane/native/attachment/marker.h.
 MARKER = b"gpupool's runtime in place of libcuda"
 # Seconds between two looks: a twentieth of how long the program runs, within these. A program that finds
 # the wrong library may end soon.

@@ -45,7 +45,7 @@ def start() -> Iterator[object]:
 
 
 def test_the_marker_is_the_runtimes() -> None:
-    header = (build.NATIVE / "attachment" / "attachment.h").read_text()
+    header = (build.NATIVE / "attachment" / "marker.h").read_text()
     assert f'#define RUNTIME_MARKER "{loaded.MARKER.decode()}"' in header
 
 
