@@ -35,14 +35,18 @@ _ELEMENTS = {"char": "char", "uint8_t": "uint8_t", "int32_t": "int32_t", "uint32
 _SIZES = {"uint64_t": 8, "int64_t": 8, "uint32_t": 4, "int32_t": 4, "float": 4, "char": 1, "uint8_t": 1}
 
 
+# What may be a field of a message, besides an array of numbers.
+_TRAVELS = (Number, Flags, Enumeration, Handle, Stream, DeviceAddress, Position, Offset)
+
+
 class UnknownTypeError(TypeError):
     """The table has a type that the generator has no C for."""
 
-    def __init__(self, kind: object, place: str) -> None:
-        known = ", ".join(sorted(one.__name__ for one in Type.__args__))
+    def __init__(self, kind: object, place: str, known: tuple[type, ...]) -> None:
+        names = ", ".join(sorted(one.__name__ for one in known))
         super().__init__(
-            f"{place} has the type {kind!r}, which the generator does not know; allowed are {known}, "
-            f"with the numbers {', '.join(_WIRE_NUMBERS)}"
+            f"{place} has the type {kind!r}, which the generator does not know there; "
+            f"allowed are {names}, with the numbers {', '.join(_WIRE_NUMBERS)}"
         )
 
 
@@ -84,7 +88,7 @@ def c_type(kind: Type, place: str) -> str:
         case Array():
             return c_type(kind.of, place) + " *"
         case _:
-            raise UnknownTypeError(kind, place)
+            raise UnknownTypeError(kind, place, Type.__args__)
 
 
 def parameter_type(argument: Argument, place: str) -> str:
@@ -131,7 +135,7 @@ def wire_type(kind: Type, place: str) -> str:
         case Handle() | Stream() | DeviceAddress() | Position() | Offset():
             return "uint64_t"
         case _:
-            raise UnknownTypeError(kind, place)
+            raise UnknownTypeError(kind, place, _TRAVELS)
 
 
 def field(argument: Argument, place: str) -> Field:

@@ -38,7 +38,7 @@ def page(calls: Sequence[Call], messages: Iterable[Message], unsupported: Sequen
         _title("Calls"),
         *(_call(call, by_key) for call in calls),
         _title("Structures"),
-        *map(_structure, _structures(calls)),
+        *map(_structure, structures(calls)),
     ]
     parts.append(_title("Not supported"))
     parts.append(
@@ -88,7 +88,7 @@ def _call(call: Call, calls: Mapping[str, Call]) -> str:
     return text + "\n"
 
 
-def _structures(calls: Iterable[Call]) -> list[Structure]:
+def structures(calls: Iterable[Call]) -> list[Structure]:
     """Return the structures of the calls' arguments and those within them, by name."""
     found: dict[str, Structure] = {}
     waiting = [one.type for call in calls for one in call.arguments]

@@ -21,6 +21,7 @@ from gpupool.dataplane.api.types import (
     Stream,
     Structure,
     Text,
+    Type,
     Untyped,
     Use,
 )
@@ -39,7 +40,7 @@ _PHRASES = {
 def describe(kind: object) -> str:
     """Return a type in words; raises UnknownTypeError."""
     if type(kind) not in _PHRASES:
-        raise UnknownTypeError(kind, "an argument")
+        raise UnknownTypeError(kind, "an argument", Type.__args__)
     return _PHRASES[type(kind)]
 
 

@@ -13,7 +13,9 @@ from gpupool.dataplane.api.entry import LOCAL, call
 from gpupool.dataplane.api.types import Flags, in_
 from gpupool.dataplane.generator import write as generator
 from gpupool.dataplane.generator.bodies import body
+from gpupool.dataplane.generator.protocol_page import structures
 from gpupool.dataplane.generator.symbols import symbols
+from tests.functional.dataplane.call_arguments import structure
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,21 @@ def test_the_runtime_loads_outside_a_session(native, name):
     )
     assert int(done.stdout) == {"cuInit": 100, "cuCtxGetCurrent": 3}[name]
     assert ctypes.sizeof(ctypes.c_void_p) == 8
+
+
+def test_structures_are_those_of_the_c(tmp_path):
+    """By their layouts: a member left out, or of another size, would move those behind it."""
+    lines = ["#include <stddef.h>", '#include "cuda/cuda_abi.h"']
+    for kind in structures(CALLS):
+        lines.append(f'_Static_assert(sizeof({kind.c}) == {ctypes.sizeof(structure(kind))}, "size");')
+        for name, *_ in structure(kind)._fields_:
+            at = getattr(structure(kind), name).offset
+            lines.append(f'_Static_assert(offsetof({kind.c}, {name}) == {at}, "{name}");')
+    (tmp_path / "layout.c").write_text("\n".join(lines))
+    subprocess.run(
+        ["gcc", "-c", f"-I{build.NATIVE}", tmp_path / "layout.c", "-o", "/dev/null"], check=True
+    )
+    assert len(lines) > 40
 
 
 @pytest.mark.parametrize("flags", range(32))
