@@ -21,7 +21,7 @@ expired
 """
 VGPU = """
 planned   active removing
-active    removing
+active    planned removing
 removing
 """
 ATTACHMENT = """
