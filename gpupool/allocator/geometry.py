@@ -51,6 +51,24 @@ def _share(view: PoolView, at: Place, compute: int, memory_mib: int, part: Part 
     return Share(device_id=view.device_id(at), compute=compute, memory_mib=memory_mib, part=part)
 
 
+def sizes(view: PoolView, demand: Demand) -> set[tuple[int, int]]:
+    """Return percent and MiB of the parts of the demanded kind that the devices of a pool can have."""
+    found = set()
+    for host, slot in np.argwhere(view.exists).tolist():
+        at = host, slot
+        if _partitioning(view, int(view.device_class[at]), demand) is not None:
+            found.add(_size(view, _of(view, demand, at)[1], at))
+    return found
+
+
+def kinds(view: PoolView, mode: SharingMode) -> set[str]:
+    """Return the kinds of parts that the devices of a pool that are cut in a mode can have."""
+    tables = (
+        products.partitioning(mode, each.product) for each in view.classes if each.sharing_mode == mode
+    )
+    return {profile.kind for table in tables if table is not None for profile in table.profiles}
+
+
 def are_free(view: PoolView, demand: Demand, shares: Iterable[Share]) -> bool:
     """Return whether the parts of ``shares`` can lie on their devices; where there are none they can."""
     for share in shares:

@@ -34,6 +34,8 @@ WISHES = (
     "same_host",
     "same_type",
     "linked",
+    "sharing_mode",
+    "partition",
 )
 
 OF_PROJECT = "Of this project, name or id (of another than yours: administrators only)"
@@ -234,6 +236,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     )
     _add_host_share(parser)
     _add_layout(parser)
+    _add_partition(parser)
 
 
 def _add_host_share(parser: argparse.ArgumentParser) -> None:
@@ -265,6 +268,19 @@ def _add_layout(parser: argparse.ArgumentParser) -> None:
     _add_flag(parser, "same-host", "All its vGPUs on one host")
     _add_flag(parser, "same-type", "All its vGPUs on devices of one product")
     _add_flag(parser, "linked", "All its vGPUs on devices that a fast link connects")
+
+
+def _add_partition(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sharing-mode",
+        choices=("shared", "mig", "mdev", "vfio"),
+        help="How the devices are cut: freely (shared, the default), or into parts",
+    )
+    parser.add_argument(
+        "--partition",
+        metavar="<kind>",
+        help="Kind of part that each vGPU is, where the devices are cut into parts, as 1g.10gb",
+    )
 
 
 def _add_flag(parser: argparse.ArgumentParser, option: str, meaning: str) -> None:

@@ -57,6 +57,8 @@ LAYOUT = columns.Layout(
         "same_host": False,
         "same_type": False,
         "linked": False,
+        "sharing_mode": "shared",
+        "partition": "",
         "cpu_milli": 0,
         "host_memory_mib": 0,
     },

@@ -247,6 +247,8 @@ class Wishes:
     same_host: Mapped[bool]
     same_type: Mapped[bool]
     linked: Mapped[bool]
+    sharing_mode: Mapped[SharingMode] = mapped_column(server_default="shared")
+    partition: Mapped[str] = mapped_column(sa.String(64), server_default="")
 
 
 class Profile(Wishes, Stamps, Base):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from gpupool.model.device import SharingMode
 from gpupool.model.states import ClaimState
 
 COMPUTE_MAX = 100
@@ -13,6 +14,9 @@ PRIORITY_DEFAULT = 50
 # Of one vGPU: one for each process that uses it. Sixteen are enough for a program with some workers, as
 # a test run in parallel or a server's processes; one with a rank for each core says how many it needs.
 SESSIONS_DEFAULT = 16
+# How devices may be cut of which a claim gets shares: freely, or into parts of one kind.
+SHARING_MODES = (SharingMode.SHARED, SharingMode.MIG, SharingMode.MDEV, SharingMode.VFIO)
+PARTITION_MAX = 64
 # What a ledger has room for; see dataplane.ledger.
 SESSIONS_MAX = 1024
 # Of seconds, MiB and thousandths of a core: 68 years, 2 PiB, two million cores; no sum overflows.
@@ -85,6 +89,9 @@ class ClaimRequest:
     ``same_host``, ``same_type`` and ``linked`` (by a fast link the driver reports) ask that of the
     devices of one claim.
 
+    With another ``sharing_mode`` than ``shared`` each vGPU is one part, of the kind ``partition``, of a
+    device that is cut so; ``compute`` and ``memory_mib`` are then what the part has at least.
+
     With ``min_count`` and ``max_count`` in place of ``count`` the claim is elastic: it starts with what
     there is, ``min_count`` at least, grows when there is room, and gives back for others what it has
     beyond ``min_count``.
@@ -117,6 +124,8 @@ class ClaimRequest:
     same_host: bool | None = None
     same_type: bool | None = None
     linked: bool | None = None
+    sharing_mode: SharingMode | None = None
+    partition: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +186,8 @@ class Claim:
     same_host: bool = False
     same_type: bool = False
     linked: bool = False
+    sharing_mode: SharingMode = SharingMode.SHARED
+    partition: str = ""
     state: ClaimState
     state_reason: str = ""
     state_detail: str = ""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gpupool.model.claim import Layout, OnDeviceLost, OnPreempt, Qos, Tier
+from gpupool.model.device import SharingMode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,5 +38,7 @@ class Profile:
     same_host: bool = False
     same_type: bool = False
     linked: bool = False
+    sharing_mode: SharingMode = SharingMode.SHARED
+    partition: str = ""
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -133,6 +133,8 @@ class ClaimRecord:
     same_host: bool = False
     same_type: bool = False
     linked: bool = False
+    sharing_mode: SharingMode = SharingMode.SHARED
+    partition: str = ""
 
     @classmethod
     def of(cls, claim: Claim) -> "ClaimRecord":

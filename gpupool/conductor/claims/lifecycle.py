@@ -67,6 +67,8 @@ def _claim(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
         host=host,
     )
     # No transaction is open: whoever decides about the queue may hold the view for long.
+    if claim.partition:
+        claim = validation.with_sizes(claim, pool, parts.views)
     _check_possible(parts, claim, pool)
     return claim
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from gpupool.allocator import filters, shortage
+from gpupool.allocator import filters, geometry, shortage
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.view import PoolView
 from gpupool.conductor.capacity.pool_views import Views
@@ -21,10 +21,12 @@ from gpupool.model.claim import (
     COUNT_MAX,
     PRIORITY_DEFAULT,
     PRIORITY_MAX,
+    SHARING_MODES,
     Claim,
     ClaimRequest,
     Tier,
 )
+from gpupool.model.device import SharingMode
 from gpupool.model.pool import DEFAULT_POOL, Pool
 from gpupool.model.profile import Profile
 from gpupool.model.states import ClaimState
@@ -36,6 +38,14 @@ def from_profile(request: ClaimRequest, profile: Profile | None) -> ClaimRequest
     given = profile or Profile(
         id="", name="", compute=0, memory_mib=0, tier=Tier.POOL, priority=PRIORITY_DEFAULT
     )
+    if request.partition:
+        # The part says how much it has.
+        least = 1 if profile is None else None
+        request = replace(
+            request,
+            compute=request.compute or least,
+            memory_mib=request.memory_mib or least,
+        )
     missing = [name for name in ("compute", "memory_mib") if getattr(request, name) is None]
     if profile is None and missing:
         raise errors.Invalid(f"{' and '.join(missing)} missing; give a profile, or each of them")
@@ -84,6 +94,48 @@ def check_sizes(request: ClaimRequest | Profile, sessions_max: int) -> None:
     if request.time_limit is not None:
         _within("time_limit", request.time_limit, 1, AMOUNT_MAX)
     check_priority(request.priority)
+    check_partition(request)
+
+
+def check_partition(request: ClaimRequest | Profile) -> None:
+    """Raise Invalid unless mode and kind of part go together."""
+    mode = request.sharing_mode or SharingMode.SHARED
+    if mode not in SHARING_MODES:
+        raise errors.Invalid(f"sharing_mode is '{mode}'; allowed: {', '.join(SHARING_MODES)}")
+    if mode == SharingMode.SHARED and request.partition:
+        others = ", ".join(SHARING_MODES[1:])
+        raise errors.Invalid(
+            f"partition is '{request.partition}', and sharing_mode {mode}; allowed with one: {others}"
+        )
+    if mode != SharingMode.SHARED and not request.partition:
+        raise errors.Invalid(f"partition missing; sharing_mode {mode} needs a kind of part")
+
+
+def with_sizes(claim: Claim, pool: Pool, views: Views) -> Claim:
+    """Return a claim of parts with the size of the smallest part that is as large as it asks for.
+
+    That is what its project is charged for. Raises Invalid when no device of the pool has such a part,
+    with the kinds that there are.
+    """
+    with views.lock:
+        if not _part_sizes(claim, views.of(pool.id)):
+            # Devices may have come since the view was read.
+            views.refresh()
+        found = _part_sizes(claim, views.of(pool.id))
+        known = geometry.kinds(views.of(pool.id), claim.sharing_mode)
+    if not found:
+        raise errors.Invalid(
+            f"no device of pool {pool.name} that is cut by {claim.sharing_mode} has parts "
+            f"{claim.partition} of {claim.compute} % and {claim.memory_mib} MiB or more; there are: "
+            f"{_list(known) or 'no such devices'}"
+        )
+    compute, memory_mib = min(found)
+    return replace(claim, compute=compute, memory_mib=memory_mib)
+
+
+def _part_sizes(claim: Claim, view: PoolView) -> list[tuple[int, int]]:
+    sizes = geometry.sizes(view, Demand.of(claim))
+    return [each for each in sizes if each[0] >= claim.compute and each[1] >= claim.memory_mib]
 
 
 def check_priority(priority: int | None) -> None:

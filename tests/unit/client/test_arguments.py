@@ -145,6 +145,10 @@ def test_a_change_of_nothing_is_refused() -> None:
         ("--cpu 0.5 --host-memory-mib 100", {"cpu_milli": 500, "host_memory_mib": 100}),
         ("--pack --same-host", {"layout": "pack", "same_host": True}),
         ("--spread --no-linked --same-type", {"layout": "spread", "linked": False, "same_type": True}),
+        (
+            "--sharing-mode mig --partition 1g.10gb",
+            {"sharing_mode": "mig", "partition": "1g.10gb"},
+        ),
     ],
 )
 def test_wishes_are_sent_where_they_are_given(words: str, sent: dict[str, object]) -> None:

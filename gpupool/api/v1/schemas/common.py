@@ -10,8 +10,10 @@ from gpupool.model.claim import (
     AMOUNT_MAX,
     COMPUTE_MAX,
     COUNT_MAX,
+    PARTITION_MAX,
     PRIORITY_MAX,
     SESSIONS_MAX,
+    SHARING_MODES,
     Layout,
     OnDeviceLost,
     OnPreempt,
@@ -95,6 +97,12 @@ REQUESTED: Mapping[str, Schema] = {
     "required_traits": TRAITS,
     "forbidden_traits": TRAITS,
 }
+PARTITION: Schema = {
+    "type": "string",
+    "maxLength": PARTITION_MAX,
+    "pattern": "^[A-Za-z0-9.+_-]{0,64}\\Z",
+    "description": "a kind of part, as 1g.10gb: up to 64 letters, digits, '.', '+', '_' and '-'",
+}
 # What claims and profiles may ask for besides sizes and traits.
 WISHES: Mapping[str, Schema] = {
     "min_count": COUNT,
@@ -111,6 +119,8 @@ WISHES: Mapping[str, Schema] = {
     "same_host": BOOLEAN,
     "same_type": BOOLEAN,
     "linked": BOOLEAN,
+    "sharing_mode": {"type": "string", "maxLength": 64, "enum": [each.value for each in SHARING_MODES]},
+    "partition": PARTITION,
 }
 
 
