@@ -36,7 +36,7 @@ static void serve(int fd)
     ring_map(&ring, fd);
     for (;;) {
         if (ring_take(&ring, record) == RING_EMPTY) {
-            ring_wait_record(&ring, 1000);
+            ring_wait_record(&ring, 1000000000);
             continue;
         }
         if (record->slot != RING_NO_SLOT)

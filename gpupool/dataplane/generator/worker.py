@@ -1,11 +1,12 @@
 """The worker's share of the generated C. Standard library only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from gpupool.dataplane.api.body import Forward
 from gpupool.dataplane.api.bulk import Place
 from gpupool.dataplane.api.entry import Call, Message
 from gpupool.dataplane.api.length import Term
+from gpupool.dataplane.api.turn import Turn
 from gpupool.dataplane.api.types import Argument, Handle, Stream
 from gpupool.dataplane.generator.c_types import c_type, parameters, wire_type
 from gpupool.dataplane.generator.messages import derived, is_synchronous
@@ -53,8 +54,13 @@ def dispatch(calls: Iterable[Call], messages: Iterable[Message]) -> str:
     return "".join([*parts, "};\n"])
 
 
-def services_header(messages: Iterable[Message]) -> str:
-    """Return a row of the dispatch table for each message, whoever serves it."""
+def services_header(messages: Sequence[Message], turns: Mapping[str, Turn]) -> str:
+    """Return a row of the dispatch table for each message, whoever serves it.
+
+    Raises ValueError when ``turns`` names what is no message.
+    """
+    if wrong := turns.keys() - {one.name for one in messages}:
+        raise ValueError(f"{', '.join(sorted(wrong))}: no message, but it has a turn in turns.py")
     parts = [
         "#ifndef GPUPOOL_WORKER_SERVICES_H\n#define GPUPOOL_WORKER_SERVICES_H\n\n",
         '#include "gpupool_messages.h"\n#include "worker/api.h"\n\n',
@@ -63,10 +69,11 @@ def services_header(messages: Iterable[Message]) -> str:
         size = f"sizeof(struct {message.name}_request)" if message.request else "0"
         answered, waits = (str(flag).lower() for flag in (is_synchronous(message), message.waits))
         payload, function = _payload(message)
+        turn = turns.get(message.name, Turn.ORDERED).value
         parts += [
             function,
             f"#define SERVICE_{message.name}(serve) \\\n"
-            f"    [CALL_{message.name}] = {{serve, {size}, {answered}, {waits}, {payload}}}\n\n",
+            f"    [CALL_{message.name}] = {{serve, {size}, {answered}, {turn}, {waits}, {payload}}}\n\n",
         ]
     return "".join([*parts, "#endif\n"])
 

@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 from gpupool.dataplane.api.cuda.numbers import NUMBERED
 from gpupool.dataplane.api.cuda.table import CALLS, GROUPS, MESSAGES, REFERENCE, UNSUPPORTED, reason
+from gpupool.dataplane.api.cuda.turns import TURNS
 from gpupool.dataplane.api.entry import Message
 from gpupool.dataplane.generator import (
     coverage_page,
@@ -60,7 +61,7 @@ def write(folder: Path) -> None:
         "worker_driver.h": worker.driver_header(CALLS),
         "worker_driver.inc": worker.driver_table(CALLS),
         "worker_serve.h": worker.serving_header(everything),
-        "worker_services.h": worker.services_header(everything),
+        "worker_services.h": worker.services_header(everything, TURNS),
         "worker_dispatch.inc": worker.dispatch(CALLS, everything),
         "refcuda_functions.h": reference.header(REFERENCE),
         "refcuda_symbols.inc": reference.rows(REFERENCE),

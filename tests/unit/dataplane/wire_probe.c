@@ -119,7 +119,7 @@ static int stream_mode(void)
     for (unsigned number = 0; number < total;) {
         enum ring_status status = ring_take(&consumer, taken);
         if (status == RING_EMPTY) {
-            ring_wait_record(&consumer, 1000);
+            ring_wait_record(&consumer, 1000000000);
             continue;
         }
         if (status == RING_BROKEN || taken->sequence != number || !is_whole(taken)) {

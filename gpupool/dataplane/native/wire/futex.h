@@ -9,10 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Sleep while *word is `value`, at most `milliseconds`; may return early for no reason. */
-static inline void futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned milliseconds)
+/* Sleep while *word is `value`, at most `nanoseconds`; may return early for no reason. */
+static inline void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds)
 {
-    struct timespec limit = {milliseconds / 1000, (long)(milliseconds % 1000) * 1000000};
+    struct timespec limit = {(time_t)(nanoseconds / 1000000000), (long)(nanoseconds % 1000000000)};
     syscall(SYS_futex, word, FUTEX_WAIT, value, &limit, NULL, 0);
 }
 

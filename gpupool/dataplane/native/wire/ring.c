@@ -10,6 +10,7 @@
 #define SPINS 400              /* some microseconds: more would take a core from who is waited for */
 #define STAGING_MOST (16u << 20)
 #define BOUNCE_MOST (8u << 20)
+#define NS_PER_MS 1000000ull
 #define RELEASE_EVERY (RING_BYTES / 8)
 
 static uint32_t padded(uint32_t bytes)
@@ -120,7 +121,7 @@ void ring_wait_room(struct ring *ring, unsigned milliseconds)
     }
     atomic_store(&control->producer_sleeps, 1);
     if (atomic_load(&control->tail) == seen)
-        futex_wait(&control->tail, seen, milliseconds);
+        futex_wait(&control->tail, seen, milliseconds * NS_PER_MS);
     atomic_store(&control->producer_sleeps, 0);
 }
 
@@ -167,7 +168,7 @@ void ring_release(struct ring *ring)
         futex_wake(&control->tail, 1);
 }
 
-void ring_wait_record(struct ring *ring, unsigned milliseconds)
+void ring_wait_record(struct ring *ring, uint64_t nanoseconds)
 {
     struct ring_control *control = ring->control;
     uint32_t seen = ring->position;
@@ -179,7 +180,7 @@ void ring_wait_record(struct ring *ring, unsigned milliseconds)
     }
     atomic_store(&control->consumer_sleeps, 1);
     if (atomic_load(&control->head) == seen)
-        futex_wait(&control->head, seen, milliseconds);
+        futex_wait(&control->head, seen, nanoseconds);
     atomic_store(&control->consumer_sleeps, 0);
 }
 
@@ -209,7 +210,7 @@ bool slot_wait(struct slot *slot, uint32_t sequence, unsigned milliseconds)
     atomic_store(&slot->sleeps, 1);
     uint32_t seen = atomic_load(&slot->done);
     if (seen != sequence)
-        futex_wait(&slot->done, seen, milliseconds);
+        futex_wait(&slot->done, seen, milliseconds * NS_PER_MS);
     atomic_store(&slot->sleeps, 0);
     return atomic_load_explicit(&slot->done, memory_order_acquire) == sequence;
 }

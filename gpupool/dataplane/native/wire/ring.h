@@ -100,8 +100,8 @@ enum ring_status { RING_EMPTY, RING_RECORD, RING_BROKEN };
 enum ring_status ring_take(struct ring *ring, struct record *buffer);
 /* Let the producer use again what was taken. */
 void ring_release(struct ring *ring);
-/* Wait for a record, at most `milliseconds`; first spinning for a few microseconds. */
-void ring_wait_record(struct ring *ring, unsigned milliseconds);
+/* Wait for a record, at most `nanoseconds`; first spinning for a few microseconds. */
+void ring_wait_record(struct ring *ring, uint64_t nanoseconds);
 
 /* --- replies --- */
 

@@ -17,10 +17,19 @@ struct session;
  * else. For a one-way message the result is deferred unless it is 0. */
 #define SERVE_ARGUMENTS struct session *session, const struct record *record, struct reply *reply
 
+/* When a record is served while others wait for their turn. */
+enum turn {
+    TURN_ORDERED,  /* behind all of them; what could go ahead of them waits for it */
+    TURN_WORK,     /* behind all of them */
+    TURN_AHEAD,    /* at once, unless one that is ordered waits: it needs nothing that work does */
+    TURN_PROGRESS, /* at once, with RESULT_NOT_READY */
+};
+
 struct service {
     enum result (*serve)(SERVE_ARGUMENTS); /* NULL: there is no such message */
     uint32_t request_bytes;
     bool answered;
+    enum turn turn;
     bool waits; /* it does its work though an earlier one failed: a program counts on it that the device is done */
     uint64_t (*payload)(const void *request); /* bytes that follow the request; NULL: none */
 };

@@ -1,7 +1,6 @@
 #include "worker/arbiter.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "worker/clock.h"
 
@@ -12,7 +11,7 @@ enum {
      * of which loses some, reach their share, and is small against any second. */
     CREDIT = 10 * MILLISECOND,
     /* How long a wait may miss a change of the share. */
-    NAP = 20 * MILLISECOND,
+    LONGEST = 20 * MILLISECOND,
 };
 
 struct arbiter {
@@ -23,13 +22,6 @@ struct arbiter {
 static uint64_t share_of(uint64_t ns, uint64_t compute)
 {
     return ns / 100 * compute + ns % 100 * compute / 100;
-}
-
-static void nap(uint64_t nanoseconds)
-{
-    struct timespec time = {.tv_nsec = nanoseconds < NAP ? (long)nanoseconds : NAP};
-
-    nanosleep(&time, NULL);
 }
 
 struct arbiter *arbiter_new(struct ledger *ledger)
@@ -57,9 +49,9 @@ static int64_t owed(const struct ledger_time *time, uint64_t now, uint64_t compu
     return debt;
 }
 
-/* How long the gate stays closed, in ns; 0 when it is open. */
-static uint64_t closed_for(struct ledger *ledger)
+uint64_t arbiter_closed_for(struct arbiter *arbiter)
 {
+    struct ledger *ledger = arbiter->ledger;
     uint64_t compute = ledger_compute(ledger), wait = 0;
 
     if (compute == 100 || ledger_lost(ledger))
@@ -70,15 +62,7 @@ static uint64_t closed_for(struct ledger *ledger)
     /* A debt of d at a share of s is paid after d / s. */
     if (debt > 0)
         wait = (uint64_t)debt / compute * 100 + (uint64_t)debt % compute * 100 / compute + 1;
-    return wait;
-}
-
-void arbiter_admit(struct arbiter *arbiter)
-{
-    uint64_t wait;
-
-    while ((wait = closed_for(arbiter->ledger)))
-        nap(wait);
+    return wait < LONGEST ? wait : LONGEST;
 }
 
 void arbiter_charge(struct arbiter *arbiter, uint64_t from_ns, uint64_t to_ns)

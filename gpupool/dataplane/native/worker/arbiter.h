@@ -16,9 +16,9 @@ struct arbiter;
  * workers were killed. */
 struct arbiter *arbiter_new(struct ledger *ledger);
 
-/* Wait until the share allows the next submission. Does not wait at 100 %, nor once the vGPU is being
- * taken away. Follows a share that changes meanwhile within 20 ms. */
-void arbiter_admit(struct arbiter *arbiter);
+/* How long the share allows no submission, in ns, 0: it does now. Always at 100 %, and once the vGPU is being taken
+ * away. At most 20 ms, since the share may change meanwhile. */
+uint64_t arbiter_closed_for(struct arbiter *arbiter);
 
 /* Charge device time from one CLOCK_MONOTONIC to another, both past, less what was charged of it already
  * by any session of the vGPU; it is counted for this session too. */

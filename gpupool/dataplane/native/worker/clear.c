@@ -19,7 +19,6 @@ enum result clear_memory(struct session *session, uint64_t address, uint64_t byt
     const struct fill zeros = {.address = address, .width = bytes, .height = 1, .element_bytes = 1};
     if (!session->clearing)
         return RESULT_OK;
-    arbiter_admit(session->arbiter);
     uint64_t begun = now_ns();
     enum result result = session->backend->fill(session->device, &zeros, session->clearing);
     if (result == RESULT_OK)

@@ -6,10 +6,10 @@
 #include "worker/span.h"
 #include "worker/staging.h"
 #include "worker/synchronize.h"
+#include "worker/turn.h"
 
 enum result serve_copy_in(SERVE_ARGUMENTS)
 {
-    (void)reply;
     const struct copy_in_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     const unsigned char *source = staging_bytes(session, request->position, request->bytes);
@@ -21,7 +21,8 @@ enum result serve_copy_in(SERVE_ARGUMENTS)
         staging_release(session, end, NULL);
         return stream ? result : RESULT_INVALID_HANDLE;
     }
-    span_enter(session, stream);
+    if (!span_enter(session, stream))
+        return turn_park(reply);
     result = session->backend->copy_in(session->device, request->destination, source, request->bytes, stream->stream);
     span_leave(session, stream);
     enum result recorded = staging_release(session, end, stream);
@@ -30,14 +31,14 @@ enum result serve_copy_in(SERVE_ARGUMENTS)
 
 enum result serve_copy_in_small(SERVE_ARGUMENTS)
 {
-    (void)reply;
     const struct copy_in_small_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     if (!stream)
         return RESULT_INVALID_HANDLE;
     if (!session_owns(session, request->destination, request->bytes))
         return RESULT_INVALID_VALUE;
-    span_enter(session, stream);
+    if (!span_enter(session, stream))
+        return turn_park(reply);
     /* From pageable memory: the device library has taken the data when this returns. */
     enum result result = session->backend->copy_in(session->device, request->destination, request + 1, request->bytes,
                                                    stream->stream);
@@ -53,7 +54,8 @@ enum result serve_copy_out_small(SERVE_ARGUMENTS)
         return RESULT_INVALID_HANDLE;
     if (request->bytes > RING_REPLY_LIMIT || !session_owns(session, request->source, request->bytes))
         return RESULT_INVALID_VALUE;
-    span_enter(session, stream);
+    if (!span_enter(session, stream))
+        return turn_park(reply);
     enum result result = session->backend->copy_out(session->device, session->ring.slots[record->slot].data,
                                                     request->source, request->bytes, stream->stream);
     span_leave(session, stream);
@@ -64,7 +66,6 @@ enum result serve_copy_out_small(SERVE_ARGUMENTS)
 
 enum result serve_copy_arena(SERVE_ARGUMENTS)
 {
-    (void)reply;
     const struct copy_arena_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     enum result result;
@@ -74,7 +75,8 @@ enum result serve_copy_arena(SERVE_ARGUMENTS)
         !session_owns(session, request->device, request->bytes))
         return RESULT_INVALID_VALUE;
     void *host = session->ring.arena + request->offset;
-    span_enter(session, stream);
+    if (!span_enter(session, stream))
+        return turn_park(reply);
     if (request->to_device)
         result = session->backend->copy_in(session->device, request->device, host, request->bytes, stream->stream);
     else
@@ -85,7 +87,6 @@ enum result serve_copy_arena(SERVE_ARGUMENTS)
 
 enum result serve_copy_device(SERVE_ARGUMENTS)
 {
-    (void)reply;
     const struct copy_device_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     if (!stream)
@@ -93,7 +94,8 @@ enum result serve_copy_device(SERVE_ARGUMENTS)
     if (!session_owns(session, request->destination, request->bytes) ||
         !session_owns(session, request->source, request->bytes))
         return RESULT_INVALID_VALUE;
-    span_enter(session, stream);
+    if (!span_enter(session, stream))
+        return turn_park(reply);
     enum result result = session->backend->copy_within(session->device, request->destination, request->source,
                                                        request->bytes, stream->stream);
     span_leave(session, stream);

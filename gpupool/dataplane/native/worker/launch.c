@@ -3,16 +3,17 @@
 #include "gpupool_messages.h"
 #include "worker/object.h"
 #include "worker/span.h"
+#include "worker/turn.h"
 
 enum result serve_launch(SERVE_ARGUMENTS)
 {
-    (void)reply;
     const struct launch_request *request = (const void *)(record + 1);
     void *function = handle_get(&session->handles, request->function, HANDLE_FUNCTION);
     struct object *stream = stream_object(session, request->stream);
     if (!function || !stream)
         return RESULT_INVALID_HANDLE;
-    span_enter(session, stream);
+    if (!span_enter(session, stream))
+        return turn_park(reply);
     enum result result = session->backend->launch(session->device, function, record, stream->stream);
     span_leave(session, stream);
     return result;

@@ -8,6 +8,7 @@
 #include "worker/granule.h"
 #include "worker/object.h"
 #include "worker/span.h"
+#include "worker/turn.h"
 
 bool session_owns(const struct session *session, uint64_t address, uint64_t bytes)
 {
@@ -69,6 +70,8 @@ enum result serve_memory_allocate(SERVE_ARGUMENTS)
     uint64_t charged;
     if (request->bytes == 0)
         return RESULT_INVALID_VALUE;
+    if (session->clearing && !turn_come(session))
+        return turn_park(reply);
     if (!take_in_advance(session, request->bytes, &charged))
         return RESULT_OUT_OF_MEMORY;
     enum result result = session->backend->allocate(session->device, request->bytes, &address);
@@ -92,6 +95,8 @@ enum result serve_memory_allocate_pitch(SERVE_ARGUMENTS)
     if (request->width == 0 || request->height == 0 ||
         __builtin_mul_overflow(memory_charge(request->width), request->height, &bytes))
         return RESULT_INVALID_VALUE;
+    if (session->clearing && !turn_come(session))
+        return turn_park(reply);
     if (!take_in_advance(session, bytes, &charged))
         return RESULT_OUT_OF_MEMORY;
     enum result result = session->backend->allocate_rows(session->device, request->width, request->height,
@@ -133,7 +138,6 @@ static bool extent(const struct memory_set_request *request, uint64_t *bytes)
 
 enum result serve_memory_set(SERVE_ARGUMENTS)
 {
-    (void)reply;
     const struct memory_set_request *request = (const void *)(record + 1);
     struct object *stream = stream_object(session, request->stream);
     uint32_t element = request->element_bytes;
@@ -147,7 +151,8 @@ enum result serve_memory_set(SERVE_ARGUMENTS)
         .address = request->address, .pitch = request->pitch, .width = request->width, .height = request->height,
         .value = request->value, .element_bytes = element,
     };
-    span_enter(session, stream);
+    if (!span_enter(session, stream))
+        return turn_park(reply);
     enum result result = session->backend->fill(session->device, &fill, stream->stream);
     span_leave(session, stream);
     return result;

@@ -10,6 +10,7 @@
 struct reply {
     uint32_t bytes;
     bool later; /* a waiting thread answers */
+    bool parked; /* it was not served: its turn has not come, see turn.h */
     _Alignas(8) unsigned char data[RING_REPLY_LIMIT];
 };
 

@@ -17,6 +17,7 @@
 struct span;
 struct spans;
 struct staging;
+struct turns;
 struct waiters;
 
 /* A stream or an event. A thread that waits for one holds a reference, so that the client's destroying
@@ -48,6 +49,7 @@ struct session {
     struct stream *clearing; /* where new memory is cleared; NULL: it is not */
     struct staging *staging;
     struct spans *spans;
+    struct turns *turns;
     struct waiters *waiters;
     enum result deferred; /* the first error of a one-way call that no answer has carried yet */
 };

@@ -3,11 +3,14 @@
 #include <stdlib.h>
 
 #include "worker/clock.h"
+#include "worker/turn.h"
 
 #define SPANS 64u            /* measured runs in flight; more work joins the newest run of its stream */
 #define PIECES 32u           /* most pieces of work in a span */
 #define GATED_SPANS 2u       /* runs in flight below 100 % */
 #define GATED_SPAN_NS 1000000u /* and their aimed length */
+#define LOOK_LEAST_NS 50000u   /* until a look whether one of them has ended; twice as long each time ... */
+#define LOOK_MOST_NS 1000000u  /* ... up to this, which the arbiter's credit makes up for */
 #define REBASE_MS 1000.0f    /* float milliseconds are exact enough, and clocks agree, only near their origin */
 #define TRIALS 16u           /* of the smallest piece of work */
 #define EMPTY_MAX_NS 50000u  /* what that may measure at most */
@@ -29,6 +32,7 @@ struct spans {
     uint64_t origin_ns;
     uint64_t empty_ns;     /* what the events around the smallest piece of work measure */
     uint64_t piece_ns;     /* moving mean */
+    uint64_t look_ns;      /* see LOOK_LEAST_NS */
 };
 
 /* Note how the device's clock and ours lie to each other now. */
@@ -87,6 +91,8 @@ bool spans_open(struct session *session)
     const struct backend *backend = session->backend;
     uint64_t byte;
     session->spans = calloc(1, sizeof *session->spans);
+    if (session->spans)
+        session->spans->look_ns = LOOK_LEAST_NS;
     if (!session->spans || make_events(session) != RESULT_OK ||
         backend->stream_make(session->device, backend->independent, 0, &session->spans->clock) != RESULT_OK ||
         backend->allocate(session->device, 1, &byte) != RESULT_OK)
@@ -186,22 +192,16 @@ bool spans_harvest(struct session *session)
     return false;
 }
 
-/* Let fewer than `limit` be in flight. */
-static void bound(struct session *session, unsigned limit)
+void spans_finish(struct session *session)
 {
     struct spans *spans = session->spans;
-    while (spans->count >= limit) {
+    while (spans->count) {
         struct span *span = &spans->items[spans->first];
         if (span->open)
             close_span(session, span);
         session->backend->event_wait(session->device, span->end);
         take_first(session);
     }
-}
-
-void spans_finish(struct session *session)
-{
-    bound(session, 1);
 }
 
 void spans_abandon(struct session *session)
@@ -232,28 +232,46 @@ static struct span *new_span(struct session *session, struct object *stream)
     return span;
 }
 
-static void open_span(struct session *session, struct object *stream)
+/* Whether fewer than `limit` are in flight; if not, have the oldest end and look again soon. */
+static bool fewer_than(struct session *session, unsigned limit)
+{
+    struct spans *spans = session->spans;
+    if (spans->count >= limit && spans->items[spans->first].open) {
+        close_span(session, &spans->items[spans->first]);
+        spans_harvest(session);
+    }
+    if (spans->count < limit) {
+        spans->look_ns = LOOK_LEAST_NS;
+        return true;
+    }
+    turn_wait(session, spans->look_ns);
+    spans->look_ns = spans->look_ns * 2 < LOOK_MOST_NS ? spans->look_ns * 2 : LOOK_MOST_NS;
+    return false;
+}
+
+static bool open_span(struct session *session, struct object *stream)
 {
     struct spans *spans = session->spans;
     struct span *span = NULL;
     spans_harvest(session);
-    if (ledger_compute(session->ledger) < 100)
-        bound(session, GATED_SPANS);
-    arbiter_admit(session->arbiter);
-    if (spans->count == SPANS && !(span = newest_of(spans, stream)))
-        bound(session, SPANS);
+    if (ledger_compute(session->ledger) < 100 && !fewer_than(session, GATED_SPANS))
+        return false;
+    if (!turn_come(session))
+        return false;
+    if (spans->count == SPANS && !(span = newest_of(spans, stream)) && !fewer_than(session, SPANS))
+        return false;
     if (!span)
         span = new_span(session, stream);
     span->stream = stream;
     span->open = true;
     span->pieces = 0;
     stream->span = span;
+    return true;
 }
 
-void span_enter(struct session *session, struct object *stream)
+bool span_enter(struct session *session, struct object *stream)
 {
-    if (!stream->span)
-        open_span(session, stream);
+    return stream->span || open_span(session, stream);
 }
 
 static unsigned most_pieces(struct session *session)

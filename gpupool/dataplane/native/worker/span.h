@@ -11,8 +11,8 @@
 /* Make session->spans, with the context current; false when it fails. */
 bool spans_open(struct session *session);
 
-/* Before work on `stream`: wait for the gate, open a span if none is. */
-void span_enter(struct session *session, struct object *stream);
+/* Before work on `stream`: open a span if none is. False when the work's turn has not come: nothing was done. */
+bool span_enter(struct session *session, struct object *stream);
 /* After it. */
 void span_leave(struct session *session, struct object *stream);
 /* The client pauses: close what is open. */

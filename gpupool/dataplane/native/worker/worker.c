@@ -21,6 +21,7 @@
 #include "worker/sandbox.h"
 #include "worker/span.h"
 #include "worker/staging.h"
+#include "worker/turn.h"
 #include "worker/waiter.h"
 #include "worker/watch.h"
 
@@ -138,7 +139,7 @@ static bool make_parts(struct session *session)
     session->staging = staging_new();
     session->waiters = waiters_new(session);
     session->arbiter = arbiter_new(session->ledger);
-    if (!session->staging || !session->waiters || !session->arbiter || !spans_open(session) || !clear_open(session))
+    if (!session->staging || !session->waiters || !session->arbiter || !turns_open(session) || !spans_open(session) || !clear_open(session))
         return fail(session, RESULT_OUT_OF_MEMORY, "worker", "out of memory");
     pin(session);
     return true;
