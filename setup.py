@@ -17,9 +17,11 @@ class BuildNative(build_py):
     def run(self) -> None:
         """Copy the modules, then build the C."""
         super().run()
-        root = HERE if self.editable_mode else Path(self.build_lib)
         native = runpy.run_path(str(HERE / "gpupool" / "dataplane" / "build.py"))
-        native["build"](root / "gpupool" / "dataplane" / "lib")
+        if self.editable_mode:
+            native["ensure"]()
+        else:
+            native["build"](Path(self.build_lib) / "gpupool" / "dataplane" / "lib")
 
 
 class PlatformWheel(bdist_wheel):

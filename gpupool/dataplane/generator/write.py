@@ -1,4 +1,6 @@
-"""Writes the C that the API table yields: ``python generator/write.py OUTDIR``. Standard library only.
+"""Writes the C that the API table yields: ``python generator/write.py OUTDIR [DEPFILE]``.
+
+DEPFILE gets what it was made of, as Make and Ninja read it. Standard library only.
 
 | file | what |
 |---|---|
@@ -48,7 +50,10 @@ def messages() -> tuple[Message, ...]:
 
 
 def write(folder: Path) -> None:
-    """Write every file into ``folder``; same table, same bytes. Raises UnknownTypeError, ValueError."""
+    """Write every file into ``folder``; same table, same bytes. Raises UnknownTypeError, ValueError.
+
+    A file that is there with these bytes stays as it is: nothing that includes it is compiled again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     everything = messages()
     files = {
@@ -67,19 +72,36 @@ def write(folder: Path) -> None:
         "refcuda_symbols.inc": reference.rows(REFERENCE),
     }
     for name, text in files.items():
-        (folder / name).write_text(NOTICE + text)
-    (folder / "protocol.rst").write_text(protocol_page.page(CALLS, everything, UNSUPPORTED))
-    (folder / "driver_calls.rst").write_text(coverage_page.page(GROUPS, UNSUPPORTED, reason))
+        _put(folder / name, NOTICE + text)
+    _put(folder / "protocol.rst", protocol_page.page(CALLS, everything, UNSUPPORTED))
+    _put(folder / "driver_calls.rst", coverage_page.page(GROUPS, UNSUPPORTED, reason))
+
+
+def _put(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def write_dependencies(path: Path, folder: Path) -> None:
+    """Write to ``path`` that the files in ``folder`` are made of the modules of gpupool loaded now."""
+    package = Path(__file__).resolve().parents[2]
+    loaded = (getattr(module, "__file__", None) for module in tuple(sys.modules.values()))
+    modules = [name for name in loaded if name and Path(name).is_relative_to(package)]
+    named = (name.replace(" ", "\\ ") for name in sorted(modules))
+    path.write_text(f"{folder}/gpupool_messages.h: {' '.join(named)}\n")
 
 
 def main() -> None:
     """Write into the folder named on the command line."""
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: write.py OUTDIR")
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit("usage: write.py OUTDIR [DEPFILE]")
+    folder, *depfile = map(Path, sys.argv[1:])
     try:
-        write(Path(sys.argv[1]))
+        write(folder)
     except (UnknownTypeError, ValueError) as error:
         raise SystemExit(f"API table: {error}") from error
+    for path in depfile:
+        write_dependencies(path, folder)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gpupool.dataplane import build, paths
+from gpupool.dataplane import build, c_flags, paths
 from gpupool.dataplane.generator.write import write
 from testbed.local_agent import LocalAgent
 
@@ -37,7 +37,7 @@ def host_device(tmp_path_factory: pytest.TempPathFactory, native: Path) -> Path:
     (folder / "refcuda").symlink_to(native / "refcuda")
     parts = (HERE / "host_device", build.NATIVE / "worker", build.NATIVE / "wire")
     sources = [path for part in parts for path in sorted(part.glob("*.c"))]
-    command = ["gcc", *build.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
+    command = ["gcc", *c_flags.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
     command += [f"-I{build.NATIVE}", f"-I{folder / 'generated'}", f"-I{HERE / 'host_device'}"]
     subprocess.run([*command, *sources, "-o", folder / "gpupool-worker"], check=True)
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import build, libc_needs
+from gpupool.dataplane import build, c_flags, libc_needs
 from testbed.local_agent import Vgpu
 from tests.functional.dataplane.conftest import HERE
 
@@ -24,7 +24,7 @@ def compiler():
     if shutil.which(GCC):
         return GCC
     if importlib.util.find_spec("ziglang"):
-        return f"{sys.executable} -m ziglang cc -target aarch64-linux-gnu.{build.OLDEST_GLIBC}"
+        return f"{sys.executable} -m ziglang cc -target aarch64-linux-gnu.{c_flags.OLDEST_GLIBC}"
     pytest.skip(f"neither {GCC} (Debian: gcc-aarch64-linux-gnu) nor ziglang (PyPI) is installed")
 
 

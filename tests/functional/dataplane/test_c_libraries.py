@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, c_flags
 from testbed.local_agent import Vgpu
 from tests.functional.dataplane.conftest import HERE
 
@@ -18,14 +18,14 @@ MUSL_GCC = "musl-gcc"
 
 def usual(source: Path, made: Path) -> None:
     """Compile for this machine's C library."""
-    compiled(["gcc", *build.compile_flags()], source, made)
+    compiled(["gcc", *c_flags.compile_flags()], source, made)
 
 
 def musl(source: Path, made: Path) -> None:
     """Compile for musl."""
     if not shutil.which(MUSL_GCC):
         pytest.skip(f"{MUSL_GCC} is not installed (Debian: musl-tools)")
-    compiled([MUSL_GCC, *build.compile_flags()], source, made)
+    compiled([MUSL_GCC, *c_flags.compile_flags()], source, made)
 
 
 def old_glibc(source: Path, made: Path) -> None:
@@ -39,10 +39,10 @@ def portable(source: Path, made: Path) -> None:
     """Compile for every C library."""
     start = [
         build.NATIVE / "portable" / "start.c",
-        *build.PORTABLE_PROGRAM,
-        *build.libraries_once_apart(),
+        *c_flags.PORTABLE_PROGRAM,
+        *c_flags.libraries_once_apart(),
     ]
-    compiled(["gcc", *build.compile_flags(), *build.PORTABLE_CFLAGS], source, made, *start)
+    compiled(["gcc", *c_flags.compile_flags(), *c_flags.PORTABLE_CFLAGS], source, made, *start)
 
 
 def compiled(command, source, made, *more):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, c_flags
 from testbed.local_agent import TICKET, Vgpu
 
 IDS = ("8932f937-d72c-4106-c12f-20bd9faed9f6", "00112233-4455-6677-8899-aabbccddeeff")
@@ -117,9 +117,9 @@ def test_what_running_processes_have_loaded_is_shown(examine, serving, start, na
 
 def test_what_the_runtime_is_told_is_read_with_the_sanitizers(serving, native, tmp_path):
     made = tmp_path / "doctor"
-    folders = ("doctor", "attachment", "attachment/cuda")
-    sources = [path for part in folders for path in (build.NATIVE / part).glob("*.c")]
-    command = ["gcc", *build.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
+    # Where it starts is for a build with no sanitizer, which has a start of its own.
+    sources = [path for path in build.sources("gpupool-doctor") if path.parent.name != "portable"]
+    command = ["gcc", *c_flags.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
     subprocess.run([*command, f"-I{build.NATIVE}", *sources, "-o", made], check=True)
     folder = tmp_path / "attachments"
     for name, ticket in (("a", f"{TICKET}\n"), ("b", ""), ("c", "x" * 1000), ("d", TICKET)):

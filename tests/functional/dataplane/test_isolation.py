@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gpupool.dataplane import paths, worker
+from gpupool.dataplane import c_flags, paths, worker
 from gpupool.dataplane.worker import Sandbox
 from testbed.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.raw_client import ARENA_AT, NUMBERS, RawClient
@@ -63,7 +63,7 @@ def probe(tmp_path_factory) -> bytes:
 def spy(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("spy")
     program = folder / "spy"
-    command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
+    command = ["gcc", *c_flags.compile_flags()]
     subprocess.run([*command, HERE / "isolation_spy.c", "-o", program], check=True)
     return program
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, c_flags
 from testbed.local_agent import Vgpu
 from tests.functional.dataplane.conftest import HERE
 
@@ -12,7 +12,7 @@ from tests.functional.dataplane.conftest import HERE
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     made = tmp_path_factory.mktemp("small_stack") / "small_stack"
-    command = ["gcc", *build.compile_flags(), f"-I{build.NATIVE}"]
+    command = ["gcc", *c_flags.compile_flags(), f"-I{build.NATIVE}"]
     subprocess.run([*command, HERE / "small_stack.c", "-o", made, "-ldl"], check=True)
     return made
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gpupool.dataplane import build, paths
+from gpupool.dataplane import build, c_flags, paths
 from testbed.local_agent import LocalAgent, Vgpu
 from tests.functional.dataplane.conftest import HERE
 
@@ -22,8 +22,8 @@ def compiled(tmp_path_factory):
         made = folder / f"{source.stem}-{sanitize}"
         if made.exists():
             return made
-        sources = [path for part in build.RUNTIME_FOLDERS for path in (build.NATIVE / part).glob("*.c")]
-        command = ["gcc", *build.compile_flags(sanitize), "-fno-sanitize-recover=all"]
+        sources = build.sources("runtime/libcuda.so.1")
+        command = ["gcc", *c_flags.compile_flags(sanitize), "-fno-sanitize-recover=all"]
         include = [f"-I{build.NATIVE}", f"-I{folder}"]
         subprocess.run([*command, *include, *sources, source, "-o", made], check=True)
         return made

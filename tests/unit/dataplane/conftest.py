@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, c_flags
 from gpupool.dataplane.generator.write import write
 
 HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ def compile_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, st
     def compile_probe(source: str, sanitize: str = "address,undefined") -> Path:
         made = folder / f"{source}-{sanitize}"
         sources = [HERE / source, *sorted((build.NATIVE / "wire").glob("*.c"))]
-        command = ["gcc", *build.compile_flags(sanitize), "-fno-sanitize-recover=all"]
+        command = ["gcc", *c_flags.compile_flags(sanitize), "-fno-sanitize-recover=all"]
         command += [f"-I{build.NATIVE}", f"-I{folder / 'generated'}"]
         subprocess.run([*command, *sources, "-o", made], check=True)
         return made

@@ -1,6 +1,7 @@
 """What the generator writes: the same from the same table, and all of it."""
 
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -30,6 +31,31 @@ def test_run_as_a_program_it_writes_the_same(written, tmp_path):
     program = build.HERE / "generator" / "write.py"
     subprocess.run([sys.executable, "-I", program, tmp_path / "out"], check=True)
     assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == written
+
+
+def test_the_build_knows_every_file_that_is_made(written):
+    text = (build.NATIVE / "meson.build").read_text()
+    assert {name for name in written if not name.endswith(".rst") and f"'{name}'" not in text} == set()
+
+
+def test_it_says_what_it_is_made_of(tmp_path):
+    program, out, depfile = build.HERE / "generator" / "write.py", tmp_path / "out", tmp_path / "out.d"
+    subprocess.run([sys.executable, program, out, depfile], check=True)
+    made, modules = depfile.read_text().split(": ")
+    assert made == str(out / "gpupool_messages.h")
+    folders = (build.HERE / "api", build.HERE / "generator")
+    written_by_hand = {str(path) for folder in folders for path in folder.rglob("*.py")}
+    assert written_by_hand <= set(modules.split())
+
+
+def test_what_does_not_change_is_not_written_again(tmp_path):
+    generator.write(tmp_path)
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    (tmp_path / "worker_driver.h").write_text("of another table")
+    generator.write(tmp_path)
+    assert (tmp_path / "worker_driver.h").read_text() != "of another table"
+    assert {path.name for path in tmp_path.iterdir() if path.stat().st_mtime} == {"worker_driver.h"}
 
 
 def test_it_needs_one_folder():

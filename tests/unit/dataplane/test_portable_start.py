@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import build, libc_needs
+from gpupool.dataplane import build, c_flags, libc_needs
 from tests.markers import needs_root
 
 MUSL = Path("/lib/ld-musl-x86_64.so.1")
@@ -30,9 +30,9 @@ def program(tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
     source, made = folder / "program.c", folder / "program"
     source.write_text(CODE)
-    flags = [*build.compile_flags(), *build.PORTABLE_CFLAGS, *build.PORTABLE_PROGRAM]
+    flags = [*c_flags.compile_flags(), *c_flags.PORTABLE_CFLAGS, *c_flags.PORTABLE_PROGRAM]
     sources = [build.NATIVE / "portable" / "start.c", source]
-    libraries = build.libraries_once_apart()
+    libraries = c_flags.libraries_once_apart()
     subprocess.run(["gcc", *flags, *sources, "-o", made, *libraries], check=True)
     return made
 
@@ -49,7 +49,7 @@ def inside(root: Path, *command: str):
 
 def test_it_asks_for_nothing_new(program):
     needs = libc_needs.read(program)
-    assert needs.beyond_glibc(build.OLDEST_GLIBC) + needs.beyond_musl() == []
+    assert needs.beyond_glibc(c_flags.OLDEST_GLIBC) + needs.beyond_musl() == []
 
 
 def test_arguments_environment_and_exit_code_are_the_programs(program):

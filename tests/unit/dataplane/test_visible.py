@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, c_flags
 from tests.unit.dataplane.conftest import HERE
 
 UUIDS = st.lists(st.uuids(), unique=True, max_size=5)
@@ -19,7 +19,7 @@ INDICES = st.integers(-2, 6).map(str) | st.sampled_from(["+1", "01", "1x", "", "
 def probe(tmp_path_factory):
     made = tmp_path_factory.mktemp("visible") / "probe"
     sources = [HERE / "visible_probe.c", build.NATIVE / "attachment" / "cuda" / "visible.c"]
-    command = ["gcc", *build.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
+    command = ["gcc", *c_flags.compile_flags("address,undefined"), "-fno-sanitize-recover=all"]
     subprocess.run([*command, f"-I{build.NATIVE}", *sources, "-o", made], check=True)
     return made
 

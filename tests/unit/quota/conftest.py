@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, c_flags
 
 HERE = Path(__file__).parent
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -27,7 +27,7 @@ def compile_test(tmp_path_factory: pytest.TempPathFactory) -> Compile:
         program = output / name
         if not program.exists():
             files = [HERE / f"{name}.c", *(build.NATIVE / "worker" / source for source in sources)]
-            flags = (*build.compile_flags("undefined"), *flags, f"-I{build.NATIVE}")
+            flags = (*c_flags.compile_flags("undefined"), *flags, f"-I{build.NATIVE}")
             command = ["gcc", *flags, *files, "-o", program]
             subprocess.run(command, check=True)
         return program

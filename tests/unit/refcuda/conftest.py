@@ -56,12 +56,11 @@ def run_program(built: Callable[[str], Path], kernels: Path) -> RunProgram:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Builds the library with a sanitizer, or none, once for each; returns the folder it is in."""
     made: dict[str, Path] = {}
-    targets = [target for target in build.TARGETS if target.path.startswith("refcuda/")]
 
     def make(sanitizer: str) -> Path:
         if sanitizer not in made:
             output = tmp_path_factory.mktemp("refcuda")
-            build.build(output, sanitizer, targets)
+            build.build(output, sanitizer, ["refcuda/libcuda.so.1"])
             made[sanitizer] = output / "refcuda"
         return made[sanitizer]
 

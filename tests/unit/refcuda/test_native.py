@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import build
+from gpupool.dataplane import build, c_flags
 from gpupool.dataplane.generator.write import write
 
 SOURCES = Path(__file__).parent / "native"
@@ -25,7 +25,7 @@ def test_native(
     subprocess.run(
         [
             os.environ.get("CC", "gcc"),
-            *(*build.compile_flags(sanitizer), "-O1", f"-I{build.NATIVE}", f"-I{generated}"),
+            *(*c_flags.compile_flags(sanitizer), "-O1", f"-I{build.NATIVE}", f"-I{generated}"),
             *(SOURCES / f"{name}.c", folder / "libcuda.so.1", f"-Wl,-rpath,{folder}", "-o", program),
         ],
         check=True,
