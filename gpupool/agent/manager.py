@@ -252,7 +252,7 @@ class AgentManager:
         if before and (before.compute, before.memory_mib) != (spec.compute, spec.memory_mib):
             self._sessions.resized(spec)
         with suppress(errors.GpupoolError):  # no device: its error says so
-            self._confinement.make(spec, self._inventory.open(spec.device_key))
+            self._confinement.make(spec, self._inventory.open(spec.device_key, spec.part))
         self._sessions.allow(spec.id)
         return changed
 
@@ -275,6 +275,7 @@ class AgentManager:
         for attachment_id in unused:
             removed |= _removed(self._attachments.remove, attachment_id)
         self._confinement.keep(self._vgpus.known())
+        self._vgpus.keep_parts(desired.vgpus)
         return removed
 
     def _revoke_sessions(self, vgpu_ids: set[str], attachment_ids: set[str], wanted: set[str]) -> None:
@@ -297,6 +298,6 @@ def _removed(remove: Callable[[str], bool], owner_id: str) -> bool:
     """Return what ``remove`` does; False when it can't, which keeps none of the others."""
     try:
         return remove(owner_id)
-    except OSError as exc:
+    except (OSError, errors.GpupoolError) as exc:
         LOG.error("%s can't be removed: %s", owner_id, exc)
         return False

@@ -59,11 +59,12 @@ class Vgpus:
         return Ledger(self._folders.ledgers / vgpu_id)
 
     def wants_remaking(self, spec: VgpuSpec) -> bool:
-        """Tell whether the vGPU exists but is on another device, or its ledger was damaged."""
+        """Tell whether the vGPU exists but is elsewhere, or its ledger was damaged."""
         if not self._listing.has(spec.id):
             return False
         known = self._specs.get(spec.id, spec)
-        return known.device_key != spec.device_key or not self.ledger(spec.id).sound()
+        moved = (known.device_key, known.part) != (spec.device_key, spec.part)
+        return moved or not self.ledger(spec.id).sound()
 
     def make(self, spec: VgpuSpec) -> bool:
         """Make the vGPU as ``spec`` wants it; return whether that changed anything it reports.
@@ -75,8 +76,9 @@ class Vgpus:
         error, new = "", True
         try:
             new = not self._listing.has(spec.id)
+            self._cut(spec, new)
             if new:
-                self._inventory.open(spec.device_key)
+                self._inventory.open(spec.device_key, spec.part)
             owed = (self._debts.take(spec), self._debts.now_ns) if new else (0, 0)
             self.ledger(spec.id).create(self._limits(spec), spec.sessions, *owed)
             if new:
@@ -97,6 +99,15 @@ class Vgpus:
         else:
             self._errors.pop(spec.id, None)
         return before != (spec, self._errors.get(spec.id))
+
+    def _cut(self, spec: VgpuSpec, new: bool) -> None:
+        """Have the device have the vGPU's part; one that failed keeps the vGPUs that it has."""
+        try:
+            if spec.part:
+                self._inventory.cut(spec.device_key, spec.part)
+        except errors.Unavailable:
+            if new:
+                raise
 
     def _limits(self, spec: VgpuSpec) -> Limits:
         host_mib = host_memory.limit_mib(spec.sessions, spec.memory_mib, self._host_memory_mib)
@@ -126,10 +137,18 @@ class Vgpus:
     def remove(self, vgpu_id: str) -> None:
         """Remove the vGPU; its sessions must have ended. What it owes is its project's from then on."""
         self._note_debt(vgpu_id)
+        spec = self._specs.get(vgpu_id)
+        if spec and spec.part:
+            self._inventory.give_back(spec.device_key, spec.part)
         self.ledger(vgpu_id).remove()
         self._give_uid_back(vgpu_id)
         self._listing.forget(vgpu_id)
         self.forget(vgpu_id)
+
+    def keep_parts(self, wanted: Iterable[VgpuSpec]) -> None:
+        """Remove the parts of devices that are neither wanted nor of a vGPU that is there still."""
+        specs = [*wanted, *self._specs.values()]
+        self._inventory.keep_parts({(spec.device_key, spec.part) for spec in specs if spec.part})
 
     def _give_uid_back(self, vgpu_id: str) -> None:
         uid = self._uids.pop(vgpu_id, None)
@@ -162,7 +181,7 @@ class Vgpus:
         spec = self._specs.get(vgpu_id)
         if spec is None or vgpu_id in self._errors:
             raise errors.Unavailable(f"vGPU {vgpu_id} is not there: {self._errors.get(vgpu_id, 'gone')}")
-        return self._inventory.open(spec.device_key)
+        return self._inventory.open(spec.device_key, spec.part)
 
     def sessions(self, vgpu_id: str) -> int:
         """Return how many sessions the vGPU may have at a time. Raises as Ledger, or when it is gone."""

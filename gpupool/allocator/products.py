@@ -11,12 +11,14 @@ https://docs.nvidia.com/vgpu/latest/grid-vgpu-user-guide/, maximum for each GPU 
 All parts of a device are of one type. In mixed-size mode they need not be, but lie at places that the
 driver tells; a ``Partitioning`` that is ``mixed`` says that, and no table here does yet.
 
-Devices are known by the names that NVML gives them.
+Devices are known by the names that NVML gives them. What the simulated device of seven slices can be cut
+into is ours (``model.simulated``).
 """
 
 from fractions import Fraction
 
 from gpupool.allocator.partitioning import Partitioning, Profile
+from gpupool.model import simulated
 from gpupool.model.device import SharingMode
 
 
@@ -77,6 +79,21 @@ def _vgpus(memory_gib: int, types: dict[str, tuple[int, ...]], most: int) -> Par
     return Partitioning(slices=most, profiles=tuple(profiles), mixed=False)
 
 
+def _simulated() -> Partitioning:
+    """Return what the simulated device is cut into."""
+    profiles = tuple(
+        Profile(
+            kind=kind,
+            places=tuple(range(simulated.SLICES - slices + 1)),
+            slices=slices,
+            compute=Fraction(slices, simulated.SLICES),
+            memory=Fraction(slices, simulated.SLICES),
+        )
+        for kind, slices in simulated.KINDS.items()
+    )
+    return Partitioning(slices=simulated.SLICES, profiles=profiles, mixed=True)
+
+
 _A100_40 = _sevenths("1g.5gb 1g.5gb+me 1g.10gb 2g.10gb 3g.20gb 4g.20gb 7g.40gb")
 _OF_80 = _sevenths("1g.10gb 1g.10gb+me 1g.20gb 2g.20gb 3g.40gb 4g.40gb 7g.80gb")
 _OF_94 = _sevenths("1g.12gb 1g.12gb+me 1g.24gb 2g.24gb 3g.47gb 4g.47gb 7g.94gb")
@@ -85,6 +102,7 @@ _OF_141 = _sevenths("1g.18gb 1g.18gb+me 1g.35gb 2g.35gb 3g.71gb 4g.71gb 7g.141gb
 _OF_180 = _sevenths("1g.23gb 1g.23gb+me 1g.45gb 2g.45gb 3g.90gb 4g.90gb 7g.180gb")
 
 _MIG = {
+    simulated.PRODUCT: _simulated(),
     "NVIDIA A30": _quarters("1g.6gb 1g.6gb+me 2g.12gb 2g.12gb+me 4g.24gb"),
     "NVIDIA A100-SXM4-40GB": _A100_40,
     "NVIDIA A100-PCIE-40GB": _A100_40,

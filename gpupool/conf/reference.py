@@ -26,6 +26,15 @@ OPTS = (
         min=0,
         help="MiB that a session's context is said to take, as [nvidia] context_mib; it takes none.",
     ),
+    cfg.StrOpt(
+        "sharing_mode",
+        default="shared",
+        choices=["shared", "mig"],
+        help=(
+            "shared: devices are cut freely. mig: they are simulated as devices of seven slices, of "
+            "which claims ask for parts: --sharing-mode mig --partition 1of7, 2of7, 3of7, 4of7 or 7of7."
+        ),
+    ),
     cfg.IntOpt("compute_units", default=2, min=1, help="Compute units (threads) of each."),
 )
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpupool.dataplane.worker import Sandbox
+from gpupool.drivers.parts import Parts
 from gpupool.model.report import DeviceReport
+from gpupool.model.share import Part
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ class Driver(ABC):
 
     ``sandbox`` is what workers of its devices may do. No method waits for a device or calls a vendor's
     library, which may hang or crash: that is done in processes of their own (see process). A driver
-    without such a library needs ``discover`` and ``open`` only.
+    without such a library needs ``discover`` and ``open`` only. ``parts`` cuts its devices into parts;
+    None where it does not, and then it reports devices of the sharing mode ``shared`` only.
     """
 
     sandbox: Sandbox
+    parts: Parts | None = None
 
     def start(self, changed: Callable[[], None]) -> None:  # noqa: B027 most have nothing to start
         """Begin to look at devices; ``changed`` is called whenever ``discover`` has news."""
@@ -60,5 +64,5 @@ class Driver(ABC):
         """Return the devices as they were seen last; one that does not answer is listed as failed."""
 
     @abstractmethod
-    def open(self, device_key: str) -> DeviceHandle:
-        """Return how a worker opens ``device_key``, or raise NotFound."""
+    def open(self, device_key: str, part: Part | None = None) -> DeviceHandle:
+        """Return how a worker opens ``device_key``, or a part of it, or raise NotFound."""

@@ -21,6 +21,7 @@ from gpupool.drivers.watch import Question, Watch
 from gpupool.model import errors, traits
 from gpupool.model.device import SharingMode
 from gpupool.model.report import DeviceReport
+from gpupool.model.share import Part
 from gpupool.model.states import DeviceHealth
 
 LOG = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class NvidiaDriver(base.Driver):
                     found[report.key] = report
         return [replace(each, link_group=self._links.get(each.key, "")) for each in found.values()]
 
-    def open(self, device_key: str) -> base.DeviceHandle:
+    def open(self, device_key: str, part: Part | None = None) -> base.DeviceHandle:  # noqa: ARG002
         """See Driver. The worker sees this one device, as ordinal 0."""
         if device_key not in {each.key for each in self.discover()}:
             raise errors.NotFound(f"no NVIDIA device {device_key} on this host")
