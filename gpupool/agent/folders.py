@@ -49,6 +49,11 @@ class Folders:
         return self.state / "sessions"
 
     @property
+    def of_records(self) -> tuple[Path, ...]:
+        """Those in which files are made whole or not at all."""
+        return (self.ledgers, self.devices, self.sessions, self.tickets)
+
+    @property
     def desired(self) -> Path:
         """The desired state that was last heard."""
         return self.state / "desired.json"
@@ -57,6 +62,11 @@ class Folders:
     def debts(self) -> Path:
         """What projects owe devices."""
         return self.state / "debts.json"
+
+    @property
+    def devices(self) -> Path:
+        """One file per device that its workers read."""
+        return self.state / "devices"
 
     @property
     def control(self) -> Path:
@@ -77,7 +87,14 @@ class Folders:
         Whoever reached another's socket could not open a session, but keep its programs waiting: so
         nobody may list the attachments.
         """
-        for folder in (self.state, self.ledgers, self.attachments, self.tickets, self.sessions):
+        for folder in (
+            self.state,
+            self.ledgers,
+            self.devices,
+            self.attachments,
+            self.tickets,
+            self.sessions,
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.run, self.run / "attachments", self.cdi):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)

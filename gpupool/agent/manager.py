@@ -15,6 +15,7 @@ from gpupool.agent import isolation, process, record, uids
 from gpupool.agent.attachments import Attachments
 from gpupool.agent.confinement import Confinement
 from gpupool.agent.folders import Folders
+from gpupool.agent.freezing import Freezing
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.limited_log import LimitedLog
 from gpupool.agent.machine import Machine
@@ -69,6 +70,7 @@ class AgentManager:
             self._limited,
             reserve=self._reserve,
         )
+        self.freezing = Freezing(self._vgpus, self._sessions)
         self._attachments = Attachments(self._folders, self._vgpus, self._sessions, self._limited)
         self._generation = 0
         self._incarnation = ""
@@ -97,7 +99,7 @@ class AgentManager:
         process.raise_open_files()
         self._folders.make()
         self._only = self._folders.lock()
-        for folder in (self._folders.ledgers, self._folders.sessions, self._folders.tickets):
+        for folder in self._folders.of_records:
             record.remove_unfinished(folder)
         # Before there are processes of drivers: only this one moves where groups need that.
         self._confinement.start()

@@ -168,6 +168,8 @@ class Opener:
             copies.callback(os.close, ring_fd)
             ledger_fd = self._vgpus.ledger(made.vgpu_id).open()
             copies.callback(os.close, ledger_fd)
+            device_state_fd = self._vgpus.device_state_of(made.vgpu_id).open()
+            copies.callback(os.close, device_state_fd)
         with self._needed(made, "the user of the vGPU's workers"):
             uid = self._vgpus.worker_uid(made.vgpu_id)
         return worker.WorkerSpec(
@@ -177,6 +179,7 @@ class Opener:
             sandbox=device.sandbox,
             environment=device.environment,
             ledger_fd=ledger_fd,
+            device_state_fd=device_state_fd,
             slot=made.slot,
             connection_fd=connection.fileno(),
             ring_fd=ring_fd,

@@ -112,6 +112,15 @@ class Sessions:
         self._revoke(lambda _: "the agent of its host was stopped with all sessions")
         self._workers.end(lambda _: True)
 
+    def freeze(self, vgpu_ids: Collection[str], reason: str, seconds: float) -> set[str]:
+        """Tell sessions that their vGPUs are frozen; return those that have work after ``seconds``."""
+        told = Message(kind=control.Kind.FROZEN, text=reason)
+        return self._channels.ask(self._of_vgpus(vgpu_ids), told, seconds)
+
+    def thaw(self, vgpu_ids: Collection[str]) -> None:
+        """Tell sessions that the work of their vGPUs goes on."""
+        self._channels.tell(self._of_vgpus(vgpu_ids), Message(kind=control.Kind.THAWED))
+
     def resized(self, spec: VgpuSpec) -> None:
         """Tell the sessions of a vGPU what it has from now on; its ledger says so already."""
         told = Message(
@@ -120,7 +129,7 @@ class Sessions:
             compute=spec.compute,
             memory_mib=spec.memory_mib,
         )
-        self._channels.tell(self._of_vgpu(spec.id), told)
+        self._channels.tell(self._of_vgpus({spec.id}), told)
 
     def found(self, one: SessionRecord) -> None:
         """Confine the worker of a session that an earlier agent left."""
@@ -165,8 +174,8 @@ class Sessions:
             busy_ns=busy_ns,
         )
 
-    def _of_vgpu(self, vgpu_id: str) -> list[str]:
-        return [one.id for one in self._workers.running() if one.vgpu_id == vgpu_id]
+    def _of_vgpus(self, vgpu_ids: Collection[str]) -> list[str]:
+        return [one.id for one in self._workers.running() if one.vgpu_id in vgpu_ids]
 
     def _revoke(self, reason: Callable[[SessionRecord], str]) -> None:
         """Tell programs why their sessions end, as ``reason`` says; empty: they do not."""

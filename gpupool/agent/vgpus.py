@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from urllib.parse import quote
 
 from gpupool.agent import host_memory, record
 from gpupool.agent.debts import Debts
 from gpupool.agent.folders import Folders
 from gpupool.agent.inventory import Inventory
 from gpupool.agent.uids import REGISTRY, WorkerUids
+from gpupool.dataplane.device_state import DeviceState
 from gpupool.dataplane.handshake import VgpuShare
 from gpupool.dataplane.ledger import BUSY_MAX, HOST_ERRORS, Ledger, Limits
 from gpupool.drivers.base import DeviceHandle
@@ -84,6 +86,7 @@ class Vgpus:
             if new:
                 self._debts.taken(spec)
             self._take_uid(spec.id)
+            self.device_state(spec.device_key).make()
             if new:
                 LOG.info(
                     "vGPU %s of claim %s made on device %s", spec.id, spec.claim_id, spec.device_key
@@ -182,6 +185,28 @@ class Vgpus:
         if spec is None or vgpu_id in self._errors:
             raise errors.Unavailable(f"vGPU {vgpu_id} is not there: {self._errors.get(vgpu_id, 'gone')}")
         return self._inventory.open(spec.device_key, spec.part)
+
+    def device_state(self, device_key: str) -> DeviceState:
+        """Return what the device's workers read of it."""
+        return DeviceState(self._folders.devices / quote(device_key, safe=""))
+
+    def device_state_of(self, vgpu_id: str) -> DeviceState:
+        """Return that of the vGPU's device. Raises Unavailable when the vGPU is gone."""
+        spec = self._specs.get(vgpu_id)
+        if spec is None:
+            raise errors.Unavailable(f"vGPU {vgpu_id} is gone")
+        return self.device_state(spec.device_key)
+
+    def of_device(self, device_key: str) -> set[str]:
+        """Return the vGPUs on a device."""
+        return {one.id for one in list(self._specs.values()) if one.device_key == device_key}
+
+    def is_frozen(self, vgpu_id: str) -> bool:
+        """Return whether the work of the vGPU, or of its device, waits. Raises OSError."""
+        spec = self._specs.get(vgpu_id)
+        if spec and self.device_state(spec.device_key).is_frozen():
+            return True
+        return self.ledger(vgpu_id).is_frozen()
 
     def sessions(self, vgpu_id: str) -> int:
         """Return how many sessions the vGPU may have at a time. Raises as Ledger, or when it is gone."""

@@ -30,8 +30,8 @@ HOST_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
 )
 
-# magic, version, slots, lost, memory_limit, compute, host_limit
-HEADER = struct.Struct("<IIIIQI4xQ24x")
+# magic, version, slots, lost, memory_limit, compute, host_limit, frozen
+HEADER = struct.Struct("<IIIIQI4xQI20x")
 # memory, busy_ns, pid, host_memory, in_flight_ns, ended_ns
 SLOT = struct.Struct("<QQI4xQQQ16x")
 
@@ -40,6 +40,7 @@ _START = struct.Struct("<III")
 # lost, memory_limit, compute, host_limit: what the agent alone may change
 _TERMS = struct.Struct("<IQI4xQ")
 _LOST_OFFSET = 12
+_FROZEN_OFFSET = 40
 _BUSY_OFFSET = 8
 _PID_OFFSET = 16
 _HOST_MEMORY_OFFSET = 24
@@ -97,7 +98,7 @@ class Ledger:
             return
         if not 1 <= slots <= SLOTS_MAX:
             raise errors.Invalid(f"a ledger of {slots} slots; allowed: 1 to {SLOTS_MAX}")
-        header = HEADER.pack(MAGIC, VERSION, slots, *limits.terms())
+        header = HEADER.pack(MAGIC, VERSION, slots, *limits.terms(), 0)
         partial = self.path.with_name(f".{self.path.name}")
         content = header + bytes(slots * SLOT.size) + device_time.start(debt_ns, now_ns)
         whole_file.write(self.path, content, partial)
@@ -137,6 +138,16 @@ class Ledger:
         """Tell every worker that the vGPU is being taken away."""
         with self._file() as (descriptor, _):
             os.pwrite(descriptor, b"\1", _LOST_OFFSET)
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Have every worker's work wait, or go on; workers of before control channels do not."""
+        with self._file() as (descriptor, _):
+            os.pwrite(descriptor, struct.pack("<I", frozen), _FROZEN_OFFSET)
+
+    def is_frozen(self) -> bool:
+        """Return whether work waits."""
+        with self._file(os.O_RDONLY) as (descriptor, _):
+            return any(os.pread(descriptor, 4, _FROZEN_OFFSET))
 
     def usage(self, slot: int) -> SlotUsage:
         """Return what ``slot`` uses; never more memory than the limit."""

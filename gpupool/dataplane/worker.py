@@ -28,6 +28,7 @@ class WorkerSpec:
     all of the worker's environment. ``ledger_fd`` is the vGPU's ledger, ``slot`` the session's place
     in it. ``connection_fd`` is the agent's end of the runtime's connection, ``ring_fd`` the ring,
     ``control_fd`` the socket at which the worker is told of its session, None: it is not;
+    ``device_state_fd`` is what it reads of its device, None: nothing;
     ``context_mib`` is charged to the vGPU's device memory for the session's context; ``granule`` is in
     how many bytes the device backs allocations. ``log_fd`` takes what the worker writes before it runs
     anything of the tenant's, None: nothing does. The caller closes its own copies after spawn. The
@@ -47,6 +48,7 @@ class WorkerSpec:
     context_mib: int = 0
     granule: int = 512
     control_fd: int | None = None
+    device_state_fd: int | None = None
     log_fd: int | None = None
     start_fd: int | None = None
     uid: int | None = None
@@ -54,8 +56,12 @@ class WorkerSpec:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the worker is given besides its standard streams."""
-        told_at = () if self.control_fd is None else (self.control_fd,)
-        return (self.ledger_fd, self.connection_fd, self.ring_fd, *told_at)
+        return (self.ledger_fd, self.connection_fd, self.ring_fd, *self._optional.values())
+
+    @property
+    def _optional(self) -> dict[str, int]:
+        given = {"control": self.control_fd, "device-state": self.device_state_fd}
+        return {name: descriptor for name, descriptor in given.items() if descriptor is not None}
 
     def arguments(self, executable: Path) -> list[str]:
         """Return the worker's command line."""
@@ -70,8 +76,7 @@ class WorkerSpec:
             "context-mib": self.context_mib,
             "granule": self.granule,
         }
-        if self.control_fd is not None:
-            named["control"] = self.control_fd
+        named |= self._optional
         return [
             str(executable),
             *(part for name, value in named.items() for part in (f"--{name}", str(value))),

@@ -3,12 +3,13 @@
 ``program.py report`` says what devices there are and tries memory; ``program.py loop`` allocates and
 frees until an error comes, and says which; ``program.py hang KERNELS`` launches a kernel that never
 ends; ``program.py follow`` says for each line that it reads what memory its device has, until there
-is none left to read.
+is none left to read; ``program.py work`` does so too, with the number of fills that its device did.
 """
 
 import ctypes
 import json
 import sys
+import threading
 import time
 
 from cuda.bindings import driver
@@ -69,6 +70,27 @@ def hang() -> dict:
     return {"error": call(driver.cuCtxSynchronize)[0]}
 
 
+def fill(context, address: int, done: list[int]) -> None:
+    driver.cuCtxSetCurrent(context)
+    while not call(driver.cuMemsetD8Async, address, 1, MIB, 0)[0]:
+        if call(driver.cuCtxSynchronize)[0]:
+            return
+        done[0] += 1
+
+
+def work() -> dict:
+    device = call(driver.cuDeviceGet, 0)[1]
+    context = call(driver.cuDevicePrimaryCtxRetain, device)[1]
+    driver.cuCtxSetCurrent(context)
+    done, address = [0], call(driver.cuMemAlloc, MIB)[1]
+    threading.Thread(target=fill, args=(context, address, done), daemon=True).start()
+    print("working", flush=True)
+    for _ in sys.stdin:
+        error, free, _ = call(driver.cuMemGetInfo)
+        print(json.dumps([error, free // MIB, done[0]]), flush=True)
+    return {"error": call(driver.cuCtxSynchronize)[0]}
+
+
 def follow() -> dict:
     device = call(driver.cuDeviceGet, 0)[1]
     driver.cuCtxSetCurrent(call(driver.cuDevicePrimaryCtxRetain, device)[1])
@@ -82,6 +104,6 @@ def follow() -> dict:
 
 if __name__ == "__main__":
     began = call(driver.cuInit, 0)[0]
-    ways = {"report": report, "loop": loop, "hang": hang, "follow": follow}
+    ways = {"report": report, "loop": loop, "hang": hang, "follow": follow, "work": work}
     outcome = {"error": began} if began else ways[sys.argv[1]]()
     print(json.dumps(outcome), flush=True)

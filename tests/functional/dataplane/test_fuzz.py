@@ -218,6 +218,38 @@ def test_changed_records(hostile, kernels, seed):
     assert hostile.ledgers[0].usage(0).memory_mib == 0
 
 
+def _toggle(ledger, seed, done):
+    """Freeze and thaw the vGPU all the time."""
+    pick = random.Random(seed)
+    while not done.wait(pick.choice([0.0002, 0.001, 0.01])):
+        ledger.set_frozen(pick.random() < 0.5)
+    ledger.set_frozen(False)
+
+
+@pytest.mark.parametrize("hostile", [100, 25], indirect=True)
+@pytest.mark.seeds(2)
+def test_records_of_a_vgpu_that_is_frozen_now_and_then(hostile, kernels, seed):
+    fuzzer, done = SeededFuzzer(seed, kernels.read_bytes()), threading.Event()
+    thread = threading.Thread(target=_toggle, args=(hostile.ledgers[0], seed, done))
+    thread.start()
+    try:
+        client = RawClient(hostile)
+        fuzzer.enter(client)
+        for _ in range(RECORDS // 3):
+            try:
+                fuzzer.send_any(client)
+                client.look()
+            except Ended:
+                assert client.worker.returncode in ORDERLY
+                client = RawClient(hostile)
+                fuzzer.enter(client)
+    finally:
+        done.set()
+        thread.join()
+    assert client.hang_up() in ORDERLY
+    assert hostile.ledgers[0].usage(0).memory_mib == 0
+
+
 @pytest.mark.seeds(4)
 def test_mutated_records(hostile, seed):
     """Sizes, numbers and content that fit nothing: the session ends, the worker does so in order."""

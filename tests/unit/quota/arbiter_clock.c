@@ -47,7 +47,7 @@ int main(int count, char **arguments)
         shortest = 0;
     }
     now = start;
-    arbiter = arbiter_new(ledger_open(open(arguments[1], O_RDWR), 0));
+    arbiter = arbiter_new(ledger_open(open(arguments[1], O_RDWR), 0), NULL);
     CHECK(arbiter);
     for (int round = 0; round < rounds || now < start + shortest; round++) {
         uint64_t asked = now;

@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "worker/device_state.h"
 #include "worker/ledger.h"
 
 #define FIELD(type, name) printf(#type "." #name " %zu %zu\n", offsetof(struct type, name), sizeof(((struct type *)0)->name))
@@ -19,6 +20,9 @@ int main(void)
     FIELD(ledger_file, memory_limit);
     FIELD(ledger_file, compute);
     FIELD(ledger_file, host_limit);
+    FIELD(ledger_file, frozen);
+    printf("device_state %u %u %zu\n", DEVICE_STATE_MAGIC, DEVICE_STATE_VERSION, sizeof(struct device_state));
+    FIELD(device_state, frozen);
     FIELD(ledger_slot, memory);
     FIELD(ledger_slot, busy_ns);
     FIELD(ledger_slot, pid);

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.dataplane import device_time, ledger
+from gpupool.dataplane import device_state, device_time, ledger
 from gpupool.model import errors
 
 from .conftest import ENVIRONMENT, LEDGER, Compile
@@ -88,6 +88,13 @@ def test_layout_is_the_same_in_c_and_python(compile_test: Compile) -> None:
     assert found["ledger_file.memory_limit"] == [ledger._LOST_OFFSET + 4, 8]
     assert found["ledger_file.compute"] == [ledger._LOST_OFFSET + 12, 4]
     assert found["ledger_file.host_limit"] == [ledger._LOST_OFFSET + 20, 8]
+    assert found["ledger_file.frozen"] == [ledger._FROZEN_OFFSET, 4]
+    assert found["device_state"] == [
+        device_state.MAGIC,
+        device_state.VERSION,
+        device_state.LAYOUT.size,
+    ]
+    assert found["device_state.frozen"] == [device_state._FROZEN_OFFSET, 4]
     assert found["ledger_slot.memory"] == [0, 8]
     assert found["ledger_slot.busy_ns"] == [ledger._BUSY_OFFSET, 8]
     assert found["ledger_slot.pid"] == [ledger._PID_OFFSET, 4]

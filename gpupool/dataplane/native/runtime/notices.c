@@ -24,6 +24,15 @@ int notices_descriptor(struct notices *notices)
     return descriptor;
 }
 
+static void log_frozen(struct notices *notices, bool frozen, const char *why)
+{
+    if (frozen && !notices->frozen)
+        runtime_log("device %d is frozen, its work waits: %s", notices->ordinal, why);
+    else if (!frozen && notices->frozen)
+        runtime_log("device %d works again", notices->ordinal);
+    notices->frozen = frozen;
+}
+
 static enum control_status take(struct notices *notices, const struct control_message *message)
 {
     switch (message->kind) {
@@ -33,6 +42,10 @@ static enum control_status take(struct notices *notices, const struct control_me
         return CONTROL_DONE;
     case CONTROL_RESIZED:
         atomic_store(&notices->memory, message->memory);
+        return CONTROL_DONE;
+    case CONTROL_FROZEN:
+    case CONTROL_THAWED:
+        log_frozen(notices, message->kind == CONTROL_FROZEN, message->text);
         return CONTROL_DONE;
     case CONTROL_REVOKED:
         notices->revoked = *message;

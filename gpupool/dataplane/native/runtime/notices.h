@@ -14,7 +14,7 @@ struct notices {
     struct control control;
     int ordinal; /* the program's device */
     struct control_message identity, revoked; /* as far as their kind says so */
-    bool lost; /* it was logged */
+    bool frozen, lost; /* as it was logged */
     _Atomic uint64_t memory; /* bytes of the vGPU, 0: not told; needs no lock */
 };
 

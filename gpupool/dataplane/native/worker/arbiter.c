@@ -16,6 +16,7 @@ enum {
 
 struct arbiter {
     struct ledger *ledger;
+    const struct device_state *device;
 };
 
 /* compute percent of ns, without overflow */
@@ -24,14 +25,14 @@ static uint64_t share_of(uint64_t ns, uint64_t compute)
     return ns / 100 * compute + ns % 100 * compute / 100;
 }
 
-struct arbiter *arbiter_new(struct ledger *ledger)
+struct arbiter *arbiter_new(struct ledger *ledger, const struct device_state *device)
 {
     struct arbiter *arbiter = malloc(sizeof *arbiter);
     uint64_t from, to;
 
     if (!arbiter)
         return NULL;
-    arbiter->ledger = ledger;
+    *arbiter = (struct arbiter){ledger, device};
     while (ledger_abandoned(ledger, &from, &to))
         arbiter_charge(arbiter, from, to);
     return arbiter;
@@ -49,11 +50,20 @@ static int64_t owed(const struct ledger_time *time, uint64_t now, uint64_t compu
     return debt;
 }
 
+bool arbiter_frozen(const struct arbiter *arbiter)
+{
+    if (ledger_lost(arbiter->ledger))
+        return false;
+    return ledger_frozen(arbiter->ledger) || (arbiter->device && atomic_load(&arbiter->device->frozen));
+}
+
 uint64_t arbiter_closed_for(struct arbiter *arbiter)
 {
     struct ledger *ledger = arbiter->ledger;
     uint64_t compute = ledger_compute(ledger), wait = 0;
 
+    if (arbiter_frozen(arbiter))
+        return LONGEST;
     if (compute == 100 || ledger_lost(ledger))
         return 0;
     struct ledger_time *time = ledger_lock_time(ledger);

@@ -8,16 +8,21 @@
 
 #include <stdint.h>
 
+#include "worker/device_state.h"
 #include "worker/ledger.h"
 
 struct arbiter;
 
-/* A gate over `ledger`, which must outlive it; NULL when there is no memory. Charges what sessions had in flight when their
+/* A gate over `ledger` and what the device's workers read, which must outlive it (NULL: nothing); NULL when there is no
+ * memory. Charges what sessions had in flight when their
  * workers were killed. */
-struct arbiter *arbiter_new(struct ledger *ledger);
+struct arbiter *arbiter_new(struct ledger *ledger, const struct device_state *device);
 
-/* How long the share allows no submission, in ns, 0: it does now. Always at 100 %, and once the vGPU is being taken
- * away. At most 20 ms, since the share may change meanwhile. */
+/* Whether work waits until the vGPU and its device are thawed. Not once the vGPU is being taken away. */
+bool arbiter_frozen(const struct arbiter *arbiter);
+
+/* How long no submission is allowed, in ns, 0: one is now. The share always allows it at 100 %, and all is allowed once
+ * the vGPU is being taken away. At most 20 ms, since the share may change meanwhile. */
 uint64_t arbiter_closed_for(struct arbiter *arbiter);
 
 /* Charge device time from one CLOCK_MONOTONIC to another, both past, less what was charged of it already

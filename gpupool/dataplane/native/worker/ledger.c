@@ -222,6 +222,11 @@ uint64_t ledger_compute(struct ledger *ledger)
     return compute < 100 ? compute : 100;
 }
 
+bool ledger_frozen(struct ledger *ledger)
+{
+    return atomic_load(&ledger->file->frozen) != 0;
+}
+
 bool ledger_lost(struct ledger *ledger)
 {
     return atomic_load(&ledger->file->lost) != 0;

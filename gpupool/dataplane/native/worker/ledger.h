@@ -49,7 +49,8 @@ struct ledger_file {
     _Atomic uint32_t compute;      /* percent of the device, 1 to 100 */
     uint32_t reserved0;
     _Atomic uint64_t host_limit; /* bytes of the host's memory; 0: as much as there is */
-    uint32_t reserved[6];
+    _Atomic uint32_t frozen;     /* not 0: work waits */
+    uint32_t reserved[5];
     struct ledger_slot slot[]; /* `slots` of them, then struct ledger_time */
 };
 
@@ -84,6 +85,9 @@ void ledger_memory(struct ledger *ledger, uint64_t *free_bytes, uint64_t *total_
 
 /* The vGPU's share of its device in percent, 1 to 100, as of now. */
 uint64_t ledger_compute(struct ledger *ledger);
+
+/* Whether the vGPU's work waits until it is thawed. */
+bool ledger_frozen(struct ledger *ledger);
 
 /* Whether the agent is taking the vGPU away. */
 bool ledger_lost(struct ledger *ledger);

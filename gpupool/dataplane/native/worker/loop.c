@@ -5,6 +5,7 @@
 
 #include "worker/span.h"
 #include "worker/turn.h"
+#include "worker/watch.h"
 
 #define BUSY_WAIT_NS 20000000ull    /* while device time is still to be charged */
 #define IDLE_WAIT_NS 60000000000ull /* a hang-up wakes earlier */
@@ -113,6 +114,14 @@ static void rest_full(struct session *session)
     nanosleep(&wait, NULL);
 }
 
+/* Tell an agent that froze the session when the device has none of its work. */
+static void drain(struct session *session)
+{
+    spans_close(session);
+    if (arbiter_frozen(session->arbiter) && !spans_harvest(session))
+        watch_drained(session);
+}
+
 /* Take the next record; false when there is none, `*sound` is false when the runtime broke the protocol. */
 static bool take(struct session *session, struct record *record, bool *sound)
 {
@@ -125,6 +134,8 @@ static bool run_loop(struct session *session, struct record *record, struct repl
 {
     bool taken = false, sound = true;
     while (sound && !atomic_load(&session->ended)) {
+        if (atomic_load_explicit(&session->freezing, memory_order_relaxed))
+            drain(session);
         serve_parked(session, reply);
         if (!taken && !(taken = take(session, record, &sound))) {
             if (sound)

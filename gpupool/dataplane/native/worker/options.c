@@ -46,6 +46,7 @@ static bool read_option(int letter, const char *text, struct options *options)
     case 'c': return read_number(text, &options->connection);
     case 'r': return read_number(text, &options->ring);
     case 't': return read_number(text, &options->control);
+    case 'd': return read_number(text, &options->device_state);
     case 'm': return read_number(text, &options->context_mib) && options->context_mib <= 1 << 20;
     case 'g': return read_number(text, &options->granule) && options->granule >= (int)MEMORY_UNIT;
     case 'u': return read_number(text, &options->uid) && options->uid > 0;
@@ -61,6 +62,7 @@ bool options_read(int count, char **arguments, struct options *options)
         {"ordinal", required_argument, NULL, 'o'}, {"ledger", required_argument, NULL, 'l'},
         {"slot", required_argument, NULL, 'n'}, {"connection", required_argument, NULL, 'c'},
         {"ring", required_argument, NULL, 'r'}, {"control", required_argument, NULL, 't'},
+        {"device-state", required_argument, NULL, 'd'},
         {"context-mib", required_argument, NULL, 'm'},
         {"granule", required_argument, NULL, 'g'}, {"sandbox", required_argument, NULL, 'S'},
         {"uid", required_argument, NULL, 'u'},
@@ -68,7 +70,7 @@ bool options_read(int count, char **arguments, struct options *options)
     };
     int letter;
     *options = (struct options){
-        .ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .control = -1, .context_mib = -1,
+        .ordinal = -1, .ledger = -1, .slot = -1, .connection = -1, .ring = -1, .control = -1, .device_state = -1, .context_mib = -1,
         .sandbox = -1, .granule = MEMORY_UNIT,
     };
     while ((letter = getopt_long(count, arguments, "", names, NULL)) != -1)
@@ -85,6 +87,6 @@ void options_print_usage(void)
 {
     fputs("usage: gpupool-worker --sandbox reference|nvidia [--uid N] --session ID --library PATH --ordinal N "
           "--ledger FD --slot N --connection FD --ring FD --context-mib N [--granule BYTES] "
-          "[--control FD]\n"
+          "[--control FD] [--device-state FD]\n"
           "       gpupool-worker --sandbox reference|nvidia [--uid N] --check\n", stderr);
 }

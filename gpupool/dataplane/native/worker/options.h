@@ -6,7 +6,7 @@
 
 struct options {
     const char *session, *library;
-    int ordinal, ledger, slot, connection, ring, control, context_mib, granule, uid, sandbox;
+    int ordinal, ledger, slot, connection, ring, control, device_state, context_mib, granule, uid, sandbox;
     bool check;
 };
 

@@ -2,6 +2,7 @@
 #ifndef GPUPOOL_WORKER_SESSION_H
 #define GPUPOOL_WORKER_SESSION_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,13 +35,17 @@ struct session {
     uint64_t granule; /* bytes in which the device backs allocations, see granule.h */
     const char *id;
     int connection;
-    struct control control; /* the watching thread's */
+    pthread_mutex_t control_lock; /* the channel, and what the agent waits for */
+    struct control control;
+    struct control_message freeze; /* to be answered when the device has no work; its kind is 0: there is none */
+    atomic_bool freezing; /* there is one */
     atomic_bool ended;
     struct ring ring;
     const struct api *api;
     const struct backend *backend; /* the API's */
     struct device *device;
     struct ledger *ledger;
+    const struct device_state *device_state; /* NULL: it is not told */
     struct arbiter *arbiter;
     struct handle_table handles;
     atomic_uint streams;

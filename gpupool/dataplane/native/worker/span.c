@@ -11,6 +11,7 @@
 #define GATED_SPAN_NS 1000000u /* and their aimed length */
 #define LOOK_LEAST_NS 50000u   /* until a look whether one of them has ended; twice as long each time ... */
 #define LOOK_MOST_NS 1000000u  /* ... up to this, which the arbiter's credit makes up for */
+#define FROZEN_NS 20000000u    /* until a look whether it is thawed */
 #define REBASE_MS 1000.0f    /* float milliseconds are exact enough, and clocks agree, only near their origin */
 #define TRIALS 16u           /* of the smallest piece of work */
 #define EMPTY_MAX_NS 50000u  /* what that may measure at most */
@@ -271,6 +272,10 @@ static bool open_span(struct session *session, struct object *stream)
 
 bool span_enter(struct session *session, struct object *stream)
 {
+    if (arbiter_frozen(session->arbiter)) {
+        turn_wait(session, FROZEN_NS);
+        return false;
+    }
     return stream->span || open_span(session, stream);
 }
 

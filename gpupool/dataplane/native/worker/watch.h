@@ -8,4 +8,7 @@
  * is no thread. */
 bool watch_start(struct session *session);
 
+/* The device has no work of a session that is frozen: tell the agent, which waits for that. */
+void watch_drained(struct session *session);
+
 #endif

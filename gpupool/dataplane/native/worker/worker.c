@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,8 @@ static bool open_shared(struct session *session, const struct options *options)
     session->ledger = ledger_open(options->ledger, (unsigned)options->slot);
     if (!session->ledger)
         return fail(session, RESULT_UNKNOWN, "ledger", strerror(errno));
+    if (options->device_state >= 0 && !(session->device_state = device_state_map(options->device_state)))
+        return fail(session, RESULT_UNKNOWN, "device's state", strerror(errno));
     return true;
 }
 
@@ -138,7 +141,7 @@ static bool make_parts(struct session *session)
     session->default_stream = (struct object){.references = 1, .kind = HANDLE_STREAM};
     session->staging = staging_new();
     session->waiters = waiters_new(session);
-    session->arbiter = arbiter_new(session->ledger);
+    session->arbiter = arbiter_new(session->ledger, session->device_state);
     if (!session->staging || !session->waiters || !session->arbiter || !turns_open(session) || !spans_open(session) || !clear_open(session))
         return fail(session, RESULT_OUT_OF_MEMORY, "worker", "out of memory");
     pin(session);
@@ -205,6 +208,7 @@ static int serve(struct session *session, const struct options *options, const c
 {
     session->id = options->session;
     session->connection = options->connection;
+    pthread_mutex_init(&session->control_lock, NULL);
     control_open(&session->control, options->control);
     session->granule = (uint64_t)options->granule;
     if (!open_shared(session, options) || !charge_opening(session, options) ||
