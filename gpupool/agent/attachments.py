@@ -15,9 +15,9 @@ from gpupool.agent.opening import NotStarted, Program
 from gpupool.agent.server import Acceptor, SessionServer
 from gpupool.agent.sessions import Sessions
 from gpupool.agent.vgpus import Vgpus
-from gpupool.dataplane import handshake, paths, whole_file
+from gpupool.dataplane import handshake, paths
 from gpupool.dataplane.handshake import Error, Hello, Kind
-from gpupool.model import errors
+from gpupool.model import errors, whole_file
 from gpupool.model.attachment import AttachmentKind, cdi_device
 from gpupool.model.report import AttachmentReport, AttachmentSpec
 
@@ -169,7 +169,7 @@ class Attachments:
                 return path
         except FileNotFoundError:
             pass
-        whole_file.write(path, content, path.with_name(f".{spec.id}.partial"), mode=0o444)
+        whole_file.write(path, content, mode=0o444)
         return path
 
     def _serve(self, one: _Attachment) -> None:

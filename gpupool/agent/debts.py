@@ -142,7 +142,8 @@ class Debts:
     def _write(self, book: Book) -> None:
         self._book = book
         try:
-            record.write(self._path, book)
+            # Of this boot.
+            record.write(self._path, book, durable=False)
             self._writable = True
         except OSError as exc:
             if self._writable:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpupool.agent import record
-from gpupool.model import errors, wire
+from gpupool.model import errors, whole_file, wire
 from gpupool.rpc.keys import HostKeys
 
 LOG = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Identity:
         found = _read_keys(self._keys)
         if found is None:
             found = HostKeys.generate()
-            record.write_json(self._keys, wire.dump(found), durable=True)
+            record.write_json(self._keys, wire.dump(found))
             LOG.info("this host has new keys: %s", found.fingerprint)
         return found
 
@@ -61,12 +61,12 @@ class Identity:
         found = _read_keys(self._next)
         if found is None:
             found = HostKeys.generate()
-            record.write_json(self._next, wire.dump(found), durable=True)
+            record.write_json(self._next, wire.dump(found))
         return found
 
     def advance(self) -> HostKeys:
         """Return the next keys, which are the present ones from now on."""
-        self._next.replace(self._keys)
+        whole_file.rename(self._next, self._keys)
         found = self.keys()
         LOG.info("this host has new keys: %s", found.fingerprint)
         return found
@@ -106,7 +106,7 @@ class Identity:
     def trust(self, conductor_keys: tuple[str, ...]) -> None:
         """Write down the conductors' keys, if they can be."""
         try:
-            record.write_json(self._trusted, wire.dump(_Trusted(conductor_keys)), durable=True)
+            record.write_json(self._trusted, wire.dump(_Trusted(conductor_keys)))
         except OSError as exc:
             LOG.warning("the conductors' keys can't be written down: %s", exc)
 

@@ -6,32 +6,27 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gpupool.dataplane import whole_file
-from gpupool.model import errors, wire
+from gpupool.model import errors, whole_file, wire
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def write_json(path: Path, content: Any, *, durable: bool = False) -> None:
+def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
     """Write ``content`` as JSON; see whole_file.write."""
     text = json.dumps(content, indent=1, sort_keys=True)
-    whole_file.write(path, text.encode(), _partial(path), durable=durable)
+    whole_file.write(path, text.encode(), durable=durable)
 
 
 def remove(path: Path) -> None:
     """Remove the file, if it is there, and what an agent that was killed did not finish of it."""
     path.unlink(missing_ok=True)
-    _partial(path).unlink(missing_ok=True)
+    whole_file.partial_of(path).unlink(missing_ok=True)
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-def write(path: Path, value: Any) -> None:
-    """Write ``value``, a dataclass."""
-    write_json(path, wire.dump(value))
+def write(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write ``value``, a dataclass; see whole_file.write."""
+    write_json(path, wire.dump(value), durable=durable)
 
 
 def read(path: Path, cls: type[T]) -> T | None:

@@ -32,11 +32,11 @@ class Reserve:
                 with self._path.open("ab") as file:
                     os.posix_fallocate(file.fileno(), 0, size)
 
-    def write(self, path: Path, value: Any) -> None:
+    def write(self, path: Path, value: Any, *, durable: bool = True) -> None:
         """Do as record.write; where the disk is full, in the room that was kept."""
         while True:
             try:
-                record.write(path, value)
+                record.write(path, value, durable=durable)
                 return
             except OSError as exc:
                 if exc.errno not in _FULL or not self._spend():

@@ -117,7 +117,8 @@ class Supervisor(Generic[R]):
 
     def write_down(self, one: R) -> None:
         """Write the record, before its process starts. Raises OSError."""
-        self._reserve.write(self._path(one), one)
+        # No process outlives the machine's start.
+        self._reserve.write(self._path(one), one, durable=False)
 
     def adopt(self, one: R, child: "subprocess.Popen[bytes]", log: ProcessLog) -> None:
         """Watch a process that was just started; one that has ended already is still ours to reap.

@@ -37,10 +37,10 @@ from gpupool.cmd.service import one_line
 from gpupool.cmd.status import ENDPOINTS
 from gpupool.conductor.service import Conductor
 from gpupool.conf import logs
-from gpupool.dataplane import paths, whole_file
+from gpupool.dataplane import paths
 from gpupool.db import devices
 from gpupool.db.api import Database
-from gpupool.model import errors
+from gpupool.model import errors, whole_file
 from gpupool.model import text as texts
 from gpupool.model.host import NAME_ALLOWED, is_name
 from gpupool.model.states import DeviceHealth
@@ -189,7 +189,7 @@ class Standalone:
         """Write down where to reach what; the file is there while this is ready."""
         path = self._options.state_dir / ENDPOINTS
         content = json.dumps({"api": self.api_url, "placement": placement_url})
-        whole_file.write(path, content.encode(), path.with_suffix(".partial"))
+        whole_file.write(path, content.encode(), durable=False)
         self._stops.callback(path.unlink, missing_ok=True)
 
 

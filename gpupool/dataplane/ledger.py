@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpupool.dataplane import device_time, whole_file
-from gpupool.model import errors
+from gpupool.dataplane import device_time
+from gpupool.model import errors, whole_file
 
 MAGIC = 0x52474C47
 VERSION = 3
@@ -99,9 +99,8 @@ class Ledger:
         if not 1 <= slots <= SLOTS_MAX:
             raise errors.Invalid(f"a ledger of {slots} slots; allowed: 1 to {SLOTS_MAX}")
         header = HEADER.pack(MAGIC, VERSION, slots, *limits.terms(), 0)
-        partial = self.path.with_name(f".{self.path.name}")
         content = header + bytes(slots * SLOT.size) + device_time.start(debt_ns, now_ns)
-        whole_file.write(self.path, content, partial)
+        whole_file.write(self.path, content)
 
     def slots(self) -> int:
         """Return how many sessions it has room for."""

@@ -194,9 +194,9 @@ def test_a_session_goes_on_though_its_worker_cannot_be_written_down(quiet, monke
     quiet.wait_converged(1)
     write, count = record.write_json, []
 
-    def second_fails(path, content):
+    def second_fails(path, content, **more):
         count.append(path)
-        return full() if len(count) >= 2 else write(path, content)
+        return full() if len(count) >= 2 else write(path, content, **more)
 
     monkeypatch.setattr(record, "write_json", second_fails)
     program = opened(quiet)
