@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import oslo_messaging
 from oslo_context.context import RequestContext
 
-from gpupool.conductor.claims import attachments, lifecycle, profiles, quota
+from gpupool.conductor.claims import adopting, attachments, lifecycle, profiles, quota
 from gpupool.conductor.context import Parts
 from gpupool.conductor.hosts import (
     admission,
@@ -86,6 +86,14 @@ class ConductorManager:
         """See ConductorApi."""
         wanted = wire.load(ClaimRequest, request)
         return wire.dump(lifecycle.create(self._parts, ctxt, claim_id, wanted))
+
+    @_answering
+    def adopt_claim(
+        self, ctxt: RequestContext, claim_id: str, consumer_id: str, request: Payload
+    ) -> Payload:
+        """See ConductorApi."""
+        wanted = wire.load(ClaimRequest, request)
+        return wire.dump(adopting.adopt(self._parts, ctxt, claim_id, consumer_id, wanted))
 
     @_answering
     def update_claim(self, ctxt: RequestContext, claim_id: str, change: Payload) -> Payload:

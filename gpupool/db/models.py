@@ -357,6 +357,7 @@ class Vgpu(Stamps, Base):
         sa.Index(None, "project_id"),
         sa.Index(None, "host_id", "state"),
         sa.Index(None, "device_id"),
+        sa.Index(None, "consumer_id"),
     )
 
     id: Mapped[Key]
@@ -368,6 +369,7 @@ class Vgpu(Stamps, Base):
     compute: Mapped[int]
     memory_mib: Mapped[int]
     part: Mapped[Part | None] = mapped_column(PartText)
+    consumer_id: Mapped[Id | None]
     state: Mapped[VgpuState]
     generation: Mapped[int]
     memory_used_mib: Mapped[int]

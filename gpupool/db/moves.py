@@ -22,11 +22,6 @@ def delete_all(session: Session, move_ids: Collection[str]) -> None:
     session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def ids(session: Session) -> set[str]:
-    """Return the ids of all moves."""
-    return set(session.execute(sa.select(models.Move.id)).scalars())
-
-
 def arrived(session: Session) -> list[Move]:
     """Return the moves whose vGPU is on its target, as its host reported since the switch."""
     row, vgpu = models.Move, models.Vgpu
@@ -35,10 +30,10 @@ def arrived(session: Session) -> list[Move]:
     return _table.items(session, query.where(there))
 
 
-def consumers(session: Session, device_id: str) -> set[str]:
-    """Return the ids of moves from and to a device, and of their vGPUs."""
+def consumers(session: Session, device_id: str | None = None) -> set[str]:
+    """Return the ids of moves and of their vGPUs: of all, or of those from and to one device."""
     found = list_(session)
-    there = [each for each in found if device_id in (each.source.device_id, each.target.device_id)]
+    there = [each for each in found if device_id in (None, each.source.device_id, each.target.device_id)]
     return {consumer for each in there for consumer in (each.id, each.vgpu_id)}
 
 

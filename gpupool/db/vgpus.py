@@ -113,9 +113,16 @@ def leaving_unused(session: Session, host_ids: Collection[str]) -> list[Vgpu]:
     return _table.items(session, query)
 
 
-def ids(session: Session) -> set[str]:
-    """Return the ids of all vGPUs."""
-    return set(session.execute(sa.select(models.Vgpu.id)).scalars())
+def consumers(session: Session, device_id: str | None = None) -> set[str]:
+    """Return the consumers in Placement that vGPUs and moves are, or that hold shares of vGPUs.
+
+    Of all devices, or those that may hold something of one.
+    """
+    row = models.Vgpu
+    query = sa.select(sa.func.coalesce(row.consumer_id, row.id))
+    if device_id is not None:
+        query = query.where(row.device_id == device_id)
+    return set(session.execute(query).scalars()) | moves.consumers(session, device_id)
 
 
 def want(session: Session, vgpu_ids: Collection[str]) -> None:

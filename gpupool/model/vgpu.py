@@ -13,7 +13,8 @@ class Vgpu:
 
     ``index`` (from 0) is its ordinal within the claim, by which programs open it. What an elastic claim
     gets later has none that another had, as long as there are others: see claims.next_index.
-    ``generation`` is the host's generation at the last change of what is wanted here.
+    ``generation`` is the host's generation at the last change of what is wanted here. ``consumer_id`` is
+    the consumer in Placement where that is not the vGPU itself: somebody else wrote the allocation.
     """
 
     id: str
@@ -25,12 +26,18 @@ class Vgpu:
     compute: int
     memory_mib: int
     part: Part | None = None
+    consumer_id: str | None = None
     state: VgpuState
     generation: int
     memory_used_mib: int = 0
     busy_ns: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    @property
+    def consumer(self) -> str:
+        """Return the id of the consumer in Placement that holds its share."""
+        return self.consumer_id or self.id
 
     @property
     def counted(self) -> bool:

@@ -20,7 +20,7 @@ from gpupool.model.wire import Payload
 from gpupool.rpc import transport
 
 TOPIC = "gpupool-conductor"
-VERSION = "1.3"
+VERSION = "1.4"
 # The version in which a method came; one that is not here, 1.0. A call asks for that version and no
 # later one, so that conductors of other releases take what they know and refuse the rest by its name.
 # Since 1.2 create_attachment answers without the ticket.
@@ -32,6 +32,7 @@ _SINCE: Mapping[str, str] = {
     "update_profile": "1.3",
     "delete_session": "1.3",
     "list_quotas": "1.3",
+    "adopt_claim": "1.4",
 }
 _OLDEST = "1.0"
 T = TypeVar("T")
@@ -53,6 +54,14 @@ class ConductorApi(Protocol):
 
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: Payload) -> Payload:
         """Take a ClaimRequest, return the Claim, queued, of the context's project and user."""
+
+    def adopt_claim(
+        self, ctxt: RequestContext, claim_id: str, consumer_id: str, request: Payload
+    ) -> Payload:
+        """Take a ClaimRequest, return the Claim, binding, of what a consumer holds in Placement already.
+
+        The consumer is the context's project's, and of another service.
+        """
 
     def update_claim(self, ctxt: RequestContext, claim_id: str, change: Payload) -> Payload:
         """Take a ClaimChange, return the Claim."""
@@ -161,6 +170,13 @@ class ConductorClient:
         """See ConductorApi."""
         plain = wire.dump(request)
         return wire.load(Claim, self._call(ctxt, "create_claim", claim_id=claim_id, request=plain))
+
+    def adopt_claim(
+        self, ctxt: RequestContext, claim_id: str, consumer_id: str, request: ClaimRequest
+    ) -> Claim:
+        """See ConductorApi."""
+        sent = {"claim_id": claim_id, "consumer_id": consumer_id, "request": wire.dump(request)}
+        return wire.load(Claim, self._call(ctxt, "adopt_claim", **sent))
 
     def update_claim(self, ctxt: RequestContext, claim_id: str, change: ClaimChange) -> Claim:
         """See ConductorApi."""

@@ -27,7 +27,7 @@ def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     if not ctxt.project_id:
         raise errors.Invalid("a claim needs a project; the request is for none")
     try:
-        claim = _claim(parts, ctxt, claim_id, request)
+        claim = checked(parts, ctxt, claim_id, request)
         created = parts.commit(_create, claim, parts.limits.of(claim.project_id))
     except errors.GpupoolError:
         # What has come twice may not be possible any more.
@@ -41,8 +41,8 @@ def create(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequ
     return created
 
 
-def _claim(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
-    """Return the claim that is to be; raises as ``create``."""
+def checked(parts: Parts, ctxt: RequestContext, claim_id: str, request: ClaimRequest) -> Claim:
+    """Return the claim that is to be, which is not stored yet; raises as ``create``, but OverQuota."""
     with parts.database.reader() as session:
         profile = validation.find_profile(session, request.profile) if request.profile else None
         request = validation.from_profile(request, profile)

@@ -103,6 +103,8 @@ def _movable(transaction: Transaction, vgpu: Vgpu) -> Claim:
     (claim,) = claims.hold(session, [vgpu.claim_id])
     if claim.state != ClaimState.BOUND or vgpu.state != VgpuState.ACTIVE:
         raise errors.Conflict(f"claim {claim.id} changed meanwhile")
+    if vgpu.consumer_id is not None:
+        raise errors.Conflict("its allocation is somebody else's")
     if attachments.list_(session, {"claim_id": claim.id}):
         raise errors.Conflict("needs a live move: the claim has attachments")
     return claim

@@ -48,6 +48,9 @@ def start(
         now = times.now(transaction.session)
         return transaction.move(claim, release_to, **reason.fields(), ended_at=now)
     held = vgpus.list_(transaction.session, {"claim_id": claim.id})
+    if release_to == ClaimState.QUEUED and any(vgpu.consumer_id for vgpu in held):
+        # Whoever wrote its allocation chose the devices: it has no others to wait for.
+        release_to = ClaimState.FAILED
     # First, because it locks the host: no attachment can be made between here and the commit.
     remove_vgpus(transaction, held)
     for attachment in attachments.list_(transaction.session, {"claim_id": claim.id}):
@@ -118,7 +121,8 @@ def give_back(parts: Parts, lost: Sequence[Vgpu]) -> None:
     """Give back in Placement what vGPUs without rows hold there, now or soon."""
     try:
         for vgpu in lost:
-            parts.allocations.deallocate(vgpu.id)
+            if vgpu.consumer_id is None:
+                parts.allocations.deallocate(vgpu.id)
     except errors.GpupoolError as exc:
         # The reconciler gives back what has no row.
         parts.audit.hurry(vgpu.device_id for vgpu in lost)
@@ -151,8 +155,11 @@ def _drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
     gone = [vgpu for vgpu in gone if vgpu.id in users]
     if not gone:
         return
-    failed = parts.allocations.deallocate_all([_order(vgpu, users[vgpu.id], moved) for vgpu in gone])
+    own = [vgpu for vgpu in gone if vgpu.consumer_id is None]
+    failed = parts.allocations.deallocate_all([_order(vgpu, users[vgpu.id], moved) for vgpu in own])
     parts.commit(_forget, [vgpu for vgpu in gone if vgpu.id not in failed])
+    # What others wrote may stay in Placement: it is theirs alone again.
+    parts.audit.hurry(vgpu.device_id for vgpu in gone if vgpu.consumer_id is not None)
     away = [vgpu for vgpu in gone if isinstance(failed.get(vgpu.id), errors.Unavailable)]
     for claim_id in sorted({vgpu.claim_id for vgpu in away}):
         parts.commit(_note_waiting, claim_id, str(failed[away[0].id]))

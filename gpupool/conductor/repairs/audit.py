@@ -15,7 +15,7 @@ from gpupool.conductor.desired_state import WANTED
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.providers.providers import Held
 from gpupool.conductor.transaction import Transaction
-from gpupool.db import claims, devices, moves, vgpus
+from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.reason import Reason
@@ -30,7 +30,7 @@ LOG = logging.getLogger(__name__)
 class Books:
     """Both sides: ``held`` in Placement (amounts by class by consumer by device), and ``consumers``.
 
-    These are the ids of all vGPUs and moves. ``due`` are the rows on devices that were read which had to
+    These are all that vGPUs and moves have. ``due`` are the rows on devices that were read which had to
     have their allocations before that, and still do.
     """
 
@@ -52,7 +52,7 @@ def read(parts: Parts) -> Books:
         # One that moved meanwhile had another share before.
         after = vgpus.due(session, device_ids)
         due = [vgpu for vgpu in after if (vgpu.id, vgpu.generation) in before]
-        return Books(held=held, consumers=vgpus.ids(session) | moves.ids(session), due=due)
+        return Books(held=held, consumers=vgpus.consumers(session), due=due)
 
 
 def give_back_orphans(parts: Parts, books: Books) -> None:
@@ -84,7 +84,11 @@ def correct(parts: Parts, books: Books) -> None:
     """Write again allocations that are missing or of other sizes than their vGPU."""
     for vgpu in books.due:
         wanted = releasing.grant(vgpu).resources()[vgpu.device_id]
-        if books.held.get(vgpu.device_id, {}).get(vgpu.id) != wanted:
+        if books.held.get(vgpu.device_id, {}).get(vgpu.consumer) == wanted:
+            continue
+        if vgpu.consumer_id is not None:
+            parts.commit(_end_adopted, vgpu)
+        else:
             with isolated(f"vGPU {vgpu.id} is not allocated again now"):
                 _allocate_again(parts, vgpu)
 
@@ -105,6 +109,17 @@ def _allocate_again(parts: Parts, vgpu: Vgpu) -> None:
         return
     if not parts.commit(_still_there, vgpu.id):
         parts.allocations.deallocate(vgpu.id)
+
+
+def _end_adopted(transaction: Transaction, vgpu: Vgpu) -> None:
+    """Release a claim of an allocation that somebody else wrote, and has taken back or changed."""
+    claim = claims.get(transaction.session, vgpu.claim_id)
+    if claim.state in WANTED:
+        detail = (
+            f"consumer {vgpu.consumer_id} does not hold its share of device {vgpu.device_id} any more"
+        )
+        reason = Reason("its allocation was taken back by the service that made it", detail)
+        releasing.start(transaction, claim, ClaimState.RELEASED, reason)
 
 
 def _queue_again(transaction: Transaction, known: Claim, reason: Reason) -> None:

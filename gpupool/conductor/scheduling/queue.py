@@ -29,7 +29,7 @@ from gpupool.conductor.scheduling.batches import Batches, Decided, Refused
 from gpupool.conductor.scheduling.consumption import Accounts
 from gpupool.conductor.scheduling.waiting import Look, Teller
 from gpupool.conductor.transaction import Transaction
-from gpupool.db import claims, hosts, moves, pools, sessions, vgpus
+from gpupool.db import claims, hosts, pools, sessions, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.pool import Pool
@@ -436,8 +436,7 @@ class _PoolQueue:
             learnt.add(device_id)
             held = self._parts.allocations.allocations_of(device_id)
             with self._parts.database.reader() as session:
-                own = {vgpu.id for vgpu in vgpus.list_(session, {"device_id": device_id})}
-                own |= moves.consumers(session, device_id)
+                own = vgpus.consumers(session, device_id)
             foreign = {consumer: each for consumer, each in held.items() if consumer not in own}
             if not self._parts.inventory.saw_foreign(device_id, foreign):
                 # It was not room that was wanting: the device is reserved there, or gone.

@@ -2,9 +2,10 @@
 
 import pytest
 
-from gpupool.db import attachments, claims, devices, hosts, inconsistencies, vgpus
+from gpupool.db import attachments, claims, devices, hosts, inconsistencies, moves, vgpus
 from gpupool.db.api import Database
 from gpupool.model.claim import ClaimHealth
+from gpupool.model.move import Move
 from gpupool.model.states import (
     AttachmentState,
     ClaimState,
@@ -146,5 +147,26 @@ def test_vgpus_that_have_to_have_allocations(database: Database, put) -> None:
         }
         assert len(vgpus.due(session, [device.id])) == 2
         assert vgpus.due(session, []) == []
-        assert len(vgpus.ids(session)) == 6
+        assert len(vgpus.consumers(session)) == 6
         assert devices.ids(session) == {device.id, other.id, early.id}
+
+
+def test_consumers_are_vgpus_moves_and_those_who_hold_shares_of_vgpus(database: Database, put) -> None:
+    claim, host, device = put(ClaimState.BOUND, ACTIVE, ACTIVE)
+    with database.writer() as session:
+        one, two = vgpus.list_(session, {"claim_id": claim.id})
+        vgpus.update(session, two.id, consumer_id="instance")
+        share = one.share._replace(device_id="other")
+        move = Move(id="move", vgpu_id=one.id, host_id=host.id, source=one.share, target=share)
+        assert moves.create(session, move).source == one.share
+        assert vgpus.consumers(session) == {one.id, "instance", "move"}
+        assert vgpus.consumers(session, device.id) == {one.id, "instance", "move"}
+        # It may be on its target in Placement already.
+        assert vgpus.consumers(session, "other") == {one.id, "move"}
+        # Both shares of a vGPU that moves are taken.
+        assert {name: each.vgpus for name, each in vgpus.usage(session).items()} == {
+            device.id: 2,
+            "other": 1,
+        }
+        vgpus.delete(session, one.id)
+        assert moves.list_(session) == []

@@ -72,6 +72,7 @@ QUOTA = Quota(project_id="project", resource=Resource.VGPUS, limit=-1, used=3)
 # (method, arguments as the client takes them, what the server answers)
 CALLS = [
     ("create_claim", {"claim_id": "claim-1", "request": REQUEST}, CLAIM),
+    ("adopt_claim", {"claim_id": "claim-1", "consumer_id": "consumer-1", "request": REQUEST}, CLAIM),
     ("update_claim", {"claim_id": "claim-1", "change": CHANGE}, CLAIM),
     ("release_claim", {"claim_id": "claim-1"}, CLAIM),
     ("create_attachment", {"attachment_id": "attachment-1", "request": ATTACH}, ATTACHMENT),
@@ -99,6 +100,7 @@ CALLS = [
 CAME = {
     "echo": 1, "admit_host": 2, "revoke_host": 2,
     **dict.fromkeys(("set_host_enabled", "update_profile", "delete_session", "list_quotas"), 3),
+    "adopt_claim": 4,
     **dict.fromkeys(
         (
             "create_claim", "update_claim", "release_claim", "create_attachment", "delete_attachment",
