@@ -35,11 +35,11 @@ class Ended(Exception):
 class RawClient:
     """One session, opened by hand."""
 
-    def __init__(self, agent: LocalAgent) -> None:
+    def __init__(self, agent: LocalAgent, hello: bytes = b"") -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection.connect(str(agent.socket_path))
-        hello = handshake.Hello(handshake.Kind.OPEN, 0, os.getpid(), TICKET)
-        self.connection.send(hello.pack())
+        own = handshake.Hello(handshake.Kind.OPEN, 0, os.getpid(), TICKET).pack()
+        self.connection.send(hello or own)
         packet, (ring,), _, _ = socket.recv_fds(self.connection, 1 << 16, 1)
         self.memory = mmap.mmap(ring, handshake.Welcome.unpack(packet).ring_bytes)
         os.close(ring)
