@@ -70,7 +70,7 @@ class Occupancy:
     ``bind`` says which view; places in it that a claim has and the view does not know are left out.
     ``rates`` is what each project runs, in percent of a device, and ``preemptible`` how many claims
     may be taken apart for others; both without those that are leaving. ``version`` changes with every
-    change.
+    change, ``sooner`` when a claim is known to end sooner than was known before.
     """
 
     def __init__(self) -> None:
@@ -78,6 +78,7 @@ class Occupancy:
         self.rates: dict[str, int] = {}
         self.preemptible = 0
         self.version = 0
+        self.sooner = 0
         self._view: PoolView | None = None
         self._projects: dict[str, int] = {}
         self._clear()
@@ -105,6 +106,8 @@ class Occupancy:
 
     def put(self, claim: Running) -> None:
         """Add a claim, or change the one with its id."""
+        before = self._claims.get(claim.claim_id)
+        self.sooner += before is not None and _ends(claim) < _ends(before)
         self.remove(claim.claim_id)
         self._claims[claim.claim_id] = claim
         self._count(claim, 1)
@@ -274,8 +277,7 @@ class Occupancy:
 
     def _taken(self, number: int, claim: Running) -> list[tuple[object, ...]]:
         demand, taken = claim.demand, claim.plan
-        ends = float("inf") if claim.ends_at is None else claim.ends_at
-        start = (number, float("-inf") if claim.leaving else ends, demand.qos == Qos.GUARANTEED)
+        start = (number, _ends(claim), demand.qos == Qos.GUARANTEED)
         rows: list[tuple[object, ...]] = []
         for share in taken.shares:
             place = self.view.device_index.get(share.device_id)
@@ -295,3 +297,10 @@ class Occupancy:
         self.rates[claim.project_id] = rate
         if not rate:
             del self.rates[claim.project_id]
+
+
+def _ends(claim: Running) -> float:
+    """Return when a claim ends at latest: at once if it is leaving."""
+    if claim.leaving:
+        return float("-inf")
+    return float("inf") if claim.ends_at is None else claim.ends_at

@@ -26,6 +26,7 @@ class Memory:
         self._lasting: object = None
         self._mark = -1
         self._version = -1
+        self._sooner = 0
         self._state: list[NDArray[Any]] = []
 
     def behind(self, reservation: Reservation | None) -> set[Kind]:
@@ -61,6 +62,9 @@ class Memory:
             for before, now in zip(self._state, _state(view), strict=True)
         ):
             self.full, self._now = set(), []
+        if occupancy.sooner != self._sooner:
+            # Less is kept for reservations where more ends before they start.
+            self._sooner, self._now = occupancy.sooner, []
         self._last, self._now = self._now, []
 
     def keep(self, view: PoolView, occupancy: Occupancy, settled: bool) -> None:

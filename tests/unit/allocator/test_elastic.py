@@ -258,6 +258,68 @@ def test_one_that_is_to_be_taken_apart_does_not_grow():
     assert one.scheduler.elastic.may_grow() is False
 
 
+def at_low(claim_id, at=0.0, least=1, most=None, **changes):
+    """A claim of a priority that others preempt."""
+    return job(claim_id, at, least, most, **{"priority": 10, **changes})
+
+
+@pytest.mark.parametrize(
+    ("view", "jobs"),
+    [
+        pytest.param(
+            pool(devices=1),
+            [
+                at_low("elastic", most=2, compute=30, preemptible=True),
+                job("pair", at=1, compute=30),
+                job("first", at=2, least=1, compute=20),
+                job("second", at=2, least=1, compute=20),
+            ],
+            id="a claim takes apart what ends for another too",
+        ),
+        pytest.param(
+            pool(hosts=3, remote=True),
+            [
+                at_low("elastic", at=1, most=8, runs=3),
+                job("urgent", at=2, least=1, runs=1, time_limit=1.0),
+                job("wide", at=2, least=3, runs=1),
+                at_low("short", at=2, runs=1, time_limit=1.0),
+                at_low("next", at=3, runs=1),
+            ],
+            id="one that starts has the place of another's reservation",
+        ),
+        pytest.param(
+            pool(devices=2),
+            [
+                at_low("large", at=-5, least=2, runs=3, preemptible=True, project_id="other"),
+                at_low("slice", at=-4, compute=30),
+                at_low("half", at=-4, compute=50, runs=1, time_limit=1.0),
+                job("parts", at=-3, least=3, compute=20, runs=1, time_limit=1.0),
+                job("whole", at=-3, least=1, runs=1),
+                job("other half", at=-2, least=1, compute=50, runs=1),
+            ],
+            id="a reservation that has lost its place is in the way",
+        ),
+        pytest.param(
+            pool(hosts=3, devices=3),
+            [
+                at_low("left", at=-8, most=2, runs=20),
+                at_low("middle", at=3, least=2, most=3, runs=8),
+                at_low("right", at=5, least=2, most=8, runs=7),
+                at_low("slices", at=8, most=8, compute=20, runs=4),
+                at_low("slice", at=9, compute=30, runs=1),
+                at_low("halves", at=10, least=3, compute=50, runs=1),
+            ],
+            id="a claim starts on part of the devices that were kept for it",
+        ),
+    ],
+)
+def test_a_second_look_at_the_same_moment_starts_nobody(view, jobs):
+    one = clock(view, *jobs)
+    while one._events:
+        one.step()
+        assert not [each for each in one.decide() if isinstance(each, Start)]
+
+
 @st.composite
 def elastic_streams(draw):
     """Jobs of which some may have more than they need."""
