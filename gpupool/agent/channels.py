@@ -118,12 +118,13 @@ class Channels:
     def forget(self, session_id: str) -> None:
         """Close the channels of a session that ended."""
         for peer in Peer:
-            with self._lock:
-                self._close((session_id, peer))
+            # First: from then on nobody connects again.
             try:
                 self._path(session_id, peer).unlink(missing_ok=True)
             except OSError as exc:
                 LOG.debug("the %s of session %s: %s", peer, session_id, exc)
+            with self._lock:
+                self._close((session_id, peer))
 
     def keep(self, session_ids: Collection[str]) -> None:
         """Remove what an earlier agent left of other sessions. Raises OSError."""

@@ -115,7 +115,8 @@ class Sessions:
     def freeze(self, vgpu_ids: Collection[str], reason: str, seconds: float) -> set[str]:
         """Tell sessions that their vGPUs are frozen; return those that have work after ``seconds``."""
         told = Message(kind=control.Kind.FROZEN, text=reason)
-        return self._channels.ask(self._of_vgpus(vgpu_ids), told, seconds)
+        left = self._channels.ask(self._of_vgpus(vgpu_ids), told, seconds)
+        return left.intersection(self._of_vgpus(vgpu_ids))
 
     def thaw(self, vgpu_ids: Collection[str]) -> None:
         """Tell sessions that the work of their vGPUs goes on."""
