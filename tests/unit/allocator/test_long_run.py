@@ -128,7 +128,10 @@ def due(projects: Mapping[str, Project]) -> dict[str, float]:
 
 
 def long_enough(projects: Mapping[str, Project], devices: int) -> float:
-    """So long that the project whose claims are largest for its part gets some dozens of them."""
+    """So long that the project whose claims are largest for its part gets some dozens of them.
+
+    And several half-lives: with short claims those dozens end before parts come near to weights.
+    """
     total = sum(each.weight for each in projects.values())
     # Durations that vary may be several times as long as most.
     longest = max(
@@ -139,7 +142,7 @@ def long_enough(projects: Mapping[str, Project], devices: int) -> float:
         / each.weight
         for each in projects.values()
     )
-    return 20 * longest
+    return max(20 * longest, 8 * HALF_LIFE)
 
 
 def check_parts(projects: Mapping[str, Project], devices: int = 8, **changes) -> Saturated:
