@@ -111,7 +111,7 @@ class ProviderTree:
                     raise
             except errors.Invalid:
                 # Perhaps it is another Placement now, which was told nothing.
-                if not trusting:
+                if not trusting or attempt == _ATTEMPTS:
                     raise
                 self._told.clear()
         raise AssertionError("unreachable")

@@ -330,3 +330,16 @@ def test_our_providers_are_listed_and_no_others(tree, ensure, device, compute_no
     listed = tree.devices()
     assert listed[device.id].parent_id == compute_node.id
     assert compute_node.id not in listed
+
+
+def test_what_placement_refuses_at_the_last_attempt_is_said(client, ensure, device, monkeypatch):
+    ensure()
+    client.delete_provider(device.id)
+    failures = iter([ConcurrentUpdate("changed")] * 3 + [errors.Invalid("refused")])
+
+    def fail(*_):
+        raise next(failures)
+
+    monkeypatch.setattr(client, "create_provider", fail)
+    with pytest.raises(errors.Invalid, match="refused"):
+        ensure()
