@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 
 from gpupool.db.api import Database
-from gpupool.model import errors
+from gpupool.model import backoff, errors
 from gpupool.placement.client import PlacementClient
 from gpupool.rpc import context
 from gpupool.rpc.conductor import ConductorClient
@@ -110,7 +110,7 @@ class Dependency:
         with self._lock:
             if self._away_since is None:
                 self._failures += 1
-                wait = min(_AWAY * 2.0 ** min(self._failures, 10), _TRY_MOST)
+                wait = backoff.after(_AWAY, _TRY_MOST, self._failures)
                 self._try_at = self._clock() + wait
             self._begin(self._clock(), _why(exc))
         self._wake.set()
@@ -150,7 +150,7 @@ class Dependency:
             return _INTERVAL
         # Work may be tried again before the next probe otherwise.
         left = max(self._try_at - self._clock(), _AWAY)
-        return min(_AWAY * 2.0 ** min(self._misses, 10), _AWAY_MOST, left)
+        return min(backoff.after(_AWAY, _AWAY_MOST, self._misses), left)
 
     def _begin(self, since: float, why: str) -> None:
         """Note an outage; the caller has the lock."""

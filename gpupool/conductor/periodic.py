@@ -1,4 +1,8 @@
-"""A thread that does one job again and again: every so many seconds, and when woken."""
+"""A thread that does one job again and again: every so many seconds, and when woken.
+
+futurist's PeriodicWorker has no wake, and a claim shall not wait for the queue's next second. By default
+it also runs its jobs one after the other: a slow pass of the queue would hold up the heartbeat.
+"""
 
 import logging
 import threading

@@ -1,4 +1,9 @@
-"""Order and pages: the rows after a marker, in a total order of several keys."""
+"""Order and pages: the rows after a marker, in a total order of several keys.
+
+oslo.db's ``paginate_query`` gives other pages: where the marker has no value for a key, it compares only
+the keys after that one, so pages repeat some rows and leave others out. It also compares each key once
+more for every key after it, and takes mapped classes only.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gpupool.drivers.process import DriverProcess, Lost, Refused, Stopped
-from gpupool.model import errors
+from gpupool.model import backoff, errors
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -129,8 +129,7 @@ class Watch(Generic[T]):
             LOG.warning("%s: %s; starting another process", self.name, why)
             return 0.0
         self._note(self.answer, why)
-        # Bounded before it is a time: this may go on for years.
-        return min(BACKOFF * 2 ** min(self.lost - _PATIENCE, 30), BACKOFF_MAX)
+        return backoff.after(BACKOFF, BACKOFF_MAX, self.lost - _PATIENCE)
 
     def _note(self, answer: T | None, trouble: str) -> None:
         self._untold |= not self.ready or (answer, trouble) != (self.answer, self.trouble)

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from gpupool.model import errors
+from gpupool.model import backoff, errors
 
 LOG = logging.getLogger(__name__)
 Send = Callable[[], object]
@@ -68,10 +68,8 @@ class Sender:
                     self._waiting.move_to_end(key)
             if not done and self._stop.is_set():
                 return
-            self._stop.wait(self._pause if done else self._backoff())
-
-    def _backoff(self) -> float:
-        return min(_PAUSE * 2.0 ** min(self._failures, 10), _PAUSE_MOST)
+            pause = self._pause if done else backoff.after(_PAUSE, _PAUSE_MOST, self._failures)
+            self._stop.wait(pause)
 
     def _try(self, send: Send) -> bool:
         """Return whether a message is done with."""

@@ -8,6 +8,7 @@ a step of that clock ends a hold sooner or later, by no more than the longest.
 from datetime import datetime, timedelta
 from typing import Any
 
+from gpupool.model import backoff
 from gpupool.model.host import REVOKED, Host
 from gpupool.model.states import HostState
 
@@ -18,8 +19,7 @@ def hold(host: Host, why: str, now: datetime) -> dict[str, Any]:
     """Return what to change on a host one of whose reports refused vGPUs."""
     again = host.held_until is not None and now < host.held_until + LONGEST
     refusals = host.refusals + 1 if again else 1
-    # Bounded before it is a time: a host may refuse for years.
-    seconds = min(FIRST.total_seconds() * 2 ** min(refusals - 1, 30), LONGEST.total_seconds())
+    seconds = backoff.after(FIRST.total_seconds(), LONGEST.total_seconds(), refusals - 1)
     return {"refusals": refusals, "held_until": now + timedelta(seconds=seconds), "held_reason": why}
 
 
