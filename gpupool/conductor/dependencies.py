@@ -64,7 +64,7 @@ class Dependency:
         self._thread: threading.Thread | None = None
         self.on_return: Callable[[], object] = lambda: None
 
-    def doubt(self) -> None:
+    def assume_away(self) -> None:
         """Take it to be away until a probe is answered."""
         self._away_since = -math.inf
 
@@ -204,7 +204,7 @@ class Dependencies:
 
     def start(self) -> None:
         """Begin to probe database and Placement; ``messages`` is for who starts the message server."""
-        self.messages.doubt()
+        self.messages.assume_away()
         self.database.start()
         self.placement.start()
 

@@ -1,5 +1,8 @@
 # ruff: noqa: ARG002 - every method takes the context, few need it
-"""The conductor's RPC end: messages in, the nouns' functions, messages out."""
+"""The conductor's RPC end: messages in, the nouns' functions, messages out.
+
+Its endpoints together implement rpc.conductor.ConductorApi, where each method is described.
+"""
 
 import logging
 from collections.abc import Callable
@@ -10,18 +13,22 @@ from typing import Any, TypeVar
 import oslo_messaging
 from oslo_context.context import RequestContext
 
-from gpupool.conductor.claims import adopting, attachments, lifecycle, profiles, quota
-from gpupool.conductor.context import Parts
-from gpupool.conductor.hosts import (
-    admission,
-    devices,
-    hosts,
-    pools,
-    report_validation,
-    sessions,
-    signed_reports,
-)
-from gpupool.conductor.scheduling import defragmenting, queue
+from gpupool.conductor.claims import attachments, lifecycle, profiles
+from gpupool.conductor.claims.adopting import Adopting
+from gpupool.conductor.claims.lifecycle import Claims
+from gpupool.conductor.claims.profiles import Profiles
+from gpupool.conductor.claims.quota import Quotas
+from gpupool.conductor.dependencies import Dependencies
+from gpupool.conductor.hosts import admission, pools, report_validation, sessions
+from gpupool.conductor.hosts.devices import Devices
+from gpupool.conductor.hosts.hosts import Hosts
+from gpupool.conductor.hosts.pools import Pools
+from gpupool.conductor.hosts.signed_reports import SignedReports
+from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.scheduling.defragmenting import Defragmenting
+from gpupool.conductor.scheduling.queue_listing import QueueListing
+from gpupool.conductor.signing_keys import ConductorKeys
+from gpupool.conductor.transaction import Transactions
 from gpupool.model import errors, wire
 from gpupool.model.attachment import AttachmentRequest
 from gpupool.model.claim import ClaimChange, ClaimRequest
@@ -47,7 +54,7 @@ def _answering(method: Callable[..., R]) -> Callable[..., R]:
     words = method.__name__.replace("_", " ")
 
     @wraps(method)
-    def answer(self: "ConductorManager", ctxt: RequestContext, *args: Any, **named: Any) -> R:
+    def answer(self: Any, ctxt: RequestContext, *args: Any, **named: Any) -> R:
         result = method(self, ctxt, *args, **named)
         if not method.__name__.startswith(_QUIET):
             LOG.info("%s %s: done", words, _subject(*args, *named.values()))
@@ -66,26 +73,27 @@ def _subject(first: Any, *_: Any) -> str:
     return str(first.get("id", "")) if isinstance(first, dict) else str(first)
 
 
-class ConductorManager:
-    """Implements rpc.conductor.ConductorApi, where each method is described."""
+class ClaimsManager:
+    """Claims, what they are attached to, and what projects may hold."""
 
     target = oslo_messaging.Target(version=rpc.VERSION)
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
-    @_answering
-    def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
-        """See ConductorApi."""
-        report_validation.check_sizes(report)
-        taken = signed_reports.take_unsigned(self._parts, wire.load(HostReport, report))
-        return wire.dump(taken)
+    def __init__(
+        self,
+        transactions: Transactions,
+        claims: Claims,
+        adopting: Adopting,
+        quotas: Quotas,
+        profiles: Profiles,
+    ) -> None:
+        self._transactions, self._claims, self._adopting = transactions, claims, adopting
+        self._quotas, self._profiles = quotas, profiles
 
     @_answering
     def create_claim(self, ctxt: RequestContext, claim_id: str, request: Payload) -> Payload:
         """See ConductorApi."""
         wanted = wire.load(ClaimRequest, request)
-        return wire.dump(lifecycle.create(self._parts, ctxt, claim_id, wanted))
+        return wire.dump(self._claims.create(ctxt, claim_id, wanted))
 
     @_answering
     def adopt_claim(
@@ -93,30 +101,19 @@ class ConductorManager:
     ) -> Payload:
         """See ConductorApi."""
         wanted = wire.load(ClaimRequest, request)
-        return wire.dump(adopting.adopt(self._parts, ctxt, claim_id, consumer_id, wanted))
+        return wire.dump(self._adopting.adopt(ctxt, claim_id, consumer_id, wanted))
 
     @_answering
     def update_claim(self, ctxt: RequestContext, claim_id: str, change: Payload) -> Payload:
         """See ConductorApi."""
-        return wire.dump(self._parts.commit(lifecycle.update, claim_id, wire.load(ClaimChange, change)))
+        return wire.dump(
+            self._transactions.commit(lifecycle.update, claim_id, wire.load(ClaimChange, change))
+        )
 
     @_answering
     def release_claim(self, ctxt: RequestContext, claim_id: str) -> Payload:
         """See ConductorApi."""
-        return wire.dump(self._parts.commit(lifecycle.release, claim_id))
-
-    def wake_queue(self, ctxt: RequestContext) -> None:
-        """See ConductorApi."""
-        self._parts.wake_here()
-
-    def echo(self, ctxt: RequestContext, token: str) -> None:
-        """See ConductorApi."""
-        self._parts.dependencies.heard(token)
-
-    @_answering
-    def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[Payload]:
-        """See ConductorApi."""
-        return [wire.dump(entry) for entry in queue.show(self._parts, pool_id)]
+        return wire.dump(self._transactions.commit(lifecycle.release, claim_id))
 
     @_answering
     def create_attachment(
@@ -127,96 +124,88 @@ class ConductorManager:
     ) -> Payload:
         """See ConductorApi."""
         wanted = wire.load(AttachmentRequest, request)
-        at_most = self._parts.conf.conductor.max_attachments_per_claim
-        made = self._parts.commit(attachments.create, attachment_id, wanted, at_most)
+        at_most = self._transactions.conf.conductor.max_attachments_per_claim
+        made = self._transactions.commit(attachments.create, attachment_id, wanted, at_most)
         # The API reads the ticket from the database: no message shows it.
         return wire.dump(replace(made, ticket="", environment={}))
 
     @_answering
     def delete_attachment(self, ctxt: RequestContext, attachment_id: str) -> None:
         """See ConductorApi."""
-        self._parts.commit(attachments.delete, attachment_id)
+        self._transactions.commit(attachments.delete, attachment_id)
 
     @_answering
     def delete_session(self, ctxt: RequestContext, session_id: str) -> None:
         """See ConductorApi."""
-        self._parts.commit(sessions.end, session_id)
-
-    @_answering
-    def create_pool(self, ctxt: RequestContext, pool: Payload) -> Payload:
-        """See ConductorApi."""
-        return wire.dump(self._parts.commit(pools.create, wire.load(Pool, pool)))
-
-    @_answering
-    def update_pool(self, ctxt: RequestContext, pool_id: str, change: Payload) -> Payload:
-        """See ConductorApi."""
-        return wire.dump(pools.update(self._parts, pool_id, wire.load(PoolChange, change)))
-
-    @_answering
-    def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
-        """See ConductorApi."""
-        self._parts.commit(pools.delete, pool_id)
-        self._parts.shown.forget(pool_id)
-
-    @_answering
-    def defragment(
-        self, ctxt: RequestContext, pool_id: str, dry_run: bool, limit: int | None
-    ) -> list[Payload]:
-        """See ConductorApi."""
-        made = defragmenting.defragment(self._parts, pool_id, dry_run, limit)
-        return [wire.dump(move) for move in made]
+        self._transactions.commit(sessions.end, session_id)
 
     @_answering
     def show_quotas(self, ctxt: RequestContext, project_id: str) -> list[Payload]:
         """See ConductorApi."""
-        return [wire.dump(each) for each in quota.show(self._parts, project_id)]
+        return [wire.dump(each) for each in self._quotas.show(project_id)]
 
     @_answering
     def list_quotas(self, ctxt: RequestContext, after: str, most: int) -> list[Payload]:
         """See ConductorApi."""
-        return [wire.dump(each) for each in quota.list_(self._parts, after, most)]
+        return [wire.dump(each) for each in self._quotas.list_(after, most)]
 
     @_answering
     def create_profile(self, ctxt: RequestContext, profile: Payload) -> Payload:
         """See ConductorApi."""
-        return wire.dump(profiles.create(self._parts, wire.load(Profile, profile)))
+        return wire.dump(self._profiles.create(wire.load(Profile, profile)))
 
     @_answering
     def update_profile(self, ctxt: RequestContext, profile_id: str, changes: Payload) -> Payload:
         """See ConductorApi."""
-        return wire.dump(profiles.update(self._parts, profile_id, changes))
+        return wire.dump(self._profiles.update(profile_id, changes))
 
     @_answering
     def delete_profile(self, ctxt: RequestContext, profile_id: str) -> None:
         """See ConductorApi."""
-        self._parts.commit(profiles.delete, profile_id)
+        self._transactions.commit(profiles.delete, profile_id)
+
+
+class HostsManager:
+    """Hosts, their keys and their devices."""
+
+    target = oslo_messaging.Target(version=rpc.VERSION)
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        hosts: Hosts,
+        devices: Devices,
+        reports: SignedReports,
+    ) -> None:
+        self._transactions, self._hosts = transactions, hosts
+        self._devices, self._reports = devices, reports
 
     @_answering
     def set_host_pool(self, ctxt: RequestContext, host_id: str, pool_id: str) -> Payload:
         """See ConductorApi."""
-        return wire.dump(hosts.set_pool(self._parts, host_id, pool_id))
+        return wire.dump(self._hosts.set_pool(host_id, pool_id))
 
     @_answering
     def set_host_enabled(
         self, ctxt: RequestContext, host_id: str, enabled: bool, reason: str
     ) -> Payload:
         """See ConductorApi."""
-        return wire.dump(hosts.set_enabled(self._parts, host_id, enabled, reason))
+        return wire.dump(self._hosts.set_enabled(host_id, enabled, reason))
 
     @_answering
     def delete_host(self, ctxt: RequestContext, host_id: str) -> None:
         """See ConductorApi."""
-        hosts.delete(self._parts, host_id)
+        self._hosts.delete(host_id)
 
     @_answering
     def admit_host(self, ctxt: RequestContext, host_id: str, fingerprint: str) -> Payload:
         """See ConductorApi."""
-        return wire.dump(self._parts.commit(admission.admit, host_id, fingerprint))
+        return wire.dump(self._transactions.commit(admission.admit, host_id, fingerprint))
 
     @_answering
     def revoke_host(self, ctxt: RequestContext, host_id: str) -> Payload:
         """See ConductorApi."""
-        return wire.dump(self._parts.commit(admission.revoke, host_id))
+        return wire.dump(self._transactions.commit(admission.revoke, host_id))
 
     @_answering
     def set_device_enabled(
@@ -227,12 +216,76 @@ class ConductorManager:
         reason: str,
     ) -> Payload:
         """See ConductorApi."""
-        return wire.dump(devices.set_enabled(self._parts, device_id, enabled, reason))
+        return wire.dump(self._devices.set_enabled(device_id, enabled, reason))
 
     @_answering
     def delete_device(self, ctxt: RequestContext, device_id: str) -> None:
         """See ConductorApi."""
-        devices.delete(self._parts, device_id)
+        self._devices.delete(device_id)
+
+    @_answering
+    def report_host(self, ctxt: RequestContext, report: Payload) -> Payload:
+        """See ConductorApi."""
+        report_validation.check_sizes(report)
+        taken = self._reports.take_unsigned(wire.load(HostReport, report))
+        return wire.dump(taken)
+
+
+class PoolsManager:
+    """Pools and their queues, and what conductors tell each other."""
+
+    target = oslo_messaging.Target(version=rpc.VERSION)
+
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        pools: Pools,
+        listing: QueueListing,
+        defragmenting: Defragmenting,
+        notifier: LeaderNotifier,
+        dependencies: Dependencies,
+    ) -> None:
+        self._transactions, self._pools, self._listing = transactions, pools, listing
+        self._defragmenting = defragmenting
+        self._notifier, self._dependencies = notifier, dependencies
+
+    @_answering
+    def create_pool(self, ctxt: RequestContext, pool: Payload) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._transactions.commit(pools.create, wire.load(Pool, pool)))
+
+    @_answering
+    def update_pool(self, ctxt: RequestContext, pool_id: str, change: Payload) -> Payload:
+        """See ConductorApi."""
+        return wire.dump(self._pools.update(pool_id, wire.load(PoolChange, change)))
+
+    @_answering
+    def delete_pool(self, ctxt: RequestContext, pool_id: str) -> None:
+        """See ConductorApi."""
+        self._transactions.commit(pools.delete, pool_id)
+        self._listing.forget(pool_id)
+
+    @_answering
+    def show_queue(self, ctxt: RequestContext, pool_id: str) -> list[Payload]:
+        """See ConductorApi."""
+        return [wire.dump(entry) for entry in self._listing.show(pool_id)]
+
+    def wake_queue(self, ctxt: RequestContext) -> None:
+        """See ConductorApi."""
+        self._notifier.notify_here()
+
+    @_answering
+    def defragment(
+        self, ctxt: RequestContext, pool_id: str, dry_run: bool, limit: int | None
+    ) -> list[Payload]:
+        """See ConductorApi."""
+        made = self._defragmenting.defragment(pool_id, dry_run, limit)
+        return [wire.dump(move) for move in made]
+
+    def echo(self, ctxt: RequestContext, token: str) -> None:
+        """See ConductorApi."""
+        self._dependencies.heard(token)
 
 
 class ReportsManager:
@@ -240,15 +293,16 @@ class ReportsManager:
 
     target = oslo_messaging.Target(version=rpc_reports.VERSION)
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, transactions: Transactions, keys: ConductorKeys, reports: SignedReports) -> None:
+        self._transactions, self._keys, self._reports = transactions, keys, reports
 
     @_quiet
     def introduce(self, ctxt: RequestContext, message: Payload) -> Payload:
         """See ReportsApi."""
-        return wire.dump(admission.introduce(self._parts, wire.load(Envelope, message)))
+        introduced = wire.load(Envelope, message)
+        return wire.dump(admission.introduce(self._transactions, self._keys, introduced))
 
     @_quiet
     def report(self, ctxt: RequestContext, message: Payload) -> Payload:
         """See ReportsApi."""
-        return wire.dump(signed_reports.take(self._parts, wire.load(Envelope, message)))
+        return wire.dump(self._reports.take(wire.load(Envelope, message)))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 
-class Turns:
+class Rotation:
     """Chooses at most ``most`` at a time, those first that had no turn for longest; for all threads."""
 
     def __init__(self, most: int) -> None:

@@ -1,26 +1,41 @@
-"""One transaction of the database, which every write of a conductor goes through."""
+"""The transaction that every write of a conductor goes through, and what follows its commit."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from oslo_config import cfg
 from sqlalchemy.orm import Session
 
 from gpupool.conductor.desired_state import desired_states
+from gpupool.conductor.looks import Looks
+from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.db import claims, host_keys, hosts
+from gpupool.db.api import Database
+from gpupool.model import errors
 from gpupool.model.claim import Claim
+from gpupool.model.clock import Clock
 from gpupool.model.host import Host
 from gpupool.model.host_key import HostKey
 from gpupool.model.report import DesiredState
 from gpupool.model.states import ClaimState
 
+LOG = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+_ATTEMPTS = 4
+Desired = list[tuple[DesiredState, HostKey | None]]
+
 
 class Transaction:
     """One database transaction, and what has to follow its commit."""
 
-    def __init__(self, session: Session, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, session: Session, conf: cfg.ConfigOpts, conductor_id: str) -> None:
         self.session = session
         self.conf = conf
+        self.conductor_id = conductor_id
         self.moved: list[Claim] = []
         self.resized: list[Claim] = []
         self.touched: dict[str, int] = {}
@@ -80,7 +95,7 @@ class Transaction:
             self.revised.add(host_id)
             hosts.revise(self.session, host_id)
 
-    def desired(self) -> list[tuple[DesiredState, HostKey | None]]:
+    def desired(self) -> Desired:
         """Return what the hosts that were touched should have now, and the keys it is sealed to."""
         found = desired_states(self.session, set(self.touched))
         keys = host_keys.admitted(self.session, [each.host for each in found])
@@ -89,3 +104,77 @@ class Transaction:
     def wake_queue(self) -> None:
         """Wake the queue: a claim joined it, or there may be room for one."""
         self.queue_changed = True
+
+
+class Transactions:
+    """Makes the transactions of one conductor, and does what follows each: messages and notifications.
+
+    ``id`` is the conductor's; ``wake_queue`` wakes the queue, wherever it is served.
+    """
+
+    def __init__(
+        self,
+        conductor_id: str,
+        database: Database,
+        conf: cfg.ConfigOpts,
+        *,
+        notifier: ClaimNotifier,
+        looks: Looks,
+        wake_queue: Callable[[], None],
+    ) -> None:
+        self.id, self.database, self.conf = conductor_id, database, conf
+        self._notifier, self._looks, self._wake_queue = notifier, looks, wake_queue
+
+    @property
+    def clock(self) -> Clock:
+        """The time, which all conductors of one database share."""
+        return self.database.clock
+
+    def reader(self) -> AbstractContextManager[Session]:
+        """Return a context that reads; see Database."""
+        return self.database.reader()
+
+    def commit(
+        self, work: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run ``work`` in one transaction and then do what follows it.
+
+        It is run again after a deadlock, and after a Conflict: perhaps somebody else changed the same
+        claim between reading and writing. A Conflict that is the request's own comes again.
+        """
+
+        @self.database.retry
+        def attempt() -> tuple[R, Transaction, Desired]:
+            with self.database.writer() as session:
+                transaction = Transaction(session, self.conf, self.id)
+                return work(transaction, *args, **kwargs), transaction, transaction.desired()
+
+        result, transaction, desired = _despite_races(attempt)
+        self._follow(transaction, desired)
+        return result
+
+    def _follow(self, transaction: Transaction, desired: Desired) -> None:
+        for claim in transaction.moved:
+            LOG.info("claim %s is %s%s", claim.id, claim.state, _because(claim))
+            self._notifier.moved(claim)
+        for claim in transaction.resized:
+            LOG.info("claim %s has %d vGPUs%s", claim.id, claim.count, _because(claim))
+            self._notifier.resized(claim)
+        for each, key in desired:
+            self._looks.put(each, key)
+        if transaction.queue_changed:
+            self._wake_queue()
+
+
+def _despite_races(attempt: Callable[[], T]) -> T:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return attempt()
+        except errors.Conflict:
+            continue
+    return attempt()
+
+
+def _because(claim: Claim) -> str:
+    said = [each for each in (claim.state_reason, claim.state_detail) if each]
+    return f": {' -- '.join(said)}" if said else ""

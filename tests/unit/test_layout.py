@@ -25,6 +25,19 @@ ALLOWED = {
     "demo": set(),
     "replay": {"model", "allocator"},
 }
+# The conductor's rooms, and the files above them; each may use those of a lower number, and all others,
+# which are below the rooms.
+CONDUCTOR = {
+    "providers": 1,
+    "capacity": 2,
+    "claims": 3,
+    "hosts": 4,
+    "scheduling": 4,
+    "repairs": 5,
+    "manager": 6,
+    "assembly": 7,
+    "service": 8,
+}
 # Entry points compose everything.
 FREE = {"cmd"}
 
@@ -90,6 +103,18 @@ def circle(imports: dict[str, set[str]]) -> list[str]:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
     assert not circle(graph())
+
+
+def test_the_conductors_rooms_use_only_those_below_them() -> None:
+    upward = set()
+    for module, names in graph().items():
+        for name in names:
+            of, used = (each.split(".")[1:3] for each in (module, name))
+            if of[0] == used[0] == "conductor" and len(used) > 1 and of[1:] != used[1:]:
+                least = CONDUCTOR.get(used[1], 0)
+                if least and CONDUCTOR.get(of[1] if len(of) > 1 else "", 0) <= least:
+                    upward.add(f"{module} imports {name}")
+    assert not upward
 
 
 def long_functions(path: Path) -> list[str]:

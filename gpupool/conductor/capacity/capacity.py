@@ -19,7 +19,7 @@ from gpupool.model.host import Host
 from gpupool.model.share import Share
 
 
-class Shelves:
+class Capacity:
     """The room on hosts that the transaction holds; claims take of it one after the other."""
 
     def __init__(self, transaction: Transaction, inventory: Inventory, held: Mapping[str, Host]) -> None:

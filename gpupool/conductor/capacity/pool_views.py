@@ -30,7 +30,7 @@ class Views:
         # By host: its revision and pool when it was read, and whether it was held.
         self._known: dict[str, _HostKey] = {}
         # Hosts of views whose rows may be wrong: plans were taken that were not committed.
-        self._doubtful: set[str] = set()
+        self._invalid: set[str] = set()
 
     def of(self, pool_id: str) -> PoolView:
         """Return the view of a pool as it was read last; empty for one that is not known."""
@@ -44,10 +44,10 @@ class Views:
         with self.lock:
             self._views.pop(pool_id, None)
 
-    def doubt(self, host_names: set[str]) -> None:
+    def invalidate(self, host_names: set[str]) -> None:
         """Mark hosts to be read again by the next ``refresh``, whatever their revision."""
         with self.lock:
-            self._doubtful |= host_names
+            self._invalid |= host_names
 
     def refresh(self) -> None:
         """Read again what has changed since the last time."""
@@ -69,15 +69,15 @@ class Views:
                 if self._keys.get(pool_id) != key or not self._renew(session, pool_id, ids & stale, ids):
                     found = snapshot.rooms(session, pool_id, self._inventory, self._conf)
                     self._views[pool_id] = PoolView(found)
-            self._keys, self._known, self._doubtful = keys, now, set()
+            self._keys, self._known, self._invalid = keys, now, set()
 
     def _stale(self, session: Session, now: dict[str, _HostKey], news: AbstractSet[str]) -> set[str]:
         """Return the hosts to read again; ``news`` are devices."""
         stale = {host_id for host_id, key in now.items() if self._known.get(host_id) != key}
         if news:
             stale |= {device.host_id for device in devices.list_(session, {"id": news})}
-        if self._doubtful:
-            named = hosts.list_(session, {"name": self._doubtful})
+        if self._invalid:
+            named = hosts.list_(session, {"name": self._invalid})
             stale |= {host.id for host in named}
         return stale
 

@@ -7,14 +7,17 @@ Should their conductor be there after all, each of the two finds what the other 
 import logging
 from collections.abc import Collection
 
-from gpupool.conductor.claims import binding, releasing
-from gpupool.conductor.context import Parts
+from gpupool.conductor.claims import releasing
+from gpupool.conductor.claims.binding import Binding, Planned
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.peers import Peers
+from gpupool.conductor.transaction import Transactions
 from gpupool.db import claims, vgpus
 from gpupool.model.claim import Claim
 from gpupool.model.reason import Reason
 from gpupool.model.states import ClaimState
 from gpupool.model.vgpu import Vgpu
+from gpupool.placement.allocations import Allocations
 
 LOG = logging.getLogger(__name__)
 _STOPPED = Reason(
@@ -23,46 +26,53 @@ _STOPPED = Reason(
 )
 
 
-def end(parts: Parts, under_way: Collection[str], leads: bool) -> None:
-    """End claims of this conductor that are not ``under_way``, and if it leads those of conductors gone.
+class Abandoned:
+    """Ends them for one conductor."""
 
-    ``under_way`` was read before this began, by the thread that alone begins to bind claims here.
-    """
-    with parts.database.reader() as session:
-        owners = claims.allocating(session)
-        left = [each for each, owner in owners.items() if _is_left(parts, each, owner, under_way, leads)]
-        found = claims.list_(session, {"id": left, "state": ClaimState.ALLOCATING}) if left else []
-    for claim in found:
-        with isolated(f"claim {claim.id} stays allocating"):
-            end_one(parts, claim)
+    def __init__(
+        self,
+        transactions: Transactions,
+        allocations: Allocations,
+        binding: Binding,
+        peers: Peers,
+    ) -> None:
+        self._transactions, self._allocations = transactions, allocations
+        self._binding, self._peers = binding, peers
 
+    def end(self, under_way: Collection[str], leads: bool) -> None:
+        """End claims of this conductor that are not ``under_way``, and if it leads those of others gone.
 
-def _is_left(
-    parts: Parts, claim_id: str, owner: str | None, under_way: Collection[str], leads: bool
-) -> bool:
-    if owner == parts.id:
-        return claim_id not in under_way
-    return leads and owner is not None and parts.peers.gone(owner)
+        ``under_way`` was read before this began, by the thread that alone begins to bind claims here.
+        """
+        with self._transactions.reader() as session:
+            owners = claims.allocating(session)
+            left = [
+                each for each, owner in owners.items() if self._is_left(each, owner, under_way, leads)
+            ]
+            found = claims.list_(session, {"id": left, "state": ClaimState.ALLOCATING}) if left else []
+        for claim in found:
+            with isolated(f"claim {claim.id} stays allocating"):
+                self.end_one(claim)
 
+    def _is_left(
+        self, claim_id: str, owner: str | None, under_way: Collection[str], leads: bool
+    ) -> bool:
+        if owner == self._transactions.id:
+            return claim_id not in under_way
+        return leads and owner is not None and self._peers.gone(owner)
 
-def is_left_growing(parts: Parts, claim_id: str, owner: str) -> bool:
-    """Return whether nobody goes on with the growth of a claim that a conductor planned."""
-    return claim_id not in parts.moving if owner == parts.id else parts.peers.gone(owner)
+    def end_one(self, claim: Claim) -> None:
+        """Continue an allocating claim if Placement granted all of it, else queue it again."""
+        with self._transactions.reader() as session:
+            planned = vgpus.list_(session, {"claim_id": claim.id})
+        left = Planned(claim=claim, vgpus=tuple(planned))
+        if planned and all(self._agreed(vgpu) for vgpu in planned):
+            LOG.warning("claim %s was left allocating: goes on", claim.id)
+            self._binding.hand_over([left])
+        else:
+            LOG.warning("claim %s was left allocating: goes back", claim.id)
+            self._binding.undo([(left, _STOPPED)])
 
-
-def end_one(parts: Parts, claim: Claim) -> None:
-    """Continue an allocating claim if Placement granted all of it, else queue it again."""
-    with parts.database.reader() as session:
-        planned = vgpus.list_(session, {"claim_id": claim.id})
-    left = binding.Planned(claim=claim, vgpus=tuple(planned))
-    if planned and all(_agreed(parts, vgpu) for vgpu in planned):
-        LOG.warning("claim %s was left allocating: goes on", claim.id)
-        binding.hand_over(parts, [left])
-    else:
-        LOG.warning("claim %s was left allocating: goes back", claim.id)
-        binding.undo(parts, [(left, _STOPPED)])
-
-
-def _agreed(parts: Parts, vgpu: Vgpu) -> bool:
-    allocation = parts.allocations.get_allocation(vgpu.id)
-    return allocation is not None and allocation.resources == releasing.grant(vgpu).resources()
+    def _agreed(self, vgpu: Vgpu) -> bool:
+        allocation = self._allocations.get_allocation(vgpu.id)
+        return allocation is not None and allocation.resources == releasing.grant(vgpu).resources()

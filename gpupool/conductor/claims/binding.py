@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
-from gpupool.conductor.capacity.capacity import Shelves
+from gpupool.conductor.capacity.capacity import Capacity
 from gpupool.conductor.claims import leases, quota, releasing
 from gpupool.conductor.claims.limits import OfProject
-from gpupool.conductor.context import Parts
+from gpupool.conductor.claims.quota import Quotas
+from gpupool.conductor.claims.releasing import Releasing
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.rotation import Rotation
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import claims, devices, hosts, times, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import COUNT_MAX, Claim, OnDeviceLost
@@ -26,6 +28,7 @@ from gpupool.model.share import Share
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Order
+from gpupool.placement.allocations import Allocations
 from gpupool.placement.errors import NoCapacity
 
 TAKEN = Reason("a device that was chosen is not to be had any more; another one is looked for")
@@ -70,25 +73,62 @@ class Reserved:
     lost: dict[str, errors.GpupoolError] = field(default_factory=dict)
 
 
-def reserve(parts: Parts, choices: Sequence[Choice]) -> Reserved:
-    """Bring queued claims to ``allocating``, with the rows of their vGPUs.
+class Binding:
+    """Binds claims for one conductor, and undoes what it could not bind."""
 
-    Those of ``lost`` stay queued: something of them, or of what was chosen for them, has changed.
-    """
-    elastic = [each.claim_id for each in choices if each.min_count is not None]
-    limits = quota.known_limits(parts, elastic)
-    return parts.commit(_reserve, choices, parts.inventory, parts.id, limits)
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        allocations: Allocations,
+        inventory: Inventory,
+        quotas: Quotas,
+        releasing: Releasing,
+        audit: Rotation,
+    ) -> None:
+        self._transactions, self._allocations = transactions, allocations
+        self._inventory, self._quotas = inventory, quotas
+        self._releasing, self._audit = releasing, audit
 
+    def reserve(self, choices: Sequence[Choice]) -> Reserved:
+        """Bring queued claims to ``allocating``, with the rows of their vGPUs.
 
-def allocate(parts: Parts, asked: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
-    """Ask Placement and have hosts make what it agrees to; return by id why claims are queued again.
+        Those of ``lost`` stay queued: something of them, or of what was chosen for them, has changed.
+        """
+        elastic = [each.claim_id for each in choices if each.min_count is not None]
+        limits = self._quotas.known_limits(elastic)
+        return self._transactions.commit(_reserve, choices, self._inventory, limits)
 
-    NoCapacity is Placement's; after Unavailable nothing can be bound now.
-    """
-    said = parts.allocations.allocate_all([each.order() for each in asked])
-    hand_over(parts, [each for each in asked if each.claim.id not in said])
-    undo(parts, [(each, _refusal(said[each.claim.id])) for each in asked if each.claim.id in said])
-    return said
+    def allocate(self, asked: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
+        """Ask Placement and have hosts make what it agrees to; return by id why claims are queued again.
+
+        NoCapacity is Placement's; after Unavailable nothing can be bound now.
+        """
+        said = self._allocations.allocate_all([each.order() for each in asked])
+        self.hand_over([each for each in asked if each.claim.id not in said])
+        self.undo([(each, _refusal(said[each.claim.id])) for each in asked if each.claim.id in said])
+        return said
+
+    def hand_over(self, agreed: Sequence[Planned]) -> None:
+        """Ask hosts to make vGPUs that Placement has agreed to.
+
+        If a claim was released or undone meanwhile, what nobody knows of any more is given back. What
+        another conductor gave back before Placement had agreed, the reconciler's next run finds.
+        """
+        if not agreed:
+            return
+        going, lost = self._transactions.commit(_hand_over, agreed)
+        self._releasing.give_back(lost)
+        stopped = [each for each in agreed if each.claim.id not in going]
+        self._audit.hurry(vgpu.device_id for each in stopped for vgpu in each.vgpus)
+
+    def undo(self, refused: Sequence[tuple[Planned, Reason]]) -> None:
+        """Bring allocating claims back to ``queued``, each with its reason; give back what they hold.
+
+        Claims that went on meanwhile keep everything.
+        """
+        if refused:
+            self._releasing.give_back(self._transactions.commit(_undo, refused))
 
 
 def _refusal(error: errors.GpupoolError) -> Reason:
@@ -106,7 +146,6 @@ def _reserve(
     transaction: Transaction,
     choices: Sequence[Choice],
     inventory: Inventory,
-    conductor_id: str,
     limits: Mapping[str, OfProject],
 ) -> Reserved:
     """Do what ``reserve`` does.
@@ -120,15 +159,15 @@ def _reserve(
     on = hosts.ids(session, {choice.host for choice in choices if choice.host})
     held = transaction.hold({*on.values(), *(device.host_id for device in owned.values())})
     known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
-    batch, shelves = Reserved(), Shelves(transaction, inventory, held)
-    mine = {**NONE.fields(), "conductor_id": conductor_id}
+    batch, capacity = Reserved(), Capacity(transaction, inventory, held)
+    mine = {**NONE.fields(), "conductor_id": transaction.conductor_id}
     for choice in choices:
         claim, host = known.get(choice.claim_id), on.get(choice.host or "")
         if claim is None or claim.state != ClaimState.QUEUED:
             batch.lost[choice.claim_id] = errors.Conflict(f"claim {choice.claim_id} waits no more")
             continue
         shares = _allowed(session, claim, choice, limits)
-        if host is None or not shelves.take(claim, shares, choice.host):
+        if host is None or not capacity.take(claim, shares, choice.host):
             error = f"what was chosen for claim {claim.id} is not to be had any more"
             batch.lost[claim.id] = errors.Conflict(error)
             continue
@@ -182,20 +221,6 @@ def planned(claim: Claim, index: int, share: Share, device: Device) -> Vgpu:
     )
 
 
-def hand_over(parts: Parts, agreed: Sequence[Planned]) -> None:
-    """Ask hosts to make vGPUs that Placement has agreed to.
-
-    If a claim was released or undone meanwhile, what nobody knows of any more is given back. What
-    another conductor gave back before Placement had agreed, the reconciler's next run finds.
-    """
-    if not agreed:
-        return
-    going, lost = parts.commit(_hand_over, agreed)
-    releasing.give_back(parts, lost)
-    stopped = [each for each in agreed if each.claim.id not in going]
-    parts.audit.hurry(vgpu.device_id for each in stopped for vgpu in each.vgpus)
-
-
 def _hand_over(transaction: Transaction, agreed: Sequence[Planned]) -> tuple[set[str], list[Vgpu]]:
     """Return the claims that have all their vGPUs and go on, and the vGPUs that have no row any more."""
     transaction.touch_all(_hosts(agreed))
@@ -226,15 +251,6 @@ def _still_allocating(transaction: Transaction, of: Sequence[Planned]) -> tuple[
             going.append(claim)
         lost += missing
     return going, lost
-
-
-def undo(parts: Parts, refused: Sequence[tuple[Planned, Reason]]) -> None:
-    """Bring allocating claims back to ``queued``, each with its reason, and give back what they hold.
-
-    Claims that went on meanwhile keep everything.
-    """
-    if refused:
-        releasing.give_back(parts, parts.commit(_undo, refused))
 
 
 def _undo(transaction: Transaction, refused: Sequence[tuple[Planned, Reason]]) -> list[Vgpu]:

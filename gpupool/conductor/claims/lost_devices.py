@@ -9,10 +9,9 @@ those that queue again try other hosts first.
 import logging
 
 from gpupool.conductor.claims import releasing, resizing
-from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.silence import Silence
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import claims, devices, hosts, vgpus
 from gpupool.model.claim import Claim, ClaimHealth, OnDeviceLost
 from gpupool.model.reason import Reason
@@ -22,19 +21,19 @@ LOG = logging.getLogger(__name__)
 _BECOMES = {OnDeviceLost.REQUEUE: ClaimState.QUEUED, OnDeviceLost.FAIL: ClaimState.FAILED}
 
 
-def end_claims(parts: Parts, counted: Silence) -> None:
+def end_claims(transactions: Transactions, counted: Silence) -> None:
     """Queue again or fail every bound claim that asked for it and has lost a device for long enough."""
     filters = {
         "state": ClaimState.BOUND,
         "on_device_lost": list(_BECOMES),
         "health": list(set(ClaimHealth) - {ClaimHealth.OK}),
     }
-    with parts.database.reader() as session:
+    with transactions.reader() as session:
         found = {claim.id: claim for claim in claims.list_(session, filters)}
     # Every change of its health is one of its generation, also one that nobody saw between two looks.
     for claim_id in counted.look({claim.id: claim.generation for claim in found.values()}):
         with isolated(f"claim {claim_id}, which has lost a device, is not ended now"):
-            parts.commit(_end, found[claim_id])
+            transactions.commit(_end, found[claim_id])
 
 
 def _end(transaction: Transaction, judged: Claim) -> None:

@@ -16,61 +16,110 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from gpupool.conductor.capacity.capacity import Shelves
-from gpupool.conductor.context import Parts
+from gpupool.conductor.capacity.capacity import Capacity
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.rotation import Rotation
+from gpupool.conductor.transaction import Transaction, Transactions
+from gpupool.conductor.under_way import UnderWay
 from gpupool.db import attachments, claims, devices, moves, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
 from gpupool.model.move import Move, MoveState
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
+from gpupool.placement.allocations import Allocations
 
 LOG = logging.getLogger(__name__)
 
 
-def move(parts: Parts, vgpu_id: str, device_id: str) -> None:
-    """Have a vGPU change to another device of its host; raise a GpupoolError when that is not begun."""
-    with under_way(parts) as move_id:
-        planned = parts.commit(plan, (move_id, parts.id), vgpu_id, device_id, parts.inventory)
-        _make(parts, planned)
+class Moving:
+    """Moves vGPUs for one conductor; ``audit`` chooses what is compared with Placement next."""
 
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        allocations: Allocations,
+        inventory: Inventory,
+        under_way: UnderWay,
+        audit: Rotation,
+    ) -> None:
+        self._transactions, self._allocations = transactions, allocations
+        self._inventory, self._under_way, self._audit = inventory, under_way, audit
 
-@contextmanager
-def under_way(parts: Parts) -> Iterator[str]:
-    """Yield the id of a new move that nobody else ends meanwhile."""
-    move_id = str(uuid.uuid4())
-    parts.moving.append(move_id)
-    try:
-        yield move_id
-    finally:
-        parts.moving.remove(move_id)
+    def move(self, vgpu_id: str, device_id: str) -> None:
+        """Move a vGPU to another device of its host; raise a GpupoolError when that is not begun."""
+        with self.under_way() as move_id:
+            planned = self._transactions.commit(plan, move_id, vgpu_id, device_id, self._inventory)
+            self._make(planned)
 
+    @contextmanager
+    def under_way(self) -> Iterator[str]:
+        """Yield the id of a new move that nobody else ends meanwhile."""
+        move_id = str(uuid.uuid4())
+        self._under_way.begin([move_id])
+        try:
+            yield move_id
+        finally:
+            self._under_way.end([move_id])
 
-def _make(parts: Parts, planned: Move) -> None:
-    try:
-        parts.allocations.move(planned)
-    except errors.GpupoolError:
-        undo(parts, planned)
-        raise
-    if not parts.commit(switch, planned.id):
-        undo(parts, planned)
-        raise errors.Conflict(f"the claim of vGPU {planned.vgpu_id} changed meanwhile")
+    def _make(self, planned: Move) -> None:
+        try:
+            self._allocations.move(planned)
+        except errors.GpupoolError:
+            self.undo(planned)
+            raise
+        if not self._transactions.commit(switch, planned.id):
+            self.undo(planned)
+            raise errors.Conflict(f"the claim of vGPU {planned.vgpu_id} changed meanwhile")
+
+    def undo(self, planned: Move) -> None:
+        """Undo a move, unless it has switched; what fails the reconciler does again."""
+        try:
+            if not self._transactions.commit(_stop, planned.id):
+                return
+            self._allocations.move_back(planned)
+            self._transactions.commit(_forget, planned.id)
+        except errors.GpupoolError as exc:
+            self._audit.hurry([planned.target.device_id])
+            LOG.warning("the move of vGPU %s is undone later: %s", planned.vgpu_id, exc)
+
+    def end(self) -> None:
+        """Undo moves that a conductor left planned, and give back what those that ended left."""
+        self.end_left()
+        self.end_arrived()
+
+    def end_arrived(self) -> None:
+        """Give back the sources of vGPUs that are on their targets; raises Unavailable."""
+        with self._transactions.reader() as session:
+            found = moves.arrived(session)
+        for each in found:
+            with isolated(f"the source of vGPU {each.vgpu_id} is given back later"):
+                self._allocations.deallocate(each.id)
+                self._transactions.commit(_forget, each.id)
+
+    def end_left(self) -> None:
+        """Undo the moves that nobody goes on with: their conductor is gone, or failed to undo them."""
+        with self._transactions.reader() as session:
+            found = moves.list_(session, {"state": [MoveState.PLANNED, MoveState.UNDOING]})
+        for each in found:
+            if self._is_left(each):
+                self.undo(each)
+
+    def _is_left(self, planned: Move) -> bool:
+        owner = planned.conductor_id
+        return owner is None or self._under_way.is_left(owner, planned.id)
 
 
 def plan(
     transaction: Transaction,
-    ids: tuple[str, str],
+    move_id: str,
     vgpu_id: str,
     device_id: str,
     inventory: Inventory,
 ) -> Move:
-    """Write the record of a move; Conflict when the vGPU can't move.
-
-    ``ids`` are those of the move and of the conductor that makes it.
-    """
+    """Write the record of a move; Conflict when the vGPU can't move."""
     session = transaction.session
     vgpu, device = vgpus.get(session, vgpu_id), devices.get(session, device_id)
     if device.host_id != vgpu.host_id:
@@ -83,15 +132,15 @@ def plan(
     # The program stays where it is, and has what it needs there.
     alone = replace(claim, count=1, cpu_milli=0, host_memory_mib=0)
     target = vgpu.share._replace(device_id=device.id)
-    if not Shelves(transaction, inventory, held).take(alone, [target], None):
+    if not Capacity(transaction, inventory, held).take(alone, [target], None):
         raise errors.Conflict(f"device {device.id} has no room for it any more")
     planned = Move(
-        id=ids[0],
+        id=move_id,
         vgpu_id=vgpu.id,
         host_id=vgpu.host_id,
         source=vgpu.share,
         target=target,
-        conductor_id=ids[1],
+        conductor_id=transaction.conductor_id,
     )
     transaction.revise_all(held.values())
     return moves.create(session, planned)
@@ -131,18 +180,6 @@ def switch(transaction: Transaction, move_id: str) -> bool:
     return False
 
 
-def undo(parts: Parts, planned: Move) -> None:
-    """Undo a move, unless it has switched; what fails the reconciler does again."""
-    try:
-        if not parts.commit(_stop, planned.id):
-            return
-        parts.allocations.move_back(planned)
-        parts.commit(_forget, planned.id)
-    except errors.GpupoolError as exc:
-        parts.audit.hurry([planned.target.device_id])
-        LOG.warning("the move of vGPU %s is undone later: %s", planned.vgpu_id, exc)
-
-
 def _stop(transaction: Transaction, move_id: str) -> bool:
     """Keep a move from switching; return False when it has.
 
@@ -165,28 +202,3 @@ def _forget(transaction: Transaction, move_id: str) -> None:
     moves.delete_all(session, [each.id for each in found])
     transaction.revise_all(held.values())
     transaction.wake_queue()
-
-
-def end_arrived(parts: Parts) -> None:
-    """Give back the sources of vGPUs that are on their targets; raises Unavailable."""
-    with parts.database.reader() as session:
-        found = moves.arrived(session)
-    for each in found:
-        with isolated(f"the source of vGPU {each.vgpu_id} is given back later"):
-            parts.allocations.deallocate(each.id)
-            parts.commit(_forget, each.id)
-
-
-def end_left(parts: Parts) -> None:
-    """Undo the moves that nobody goes on with: their conductor is gone, or failed to undo them."""
-    with parts.database.reader() as session:
-        found = moves.list_(session, {"state": [MoveState.PLANNED, MoveState.UNDOING]})
-    for each in found:
-        if _is_left(parts, each):
-            undo(parts, each)
-
-
-def _is_left(parts: Parts, planned: Move) -> bool:
-    if planned.conductor_id == parts.id:
-        return planned.id not in parts.moving
-    return planned.conductor_id is None or parts.peers.gone(planned.conductor_id)

@@ -5,25 +5,40 @@ from dataclasses import fields, replace
 from typing import Any
 
 from gpupool.conductor.claims import validation
-from gpupool.conductor.context import Parts
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import profiles
 from gpupool.model import errors, wire
 from gpupool.model.profile import Profile
+from gpupool.placement.client import PlacementClient
 
 _CHANGEABLE = {field.name for field in fields(Profile)} - {"id", "created_at", "updated_at"}
 
 _COUNTS = {"count", "min_count", "max_count"}
 
 
-def create(parts: Parts, profile: Profile) -> Profile:
-    """Return the new profile; with the id of one that is there already, that one.
+class Profiles:
+    """Makes and changes profiles; Placement knows the traits that they may name."""
 
-    Its values are those a claim may have; Unavailable when Placement is needed to know.
-    """
-    profile = _checked(profile, parts.conf.conductor.max_sessions_per_vgpu)
-    validation.check_known(parts.placement, (*profile.required_traits, *profile.forbidden_traits))
-    return parts.commit(_create, replace(profile, created_at=None, updated_at=None))
+    def __init__(self, transactions: Transactions, placement: PlacementClient) -> None:
+        self._transactions, self._placement = transactions, placement
+
+    def create(self, profile: Profile) -> Profile:
+        """Return the new profile; with the id of one that is there already, that one.
+
+        Its values are those a claim may have; Unavailable when Placement is needed to know.
+        """
+        profile = _checked(profile, self._transactions.conf.conductor.max_sessions_per_vgpu)
+        validation.check_known(self._placement, (*profile.required_traits, *profile.forbidden_traits))
+        return self._transactions.commit(_create, replace(profile, created_at=None, updated_at=None))
+
+    def update(self, profile_id: str, changes: Mapping[str, Any]) -> Profile:
+        """Return the profile with ``changes``, fields by name, made; claims keep what they have.
+
+        Raises as ``create``, of the whole profile as it would be; traits that it had are known.
+        """
+        named = [*(changes.get("required_traits") or ()), *(changes.get("forbidden_traits") or ())]
+        validation.check_known(self._placement, named)
+        return self._transactions.commit(_update, profile_id, changes)
 
 
 def _checked(profile: Profile, sessions_max: int) -> Profile:
@@ -43,16 +58,6 @@ def _checked(profile: Profile, sessions_max: int) -> Profile:
 
 def _create(transaction: Transaction, profile: Profile) -> Profile:
     return profiles.create(transaction.session, profile)
-
-
-def update(parts: Parts, profile_id: str, changes: Mapping[str, Any]) -> Profile:
-    """Return the profile with ``changes``, fields by name, made. Claims keep what they were made with.
-
-    Raises as ``create``, of the whole profile as it would be; traits that it had are known.
-    """
-    named = [*(changes.get("required_traits") or ()), *(changes.get("forbidden_traits") or ())]
-    validation.check_known(parts.placement, named)
-    return parts.commit(_update, profile_id, changes)
 
 
 def _update(transaction: Transaction, profile_id: str, changes: Mapping[str, Any]) -> Profile:

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.rotation import Rotation
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import attachments, claims, hosts, moves, times, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import Attachment
@@ -21,6 +21,7 @@ from gpupool.model.reason import NONE, Reason
 from gpupool.model.states import ENDED, AttachmentState, ClaimState, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement.allocation import Grant, Order
+from gpupool.placement.allocations import Allocations
 
 LOG = logging.getLogger(__name__)
 # So many vGPUs are given back in one request and one transaction.
@@ -30,6 +31,61 @@ _WAITING = "its devices are given back when Placement answers again"
 _AWAY = "it waits for hosts that are down: "
 _KEPT = "its vGPUs stay until they are removed by hosts that report and do not apply what they should: "
 _MARKS = (_WAITING, _AWAY, _KEPT)
+
+
+class Releasing:
+    """Gives back in Placement what vGPUs held; ``audit`` chooses what is compared with it next."""
+
+    def __init__(self, transactions: Transactions, allocations: Allocations, audit: Rotation) -> None:
+        self._transactions, self._allocations, self._audit = transactions, allocations, audit
+
+    def give_back(self, lost: Sequence[Vgpu]) -> None:
+        """Give back in Placement what vGPUs without rows hold there, now or soon."""
+        try:
+            for vgpu in lost:
+                if vgpu.consumer_id is None:
+                    self._allocations.deallocate(vgpu.id)
+        except errors.GpupoolError as exc:
+            # The reconciler gives back what has no row.
+            self._audit.hurry(vgpu.device_id for vgpu in lost)
+            LOG.warning("allocations of %s vGPUs are given back later: %s", len(lost), exc)
+
+    def drop(self, gone: Sequence[Vgpu]) -> None:
+        """Give back in Placement what vGPUs that left their host held, then forget them.
+
+        Raises Unavailable; the claims say so then, and it is done when a later report comes.
+        """
+        for start_at in range(0, len(gone), _BATCH):
+            batch = gone[start_at : start_at + _BATCH]
+            try:
+                self._drop(batch)
+            except errors.Unavailable:
+                raise
+            except Exception:
+                LOG.warning("%s vGPUs could not be given back together: each by itself", len(batch))
+                for vgpu in batch:
+                    with isolated(f"vGPU {vgpu.id} is given back later"):
+                        self._drop([vgpu])
+
+    def _drop(self, gone: Sequence[Vgpu]) -> None:
+        with self._transactions.reader() as session:
+            users = vgpus.owners_of_leaving(session, [vgpu.id for vgpu in gone])
+            moved = moves.list_(session, {"vgpu_id": list(users)}) if users else []
+        # The same report may have come twice, or to another conductor, which was faster.
+        gone = [vgpu for vgpu in gone if vgpu.id in users]
+        if not gone:
+            return
+        own = [vgpu for vgpu in gone if vgpu.consumer_id is None]
+        orders = [_order(vgpu, users[vgpu.id], moved) for vgpu in own]
+        failed = self._allocations.deallocate_all(orders)
+        self._transactions.commit(_forget, [vgpu for vgpu in gone if vgpu.id not in failed])
+        # What others wrote may stay in Placement: it is theirs alone again.
+        self._audit.hurry(vgpu.device_id for vgpu in gone if vgpu.consumer_id is not None)
+        away = [vgpu for vgpu in gone if isinstance(failed.get(vgpu.id), errors.Unavailable)]
+        for claim_id in sorted({vgpu.claim_id for vgpu in away}):
+            self._transactions.commit(_note_waiting, claim_id, str(failed[away[0].id]))
+        for error in failed.values():
+            raise error
 
 
 def grant(vgpu: Vgpu) -> Grant:
@@ -115,56 +171,6 @@ def _end(state: ClaimState, limited: bool, least: int | None, now: datetime) -> 
     if least is not None:
         changes |= {"count": least}
     return {**changes, "bound_at": None, **(claims.ASKED_LEASE if limited else {})}
-
-
-def give_back(parts: Parts, lost: Sequence[Vgpu]) -> None:
-    """Give back in Placement what vGPUs without rows hold there, now or soon."""
-    try:
-        for vgpu in lost:
-            if vgpu.consumer_id is None:
-                parts.allocations.deallocate(vgpu.id)
-    except errors.GpupoolError as exc:
-        # The reconciler gives back what has no row.
-        parts.audit.hurry(vgpu.device_id for vgpu in lost)
-        LOG.warning("allocations of %s vGPUs are given back later: %s", len(lost), exc)
-
-
-def drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
-    """Give back in Placement what vGPUs that left their host held, then forget them.
-
-    Raises Unavailable; the claims say so then, and it is done when a later report comes.
-    """
-    for start_at in range(0, len(gone), _BATCH):
-        batch = gone[start_at : start_at + _BATCH]
-        try:
-            _drop(parts, batch)
-        except errors.Unavailable:
-            raise
-        except Exception:
-            LOG.warning("%s vGPUs could not be given back together: each by itself", len(batch))
-            for vgpu in batch:
-                with isolated(f"vGPU {vgpu.id} is given back later"):
-                    _drop(parts, [vgpu])
-
-
-def _drop(parts: Parts, gone: Sequence[Vgpu]) -> None:
-    with parts.database.reader() as session:
-        users = vgpus.owners_of_leaving(session, [vgpu.id for vgpu in gone])
-        moved = moves.list_(session, {"vgpu_id": list(users)}) if users else []
-    # The same report may have come twice, or to another conductor, which was faster.
-    gone = [vgpu for vgpu in gone if vgpu.id in users]
-    if not gone:
-        return
-    own = [vgpu for vgpu in gone if vgpu.consumer_id is None]
-    failed = parts.allocations.deallocate_all([_order(vgpu, users[vgpu.id], moved) for vgpu in own])
-    parts.commit(_forget, [vgpu for vgpu in gone if vgpu.id not in failed])
-    # What others wrote may stay in Placement: it is theirs alone again.
-    parts.audit.hurry(vgpu.device_id for vgpu in gone if vgpu.consumer_id is not None)
-    away = [vgpu for vgpu in gone if isinstance(failed.get(vgpu.id), errors.Unavailable)]
-    for claim_id in sorted({vgpu.claim_id for vgpu in away}):
-        parts.commit(_note_waiting, claim_id, str(failed[away[0].id]))
-    for error in failed.values():
-        raise error
 
 
 def _order(vgpu: Vgpu, user_id: str, moved: Iterable[Move]) -> Order:

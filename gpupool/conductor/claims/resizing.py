@@ -9,14 +9,16 @@ their hosts, and the claim counts them no more.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from gpupool.conductor.capacity.capacity import Shelves
+from gpupool.conductor.capacity.capacity import Capacity
 from gpupool.conductor.claims import binding, quota, releasing
 from gpupool.conductor.claims.binding import Choice, Planned, Refusal, Reserved
 from gpupool.conductor.claims.limits import OfProject
 from gpupool.conductor.claims.preemption import made_room
-from gpupool.conductor.context import Parts
+from gpupool.conductor.claims.quota import Quotas
+from gpupool.conductor.claims.releasing import Releasing
 from gpupool.conductor.providers.providers import Inventory
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.transaction import Transaction, Transactions
+from gpupool.conductor.under_way import UnderWay
 from gpupool.db import claims, devices, moves, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import COUNT_MAX, Claim
@@ -24,40 +26,60 @@ from gpupool.model.host import Host
 from gpupool.model.reason import NONE, Reason
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
+from gpupool.placement.allocations import Allocations
 
 
-def reserve(parts: Parts, choices: Sequence[Choice]) -> Reserved:
-    """Write rows beside those of bound claims, one for each device that is chosen for more.
+class Resizing:
+    """Has claims grow for one conductor; Placement grants what they grow by."""
 
-    Those of ``lost`` stay as they are: something of them has changed, or their project may have no more.
-    """
-    limits = quota.known_limits(parts, [each.claim_id for each in choices])
-    made = parts.commit(_reserve, choices, parts.inventory, parts.id, limits)
-    parts.moving.extend(each.claim.id for each in made.planned)
-    return made
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        allocations: Allocations,
+        inventory: Inventory,
+        quotas: Quotas,
+        releasing: Releasing,
+        under_way: UnderWay,
+    ) -> None:
+        self._transactions, self._allocations = transactions, allocations
+        self._inventory, self._quotas = inventory, quotas
+        self._releasing, self._under_way = releasing, under_way
 
+    def reserve(self, choices: Sequence[Choice]) -> Reserved:
+        """Write rows beside those of bound claims, one for each device that is chosen for more.
 
-def allocate(parts: Parts, planned: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
-    """Ask Placement and have claims grow by what it agrees to; return by id why others do not."""
-    try:
-        said = parts.allocations.allocate_all([each.order() for each in planned])
-        agreed = [each for each in planned if each.claim.id not in said]
-        limits = quota.known_limits(parts, [each.claim.id for each in agreed])
-        lost = parts.commit(_grow, agreed, limits) if agreed else []
-        refused = [vgpu for each in planned if each.claim.id in said for vgpu in each.vgpus]
-        releasing.give_back(parts, lost)
-        undo(parts, refused)
-    finally:
-        for each in planned:
-            parts.moving.remove(each.claim.id)
-    return said
+        Those of ``lost`` stay as they are: something has changed, or their project may have no more.
+        """
+        limits = self._quotas.known_limits([each.claim_id for each in choices])
+        made = self._transactions.commit(_reserve, choices, self._inventory, limits)
+        self._under_way.begin(each.claim.id for each in made.planned)
+        return made
+
+    def allocate(self, planned: Sequence[Planned]) -> dict[str, errors.GpupoolError]:
+        """Ask Placement and have claims grow by what it agrees to; return by id why others do not."""
+        try:
+            said = self._allocations.allocate_all([each.order() for each in planned])
+            agreed = [each for each in planned if each.claim.id not in said]
+            limits = self._quotas.known_limits([each.claim.id for each in agreed])
+            lost = self._transactions.commit(_grow, agreed, limits) if agreed else []
+            refused = [vgpu for each in planned if each.claim.id in said for vgpu in each.vgpus]
+            self._releasing.give_back(lost)
+            self.undo(refused)
+        finally:
+            self._under_way.end(each.claim.id for each in planned)
+        return said
+
+    def undo(self, planned: Sequence[Vgpu]) -> None:
+        """Drop those of the vGPUs by which claims were to grow and do not yet, and what they hold."""
+        if planned:
+            self._releasing.give_back(self._transactions.commit(_undo, planned))
 
 
 def _reserve(
     transaction: Transaction,
     choices: Sequence[Choice],
     inventory: Inventory,
-    conductor_id: str,
     limits: dict[str, OfProject],
 ) -> Reserved:
     session = transaction.session
@@ -65,20 +87,20 @@ def _reserve(
     owned = {device.id: device for device in devices.list_(session, {"id": named})}
     held = transaction.hold({device.host_id for device in owned.values()})
     known = {claim.id: claim for claim in claims.hold(session, [each.claim_id for each in choices])}
-    batch, shelves = Reserved(), Shelves(transaction, inventory, held)
+    batch, capacity = Reserved(), Capacity(transaction, inventory, held)
     for choice in choices:
         claim = known.get(choice.claim_id)
         rows = vgpus.list_(session, {"claim_id": choice.claim_id})
         room = _room(transaction, claim, rows, limits) if claim else 0
         chosen = [each for each in choice.shares[:room] if each.device_id in owned]
         # Its program is there, and has what it needs.
-        if claim is None or not chosen or not shelves.take(_more(claim), chosen, None):
+        if claim is None or not chosen or not capacity.take(_more(claim), chosen, None):
             error = f"claim {choice.claim_id} can't have more vGPUs now"
             batch.lost[choice.claim_id] = errors.Conflict(error)
             continue
         free = binding.free_indexes(rows, claims.next_index(session, claim.id))
         more = [binding.planned(claim, next(free), each, owned[each.device_id]) for each in chosen]
-        claim = claims.update(session, claim.id, conductor_id=conductor_id)
+        claim = claims.update(session, claim.id, conductor_id=transaction.conductor_id)
         batch.planned.append(Planned(claim=claim, vgpus=tuple(more)))
     rows = [vgpu for each in batch.planned for vgpu in each.vgpus]
     vgpus.create_all(session, rows)
@@ -130,12 +152,6 @@ def _grow(
         lost += [vgpu for vgpu in each.vgpus if vgpu not in there[:room]]
     _drop(transaction, lost)
     return lost
-
-
-def undo(parts: Parts, planned: Sequence[Vgpu]) -> None:
-    """Drop those of the vGPUs by which claims were to grow and do not yet, and what they hold."""
-    if planned:
-        releasing.give_back(parts, parts.commit(_undo, planned))
 
 
 def _undo(transaction: Transaction, planned: Sequence[Vgpu]) -> list[Vgpu]:

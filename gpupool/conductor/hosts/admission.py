@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from gpupool.conductor.claims import health, validation
-from gpupool.conductor.context import Parts
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.signing_keys import ConductorKeys
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.conf import logs
 from gpupool.db import host_keys, host_traits, hosts
 from gpupool.model import errors, wire
@@ -46,14 +46,12 @@ class _Found:
         return any(key.state != KeyState.PENDING for key in self.keys)
 
 
-def introduce(parts: Parts, message: Envelope) -> Envelope:
+def introduce(transactions: Transactions, signing: ConductorKeys, message: Envelope) -> Envelope:
     """Note the keys that ``message`` introduces; return a WELCOME that says what became of them."""
     introduction, key = _check(message)
-    state = parts.commit(_introduce, introduction, key)
-    welcome = Welcome(state=state, conductor_keys=parts.keys.public())
-    return parts.keys.sign(
-        Purpose.WELCOME, message.host, message.sequence, json.dumps(wire.dump(welcome))
-    )
+    state = transactions.commit(_introduce, introduction, key)
+    welcome = Welcome(state=state, conductor_keys=signing.public())
+    return signing.sign(Purpose.WELCOME, message.host, message.sequence, json.dumps(wire.dump(welcome)))
 
 
 def _check(message: Envelope) -> tuple[Introduction, HostKey]:

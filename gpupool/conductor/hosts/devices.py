@@ -1,8 +1,10 @@
 """Devices: what the operator wants of them. What they are comes by reports, see ``reports``."""
 
 from gpupool.conductor.claims import resizing
-from gpupool.conductor.context import Parts
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.outbox import Outbox
+from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import devices, hosts, moves, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device
@@ -10,12 +12,37 @@ from gpupool.model.host import Host
 from gpupool.model.states import DeviceHealth, HostState
 
 
-def set_enabled(parts: Parts, device_id: str, enabled: bool, reason: str) -> Device:
-    """Return the device, which takes new vGPUs or not; those it has stay."""
-    device = parts.commit(_set_enabled, device_id, enabled, reason)
-    parts.left.add([device.host_id])
-    parts.wake_queue()
-    return device
+class Devices:
+    """What the operator wants of devices, and who has to follow that."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        inventory: Inventory,
+        outbox: Outbox,
+        notifier: LeaderNotifier,
+    ) -> None:
+        self._transactions, self._inventory = transactions, inventory
+        self._outbox, self._notifier = outbox, notifier
+
+    def set_enabled(self, device_id: str, enabled: bool, reason: str) -> Device:
+        """Return the device, which takes new vGPUs or not; those it has stay."""
+        device = self._transactions.commit(_set_enabled, device_id, enabled, reason)
+        self._outbox.add([device.host_id])
+        self._notifier.notify()
+        return device
+
+    def delete(self, device_id: str) -> None:
+        """Forget a device that its host reports no more, and that holds nothing; else Conflict.
+
+        Its provider goes first: where others hold some of it Placement refuses. Left in between, the
+        device is still there to be deleted again. A host that reports it meanwhile keeps it: its
+        provider is made again by the reconciler.
+        """
+        self._transactions.commit(_removable, device_id)
+        self._inventory.remove(device_id)
+        self._transactions.commit(_delete, device_id)
+        self._notifier.notify()
 
 
 def _set_enabled(transaction: Transaction, device_id: str, enabled: bool, reason: str) -> Device:
@@ -25,19 +52,6 @@ def _set_enabled(transaction: Transaction, device_id: str, enabled: bool, reason
     transaction.revise(host_id)
     resizing.forget_refusals(transaction, hosts.get(transaction.session, host_id))
     return devices.update(transaction.session, device_id, enabled=enabled, disabled_reason=why)
-
-
-def delete(parts: Parts, device_id: str) -> None:
-    """Forget a device that its host reports no more, and that holds nothing; else Conflict.
-
-    Its provider goes first: where others hold some of it Placement refuses. Left in between, the device
-    is still there to be deleted again. A host that reports it meanwhile keeps it: its provider is made
-    again by the reconciler.
-    """
-    parts.commit(_removable, device_id)
-    parts.inventory.remove(device_id)
-    parts.commit(_delete, device_id)
-    parts.wake_queue()
 
 
 def _removable(transaction: Transaction, device_id: str) -> Device:

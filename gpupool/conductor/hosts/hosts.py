@@ -3,11 +3,13 @@
 import logging
 
 from gpupool.conductor.claims import health, resizing
-from gpupool.conductor.context import Parts
 from gpupool.conductor.hosts import admission
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.outbox import Outbox
+from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.silence import Silence
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import attachments, claims, devices, hosts, pools, vgpus
 from gpupool.model import errors
 from gpupool.model.device import Device
@@ -17,14 +19,48 @@ from gpupool.model.states import HostState
 LOG = logging.getLogger(__name__)
 
 
-def mark_silent(parts: Parts, silence: Silence) -> None:
+class Hosts:
+    """What the operator wants of hosts, and who has to follow that."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        inventory: Inventory,
+        outbox: Outbox,
+        notifier: LeaderNotifier,
+    ) -> None:
+        self._transactions, self._inventory = transactions, inventory
+        self._outbox, self._notifier = outbox, notifier
+
+    def set_pool(self, host_id: str, pool_id: str) -> Host:
+        """Return the host, moved to another pool; Conflict while vGPUs are on it."""
+        return self._follow(self._transactions.commit(_set_pool, host_id, pool_id))
+
+    def set_enabled(self, host_id: str, enabled: bool, reason: str) -> Host:
+        """Return the host, which takes new vGPUs or not; those it has stay, with their programs."""
+        return self._follow(self._transactions.commit(_set_enabled, host_id, enabled, reason))
+
+    def _follow(self, host: Host) -> Host:
+        """Let the host's providers and the queue follow a change of it; return it."""
+        self._outbox.add([host.id])
+        self._notifier.notify()
+        return host
+
+    def delete(self, host_id: str) -> None:
+        """Forget a host and its devices; Conflict while it is up or holds a vGPU."""
+        for device in self._transactions.commit(_removable, host_id):
+            self._inventory.remove(device.id)
+        self._transactions.commit(_delete, host_id)
+
+
+def mark_silent(transactions: Transactions, silence: Silence) -> None:
     """Mark down every host that has not reported for ``[conductor] host_timeout`` seconds."""
-    with parts.database.reader() as session:
+    with transactions.reader() as session:
         up = hosts.up(session)
     by_id = {host.id: host for host in up}
     for host in (by_id[each] for each in silence.look({host.id: host.last_seen_at for host in up})):
         with isolated(f"host {host.name} is not marked down now"):
-            parts.commit(_mark_down, host)
+            transactions.commit(_mark_down, host)
 
 
 def _mark_down(transaction: Transaction, judged: Host) -> None:
@@ -37,14 +73,6 @@ def _mark_down(transaction: Transaction, judged: Host) -> None:
         health.write(transaction, host.id)
 
 
-def set_pool(parts: Parts, host_id: str, pool_id: str) -> Host:
-    """Return the host, moved to another pool; Conflict while vGPUs are on it."""
-    host = parts.commit(_set_pool, host_id, pool_id)
-    parts.left.add([host.id])
-    parts.wake_queue()
-    return host
-
-
 def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> Host:
     session = transaction.session
     pools.hold(session, pool_id)
@@ -53,14 +81,6 @@ def _set_pool(transaction: Transaction, host_id: str, pool_id: str) -> Host:
         return host
     host = hosts.revise(session, host_id, pool_id=pool_id)
     _check_empty(transaction, host)
-    return host
-
-
-def set_enabled(parts: Parts, host_id: str, enabled: bool, reason: str) -> Host:
-    """Return the host, which takes new vGPUs or not; those it has stay, with their programs."""
-    host = parts.commit(_set_enabled, host_id, enabled, reason)
-    parts.left.add([host.id])
-    parts.wake_queue()
     return host
 
 
@@ -78,13 +98,6 @@ def _check_empty(transaction: Transaction, host: Host) -> None:
     programs = claims.list_(transaction.session, {"program_host_id": host.id})
     if programs:
         raise errors.Conflict(f"host {host.name} still has the programs of {len(programs)} claims")
-
-
-def delete(parts: Parts, host_id: str) -> None:
-    """Forget a host and its devices; Conflict while it is up or holds a vGPU."""
-    for device in parts.commit(_removable, host_id):
-        parts.inventory.remove(device.id)
-    parts.commit(_delete, host_id)
 
 
 def _removable(transaction: Transaction, host_id: str) -> list[Device]:

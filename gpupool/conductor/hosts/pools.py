@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from gpupool.conductor.context import Parts
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.outbox import Outbox
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import hosts, pools
 from gpupool.model import errors
 from gpupool.model.claim import AMOUNT_MAX
@@ -24,6 +25,30 @@ _BOUNDS = {
 _GRANTS = frozenset({"compute_overcommit", "memory_overcommit"})
 
 
+class Pools:
+    """What the operator changes on pools, and who has to follow that."""
+
+    def __init__(self, transactions: Transactions, outbox: Outbox, notifier: LeaderNotifier) -> None:
+        self._transactions, self._outbox, self._notifier = transactions, outbox, notifier
+
+    def update(self, pool_id: str, change: PoolChange) -> Pool:
+        """Return the pool with ``change`` made; what it holds already stays where it is."""
+        if change.remove_min_run_time and change.min_run_time is not None:
+            raise errors.Invalid("min_run_time is given and removed; allowed: one")
+        changes = {name: value for name, value in asdict(change).items() if value is not None}
+        if "name" in changes:
+            _check_name(changes["name"])
+        for name in _BOUNDS.keys() & changes:
+            _check_number(name, changes[name])
+        if changes.pop("remove_min_run_time"):
+            changes["min_run_time"] = None
+        pool, members = self._transactions.commit(_update, pool_id, changes)
+        self._outbox.add(members)
+        # It may grant more now.
+        self._notifier.notify()
+        return pool
+
+
 def create(transaction: Transaction, pool: Pool) -> Pool:
     """Return the new pool; with the id of one that is there already, that one."""
     _check_name(pool.name)
@@ -39,24 +64,6 @@ def create_default(transaction: Transaction) -> Pool:
         return pools.get_by_name(transaction.session, DEFAULT_POOL)
     except errors.NotFound:
         return pools.create(transaction.session, pool)
-
-
-def update(parts: Parts, pool_id: str, change: PoolChange) -> Pool:
-    """Return the pool with ``change`` made; what it holds already stays where it is."""
-    if change.remove_min_run_time and change.min_run_time is not None:
-        raise errors.Invalid("min_run_time is given and removed; allowed: one")
-    changes = {name: value for name, value in asdict(change).items() if value is not None}
-    if "name" in changes:
-        _check_name(changes["name"])
-    for name in _BOUNDS.keys() & changes:
-        _check_number(name, changes[name])
-    if changes.pop("remove_min_run_time"):
-        changes["min_run_time"] = None
-    pool, members = parts.commit(_update, pool_id, changes)
-    parts.left.add(members)
-    # It may grant more now.
-    parts.wake_queue()
-    return pool
 
 
 def _update(

@@ -40,7 +40,7 @@ class _Known:
     until: float
 
 
-class Reported:
+class ReportCache:
     """Knows the answer to a report that says what the one before said, if nothing changed since.
 
     The database has what was said by the report that any conductor took last, so that another

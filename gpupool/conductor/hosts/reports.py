@@ -9,26 +9,29 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import orm
+from sqlalchemy.orm import Session
 
-from gpupool.conductor.capacity import holds
-from gpupool.conductor.claims import binding, health, resizing
-from gpupool.conductor.claims.binding import Refusal
-from gpupool.conductor.context import Parts
+from gpupool.conductor.claims import health, resizing
 from gpupool.conductor.desired_state import desired_of, desired_states
-from gpupool.conductor.hosts import report_validation, traits
-from gpupool.conductor.hosts.report_cache import Reported, Said, Stale
-from gpupool.conductor.hosts.sessions import write_ends
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.hosts import (
+    report_validation,
+    reported_attachments,
+    reported_devices,
+    reported_vgpus,
+    sessions,
+)
+from gpupool.conductor.hosts.report_cache import ReportCache, Said, Stale
+from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.outbox import Outbox
+from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.conf import logs
-from gpupool.db import attachments, devices, host_keys, hosts, sessions, times, vgpus
+from gpupool.db import host_keys, hosts, times, vgpus
 from gpupool.model import errors
-from gpupool.model.attachment import Attachment
-from gpupool.model.device import Device, device_id
+from gpupool.model.device import Device
 from gpupool.model.host import Host
-from gpupool.model.report import AttachmentReport, DesiredState, DeviceReport, HostReport, VgpuReport
-from gpupool.model.session import Session
-from gpupool.model.states import AttachmentState, DeviceHealth, HostState, VgpuState
+from gpupool.model.report import DesiredState, HostReport
+from gpupool.model.states import DeviceHealth, HostState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
 LOG = logging.getLogger(__name__)
@@ -57,23 +60,39 @@ class _Taken:
     desired: DesiredState
 
 
-def take(parts: Parts, report: HostReport, said: Said | None = None) -> Answer:
-    """Write what a report says, of whose host the caller made sure; return what that should have.
+class Reports:
+    """Takes reports, and notes what they leave to be done in Placement."""
 
-    ``said`` is which of the signed reports it is: raises Stale unless it is the newest.
-    """
-    report_validation.check(report, parts.conf.conductor.max_device_memory_mib)
-    taken = parts.commit(_write, report, parts, said)
-    follows = taken.changed or parts.inventory.differs(taken.host, taken.owned)
-    settled = not (taken.gone or follows)
-    if not settled:
-        parts.reported.forget(report.host)
-        parts.left.add([taken.host.id] if follows else [], taken.gone)
-        parts.wake_queue()
-    return Answer(taken.host, taken.desired, settled)
+    def __init__(
+        self,
+        transactions: Transactions,
+        inventory: Inventory,
+        cache: ReportCache,
+        outbox: Outbox,
+        notifier: LeaderNotifier,
+    ) -> None:
+        self._transactions, self._inventory, self._cache = transactions, inventory, cache
+        self._outbox, self._notifier = outbox, notifier
+
+    def take(self, report: HostReport, said: Said | None = None) -> Answer:
+        """Write what a report says, of whose host the caller made sure; return what that should have.
+
+        ``said`` is which of the signed reports it is: raises Stale unless it is the newest.
+        """
+        report_validation.check(report, self._transactions.conf.conductor.max_device_memory_mib)
+        taken = self._transactions.commit(_write, report, self._cache, said)
+        follows = taken.changed or self._inventory.differs(taken.host, taken.owned)
+        settled = not (taken.gone or follows)
+        if not settled:
+            self._cache.forget(report.host)
+            self._outbox.add([taken.host.id] if follows else [], taken.gone)
+            self._notifier.notify()
+        return Answer(taken.host, taken.desired, settled)
 
 
-def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: Said | None) -> _Taken:
+def _write(
+    transaction: Transaction, reported: HostReport, cache: ReportCache, said: Said | None
+) -> _Taken:
     session = transaction.session
     host = hosts.hold(session, reported.host)
     if host is None:
@@ -86,18 +105,18 @@ def _write(transaction: Transaction, reported: HostReport, parts: Parts, said: S
     report = replace(reported, generation=_converged_to(host, reported))
     renewed = host.agent_version != report.agent_version
     held = vgpus.list_(session, {"host_id": host.id})
-    host = _write_host(transaction, host, report, _applied(report, held), parts.reported)
-    owned = _write_devices(transaction, host, report)
+    host = _write_host(transaction, host, report, _applied(report, held), cache)
+    owned = reported_devices.write(transaction, host, report)
     changed = host.id in transaction.revised
     if changed or renewed:
         resizing.forget_refusals(transaction, host)
     if held and (changed or any(device.health != DeviceHealth.OK for device in owned)):
         health.write(transaction, host.id)
-    refused = _write_vgpus(transaction, report, held)
-    _take_refusals(transaction, host, refused, owned)
-    attached = _write_attachments(transaction, host, report)
-    _write_sessions(transaction, host, report, held, attached)
-    ends = write_ends(transaction, host.id, report)
+    refused = reported_vgpus.write(transaction, report, held)
+    reported_vgpus.take_refusals(transaction, host, refused, owned)
+    attached = reported_attachments.write(transaction, host, report)
+    sessions.write(transaction, host, report, held, attached)
+    ends = sessions.write_ends(transaction, host.id, report)
     if refused or host.id in transaction.revised:
         host = hosts.get(session, host.id)
     if refused:
@@ -126,7 +145,7 @@ def _compute_node(report: HostReport) -> str:
     return report.hypervisor_hostname or report.host
 
 
-def _check_compute_node(session: orm.Session, host: Host, named: str) -> None:
+def _check_compute_node(session: Session, host: Host, named: str) -> None:
     """Raise Invalid when a host would have its devices put below another host's compute node.
 
     What is no gpupool host may be one all the same, so the first name after the admission stays.
@@ -181,7 +200,7 @@ def _applied(report: HostReport, held: Sequence[Vgpu]) -> int:
 
 
 def _write_host(
-    transaction: Transaction, host: Host, report: HostReport, applied: int, reported: Reported
+    transaction: Transaction, host: Host, report: HostReport, applied: int, cache: ReportCache
 ) -> Host:
     room = {
         "state": HostState.UP,
@@ -198,7 +217,7 @@ def _write_host(
         "simulated": bool(report.devices) and all(each.simulated for each in report.devices),
     }
     changes = {name: value for name, value in said.items() if getattr(host, name) != value}
-    if not changes and not reported.is_due(host):
+    if not changes and not cache.is_due(host):
         return host
     if host.state == HostState.DOWN:
         LOG.info("host %s is up%s", host.name, " again" if host.last_seen_at else "")
@@ -218,156 +237,3 @@ def _log_unable(name: str, why: str) -> None:
         LOG.warning("host %s takes no new vGPUs: %s", name, why, extra=logs.alike("unable", name))
     else:
         LOG.info("host %s takes new vGPUs again", name)
-
-
-def _write_devices(transaction: Transaction, host: Host, report: HostReport) -> list[Device]:
-    """Return the devices of the host, those too that it does not report any more."""
-    session = transaction.session
-    before = {device.id: device for device in devices.list_(session, {"host_id": host.id})}
-    listed = [each.key for each in report.devices]
-    report_validation.check_remembered(host.name, [device.key for device in before.values()], listed)
-    owned = []
-    reported = [_device(host, each) for each in report.devices]
-    same = {each.id for each in reported if each.id in before and devices.same(before[each.id], each)}
-    traits.note(transaction, host, (each for each in reported if each.id not in same))
-    for device in reported:
-        known = before.pop(device.id, None)
-        if known is None or device.id not in same:
-            known = devices.upsert(session, device)
-            if known.host_id != host.id:
-                raise errors.Conflict(f"device {host.name}/{device.key} is another host's")
-            transaction.revise(host.id)
-            transaction.wake_queue()
-        owned.append(known)
-    for device in before.values():
-        gone = device
-        if device.health != DeviceHealth.MISSING:
-            LOG.warning("host %s reports device %s no longer", host.name, device.key)
-            gone = devices.update(
-                session,
-                device.id,
-                health=DeviceHealth.MISSING,
-                health_reason="its host lists it no more",
-            )
-            transaction.revise(host.id)
-        owned.append(gone)
-    return owned
-
-
-def _device(host: Host, report: DeviceReport) -> Device:
-    # A Device has every field of its report by the same name.
-    said = {**vars(report), "health_reason": report_validation.storable(report.health_reason)}
-    return Device(id=device_id(host.name, report.key), host_id=host.id, **said)
-
-
-def _write_vgpus(transaction: Transaction, report: HostReport, held: list[Vgpu]) -> dict[str, Refusal]:
-    """Return by claim why a vGPU of it could not be made, or was lost."""
-    seen = {each.id: each for each in report.vgpus}
-    refused: dict[str, Refusal] = {}
-    made: list[Vgpu] = []
-    used: dict[str, tuple[int, int]] = {}
-    for vgpu in held:
-        each = seen.get(vgpu.id)
-        if refusal := _why_not(vgpu, each, report.generation):
-            first = refused.setdefault(vgpu.claim_id, refusal)
-            if first is not refusal:
-                ids = (*first.vgpu_ids, vgpu.id)
-                refused[vgpu.claim_id] = replace(first, vgpu_ids=ids)
-        elif each is not None and _is_news(vgpu, each):
-            if vgpu.state == VgpuState.PLANNED:
-                made.append(vgpu)
-            # No more than it has, whatever the host says.
-            said = min(each.memory_used_mib, vgpu.memory_mib), each.busy_ns
-            if said != (vgpu.memory_used_mib, vgpu.busy_ns):
-                used[vgpu.id] = said
-    vgpus.write_usage(transaction.session, used)
-    if made:
-        vgpus.activate(transaction.session, [vgpu.id for vgpu in made])
-        binding.bind_active(transaction, {vgpu.claim_id for vgpu in made} - refused.keys())
-    return refused
-
-
-def _is_news(vgpu: Vgpu, report: VgpuReport) -> bool:
-    return report.generation >= vgpu.generation and vgpu.state != VgpuState.REMOVING
-
-
-def _why_not(vgpu: Vgpu, report: VgpuReport | None, generation: int) -> Refusal | None:
-    """Return why a host that converged to ``generation`` does not have a vGPU it should have."""
-    if report is not None:
-        if not report.error or not _is_news(vgpu, report):
-            return None
-        error = report_validation.storable(report.error)
-        return Refusal(error, report.host_fault, vgpu.device_id, (vgpu.id,))
-    # Without a generation the host was not told of it yet.
-    told = vgpu.state == VgpuState.PLANNED and 0 < vgpu.generation <= generation
-    error = f"it did not make vGPU {vgpu.id}"
-    return Refusal(error, True, vgpu.device_id, (vgpu.id,)) if told else None
-
-
-def _take_refusals(
-    transaction: Transaction, host: Host, refused: dict[str, Refusal], owned: list[Device]
-) -> None:
-    """Queue the claims of refused vGPUs again, and hold the host unless only failed devices refused."""
-    attempts = transaction.conf.conductor.binding_attempts
-    for claim_id, refusal in refused.items():
-        if not resizing.give_up_refused(transaction, claim_id, host.name, refusal):
-            binding.refused(transaction, claim_id, host.name, refusal, attempts)
-    working = {device.id for device in owned if device.health == DeviceHealth.OK}
-    why = next((each.error for each in refused.values() if each.device_id in working), "")
-    if why:
-        changes = holds.hold(host, why, times.now(transaction.session))
-        LOG.warning("host %s gets no new vGPUs until %s: %s", host.name, changes["held_until"], why)
-        hosts.update(transaction.session, host.id, **changes)
-        transaction.revise(host.id)
-
-
-def _write_attachments(transaction: Transaction, host: Host, report: HostReport) -> list[Attachment]:
-    """Return the attachments of the host."""
-    seen = {each.id: each for each in report.attachments}
-    attached = attachments.list_(transaction.session, {"host_id": host.id})
-    for attachment in attached:
-        each = seen.get(attachment.id)
-        if attachment.state != AttachmentState.REMOVING:
-            if each is not None and each.generation >= attachment.generation:
-                _write_attachment(transaction, attachment, each)
-        elif each is None and report.generation >= attachment.generation:
-            attachments.delete(transaction.session, attachment.id)
-    return attached
-
-
-def _write_attachment(
-    transaction: Transaction, attachment: Attachment, report: AttachmentReport
-) -> None:
-    state = AttachmentState.FAILED if report.error else AttachmentState.READY
-    said = {
-        "state_reason": report_validation.storable(report.error),
-        "environment": report_validation.environment(attachment, report),
-        "cdi_device": report.cdi_device,
-    }
-    if state != attachment.state:
-        attachments.transition(transaction.session, attachment, state, **said)
-    elif said != {name: getattr(attachment, name) for name in said}:
-        attachments.update(transaction.session, attachment.id, **said)
-
-
-def _write_sessions(
-    transaction: Transaction,
-    host: Host,
-    report: HostReport,
-    held: Sequence[Vgpu],
-    attached: Sequence[Attachment],
-) -> None:
-    """Write the sessions of the host's own attachments; others would be shown to other projects.
-
-    A host may list one whose attachment was just deleted here; it lists it no more when it has looked.
-    """
-    claim_of = {vgpu.id: vgpu.claim_id for vgpu in held}
-    own = {attachment.id: attachment.claim_id for attachment in attached}
-    seen = [
-        Session(host_id=host.id, **vars(each))
-        for each in report.sessions
-        if each.attachment_id in own and own[each.attachment_id] == claim_of.get(each.vgpu_id)
-    ]
-    before = sessions.list_(transaction.session, {"host_id": host.id})
-    if sorted(seen, key=lambda one: one.id) != sorted(before, key=lambda one: one.id):
-        sessions.replace(transaction.session, host.id, seen)

@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterable
 
 from gpupool.conductor.claims import binding, releasing, resizing
 from gpupool.conductor.claims.binding import Refusal
-from gpupool.conductor.context import Parts
 from gpupool.conductor.isolation import isolated
+from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.outbox import Outbox
 from gpupool.conductor.silence import Silence
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import hosts, vgpus
 from gpupool.model.host import Host
 from gpupool.model.states import VgpuState
@@ -25,29 +26,31 @@ from gpupool.model.vgpu import Vgpu
 LOG = logging.getLogger(__name__)
 
 
-def close_hosts(parts: Parts, counted: Silence) -> None:
+def close_hosts(
+    transactions: Transactions, outbox: Outbox, notifier: LeaderNotifier, counted: Silence
+) -> None:
     """Close every host that is late with a vGPU, and open those that have applied all since."""
-    with parts.database.reader() as session:
+    with transactions.reader() as session:
         waiting = {vgpu.id: vgpu for vgpu in vgpus.unapplied(session)}
         closed = {host.id: host for host in hosts.not_applying(session)}
         unused = vgpus.leaving_unused(session, closed.keys()) if closed else []
     late = counted.look({each.id: (each.state, each.generation) for each in waiting.values()})
     of_host = defaultdict(set)
-    if parts.conf.conductor.apply_timeout:
+    if transactions.conf.conductor.apply_timeout:
         for vgpu_id in late:
             of_host[waiting[vgpu_id].host_id].add(vgpu_id)
     for host_id, late_ids in of_host.items():
         planned = any(waiting[each].state == VgpuState.PLANNED for each in late_ids)
         with isolated(f"host {host_id}, which does not apply what it should have, is not closed now"):
             if planned or host_id not in closed:
-                parts.commit(_close, host_id, late_ids)
+                transactions.commit(_close, host_id, late_ids)
     for host in closed.values():
         with isolated(f"host {host.name} is not opened now"):
             if host.id not in of_host and host.applied_generation >= host.generation:
-                parts.commit(_open, host)
+                transactions.commit(_open, host)
     if unused:
-        parts.left.add([], unused)
-        parts.wake_queue()
+        outbox.add([], unused)
+        notifier.notify()
 
 
 def _close(transaction: Transaction, host_id: str, late_ids: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""What reports and operators leave to be done in Placement, until ``settling`` does it."""
+"""What reports and operators leave to be done in Placement, until ``flush`` does it."""
 
 import threading
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from gpupool.model.vgpu import Vgpu
 
 
-class Left:
+class Outbox:
     """Hosts whose providers have to follow, and vGPUs that have left their host; for all threads."""
 
     def __init__(self) -> None:
@@ -19,6 +19,11 @@ class Left:
         with self._lock:
             self._hosts.update(host_ids)
             self._gone.update((vgpu.id, vgpu) for vgpu in gone)
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is noted."""
+        with self._lock:
+            return not (self._hosts or self._gone)
 
     def take(self) -> tuple[set[str], list[Vgpu]]:
         """Return what was noted since the last call."""

@@ -1,13 +1,14 @@
 """The devices' providers in Placement: written after the database, and what else was seen there."""
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
 
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.rotation import Turns
+from gpupool.conductor.rotation import Rotation
 from gpupool.model.device import Device
 from gpupool.model.host import Host
 from gpupool.model.pool import OVERCOMMIT_NONE, Pool
@@ -28,12 +29,14 @@ class Inventory:
 
     def __init__(self, tree: ProviderTree, most: int) -> None:
         self._tree = tree
-        self._turns, self._missing = Turns(most), Turns(most)
+        self._turns, self._missing = Rotation(most), Rotation(most)
         self._pools: dict[str, Pool] = {}
         self._written: dict[str, Written] = {}
         # Generations of providers when they were as they should be; and a copy, see ``providers``.
         self._verified: dict[str, int] = {}
         self._expected: dict[str, int] = {}
+        # How often each provider was written or read to be verified.
+        self._writes: Counter[str] = Counter()
         self._traits: dict[str, frozenset[str]] = {}
         self._foreign: dict[str, Held] = {}
         # Held to write traits, what others hold, and news: reports, queue and reconciler have threads.
@@ -186,6 +189,7 @@ class Inventory:
             with isolated(f"device {device.key} of host {host.name}"):
                 written = self._tree.ensure_device(wanted[1], node, provider)
                 with self._lock:
+                    self._writes[device.id] += 1
                     self._verified[device.id] = written.generation
                     self._note_traits(device.id, written.traits)
                 changed |= written.changed
@@ -229,6 +233,10 @@ class Inventory:
         with self._lock:
             return self._verified.keys() & set(device_ids)
 
+    def writes(self, device_id: str) -> int:
+        """Return how often this conductor has made sure that a device's provider is as it is to be."""
+        return self._writes[device_id]
+
     def provided(self) -> set[str]:
         """Return the ids of all devices that have a provider."""
         return set(self.providers())
@@ -239,6 +247,7 @@ class Inventory:
         self._written.pop(device_id, None)
         self._verified.pop(device_id, None)
         with self._lock:
+            self._writes.pop(device_id, None)
             self._traits.pop(device_id, None)
             self._foreign.pop(device_id, None)
 

@@ -10,11 +10,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from gpupool.conductor.claims import releasing
-from gpupool.conductor.context import Parts
 from gpupool.conductor.desired_state import WANTED
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.providers.providers import Held
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.providers.providers import Held, Inventory
+from gpupool.conductor.rotation import Rotation
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import claims, devices, vgpus
 from gpupool.model import errors
 from gpupool.model.claim import Claim
@@ -22,6 +22,7 @@ from gpupool.model.reason import Reason
 from gpupool.model.states import ClaimState
 from gpupool.model.vgpu import Vgpu
 from gpupool.placement import names
+from gpupool.placement.allocations import Allocations
 
 LOG = logging.getLogger(__name__)
 
@@ -39,76 +40,90 @@ class Books:
     due: Sequence[Vgpu]
 
 
-def read(parts: Parts) -> Books:
-    """Read both sides of the devices whose turn it is; raises Unavailable."""
-    with parts.database.reader() as session:
-        known = devices.ids(session)
-    # A provider whose device is forgotten may hold something too.
-    device_ids = {*parts.audit.choose(known), *(parts.inventory.provided() - known)}
-    with parts.database.reader() as session:
-        before = {(vgpu.id, vgpu.generation) for vgpu in vgpus.due(session, device_ids)}
-    held = {each: parts.allocations.allocations_of(each) for each in device_ids}
-    with parts.database.reader() as session:
-        # One that moved meanwhile had another share before.
-        after = vgpus.due(session, device_ids)
-        due = [vgpu for vgpu in after if (vgpu.id, vgpu.generation) in before]
-        return Books(held=held, consumers=vgpus.consumers(session), due=due)
+class Audit:
+    """Compares both sides of the devices whose turn it is; ``rotation`` chooses them."""
 
+    def __init__(
+        self,
+        transactions: Transactions,
+        allocations: Allocations,
+        inventory: Inventory,
+        rotation: Rotation,
+    ) -> None:
+        self._transactions, self._allocations = transactions, allocations
+        self._inventory, self._rotation = inventory, rotation
 
-def give_back_orphans(parts: Parts, books: Books) -> None:
-    """Delete allocations of ours that belong to no vGPU; note what others hold."""
-    for device_id, held in books.held.items():
-        outside = {consumer: each for consumer, each in held.items() if consumer not in books.consumers}
-        foreign = {}
-        for consumer, each in outside.items():
-            with isolated(f"allocation of {consumer} belongs to no vGPU"):
-                if not _give_back(parts, consumer):
-                    foreign[consumer] = each
-        parts.inventory.saw_foreign(device_id, foreign)
+    def compare(self) -> None:
+        """Repair allocations without vGPU, vGPUs without allocation, and other sizes."""
+        books = self._read()
+        self._give_back_orphans(books)
+        self._correct(books)
 
+    def _read(self) -> Books:
+        """Read both sides of the devices whose turn it is; raises Unavailable."""
+        with self._transactions.reader() as session:
+            known = devices.ids(session)
+        # A provider whose device is forgotten may hold something too.
+        device_ids = {*self._rotation.choose(known), *(self._inventory.provided() - known)}
+        with self._transactions.reader() as session:
+            before = {(vgpu.id, vgpu.generation) for vgpu in vgpus.due(session, device_ids)}
+        held = {each: self._allocations.allocations_of(each) for each in device_ids}
+        with self._transactions.reader() as session:
+            # One that moved meanwhile had another share before.
+            after = vgpus.due(session, device_ids)
+            due = [vgpu for vgpu in after if (vgpu.id, vgpu.generation) in before]
+            return Books(held=held, consumers=vgpus.consumers(session), due=due)
 
-def _give_back(parts: Parts, consumer: str) -> bool:
-    """Return whether ``consumer`` was of our type, and now holds nothing."""
-    allocation = parts.allocations.get_allocation(consumer)
-    if allocation is None:
+    def _give_back_orphans(self, books: Books) -> None:
+        """Delete allocations of ours that belong to no vGPU; note what others hold."""
+        for device_id, held in books.held.items():
+            foreign = {}
+            for consumer in held.keys() - books.consumers:
+                with isolated(f"allocation of {consumer} belongs to no vGPU"):
+                    if not self._give_back(consumer):
+                        foreign[consumer] = held[consumer]
+            self._inventory.saw_foreign(device_id, foreign)
+
+    def _give_back(self, consumer: str) -> bool:
+        """Return whether ``consumer`` was of our type, and now holds nothing."""
+        allocation = self._allocations.get_allocation(consumer)
+        if allocation is None:
+            return True
+        # Instances that Nova placed on our providers are no business of ours.
+        if allocation.consumer_type not in names.OWN_TYPES:
+            return False
+        self._allocations.deallocate(consumer)
+        LOG.warning("allocation of %s belonged to no vGPU: given back", consumer)
         return True
-    # Instances that Nova placed on our providers are no business of ours.
-    if allocation.consumer_type not in names.OWN_TYPES:
-        return False
-    parts.allocations.deallocate(consumer)
-    LOG.warning("allocation of %s belonged to no vGPU: given back", consumer)
-    return True
 
+    def _correct(self, books: Books) -> None:
+        """Write again allocations that are missing or of other sizes than their vGPU."""
+        for vgpu in books.due:
+            wanted = releasing.grant(vgpu).resources()[vgpu.device_id]
+            if books.held.get(vgpu.device_id, {}).get(vgpu.consumer) == wanted:
+                continue
+            if vgpu.consumer_id is not None:
+                self._transactions.commit(_end_adopted, vgpu)
+            else:
+                with isolated(f"vGPU {vgpu.id} is not allocated again now"):
+                    self._allocate_again(vgpu)
 
-def correct(parts: Parts, books: Books) -> None:
-    """Write again allocations that are missing or of other sizes than their vGPU."""
-    for vgpu in books.due:
-        wanted = releasing.grant(vgpu).resources()[vgpu.device_id]
-        if books.held.get(vgpu.device_id, {}).get(vgpu.consumer) == wanted:
-            continue
-        if vgpu.consumer_id is not None:
-            parts.commit(_end_adopted, vgpu)
-        else:
-            with isolated(f"vGPU {vgpu.id} is not allocated again now"):
-                _allocate_again(parts, vgpu)
-
-
-def _allocate_again(parts: Parts, vgpu: Vgpu) -> None:
-    LOG.warning("vGPU %s: its allocation is missing or wrong: written again", vgpu.id)
-    with parts.database.reader() as session:
-        claim = claims.get(session, vgpu.claim_id)
-    try:
-        parts.allocations.deallocate(vgpu.id)
-        parts.allocations.allocate([releasing.grant(vgpu)], claim.project_id, claim.user_id)
-    except errors.Conflict as exc:
-        reason = Reason(
-            "a device of it was given to somebody else outside of this service; it starts anew",
-            f"its share of device {vgpu.device_id} was lost in Placement: {exc}",
-        )
-        parts.commit(_queue_again, claim, reason)
-        return
-    if not parts.commit(_still_there, vgpu.id):
-        parts.allocations.deallocate(vgpu.id)
+    def _allocate_again(self, vgpu: Vgpu) -> None:
+        LOG.warning("vGPU %s: its allocation is missing or wrong: written again", vgpu.id)
+        with self._transactions.reader() as session:
+            claim = claims.get(session, vgpu.claim_id)
+        try:
+            self._allocations.deallocate(vgpu.id)
+            self._allocations.allocate([releasing.grant(vgpu)], claim.project_id, claim.user_id)
+        except errors.Conflict as exc:
+            reason = Reason(
+                "a device of it was given to somebody else outside of this service; it starts anew",
+                f"its share of device {vgpu.device_id} was lost in Placement: {exc}",
+            )
+            self._transactions.commit(_queue_again, claim, reason)
+            return
+        if not self._transactions.commit(_still_there, vgpu.id):
+            self._allocations.deallocate(vgpu.id)
 
 
 def _end_adopted(transaction: Transaction, vgpu: Vgpu) -> None:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from gpupool.allocator.scheduling import Grow, Start
-from gpupool.conductor.claims import binding, resizing
-from gpupool.conductor.claims.binding import Choice
-from gpupool.conductor.context import Parts
+from gpupool.conductor.claims.binding import Binding, Choice
+from gpupool.conductor.claims.resizing import Resizing
 from gpupool.conductor.isolation import isolated
 from gpupool.model import errors
 
@@ -48,28 +47,35 @@ class _Batch:
 
 
 class Batches:
-    """The batches that are under way. Used by one thread, but for ``nudge`` and ``close``."""
+    """The batches that are under way.
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    Used by one thread, but for ``notify``, ``claim_ids`` and ``close``.
+    """
+
+    def __init__(self, binding: Binding, resizing: Resizing) -> None:
+        self._binding, self._resizing = binding, resizing
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="binding")
         self._begun: dict[Future[Said], _Batch] = {}
+        # Claims of a batch that is about to be begun.
+        self._beginning: frozenset[str] = frozenset()
         self._refused: list[Refused] = []
         # How many have ended so far.
         self.ends = 0
-        # Set when one has ended, and by a nudge.
+        # Set when one has ended, and by a notice.
         self._news = threading.Event()
-        self.nudged = False
+        self.notified = False
         self._thread = 0
 
     def __len__(self) -> int:
         """Return how many are under way."""
         return len(self._begun)
 
-    def claim_ids(self) -> set[str]:
-        """Return the claims about which Placement has not answered yet."""
-        going = [batch for future, batch in self._begun.items() if not future.done()]
-        return {start.claim_id for batch in going for start in batch.starts}
+    def claim_ids(self) -> frozenset[str]:
+        """Return the claims about which Placement has not answered yet; for all threads."""
+        # In this order: a batch is begun before it is not about to be.
+        beginning = self._beginning
+        going = [batch for future, batch in list(self._begun.items()) if not future.done()]
+        return beginning.union(start.claim_id for batch in going for start in batch.starts)
 
     def split(self, starts: Iterable[Decided]) -> list[Sequence[Decided]]:
         """Return what to ``begin``, without what is on hosts of a batch that is under way."""
@@ -85,24 +91,28 @@ class Batches:
         """
         while len(self._begun) >= _AT_ONCE:
             self._await(None)
-        how = resizing if isinstance(starts[0], Grow) else binding
-        made = how.reserve(self._parts, [_choice(each) for each in starts])
-        if made.planned:
-            future = self._threads.submit(how.allocate, self._parts, made.planned)
-            self._begun[future] = _Batch(pool_id, starts)
-            future.add_done_callback(lambda _: self._news.set())
+        how = self._resizing if isinstance(starts[0], Grow) else self._binding
+        self._beginning = frozenset(each.claim_id for each in starts)
+        try:
+            made = how.reserve([_choice(each) for each in starts])
+            if made.planned:
+                future = self._threads.submit(how.allocate, made.planned)
+                self._begun[future] = _Batch(pool_id, starts)
+                future.add_done_callback(lambda _: self._news.set())
+        finally:
+            self._beginning = frozenset()
         return set(made.lost)
 
     def wait(self, since: int | None, gather: float) -> list[Refused]:
-        """Return what was refused, as soon as something was, all have ended, or there was a nudge.
+        """Return what was refused, as soon as something was, all have ended, or it was notified.
 
-        ``since``: or when ``ends`` is more than that. Neither nudge nor end counts before claims had
+        ``since``: or when ``ends`` is more than that. Neither notice nor end counts before claims had
         ``gather`` seconds to come, within bounds. Raises Unavailable when nothing can be bound now.
         """
         due = time.monotonic() + min(max(gather, _GATHER), _GATHER_MOST)
         while self._begun and not self._refused:
             left = max(due - time.monotonic(), 0)
-            woken = self.nudged or (since is not None and self.ends > since)
+            woken = self.notified or (since is not None and self.ends > since)
             if woken and not left:
                 break
             self._await(left if woken else None)
@@ -122,19 +132,19 @@ class Batches:
                 self._await(None)
         self._refused = []
 
-    def nudge(self) -> None:
+    def notify(self) -> None:
         """Interrupt ``wait``, as there may be something to decide.
 
         What the thread that waits has done itself it looks at anyway.
         """
         if threading.get_ident() != self._thread:
-            self.nudged = True
+            self.notified = True
             self._news.set()
 
-    def hush(self) -> None:
-        """Forget nudges: what they were about is about to be looked at, by this thread."""
+    def clear(self) -> None:
+        """Forget notices: what they were about is about to be looked at, by this thread."""
         self._thread = threading.get_ident()
-        self.nudged = False
+        self.notified = False
 
     def close(self) -> None:
         """Let those end that are under way."""

@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 
 from gpupool.allocator.fairshare import FairShare, Usage
 from gpupool.allocator.scheduling import Scheduler
-from gpupool.conductor.context import Parts
-from gpupool.conductor.transaction import Transaction
+from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import consumption
 from gpupool.db.consumption import Used
 from gpupool.model.clock import Clock
@@ -42,22 +41,22 @@ def shares(
     return account
 
 
-def of_pool(parts: Parts, pool_id: str) -> FairShare:
+def of_pool(transactions: Transactions, pool_id: str) -> FairShare:
     """Return the same, by the options of the queue."""
-    settings = parts.conf.queue
-    with parts.database.reader() as session:
-        return shares(session, pool_id, parts.clock, settings.half_life, settings.project_weights)
+    settings = transactions.conf.queue
+    with transactions.reader() as session:
+        return shares(session, pool_id, transactions.clock, settings.half_life, settings.project_weights)
 
 
 class Accounts:
     """What the projects of one pool had, up to the last pass of its queue. Used by one thread."""
 
-    def __init__(self, parts: Parts, pool_id: str) -> None:
-        self._parts, self._pool_id = parts, pool_id
-        self.shares = of_pool(parts, pool_id)
+    def __init__(self, transactions: Transactions, pool_id: str) -> None:
+        self._transactions, self._pool_id = transactions, pool_id
+        self.shares = of_pool(transactions, pool_id)
         self._written = self.shares.usages()
         # Up to when they are charged, and when they were written: now, if they never were.
-        now = parts.clock.monotonic()
+        now = transactions.clock.monotonic()
         self._charged = max((usage.at for usage in self._written.values()), default=now)
         self._kept = now
 
@@ -73,12 +72,12 @@ class Accounts:
         usages = self.shares.usages()
         changed = {each: usage for each, usage in usages.items() if usage != self._written.get(each)}
         if changed:
-            clock = self._parts.clock
+            clock = self._transactions.clock
             rows = {
                 project: Used(round(usage.used), round(usage.owed), clock.moment(usage.at))
                 for project, usage in changed.items()
             }
-            self._parts.commit(_put, self._pool_id, rows)
+            self._transactions.commit(_put, self._pool_id, rows)
         self._written, self._kept = usages, now
 
 

@@ -4,13 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from oslo_config import cfg
+
 from gpupool.allocator import elastic
 from gpupool.allocator.claims import Running, Waiting
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.plan import Plan
-from gpupool.conductor.context import Parts
 from gpupool.conductor.scheduling import consumption
+from gpupool.conductor.tenure import Tenure
 from gpupool.model.claim import COUNT_MAX, Claim
+from gpupool.model.clock import Clock
 from gpupool.model.states import ClaimState, VgpuState
 from gpupool.model.vgpu import Vgpu
 
@@ -45,28 +48,52 @@ def waiting(claim: Claim) -> Waiting:
     )
 
 
-def running(parts: Parts, claim: Claim, held: Held) -> tuple[Running, list[Running]]:
-    """Return a claim that holds something; of an elastic one its minimum, and each vGPU beyond that."""
-    is_bound = claim.state == ClaimState.BOUND
-    rows = [each for each in held.vgpus if each.counted or not is_bound]
-    rows.sort(key=lambda one: one.index)
-    host = held.hosts.get(claim.program_host_id or "")
-    if claim.min_count is None or not is_bound:
-        return _running(parts, claim, _plan(rows, host)), []
-    # What sessions use goes last; else the highest ordinals first, so that the rest keep theirs.
-    rows.sort(key=lambda one: (one.id not in held.used, one.index))
-    least = _running(parts, claim, _plan(rows[: claim.min_count], host))
-    others = [each for each in held.vgpus if not each.counted]
-    grows = any(each.state == VgpuState.PLANNED for each in others)
-    refused = claim.attempts >= parts.conf.conductor.binding_attempts
-    least = replace(
-        least,
-        demand=replace(least.demand, count=claim.min_count),
-        max_count=claim.max_count if held.may_grow and not (grows or refused) else None,
-    )
-    leaving = [each for each in others if each.state == VgpuState.REMOVING]
-    more = [_beyond(least, each, held) for each in rows[claim.min_count :]]
-    return least, more + [replace(_beyond(least, each, held), leaving=True) for each in leaving]
+class Occupants:
+    """Shows the scheduler what holds something, by the clock of one conductor."""
+
+    def __init__(self, conf: cfg.ConfigOpts, clock: Clock, tenure: Tenure) -> None:
+        self._conf, self._clock, self._tenure = conf, clock, tenure
+
+    def running(self, claim: Claim, held: Held) -> tuple[Running, list[Running]]:
+        """Return a claim that holds something; of an elastic one its minimum, and each vGPU more."""
+        is_bound = claim.state == ClaimState.BOUND
+        rows = [each for each in held.vgpus if each.counted or not is_bound]
+        rows.sort(key=lambda one: one.index)
+        host = held.hosts.get(claim.program_host_id or "")
+        if claim.min_count is None or not is_bound:
+            return self._running(claim, _plan(rows, host)), []
+        # What sessions use goes last; else the highest ordinals first, so that the rest keep theirs.
+        rows.sort(key=lambda one: (one.id not in held.used, one.index))
+        least = self._running(claim, _plan(rows[: claim.min_count], host))
+        others = [each for each in held.vgpus if not each.counted]
+        grows = any(each.state == VgpuState.PLANNED for each in others)
+        refused = claim.attempts >= self._conf.conductor.binding_attempts
+        least = replace(
+            least,
+            demand=replace(least.demand, count=claim.min_count),
+            max_count=claim.max_count if held.may_grow and not (grows or refused) else None,
+        )
+        leaving = [each for each in others if each.state == VgpuState.REMOVING]
+        more = [_beyond(least, each, held) for each in rows[claim.min_count :]]
+        return least, more + [replace(_beyond(least, each, held), leaving=True) for each in leaving]
+
+    def _running(self, claim: Claim, plan: Plan) -> Running:
+        bound_at = self._clock.monotonic()
+        if claim.bound_at is not None:
+            bound_at -= self._tenure.seconds(claim.id, claim.bound_at)
+        ends = [self._clock.at(claim.lease_end)] if claim.lease_end else []
+        ends += [bound_at + claim.time_limit] if claim.time_limit is not None else []
+        return Running(
+            claim_id=claim.id,
+            project_id=claim.project_id,
+            demand=Demand.of(claim),
+            plan=plan,
+            priority=claim.priority,
+            bound_at=bound_at,
+            ends_at=min(ends, default=None),
+            preemptible=claim.preemptible and claim.state == ClaimState.BOUND,
+            leaving=claim.state == ClaimState.RELEASING,
+        )
 
 
 def vgpu_of(name: str) -> tuple[str, str | None]:
@@ -90,22 +117,3 @@ def _beyond(least: Running, vgpu: Vgpu, held: Held) -> Running:
 def _plan(rows: Sequence[Vgpu], host: str | None) -> Plan:
     """Return where the vGPUs of a claim are, and its program."""
     return Plan(host=host, shares=tuple(vgpu.share for vgpu in rows))
-
-
-def _running(parts: Parts, claim: Claim, plan: Plan) -> Running:
-    bound_at = parts.clock.monotonic()
-    if claim.bound_at is not None:
-        bound_at -= parts.tenure.seconds(claim.id, claim.bound_at)
-    ends = [parts.clock.at(claim.lease_end)] if claim.lease_end else []
-    ends += [bound_at + claim.time_limit] if claim.time_limit is not None else []
-    return Running(
-        claim_id=claim.id,
-        project_id=claim.project_id,
-        demand=Demand.of(claim),
-        plan=plan,
-        priority=claim.priority,
-        bound_at=bound_at,
-        ends_at=min(ends, default=None),
-        preemptible=claim.preemptible and claim.state == ClaimState.BOUND,
-        leaving=claim.state == ClaimState.RELEASING,
-    )

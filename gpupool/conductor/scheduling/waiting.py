@@ -1,4 +1,4 @@
-"""What claims that wait are told: why, and when there is to be room; to a project only of its own."""
+"""Why claims wait, and when there is to be room; a project reads of no claims but its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from gpupool.allocator.reasons import Reasons
 from gpupool.allocator.scheduling import Scheduler
 from gpupool.allocator.shortage import AGAIN
 from gpupool.allocator.waits import Room, Wait
-from gpupool.conductor.context import Parts
+from gpupool.conductor.capacity.pool_views import Views
 from gpupool.model.claim import AMOUNT_MAX, Claim
+from gpupool.model.clock import Clock
 from gpupool.model.reason import NONE, Reason, moment
 
 # For so many claims, the first in line, it is found again every so many seconds why they wait, for the
@@ -24,7 +25,7 @@ _PREEMPTING = 3
 
 
 @dataclass(frozen=True)
-class Look:
+class QueueState:
     """What a pool's queue knows after a pass: what waits and runs, and what Placement refused."""
 
     scheduler: Scheduler
@@ -34,29 +35,29 @@ class Look:
     refused: Mapping[str, Reason]
 
 
-class Teller:
-    """Tells the claims of one pool why they wait."""
+class WaitReasons:
+    """Finds why the claims of one pool wait."""
 
-    def __init__(self, parts: Parts, pool_id: str) -> None:
-        self._parts, self._pool_id = parts, pool_id
+    def __init__(self, clock: Clock, views: Views, pool_id: str) -> None:
+        self._clock, self._views, self._pool_id = clock, views, pool_id
         # When it was found last why a claim waits, on the monotonic clock.
-        self._told: dict[str, float] = {}
+        self._found: dict[str, float] = {}
 
     def forget(self, claim_id: str) -> None:
         """Forget a claim that is not in the pool's queue any more."""
-        self._told.pop(claim_id, None)
+        self._found.pop(claim_id, None)
 
-    def news(self, look: Look) -> dict[Reason, list[str]]:
-        """Return the claims to which something else is to be told than they show, by what that is."""
-        now = self._parts.clock.monotonic()
+    def news(self, look: QueueState) -> dict[Reason, list[str]]:
+        """Return the claims of which another reason is to be shown than is, by that reason."""
+        now = self._clock.monotonic()
         waits = look.scheduler.waits(look.shares, now)
         due = [each for each in waits if self._is_due(look.claims.get(each.claim_id), each, now)]
-        with self._parts.views.lock:
-            reasons = look.scheduler.reasons(self._parts.views.of(self._pool_id))
+        with self._views.lock:
+            reasons = look.scheduler.reasons(self._views.of(self._pool_id))
             found = [(each, self._reason(look, reasons, each, now)) for each in due]
         news: dict[Reason, list[str]] = {}
         for wait, reason in found:
-            self._told[wait.claim_id] = now
+            self._found[wait.claim_id] = now
             if look.claims[wait.claim_id].state_reason != reason.text:
                 news.setdefault(reason, []).append(wait.claim_id)
         return news
@@ -65,9 +66,9 @@ class Teller:
         """Return whether it is to be found now why a claim waits."""
         if claim is None or not claim.state_reason:
             return claim is not None
-        return wait.position <= _FIRST and now >= self._told.get(claim.id, now - _STANDS) + _STANDS
+        return wait.position <= _FIRST and now >= self._found.get(claim.id, now - _STANDS) + _STANDS
 
-    def _reason(self, look: Look, reasons: Reasons, wait: Wait, now: float) -> Reason:
+    def _reason(self, look: QueueState, reasons: Reasons, wait: Wait, now: float) -> Reason:
         why, refusal = reasons.of(wait.claim_id), look.refused.get(wait.claim_id, NONE)
         if why.text == AGAIN:
             found = refusal or why
@@ -77,13 +78,13 @@ class Teller:
         # What its project has to know of a claim that was bound once, until it is bound again.
         return found.and_(Reason(claim.state_reason, claim.state_detail).why_again())
 
-    def _prospect(self, look: Look, wait: Wait, now: float) -> Reason:
+    def _prospect(self, look: QueueState, wait: Wait, now: float) -> Reason:
         """Return when a claim finds room, where that is planned."""
         if wait.room is None:
             return NONE
         if wait.room == Room.LEAVING:
             return Reason("room is being made for it now")
-        starts_at = None if wait.starts_at is None else self._parts.clock.moment(wait.starts_at)
+        starts_at = None if wait.starts_at is None else self._clock.moment(wait.starts_at)
         preempts_at = self._preempts_at(look, wait, now)
         if preempts_at is not None and (starts_at is None or preempts_at < starts_at):
             when = moment(preempts_at)
@@ -92,7 +93,7 @@ class Teller:
             return Reason("the claims that hold what it needs have no end time")
         return ends(look.claims[wait.claim_id], look.claims.get(wait.after or ""), starts_at)
 
-    def _preempts_at(self, look: Look, wait: Wait, now: float) -> datetime | None:
+    def _preempts_at(self, look: QueueState, wait: Wait, now: float) -> datetime | None:
         """Return when claims that have not run long enough make room for one that is first in line."""
         if wait.position > _PREEMPTING:
             return None
@@ -100,11 +101,11 @@ class Teller:
         old = [self._old_at(look, name) for name in young]
         last = max((each for each in old if each is not None), default=None)
         # All of them have to go; one that is not bound yet has no moment.
-        if last is None or None in old or last <= self._parts.clock.now():
+        if last is None or None in old or last <= self._clock.now():
             return None
         return last
 
-    def _old_at(self, look: Look, name: str) -> datetime | None:
+    def _old_at(self, look: QueueState, name: str) -> datetime | None:
         """Return when a claim, or a vGPU of an elastic one, has run long enough to be taken apart."""
         known, rules = look.scheduler.occupancy.get(name), look.scheduler.rules
         if known is None:
@@ -112,7 +113,7 @@ class Teller:
         least = min(rules.min_run_times.get(known.project_id, rules.min_run_time), AMOUNT_MAX)
         claim = look.claims.get(name)
         if claim is None:
-            return self._parts.clock.moment(known.bound_at + least)
+            return self._clock.moment(known.bound_at + least)
         return claim.bound_at + timedelta(seconds=least) if claim.bound_at else None
 
 

@@ -1,4 +1,4 @@
-"""Real parts for the conductor's tests; see lab and agents for what is simulated."""
+"""Real services for the conductor's tests; see lab and agents for what is simulated."""
 
 import shutil
 import threading

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 
-from gpupool.conductor.claims import moving
 from gpupool.db.api import Database
 from gpupool.placement.client import PlacementClient
 from tests.functional.conductor.lab import Lab, new_conf
@@ -33,8 +32,8 @@ def main() -> None:
     deadly(client, method, when)
     lab = Lab(new_conf(), Database.from_url(database_url), client)
     if gone and gone[0] == "move":
-        moving.move(lab.parts, *gone[1:])
-    lab.parts.left.add([], lab.vgpus(id=gone))
+        lab.made.moving.move(*gone[1:])
+    lab.made.outbox.add([], lab.vgpus(id=gone))
     lab.serve()
 
 

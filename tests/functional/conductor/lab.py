@@ -1,4 +1,4 @@
-"""The real parts around a conductor under test: database, Placement, messages; agents are simulated."""
+"""A conductor under test, and the real services around it; agents are simulated."""
 
 import itertools
 import threading
@@ -14,9 +14,7 @@ from gpupool import conf as gpupool_conf
 from gpupool.allocator.demand import Demand
 from gpupool.conductor.capacity import snapshot
 from gpupool.conductor.claims import binding
-from gpupool.conductor.hosts import reports
 from gpupool.conductor.hosts.pools import create_default
-from gpupool.conductor.manager import ConductorManager, ReportsManager
 from gpupool.conductor.service import Conductor
 from gpupool.db import claims, devices, hosts, moves, pools, vgpus
 from gpupool.db.api import Database
@@ -66,16 +64,18 @@ class Lab:
         self.clock = database.clock
         self.transport = rpc_transport.get_transport(conf)
         self.conductor = Conductor(conf, database, placement, self.transport)
-        self.parts = self.conductor.parts
-        self.parts.commit(create_default)
+        self.made = self.conductor.assembly
+        # What this conductor has begun and goes on with, until it is to ``abandon`` it.
+        self._begun: list[str] = []
+        self.made.transactions.commit(create_default)
         self.client = rpc.ConductorClient(self.transport, timeout=60)
         self.ctxt = RequestContext(project_id=PROJECT, user_id="user-1")
         of_agents = rpc_transport.agents_target(self.transport, rpc_reports.TOPIC, server="test")
         self._servers = [
-            rpc_transport.get_server(self.transport, target, [endpoint])
-            for target, endpoint in (
-                (oslo_messaging.Target(topic=rpc.TOPIC, server="test"), ConductorManager(self.parts)),
-                (of_agents, ReportsManager(self.parts)),
+            rpc_transport.get_server(self.transport, target, endpoints)
+            for target, endpoints in (
+                (oslo_messaging.Target(topic=rpc.TOPIC, server="test"), self.made.api_endpoints()),
+                (of_agents, self.made.agent_endpoints()),
             )
         ]
         for server in self._servers:
@@ -83,9 +83,19 @@ class Lab:
 
     def another(self) -> "Lab":
         """Return another conductor of the same services; no message reaches it."""
-        other = Lab(self.conf, self.database, self.parts.placement)
+        other = Lab(self.conf, self.database, self.made.placement)
         other.close()
         return other
+
+    def begin(self, name: str) -> None:
+        """Let this conductor go on with something until it is to ``abandon`` it."""
+        self._begun.append(name)
+        self.made.under_way.begin([name])
+
+    def abandon(self, *names: str) -> None:
+        """Let nobody go on with what this conductor has begun, as if it had been killed."""
+        self.made.under_way.end([*self._begun, *names])
+        self._begun = []
 
     def close(self) -> None:
         for server in self._servers:
@@ -121,8 +131,8 @@ class Lab:
 
     def bind(self, claims: Sequence[Claim], device_id: str) -> dict[str, errors.GpupoolError]:
         """Bind claims for one vGPU to a device, whatever the queue decides; return by id why not."""
-        made = binding.reserve(self.parts, [self.choice(claim, device_id) for claim in claims])
-        return {**made.lost, **binding.allocate(self.parts, made.planned)}
+        made = self.made.binding.reserve([self.choice(claim, device_id) for claim in claims])
+        return {**made.lost, **self.made.binding.allocate(made.planned)}
 
     def attach(self, claim: Claim) -> Attachment:
         """Return a new attachment of a claim for processes."""
@@ -134,16 +144,18 @@ class Lab:
 
     def take(self, report: HostReport) -> DesiredState:
         """Take a report as the host's in this very conductor, whoever says so."""
-        return reports.take(self.parts, report).desired
+        return self.made.reports.take(report).desired
 
     def serve(self) -> None:
         self.conductor.watch()
+        self.conductor.flush()
         self.conductor.tick()
 
     def serve_all(self) -> None:
         """Serve until nothing is under way: what happens meanwhile has one run return before that."""
         self.serve()
-        while self.conductor._served.under_way():
+        while self.made.queue.under_way():
+            self.conductor.flush()
             self.conductor.tick()
 
     def silence(self, agent: SimulatedAgent) -> None:
@@ -206,14 +218,14 @@ class Lab:
             "consumer_generation": None,
         }
         instance_id = str(uuid.uuid4())
-        self.parts.placement.set_allocations({instance_id: entry})
+        self.made.placement.set_allocations({instance_id: entry})
         return instance_id
 
     def reserve(self, device_id: str) -> None:
         """Reserve all of a device in Placement, as an operator does."""
-        inventories, generation = self.parts.placement.inventories(device_id)
+        inventories, generation = self.made.placement.inventories(device_id)
         held = {name: replace(each, reserved=each.total) for name, each in inventories.items()}
-        self.parts.placement.set_inventories(device_id, held, generation)
+        self.made.placement.set_inventories(device_id, held, generation)
 
     def allocated(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return amounts by class by device by consumer: all that Placement holds on known devices."""
@@ -221,7 +233,7 @@ class Lab:
             device_ids = [device.id for device in devices.list_(session)]
         found: dict[str, dict[str, dict[str, int]]] = {}
         for device_id in device_ids:
-            for consumer, amounts in self.parts.allocations.allocations_of(device_id).items():
+            for consumer, amounts in self.made.allocations.allocations_of(device_id).items():
                 found.setdefault(consumer, {})[device_id] = amounts
         return found
 
@@ -237,7 +249,7 @@ class Lab:
             assert hosted == {row.id for row in rows}
         with self.database.reader() as session:
             of_pools = [
-                snapshot.rooms(session, pool.id, self.parts.inventory, self.conf)
+                snapshot.rooms(session, pool.id, self.made.inventory, self.conf)
                 for pool in pools.list_(session)
             ]
         for seen in (device for host in itertools.chain(*of_pools) for device in host.devices):

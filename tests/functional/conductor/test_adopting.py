@@ -4,7 +4,6 @@ import uuid
 
 import pytest
 
-from gpupool.conductor.claims import moving
 from gpupool.model import errors
 from gpupool.model.claim import ClaimRequest, OnDeviceLost
 from gpupool.model.device import SharingMode
@@ -25,7 +24,7 @@ def instance(lab, *device_ids, consumer="INSTANCE", project=None, generation=Non
         "consumer_type": consumer,
         "consumer_generation": generation,
     }
-    lab.parts.placement.set_allocations({id_: entry})
+    lab.made.placement.set_allocations({id_: entry})
     return id_
 
 
@@ -91,7 +90,7 @@ def test_a_claim_whose_allocation_is_taken_back_is_released(lab, how):
     lab.reconcile()
     assert lab.claim(claim).state == ClaimState.BOUND
     if how == "gone":
-        lab.parts.placement.delete_allocation(consumer)
+        lab.made.placement.delete_allocation(consumer)
     else:
         instance(lab, device.id, id_=consumer, generation=1, **{names.COMPUTE: 40})
     lab.reconcile()
@@ -119,7 +118,7 @@ def test_it_does_not_move(lab):
     lab.look(agent)
     (vgpu,) = lab.vgpus(claim_id=claim.id)
     with pytest.raises(errors.Conflict, match="its allocation is somebody else's"):
-        moving.move(lab.parts, vgpu.id, two)
+        lab.made.moving.move(vgpu.id, two)
 
 
 def test_the_same_request_again_is_the_same_claim(lab):
@@ -174,7 +173,7 @@ def test_quotas_count_it(lab):
     agent = lab.agent(devices=1)
     consumer = instance(lab, lab.devices(agent)[0].id)
     lab.conf.set_override("vgpus", 0, group="quota")
-    lab.parts.limits.__init__(lab.conf)
+    lab.made.limits.__init__(lab.conf)
     with pytest.raises(errors.OverQuota):
         adopt(lab, consumer)
     assert lab.vgpus() == []

@@ -1,13 +1,10 @@
 """Several batches under way: the queue goes on deciding, and no device is changed from two sides."""
 
 import threading
-from concurrent.futures import wait
+import time
 
 import pytest
 
-from gpupool.conductor.claims import binding
-from gpupool.conductor.scheduling import queue
-from gpupool.model import errors
 from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState
 from tests.functional.conductor.lab import Lab
@@ -48,7 +45,7 @@ class Gate:
 
 @pytest.fixture
 def gate(lab, monkeypatch):
-    made = Gate(lab.parts.allocations, monkeypatch)
+    made = Gate(lab.made.allocations, monkeypatch)
     yield made
     for event in made.held.values():
         event.set()
@@ -76,6 +73,14 @@ def begin(lab, gate, claim):
     serving = serve(lab)
     gate.await_begun(claim)
     return serving
+
+
+def await_answer(lab, claim):
+    """Wait until Placement has said what becomes of a claim."""
+    until = time.monotonic() + PATIENCE
+    while claim.id in lab.made.queue.under_way():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def states(lab, *claims):
@@ -138,7 +143,7 @@ def agree_after_giving_back(lab, gate, claim, allocations, monkeypatch):
     def and_agree(orders):
         said = deallocate_all(orders)
         gate.open(claim)
-        wait(lab.conductor._served._batches._begun, PATIENCE)
+        await_answer(lab, claim)
         return said
 
     monkeypatch.setattr(allocations, "deallocate_all", and_agree)
@@ -147,11 +152,11 @@ def agree_after_giving_back(lab, gate, claim, allocations, monkeypatch):
 def test_what_is_released_on_its_way_is_not_given_back_before_placement_has_agreed(
     lab, gate, monkeypatch
 ):
-    serve_pools = queue.Queue.serve
+    serve_pools = lab.made.queue.serve
 
-    def and_open(self):
+    def and_open():
         gate.open(claim)
-        serve_pools(self)
+        return serve_pools()
 
     agent = lab.agent()
     claim = on(lab, agent)
@@ -160,8 +165,8 @@ def test_what_is_released_on_its_way_is_not_given_back_before_placement_has_agre
     # The host says that it has nothing of it, which wakes the queue.
     agent.look()
     assert ended(serving)
-    agree_after_giving_back(lab, gate, claim, lab.parts.allocations, monkeypatch)
-    monkeypatch.setattr(queue.Queue, "serve", and_open)
+    agree_after_giving_back(lab, gate, claim, lab.made.allocations, monkeypatch)
+    monkeypatch.setattr(lab.made.queue, "serve", and_open)
     lab.serve_all()
     lab.serve()
     assert lab.claim(claim).state == ClaimState.RELEASED
@@ -177,10 +182,10 @@ def test_what_another_conductor_gives_back_too_early_is_found_soon(lab, gate, pl
     lab.release(claim)
     (row,) = lab.vgpus()
     hurried = set()
-    monkeypatch.setattr(lab.parts.audit, "hurry", hurried.update)
+    monkeypatch.setattr(lab.made.rotation, "hurry", hurried.update)
     other = Lab(lab.conf, lab.database, placement.client())
-    agree_after_giving_back(lab, gate, claim, other.parts.allocations, monkeypatch)
-    other.parts.left.add([], [row])
+    agree_after_giving_back(lab, gate, claim, other.made.allocations, monkeypatch)
+    other.made.outbox.add([], [row])
     other.serve()
     other.close()
     assert ended(serving)
@@ -230,8 +235,7 @@ def test_that_placement_was_away_keeps_no_later_pass(lab, gate, placement):
     assert ended(serving)
     placement.go("503 Service Unavailable")
     gate.open(first)
-    (future,) = lab.conductor._served._batches._begun
-    assert isinstance(future.result(PATIENCE)[first.id], errors.Unavailable)
+    await_answer(lab, first)
     placement.come_back()
     lab.serve()
     assert states(lab, first, second) == [ClaimState.BINDING] * 2
@@ -244,7 +248,7 @@ def test_a_batch_that_fails_by_a_mistake_keeps_nobody_and_goes_on_in_the_next_pa
     agent, other_host = lab.agent(), lab.agent()
     first = on(lab, agent)
     with monkeypatch.context() as patch:
-        patch.setattr(binding, "hand_over", fail)
+        patch.setattr(lab.made.binding, "hand_over", fail)
         lab.serve()
         assert states(lab, first) == [ClaimState.ALLOCATING]
     second = on(lab, other_host)
@@ -259,7 +263,7 @@ def test_a_conductor_that_stops_ends_what_is_under_way(lab, gate):
     agent = lab.agent()
     claim = on(lab, agent)
     serving = begin(lab, gate, claim)
-    lab.conductor._served.nudge()
+    lab.made.queue.notify()
     assert ended(serving)
     stopping = threading.Thread(target=lab.conductor.stop)
     stopping.start()

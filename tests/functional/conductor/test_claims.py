@@ -7,7 +7,7 @@ import pytest
 from oslo_context.context import RequestContext
 from oslo_utils import timeutils
 
-from gpupool.conductor.claims import lifecycle as claims_of_conductor
+from gpupool.conductor.claims import expiry
 from gpupool.db import claims
 from gpupool.model import errors
 from gpupool.model.claim import ClaimChange, ClaimHealth, ClaimRequest, Tier
@@ -188,9 +188,9 @@ def test_named_devices_and_hosts_are_used(lab):
 def test_an_operators_own_trait_on_a_provider_can_be_asked_for(lab):
     agent = lab.agent()
     device_id = lab.devices(agent)[1].id
-    lab.parts.placement.create_trait("CUSTOM_RACK_7")
-    had, generation = lab.parts.placement.provider_traits(device_id)
-    lab.parts.placement.set_provider_traits(device_id, had | {"CUSTOM_RACK_7"}, generation)
+    lab.made.placement.create_trait("CUSTOM_RACK_7")
+    had, generation = lab.made.placement.provider_traits(device_id)
+    lab.made.placement.set_provider_traits(device_id, had | {"CUSTOM_RACK_7"}, generation)
     lab.reconcile()
     claim = lab.bound(agent, required_traits=("CUSTOM_RACK_7",))
     assert claim.state == ClaimState.BOUND
@@ -339,10 +339,10 @@ def expired(lab, claim):
 def test_a_lease_that_another_conductor_ended_is_not_ended_again(lab):
     agent = lab.agent()
     bound = lab.bound(agent, lease_end=timeutils.utcnow() + timedelta(hours=1))
-    lab.parts.commit(claims_of_conductor._end_lease, bound)
+    lab.made.transactions.commit(expiry._end_lease, bound)
     ending = lab.claim(bound)
     assert ending.release_to == ClaimState.EXPIRED
-    lab.parts.commit(claims_of_conductor._end_lease, bound)
+    lab.made.transactions.commit(expiry._end_lease, bound)
     assert lab.claim(bound) == ending
 
 
@@ -376,7 +376,7 @@ def test_a_claim_bound_shows_its_vgpus_active(lab):
 
 def add_trait(lab, device, trait):
     """Do what an operator does in Placement, whenever it suits him."""
-    placement = lab.parts.placement
+    placement = lab.made.placement
     placement.create_trait(trait)
     traits, generation = placement.provider_traits(device.id)
     placement.set_provider_traits(device.id, traits | {trait}, generation)
@@ -396,7 +396,7 @@ def test_a_trait_that_an_operator_has_just_added_is_known(lab):
 def test_a_trait_that_an_operator_has_just_taken_away_is_not_in_the_way(lab):
     agent = lab.agent(devices=1)
     (device,) = lab.devices(agent)
-    placement = lab.parts.placement
+    placement = lab.made.placement
     traits, _ = placement.provider_traits(device.id)
     add_trait(lab, device, "CUSTOM_NOISY")
     lab.reconcile()
@@ -417,7 +417,7 @@ def test_an_impossible_claim_costs_few_requests_however_many_traits_it_names(
     for trait in wanted:
         add_trait(lab, device, trait)
     for trait in ("CUSTOM_NOWHERE", "CUSTOM_GPUPOOL_X"):
-        lab.parts.placement.create_trait(trait)
+        lab.made.placement.create_trait(trait)
     before = len(placement.requests)
     with pytest.raises(errors.Invalid, match="could never hold it"):
         lab.create(required_traits=(*wanted, "CUSTOM_NOWHERE"), forbidden_traits=("CUSTOM_GPUPOOL_X",))

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from oslo_utils import timeutils
 
-from gpupool.conductor.claims import moving
 from gpupool.db import claims
 from gpupool.model.states import ClaimState
 
@@ -96,7 +95,7 @@ def test_half_of_what_a_dead_conductor_allocated_is_not_enough(lab, placement):
     agent = lab.agent()
     claim = lab.create(count=2)
     die(lab, placement, "set_allocations", "after")
-    lab.parts.allocations.deallocate(lab.vgpus()[0].id)
+    lab.made.allocations.deallocate(lab.vgpus()[0].id)
     make_old(lab, claim)
     lab.settle(agent)
     lab.settle(agent)
@@ -136,7 +135,7 @@ def test_killed_before_a_move_has_switched_the_vgpu_stays_where_it_is(lab, place
     assert len(lab.allocated()) == (2 if when == "after" else 1)
     lab.reconcile()
     assert lab.moves() == [move]  # Perhaps somebody is still at it.
-    lab.parts.peers.look({lab.parts.id: 1})
+    lab.made.peers.look({lab.made.id: 1})
     lab.reconcile()
     assert (lab.moves(), lab.vgpus()) == ([], [vgpu])
     lab.settle(agent)
@@ -147,7 +146,7 @@ def test_killed_before_a_move_has_switched_the_vgpu_stays_where_it_is(lab, place
 def test_killed_while_the_source_is_given_back_the_move_ends(lab, placement, when):
     agent = lab.agent()
     vgpu, target = move_of(lab, agent)
-    moving.move(lab.parts, vgpu.id, target)
+    lab.made.moving.move(vgpu.id, target)
     agent.look()
     die(lab, placement, "delete_allocation", when)
     assert len(lab.moves()) == 1
@@ -161,7 +160,7 @@ def test_killed_while_the_source_is_given_back_the_move_ends(lab, placement, whe
 def test_killed_while_vgpu_and_move_are_given_back_the_release_goes_on(lab, placement, when, left):
     agent = lab.agent()
     vgpu, target = move_of(lab, agent)
-    moving.move(lab.parts, vgpu.id, target)
+    lab.made.moving.move(vgpu.id, target)
     lab.client.release_claim(lab.ctxt, vgpu.claim_id)
     agent.look()
     die(lab, placement, "delete_allocation", when, vgpu.id)

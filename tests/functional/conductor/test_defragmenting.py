@@ -1,12 +1,10 @@
 """vGPUs change their device, whatever happens meanwhile, and only where nobody would notice."""
 
-import time
 import uuid
 
 import pytest
 
 from gpupool.conductor.claims import moving
-from gpupool.conductor.scheduling import defragmenting
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.move import MoveState
@@ -35,14 +33,14 @@ def run(lab, agent, dry_run=False, limit=None):
 
 def plan(lab, proposed):
     """Plan a move, as one that goes on until ``die``."""
-    ids = str(uuid.uuid4()), lab.parts.id
-    lab.parts.moving.append(ids[0])
-    return lab.parts.commit(moving.plan, ids, proposed.vgpu_id, proposed.to_device, lab.parts.inventory)
+    move_id, target, inventory = str(uuid.uuid4()), proposed.to_device, lab.made.inventory
+    lab.begin(move_id)
+    return lab.made.transactions.commit(moving.plan, move_id, proposed.vgpu_id, target, inventory)
 
 
 def die(lab):
     """Abandon the moves that were planned."""
-    lab.parts.moving.clear()
+    lab.abandon()
 
 
 def test_a_dry_run_tells_and_changes_nothing(lab, scattered):
@@ -93,7 +91,7 @@ def test_what_a_dead_conductor_planned_is_undone(lab, scattered, allocated):
     (proposed,) = run(lab, agent, dry_run=True)
     planned = plan(lab, proposed)
     if allocated:
-        lab.parts.allocations.move(planned)
+        lab.made.allocations.move(planned)
     lab.look(agent)
     lab.reconcile()
     assert lab.moves() == [planned]  # Perhaps somebody is still at it.
@@ -152,7 +150,7 @@ def test_a_host_that_refuses_the_target_has_both_shares_given_back(lab, scattere
 @pytest.mark.parametrize("meanwhile", ["released", "attached"])
 def test_what_happens_to_the_claim_meanwhile_goes_first(lab, scattered, monkeypatch, meanwhile):
     agent, *_ = scattered
-    real = lab.parts.allocations.move
+    real = lab.made.allocations.move
 
     def slow(move):
         real(move)
@@ -163,7 +161,7 @@ def test_what_happens_to_the_claim_meanwhile_goes_first(lab, scattered, monkeypa
             request = AttachmentRequest(claim_id=claim_id, kind=AttachmentKind.PROCESS)
             lab.client.create_attachment(lab.ctxt, str(uuid.uuid4()), request)
 
-    monkeypatch.setattr(lab.parts.allocations, "move", slow)
+    monkeypatch.setattr(lab.made.allocations, "move", slow)
     (move,) = run(lab, agent)
     said = f"the claim of vGPU {move.vgpu_id} changed meanwhile"
     assert (move.applied, move.reason) == (False, said)
@@ -176,13 +174,13 @@ def test_a_move_that_is_undone_while_placement_is_asked_leaves_nothing(lab, scat
     """Another conductor took this one for gone; what comes to Placement after that is put right."""
     agent, *_ = scattered
     before = lab.vgpus()
-    real = lab.parts.allocations.move
+    real = lab.made.allocations.move
 
     def slow(move):
-        moving.undo(lab.parts, move)
+        lab.made.moving.undo(move)
         real(move)
 
-    monkeypatch.setattr(lab.parts.allocations, "move", slow)
+    monkeypatch.setattr(lab.made.allocations, "move", slow)
     (move,) = run(lab, agent)
     assert not move.applied
     assert (lab.moves(), lab.vgpus()) == ([], before)
@@ -196,8 +194,8 @@ def test_a_move_that_can_not_be_undone_now_says_why_it_was_not_made(lab, scatter
         raise errors.Unavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lab.parts.allocations, "move", away)
-        patch.setattr(lab.parts.allocations, "move_back", away)
+        patch.setattr(lab.made.allocations, "move", away)
+        patch.setattr(lab.made.allocations, "move_back", away)
         (move,) = run(lab, agent)
     assert (move.applied, move.reason) == (False, "away")
     assert [each.state for each in lab.moves()] == [MoveState.UNDOING]
@@ -226,7 +224,8 @@ def test_a_pool_may_allow_some_moves_an_hour(lab, scattered):
     lab.reconcile()
     assert len(lab.moves()) == 1
     lab.settle(agent)
-    assert sum(map(len, lab.parts.moved.values())) == 1
+    lab.reconcile()
+    assert lab.moves() == []
     lab.check_books([agent])
 
 
@@ -234,21 +233,20 @@ def test_a_pool_whose_moves_are_used_up_is_not_looked_at(lab, scattered, monkeyp
     """Nor is one that allows fewer now than it has made."""
     agent, *_ = scattered
     pool_id = lab.host(agent).pool_id
-    monkeypatch.setattr(defragmenting, "_propose", lambda *_: pytest.fail("looked at"))
-    for allowed in (3, 1):
-        lab.parts.moved[pool_id] = [time.monotonic()] * 3
+    lab.client.update_pool(lab.ctxt, pool_id, PoolChange(moves_per_hour=1))
+    lab.made.defragmenting.by_policy()
+    assert len(lab.moves()) == 1
+    monkeypatch.setattr(lab.made.defragmenting, "defragment", lambda *_: pytest.fail("looked at"))
+    for allowed in (1, 0):
         lab.client.update_pool(lab.ctxt, pool_id, PoolChange(moves_per_hour=allowed))
-        defragmenting.by_policy(lab.parts)
-    lab.parts.moved["gone"] = [time.monotonic()]
-    defragmenting.by_policy(lab.parts)
-    assert lab.parts.moved.keys() == {pool_id}
+        lab.made.defragmenting.by_policy()
 
 
 def test_a_vgpu_that_moves_already_does_not_move_twice(lab, scattered):
     agent, *_ = scattered
     (move,) = run(lab, agent, dry_run=True)
     plan(lab, move)
-    (again,) = defragmenting._begin(lab.parts, [move])
+    (again,) = lab.made.defragmenting._begin([move])
     assert (again.applied, again.reason) == (False, f"vGPU {move.vgpu_id} is moving already")
     die(lab)
     lab.settle(agent)
@@ -265,8 +263,8 @@ def test_what_comes_after_an_unavailable_is_not_tried(lab, scattered, monkeypatc
         if len(tried) == 2:
             raise errors.Unavailable("away")
 
-    monkeypatch.setattr(moving, "move", make)
-    made = defragmenting._begin(lab.parts, [move] * 5)
+    monkeypatch.setattr(lab.made.moving, "move", make)
+    made = lab.made.defragmenting._begin([move] * 5)
     assert [(each.applied, each.reason) for each in made] == [(True, ""), *[(False, "away")] * 4]
     assert len(tried) == 2
 

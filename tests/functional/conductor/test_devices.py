@@ -29,7 +29,7 @@ def test_a_device_that_was_taken_out_is_deleted(lab):
     assert totals(lab) == (1, 100, 4096)
     lab.client.delete_device(lab.ctxt, gone.id)
     assert lab.devices(agent) == [kept]
-    assert lab.parts.placement.get_provider(gone.id) is None
+    assert lab.made.placement.get_provider(gone.id) is None
     with pytest.raises(errors.NotFound, match=f"device {gone.id} not found"):
         lab.client.delete_device(lab.ctxt, gone.id)
     lab.settle(agent)
@@ -51,7 +51,7 @@ def test_a_device_that_holds_something_is_kept(lab):
     with pytest.raises(errors.Conflict, match="still has allocations in Placement"):
         lab.client.delete_device(lab.ctxt, device.id)
     assert [each.id for each in lab.devices(agent)] == [device.id]
-    lab.parts.placement.delete_allocation(instance)
+    lab.made.placement.delete_allocation(instance)
     lab.client.delete_device(lab.ctxt, device.id)
     assert lab.devices(agent) == []
 
@@ -61,7 +61,7 @@ def test_a_deletion_that_ended_halfway_is_done_again(lab):
     (device,) = lab.devices(agent)
     agent.devices.pop("ref-0")
     lab.look(agent)
-    lab.parts.inventory.remove(device.id)  # And then the conductor was killed.
+    lab.made.inventory.remove(device.id)  # And then the conductor was killed.
     lab.client.delete_device(lab.ctxt, device.id)
     assert lab.devices(agent) == []
 
@@ -72,7 +72,7 @@ def test_a_device_that_comes_back_is_as_it_was(lab, monkeypatch):
     (device,) = lab.devices(agent)
     reported = agent.devices.pop("ref-0")
     lab.look(agent)
-    remove = lab.parts.inventory.remove
+    remove = lab.made.inventory.remove
 
     def removed_then_reported(device_id):
         remove(device_id)
@@ -80,11 +80,11 @@ def test_a_device_that_comes_back_is_as_it_was(lab, monkeypatch):
         agent.send()
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(lab.parts.inventory, "remove", removed_then_reported)
+        meanwhile.setattr(lab.made.inventory, "remove", removed_then_reported)
         with pytest.raises(errors.Conflict, match="its host still reports it"):
             lab.client.delete_device(lab.ctxt, device.id)
     lab.settle(agent)
-    assert lab.parts.placement.get_provider(device.id) is not None
+    assert lab.made.placement.get_provider(device.id) is not None
     agent.devices.pop("ref-0")
     lab.look(agent)
     lab.client.delete_device(lab.ctxt, device.id)
@@ -98,7 +98,7 @@ def test_whether_a_device_is_in_placement_shows(lab, monkeypatch):
     agent = lab.agent(devices=2)
     assert [device.in_placement for device in lab.devices(agent)] == [True, True]
     with monkeypatch.context() as away:
-        away.setattr(lab.parts.inventory, "follow", lambda *_: None)
+        away.setattr(lab.made.inventory, "follow", lambda *_: None)
         late = lab.agent(devices=1)
         assert [device.in_placement for device in lab.devices(late)] == [False]
     lab.reconcile()
@@ -108,10 +108,10 @@ def test_whether_a_device_is_in_placement_shows(lab, monkeypatch):
 def test_a_provider_that_was_removed_by_hand_shows_until_it_is_there_again(lab, monkeypatch):
     agent = lab.agent(devices=1)
     (device,) = lab.devices(agent)
-    lab.parts.placement.delete_provider(device.id)
+    lab.made.placement.delete_provider(device.id)
     with monkeypatch.context() as refusing:
-        refusing.setattr(lab.parts.inventory, "verify", lambda *_: [])
-        lab.parts.inventory._verified.clear()
+        refusing.setattr(lab.made.inventory, "verify", lambda *_: [])
+        lab.made.inventory._verified.clear()
         lab.reconcile()
         assert [each.in_placement for each in lab.devices(agent)] == [False]
     lab.reconcile()

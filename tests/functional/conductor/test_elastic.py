@@ -142,7 +142,7 @@ def test_no_vgpu_gets_the_index_of_one_that_was_taken_away(lab):
         assert told == {vgpu.id: vgpu.index for vgpu in lab.vgpus(claim_id=claim.id)}
     lab.check_books([agent])
     # Queued again it begins anew: its attachments are gone.
-    lab.parts.commit(releasing.start, lab.claim(claim), ClaimState.QUEUED)
+    lab.made.transactions.commit(releasing.start, lab.claim(claim), ClaimState.QUEUED)
     serve(lab, agent)
     serve(lab, agent)
     assert [vgpu.index for vgpu in lab.vgpus(claim_id=claim.id)] == [0, 1, 2, 3]
@@ -155,7 +155,7 @@ def test_indexes_go_round_when_all_were_used(lab):
         claims.update(session, claim.id, next_index=COUNT_MAX - 1)
     for index in (COUNT_MAX - 1, 1):
         last = max(lab.vgpus(claim_id=claim.id), key=lambda vgpu: (vgpu.index, vgpu.id))
-        lab.parts.commit(resizing.give_up, claim.id, [last.id], NONE)
+        lab.made.transactions.commit(resizing.give_up, claim.id, [last.id], NONE)
         serve(lab, agent)
         assert sorted(vgpu.index for vgpu in lab.vgpus(claim_id=claim.id)) == [0, index]
 
@@ -302,7 +302,7 @@ def test_claims_that_start_together_have_no_more_than_their_quota(database, plac
 
 def test_limits_that_are_not_known_keep_it_at_its_minimum(lab, monkeypatch):
     agent = lab.agent(devices=4)
-    monkeypatch.setattr(lab.parts.limits, "known", lambda _: None)
+    monkeypatch.setattr(lab.made.limits, "known", lambda _: None)
     claim = lab.bound(agent, **RANGE)
     assert counts(lab, claim)[:2] == (ClaimState.BOUND, 2)
     monkeypatch.undo()
@@ -319,12 +319,12 @@ def grown_later(lab, agent, most=4, **more):
     free = tuple(sorted({vgpu.device_id for vgpu in lab.vgpus(claim_id=other.id)}))
     lab.release(other)
     agent.look()
-    releasing.drop(lab.parts, [vgpu for vgpu in lab.vgpus() if vgpu.state == VgpuState.REMOVING])
+    lab.made.releasing.drop([vgpu for vgpu in lab.vgpus() if vgpu.state == VgpuState.REMOVING])
     return claim, free
 
 
 def prepare(lab, claim, device_ids):
-    made = resizing.reserve(lab.parts, [lab.choice(claim, *device_ids)])
+    made = lab.made.resizing.reserve([lab.choice(claim, *device_ids)])
     assert not made.lost
     return made.planned
 
@@ -336,15 +336,15 @@ def test_what_a_dead_conductor_prepared_is_dropped_and_it_grows_again(lab, alloc
     (planned,) = prepare(lab, claim, free)
     if allocated:
         order = planned.order()
-        lab.parts.allocations.allocate(order.grants, order.project_id, order.user_id)
+        lab.made.allocations.allocate(order.grants, order.project_id, order.user_id)
     # No host is told, the claim counts nothing, and nobody else prepares the same.
     agent.look()
     assert len(agent.vgpus) == 2
     assert counts(lab, claim)[:2] == (ClaimState.BOUND, 2)
-    assert resizing.reserve(lab.parts, [lab.choice(claim, *free)]).lost
+    assert lab.made.resizing.reserve([lab.choice(claim, *free)]).lost
     lab.reconcile()
     assert len(lab.vgpus()) == 4  # Perhaps somebody is still at it.
-    lab.parts.moving.clear()
+    lab.abandon(claim.id)
     lab.reconcile()
     assert len(lab.vgpus()) == 2
     serve(lab, agent)
@@ -356,10 +356,10 @@ def test_one_that_was_taken_for_dead_finds_that_its_rows_are_gone(lab):
     agent = lab.agent(devices=4)
     claim, free = grown_later(lab, agent)
     planned = prepare(lab, claim, free)
-    lab.parts.moving.clear()
+    lab.abandon(claim.id)
     lab.reconcile()
-    lab.parts.moving.append(claim.id)
-    resizing.allocate(lab.parts, planned)
+    lab.begin(claim.id)
+    lab.made.resizing.allocate(planned)
     assert counts(lab, claim)[1] == 2
     assert len(lab.allocated()) == 2
     serve(lab, agent)
@@ -375,11 +375,11 @@ def test_what_happens_to_it_meanwhile_goes_first(lab, meanwhile):
         lab.release(claim)
     elif meanwhile == "queued":
         refusal = binding.Refusal("lost", False, free[0], tuple(one.id for one in lab.vgpus()[:2]))
-        lab.parts.commit(binding.refused, claim.id, agent.host, refusal, 3)
+        lab.made.transactions.commit(binding.refused, claim.id, agent.host, refusal, 3)
     else:
         lab.conf.set_override("vgpus", 3, group="quota")
-        lab.parts.limits.__init__(lab.conf)
-    assert resizing.allocate(lab.parts, planned) == {}
+        lab.made.limits.__init__(lab.conf)
+    assert lab.made.resizing.allocate(planned) == {}
     expected = {"released": "releasing", "queued": "releasing", "bounded": "bound"}[meanwhile]
     assert lab.claim(claim).state == expected
     assert counts(lab, claim)[1] == (3 if meanwhile == "bounded" else 2)
@@ -407,7 +407,7 @@ def test_while_placement_is_away_it_stays_as_it_is(lab, placement):
     claim, free = grown_later(lab, agent)
     planned = prepare(lab, claim, free)
     placement.go("500 Internal Server Error")
-    assert set(resizing.allocate(lab.parts, planned)) == {claim.id}
+    assert set(lab.made.resizing.allocate(planned)) == {claim.id}
     assert counts(lab, claim)[:2] == (ClaimState.BOUND, 2)
     placement.come_back()
     lab.settle(agent)
@@ -419,7 +419,7 @@ def test_what_its_host_refuses_it_goes_on_without(lab):
     agent = lab.agent(devices=4)
     claim, free = grown_later(lab, agent)
     planned = prepare(lab, claim, free)
-    resizing.allocate(lab.parts, planned)
+    lab.made.resizing.allocate(planned)
     assert counts(lab, claim)[1] == 4
     new = {vgpu.id for each in planned for vgpu in each.vgpus}
     agent.apply(agent.send())
@@ -570,7 +570,7 @@ def test_what_it_was_refused_more_does_not_fail_it(lab):
     agent = lab.agent(devices=4)
     claim = never_grows(lab, agent)
     refusal = binding.Refusal("lost", False, "", tuple(one.id for one in lab.vgpus(claim_id=claim.id)))
-    lab.parts.commit(binding.refused, claim.id, agent.host, refusal, 3)
+    lab.made.transactions.commit(binding.refused, claim.id, agent.host, refusal, 3)
     assert lab.claim(claim).release_to == ClaimState.QUEUED
 
 
@@ -604,8 +604,8 @@ def test_two_conductors_do_not_grow_it_twice(lab):
 
     def grow(one):
         barrier.wait(30)
-        made = resizing.reserve(one.parts, [lab.choice(claim, *free)])
-        resizing.allocate(one.parts, made.planned)
+        made = one.made.resizing.reserve([lab.choice(claim, *free)])
+        one.made.resizing.allocate(made.planned)
 
     threads = [threading.Thread(target=grow, args=(one,)) for one in (lab, other)]
     for thread in threads:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from oslo_context.context import RequestContext
 
-from gpupool.conductor.hosts import report_cache, reports
+from gpupool.conductor.hosts import report_cache
 from gpupool.db import claims, sessions
 from gpupool.model import errors, wire
 from gpupool.model.envelope import Purpose
@@ -51,15 +51,15 @@ def test_reports_of_one_host_take_no_threads_of_others(lab, monkeypatch):
     """A host may send a thousand at once, which all wait for its row."""
     hostile, other = lab.agent(), lab.agent()
     begun, let_go = threading.Semaphore(0), threading.Event()
-    take = reports.take
+    take = lab.made.reports.take
 
-    def slow(parts, report, said=None):
+    def slow(report, said=None):
         if report.host == hostile.host:
             begun.release()
             assert let_go.wait(60)
-        return take(parts, report, said)
+        return take(report, said)
 
-    monkeypatch.setattr(reports, "take", slow)
+    monkeypatch.setattr(lab.made.reports, "take", slow)
     messages = [signed(hostile, number) for number in (10**6, 10**6 + 1, 10**6 + 2)]
     client = ReportsClient(lab.transport, 60)
     with ThreadPoolExecutor() as pool:
@@ -94,7 +94,7 @@ def test_a_host_that_reports_too_often_is_told_to_try_later(paced):
     paced.clock.wait(60)
     hostile, other = paced.agent(), paced.agent()
     client = ReportsClient(paced.transport, 60)
-    for number in range(int(paced.parts.rates._buckets[hostile.host].tokens)):
+    for number in range(int(paced.made.rates._buckets[hostile.host].tokens)):
         client.report(RequestContext(), signed(hostile, 10**6 + number))
     with pytest.raises(errors.Unavailable, match=f"host {hostile.host} reports too often; allowed: 1 a"):
         client.report(RequestContext(), signed(hostile, 10**6 + 40))
@@ -111,7 +111,7 @@ def test_a_host_that_reports_too_often_is_told_to_try_later(paced):
     # What is said of a host that reports seldom enough is forgotten.
     paced.clock.wait(60)
     other.send()
-    assert paced.parts.rates._buckets.keys() == {other.host}
+    assert paced.made.rates._buckets.keys() == {other.host}
 
 
 def test_sessions_of_others_are_not_shown(lab):
@@ -320,7 +320,7 @@ def test_the_custom_traits_of_a_host_are_bounded_however_often_they_change(lab):
     assert 0 < taken < 12
     assert "would have had 13 different custom traits; allowed: 12, [conductor]" in refused
     assert lab.host(agent).report_error == refused
-    made = {trait for trait in lab.parts.placement.traits() if trait.startswith("CUSTOM_T")}
+    made = {trait for trait in lab.made.placement.traits() if trait.startswith("CUSTOM_T")}
     assert len(made) <= taken
     # What they had before they may have again.
     agent.devices = {first.key: first}

@@ -18,7 +18,7 @@ from tests.functional.conductor.lab import Lab
 
 
 def inventory(lab, device):
-    return lab.parts.placement.inventories(device.id)[0]["CUSTOM_GPUPOOL_COMPUTE"]
+    return lab.made.placement.inventories(device.id)[0]["CUSTOM_GPUPOOL_COMPUTE"]
 
 
 def test_a_report_makes_host_devices_and_providers(lab):
@@ -28,7 +28,7 @@ def test_a_report_makes_host_devices_and_providers(lab):
     (device,) = lab.devices(agent)
     assert (device.key, device.memory_mib, device.health) == ("ref-0", 4096, DeviceHealth.OK)
     assert inventory(lab, device).total == 100
-    assert host.pool_id in lab.parts.placement.aggregates(device.id)[0]
+    assert host.pool_id in lab.made.placement.aggregates(device.id)[0]
 
 
 def test_a_report_without_news_costs_placement_nothing(lab, placement):
@@ -57,14 +57,14 @@ def test_what_one_conductor_wrote_to_placement_another_does_not_read(lab, placem
 
 def test_the_compute_node_is_the_parent(lab):
     root = str(uuid.uuid4())
-    lab.parts.placement.create_provider(root, f"node-{root}", None)
+    lab.made.placement.create_provider(root, f"node-{root}", None)
     agent = SimulatedAgent(lab.transport, f"host-{root}", devices=1)
     agent.hypervisor = f"node-{root}"
     lab.look(agent)
     (device,) = lab.devices(agent)
-    assert lab.parts.placement.get_provider(device.id).parent_id == root
+    assert lab.made.placement.get_provider(device.id).parent_id == root
     lab.reconcile()
-    assert lab.parts.placement.get_provider(device.id).parent_id == root
+    assert lab.made.placement.get_provider(device.id).parent_id == root
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_one_host_that_can_not_be_served_does_not_keep_the_others(lab, monkeypat
     bad = SimulatedAgent(lab.transport, "host-bad")
     bad.send()
     bad_id = lab.host(bad).id
-    follow = lab.parts.inventory.follow
+    follow = lab.made.inventory.follow
 
     def poisoned(host, pool, devices):
         if host.id == bad_id:
             raise UnicodeEncodeError("utf-8", "", 0, 1, "poison")
         follow(host, pool, devices)
 
-    monkeypatch.setattr(lab.parts.inventory, "follow", poisoned)
+    monkeypatch.setattr(lab.made.inventory, "follow", poisoned)
     good = SimulatedAgent(lab.transport, "host-good", devices=1)
     good.send()
     claim = lab.create(host=good.host)
@@ -516,7 +516,7 @@ def test_a_host_moves_to_another_pool_when_it_is_empty(lab):
     assert lab.client.set_host_pool(lab.ctxt, host.id, pool.id).pool_id == pool.id
     lab.serve()
     (device,) = lab.devices(agent)
-    assert lab.parts.placement.aggregates(device.id)[0] == {pool.id}
+    assert lab.made.placement.aggregates(device.id)[0] == {pool.id}
     with pytest.raises(errors.NotFound, match="pool no-such not found"):
         lab.client.set_host_pool(lab.ctxt, host.id, "no-such")
     lab.look(agent)
@@ -533,16 +533,16 @@ def test_a_host_is_deleted_when_it_is_down_and_empty(lab):
     lab.serve()
     with pytest.raises(errors.Conflict, match="still has 1 vGPUs"):
         lab.client.delete_host(lab.ctxt, host.id)
-    assert lab.parts.placement.get_provider(device.id) is not None
+    assert lab.made.placement.get_provider(device.id) is not None
     lab.release(claim)
     lab.reconcile()
     lab.client.delete_host(lab.ctxt, host.id)
-    assert lab.parts.placement.get_provider(device.id) is None
+    assert lab.made.placement.get_provider(device.id) is None
     with pytest.raises(errors.NotFound):
         lab.client.delete_host(lab.ctxt, host.id)
     lab.look(agent)  # It reports again: it is new.
     assert lab.host(agent).state == HostState.UP
-    assert lab.parts.placement.get_provider(device.id) is not None
+    assert lab.made.placement.get_provider(device.id) is not None
 
 
 def test_nothing_is_kept_in_memory_of_a_host_that_was_deleted(lab):
@@ -550,7 +550,7 @@ def test_nothing_is_kept_in_memory_of_a_host_that_was_deleted(lab):
     for each in (agent, other):
         lab.look(each)
     host = lab.host(agent)
-    inventory, reported = lab.parts.inventory, lab.parts.reported
+    inventory, reported = lab.made.inventory, lab.made.cache
     for device in lab.devices(agent):
         inventory.saw_foreign(device.id, {"instance": {"CUSTOM_GPUPOOL_COMPUTE": 5}})
     lab.silence(agent)
@@ -594,12 +594,12 @@ def test_a_change_beside_an_allocation_of_ours_is_found(lab, placement):
     agent = lab.agent(devices=1)
     lab.reconcile()
     (device,) = lab.devices(agent)
-    inventories, _ = lab.parts.placement.inventories(device.id)
+    inventories, _ = lab.made.placement.inventories(device.id)
     claim = lab.bound(agent)
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.reserve(device.id)
     lab.reconcile()
-    assert lab.parts.placement.inventories(device.id)[0] == inventories
+    assert lab.made.placement.inventories(device.id)[0] == inventories
 
 
 def test_a_provider_that_could_not_be_written_is_written_later_whatever_was_allocated(lab, placement):
@@ -613,13 +613,13 @@ def test_a_provider_that_could_not_be_written_is_written_later_whatever_was_allo
     lab.reconcile()
     (device,) = lab.devices(agent)
     # As a request of this conductor does that allocates something on it.
-    with lab.parts.inventory.granting([device.id]):
+    with lab.made.inventory.granting([device.id]):
         pass
-    assert device.id not in lab.parts.inventory._verified
+    assert device.id not in lab.made.inventory._verified
     placement.requests.clear()
     lab.reconcile()
     agent.devices["ref-0"] = replace(before, health=DeviceHealth.FAILED)
     lab.look(agent)
     lab.reconcile()
-    inventories, _ = lab.parts.placement.inventories(device.id)
+    inventories, _ = lab.made.placement.inventories(device.id)
     assert all(each.reserved == each.total for each in inventories.values())

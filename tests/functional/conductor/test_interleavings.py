@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gpupool.conductor.scheduling import defragmenting
 from gpupool.db import claims, devices, moves, vgpus
 from gpupool.db.api import Database
 from gpupool.model.claim import Qos
@@ -104,7 +103,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(one=st.integers(0, 1))
     def defragment(self, one):
-        defragmenting.defragment(self.labs[one].parts, self.pool_id, False, 2)
+        self.labs[one].made.defragmenting.defragment(self.pool_id, False, 2)
 
     @rule(number=st.integers(0, 1), one=st.integers(0, 1))
     def report(self, number, one):

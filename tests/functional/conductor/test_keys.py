@@ -7,7 +7,7 @@ import oslo_messaging
 import pytest
 from oslo_context.context import RequestContext
 
-from gpupool.conductor.hosts import admission, signed_reports
+from gpupool.conductor.hosts import admission
 from gpupool.conductor.signing_keys import ConductorKeys
 from gpupool.db import conductor_keys, devices, host_keys, hosts
 from gpupool.model import errors, wire
@@ -48,6 +48,10 @@ def host_of(lab, name):
 def states(lab, name):
     with lab.database.reader() as session:
         return {key.id: key.state for key in host_keys.list_(session, {"host": name})}
+
+
+def introduce(lab, message):
+    return admission.introduce(lab.made.transactions, lab.made.keys, message)
 
 
 def signed(agent, sequence, report=None, own=None, host=None):
@@ -121,7 +125,7 @@ def test_the_answer_is_for_the_host_alone(lab, reports):
     claim = lab.bound(agent)
     answer = reports.report(CTXT, signed(agent, 10**6))
     assert (answer.purpose, answer.host, answer.sequence) == (Purpose.DESIRED, agent.host, 10**6)
-    keys.verify(answer, lab.parts.keys.public()[0])
+    keys.verify(answer, lab.made.keys.public()[0])
     assert claim.id not in answer.body
     opened = json.loads(agent.identity.own.open(answer.body, agent.host))
     assert opened["desired"]["vgpus"][0]["claim_id"] == claim.id
@@ -139,7 +143,7 @@ def test_a_report_is_taken_once(lab, reports):
     reports.report(CTXT, signed(agent, 10**6 + 1, broken))
     assert lab.devices(agent)[0].health == DeviceHealth.OK
     for conductor in (lab, other):
-        answer = signed_reports.take(conductor.parts, failed)
+        answer = conductor.made.signed_reports.take(failed)
         assert (answer.purpose, answer.body) == (Purpose.STALE, str(10**6 + 1))
     assert lab.devices(agent)[0].health == DeviceHealth.OK
 
@@ -148,9 +152,9 @@ def test_a_report_answered_from_memory_is_answered_once(lab, reports):
     agent = lab.agent()
     lab.look(agent)
     first, second = (signed(agent, 10**6 + number) for number in range(2))
-    assert signed_reports.take(lab.parts, second).purpose is Purpose.DESIRED
+    assert lab.made.signed_reports.take(second).purpose is Purpose.DESIRED
     for message in (second, first):
-        assert signed_reports.take(lab.parts, message).purpose is Purpose.STALE
+        assert lab.made.signed_reports.take(message).purpose is Purpose.STALE
 
 
 def test_what_another_conductor_answered_from_memory_changes_nothing_here(lab):
@@ -158,14 +162,14 @@ def test_what_another_conductor_answered_from_memory_changes_nothing_here(lab):
     agent = lab.agent()
     other = lab.another()
     quiet = signed(agent, 10**6 + 1)
-    signed_reports.take(lab.parts, signed(agent, 10**6))
-    signed_reports.take(lab.parts, quiet)
+    lab.made.signed_reports.take(signed(agent, 10**6))
+    lab.made.signed_reports.take(quiet)
     before = lab.host(agent), lab.devices(agent)
-    signed_reports.take(other.parts, quiet)
+    other.made.signed_reports.take(quiet)
     assert (lab.host(agent), lab.devices(agent)) == before
     # Once it was taken there, it is old everywhere.
     for conductor in (lab, other):
-        assert signed_reports.take(conductor.parts, quiet).purpose is Purpose.STALE
+        assert conductor.made.signed_reports.take(quiet).purpose is Purpose.STALE
 
 
 def test_a_late_report_is_overruled_by_the_next_one_on_any_conductor(lab):
@@ -173,13 +177,13 @@ def test_a_late_report_is_overruled_by_the_next_one_on_any_conductor(lab):
     agent = lab.agent()
     other = lab.another()
     healthy = agent.report()
-    signed_reports.take(lab.parts, signed(agent, 10**6, healthy))
+    lab.made.signed_reports.take(signed(agent, 10**6, healthy))
     agent.set_health("ref-0", DeviceHealth.FAILED)
     held_back = signed(agent, 10**6 + 1)
-    signed_reports.take(lab.parts, signed(agent, 10**6 + 2, healthy))
-    signed_reports.take(other.parts, held_back)
+    lab.made.signed_reports.take(signed(agent, 10**6 + 2, healthy))
+    other.made.signed_reports.take(held_back)
     # From memory the first conductor would answer that nothing is new.
-    signed_reports.take(lab.parts, signed(agent, 10**6 + 3, healthy))
+    lab.made.signed_reports.take(signed(agent, 10**6 + 3, healthy))
     assert lab.devices(agent)[0].health == DeviceHealth.OK
 
 
@@ -188,12 +192,12 @@ def test_a_sign_of_life_makes_what_came_before_it_old(lab):
     other = lab.another()
     lab.look(agent)
     copied = signed(agent, 10**6)
-    signed_reports.take(lab.parts, copied)
+    lab.made.signed_reports.take(copied)
     seen = lab.host(agent).last_seen_at
     lab.clock.wait(lab.conf.conductor.host_timeout / 2)
-    signed_reports.take(lab.parts, signed(agent, 10**6 + 1))
+    lab.made.signed_reports.take(signed(agent, 10**6 + 1))
     assert lab.host(agent).last_seen_at > seen
-    assert signed_reports.take(other.parts, copied).purpose is Purpose.STALE
+    assert other.made.signed_reports.take(copied).purpose is Purpose.STALE
 
 
 def test_a_host_stays_up_however_many_conductors_take_turns_with_its_reports(lab):
@@ -202,7 +206,7 @@ def test_a_host_stays_up_however_many_conductors_take_turns_with_its_reports(lab
     for number in range(24):
         lab.clock.wait(5)
         message = signed(agent, 10**6 + number)
-        signed_reports.take(conductors[number % len(conductors)].parts, message)
+        conductors[number % len(conductors)].made.signed_reports.take(message)
         lab.conductor.watch()
         silent = (lab.clock.now() - lab.host(agent).last_seen_at).total_seconds()
         assert silent < lab.conf.conductor.host_timeout / 2
@@ -285,35 +289,33 @@ def test_a_key_that_is_revoked_is_never_believed_again(lab):
 def test_a_report_that_is_being_taken_while_its_key_is_revoked_is_not(lab, monkeypatch):
     agent = lab.agent()
     message = signed(agent, 10**6, replace(agent.report(), memory_mib=7))
-    checked = signed_reports._sender
+    taken = lab.made.rates.take
 
-    def revoked_meanwhile(parts, message):
-        sender = checked(parts, message)
+    def revoked_meanwhile(name):
+        taken(name)
         lab.client.revoke_host(CTXT, lab.host(agent).id)
-        return sender
 
-    monkeypatch.setattr(signed_reports, "_sender", revoked_meanwhile)
+    monkeypatch.setattr(lab.made.rates, "take", revoked_meanwhile)
     with pytest.raises(errors.Forbidden, match="is revoked"):
-        signed_reports.take(lab.parts, message)
+        lab.made.signed_reports.take(message)
     assert lab.host(agent).state == HostState.DOWN
 
 
 def test_a_sign_of_life_with_a_key_that_is_being_revoked_is_none(lab, monkeypatch):
     agent = lab.agent()
     lab.look(agent)
-    signed_reports.take(lab.parts, signed(agent, 10**6))
+    lab.made.signed_reports.take(signed(agent, 10**6))
     lab.clock.wait(lab.conf.conductor.host_timeout / 2)
     seen = lab.host(agent).last_seen_at
-    checked = signed_reports._sender
+    taken = lab.made.rates.take
 
-    def revoked_meanwhile(parts, message):
-        sender = checked(parts, message)
+    def revoked_meanwhile(name):
+        taken(name)
         lab.client.revoke_host(CTXT, lab.host(agent).id)
-        return sender
 
-    monkeypatch.setattr(signed_reports, "_sender", revoked_meanwhile)
+    monkeypatch.setattr(lab.made.rates, "take", revoked_meanwhile)
     with pytest.raises(errors.Forbidden, match="is revoked"):
-        signed_reports.take(lab.parts, signed(agent, 10**6 + 1))
+        lab.made.signed_reports.take(signed(agent, 10**6 + 1))
     assert lab.host(agent).last_seen_at == seen
 
 
@@ -369,11 +371,15 @@ def test_a_flood_of_introductions_is_bounded(manual):
     manual.conf.set_override("max_pending_keys", 10, group="conductor")
     for number in range(3 * admission.PENDING_PER_HOST):
         message = introduction(HostKeys.generate(), "host-one")
-        last = admission.introduce(manual.parts, message)
+        last = introduce(manual, message)
         assert last.purpose is Purpose.WELCOME
         assert len(states(manual, "host-one")) <= admission.PENDING_PER_HOST, number
     for number in range(30):
-        admission.introduce(manual.parts, introduction(HostKeys.generate(), f"host-{number}"))
+        admission.introduce(
+            manual.made.transactions,
+            manual.made.keys,
+            introduction(HostKeys.generate(), f"host-{number}"),
+        )
     with manual.database.reader() as session:
         assert len(host_keys.list_(session)) == 10
         assert len(hosts.list_(session)) == 10
@@ -383,7 +389,11 @@ def test_a_flood_of_introductions_is_bounded(manual):
     host = host_of(manual, "host-one")
     manual.client.admit_host(CTXT, host.id, agent.identity.own.fingerprint)
     for number in range(30):
-        admission.introduce(manual.parts, introduction(HostKeys.generate(), f"host-{number}"))
+        admission.introduce(
+            manual.made.transactions,
+            manual.made.keys,
+            introduction(HostKeys.generate(), f"host-{number}"),
+        )
     agent.send()
 
 
@@ -398,7 +408,9 @@ def test_keys_of_hosts_of_before_do_not_count_as_a_flood(lab):
     for agent in agents:
         agent.send()
     for number in range(5):
-        admission.introduce(lab.parts, introduction(HostKeys.generate(), f"host-{number}"))
+        admission.introduce(
+            lab.made.transactions, lab.made.keys, introduction(HostKeys.generate(), f"host-{number}")
+        )
     own = {agent.identity.own.fingerprint for agent in agents}
     with lab.database.reader() as session:
         left = {key.id for key in host_keys.list_(session)}
@@ -461,7 +473,7 @@ def test_what_is_told_is_believed_of_conductors_alone(lab):
     desired = agent.send()
     with lab.database.reader() as session:
         (key,) = host_keys.list_(session, {"host": agent.host})
-    told = lab.parts.keys.look(desired, key)
+    told = lab.made.keys.look(desired, key)
     assert agent.uplink.open(told) == desired
     private, public = keys.new_signing_key()
     other = keys.conductor_signer(private, public)
@@ -473,24 +485,23 @@ def test_what_is_told_is_believed_of_conductors_alone(lab):
         other.sign(Purpose.LOOK, agent.host, told.sequence, told.body),
         agent.identity.own.signer.sign(Purpose.LOOK, agent.host, told.sequence, told.body),
         # Signed by a conductor, for another generation than it says.
-        lab.parts.keys.sign(Purpose.LOOK, agent.host, told.sequence + 1, told.body),
-        lab.parts.keys.sign(Purpose.LOOK, agent.host, told.sequence, "AAAA"),
+        lab.made.keys.sign(Purpose.LOOK, agent.host, told.sequence + 1, told.body),
+        lab.made.keys.sign(Purpose.LOOK, agent.host, told.sequence, "AAAA"),
     ]
     assert [agent.uplink.open(each) for each in forged] == [None] * len(forged)
 
 
 def test_an_agent_follows_conductors_to_their_next_key(lab):
     agent = lab.agent()
-    parts = lab.parts
 
     def change(what):
         with lab.database.writer() as session:
             what(session)
-        parts.keys._loaded = None
-        parts.reported.forget(agent.host)
+        lab.made.keys._loaded = None
+        lab.made.cache.forget(agent.host)
 
     change(lambda session: conductor_keys.add(session, *keys.new_signing_key()))
-    first, second = parts.keys.public()
+    first, second = lab.made.keys.public()
     agent.send()
     assert agent.identity.conductor_keys == (first, second)
     change(lambda session: conductor_keys.remove(session, first))
@@ -506,7 +517,7 @@ def test_an_agent_follows_conductors_to_their_next_key(lab):
 
 
 def test_the_only_conductor_key_stays(lab):
-    (only,) = lab.parts.keys.public()
+    (only,) = lab.made.keys.public()
     with lab.database.writer() as session:
         with pytest.raises(errors.Conflict, match="it is the only conductor key"):
             conductor_keys.remove(session, only)
@@ -536,10 +547,12 @@ def test_names_that_no_database_takes_are_refused(lab, name):
     """Anybody may send them; a database's own error would be a traceback in the log."""
     agent = lab.agent()
     with pytest.raises(errors.Invalid, match=r"key is '.*'; allowed: a fingerprint"):
-        signed_reports.take(lab.parts, replace(signed(agent, 10**6), key=name))
+        lab.made.signed_reports.take(replace(signed(agent, 10**6), key=name))
     own = HostKeys.generate()
     with pytest.raises(errors.Invalid, match=r"pool is '.*'; allowed|body has .* characters; allowed"):
-        admission.introduce(lab.parts, introduction(own, "host-new", pool=name))
+        admission.introduce(
+            lab.made.transactions, lab.made.keys, introduction(own, "host-new", pool=name)
+        )
 
 
 @pytest.mark.parametrize("message", [None, [], "report", 7])
@@ -564,4 +577,4 @@ def test_one_identity_reports_by_many_uplinks(lab):
     agent = SimulatedAgent(lab.transport, "host-again")
     for _ in range(3):
         uplink(lab.transport, "host-again", identity=identity).report_host(CTXT, agent.report())
-    assert identity.conductor_keys == lab.parts.keys.public()
+    assert identity.conductor_keys == lab.made.keys.public()

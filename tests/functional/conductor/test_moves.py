@@ -51,7 +51,7 @@ class Moves(RuleBasedStateMachine):
             return
         self.placement.come_back()
         for lab in self.labs:
-            lab.parts.moving.clear()
+            lab.abandon()
         for lab in (*self.labs, self.lab):
             lab.settle(self.agent)
         assert self.lab.moves() == []
@@ -67,12 +67,12 @@ class Moves(RuleBasedStateMachine):
             return
         vgpu = data.draw(st.sampled_from(sorted(own, key=lambda each: each.index)))
         target = data.draw(st.sampled_from(self.lab.devices(self.agent)))
-        ids = str(uuid.uuid4()), lab.parts.id
-        lab.parts.moving.append(ids[0])
+        move_id, inventory = str(uuid.uuid4()), lab.made.inventory
+        lab.begin(move_id)
         try:
-            made = lab.parts.commit(moving.plan, ids, vgpu.id, target.id, lab.parts.inventory)
+            made = lab.made.transactions.commit(moving.plan, move_id, vgpu.id, target.id, inventory)
         except errors.Conflict:
-            lab.parts.moving.clear()
+            lab.abandon()
         else:
             self.planned[one] = made
 
@@ -80,7 +80,7 @@ class Moves(RuleBasedStateMachine):
     def ask_placement(self, one):
         if self.planned[one] is not None:
             try:
-                self.labs[one].parts.allocations.move(self.planned[one])
+                self.labs[one].made.allocations.move(self.planned[one])
             except errors.GpupoolError:
                 self.undo(one)
 
@@ -90,7 +90,7 @@ class Moves(RuleBasedStateMachine):
         planned = self.planned[one]
         if planned is None or planned.id not in self.lab.allocated():
             return
-        if self.labs[one].parts.commit(moving.switch, planned.id):
+        if self.labs[one].made.transactions.commit(moving.switch, planned.id):
             self.crash(one)
         else:
             self.undo(one)
@@ -98,20 +98,20 @@ class Moves(RuleBasedStateMachine):
     @rule(one=st.integers(0, 1))
     def undo(self, one):
         if self.planned[one] is not None:
-            moving.undo(self.labs[one].parts, self.planned[one])
+            self.labs[one].made.moving.undo(self.planned[one])
             self.crash(one)
 
     @rule(one=st.integers(0, 1))
     def crash(self, one):
         """Forget the move: another conductor, or this one later, has to end it."""
         self.planned[one] = None
-        self.labs[one].parts.moving.clear()
+        self.labs[one].abandon()
 
     @rule(one=st.integers(0, 1))
     def take_for_gone(self, one):
         """Let one conductor take the other one for gone, which it is not."""
         lab = self.labs[one]
-        lab.parts.peers.look({lab.parts.id: 1})
+        lab.made.peers.look({lab.made.id: 1})
         lab.reconcile()
 
     @rule(one=st.integers(0, 1))

@@ -7,7 +7,7 @@ import kombu
 import oslo_messaging
 import pytest
 
-from gpupool.conductor.claims import abandoned, binding, moving
+from gpupool.conductor.claims import binding, moving
 from gpupool.model import errors
 from gpupool.model.states import ClaimState, HostState
 from gpupool.rpc import transport
@@ -110,19 +110,19 @@ def test_what_a_dead_conductor_was_binding_the_leader_ends(lab, dead, answered):
     agent = lab.agent()
     claim = lab.create()
     device = lab.devices(agent)[0]
-    made = binding.reserve(dead.parts, [lab.choice(claim, device.id)])
+    made = dead.made.binding.reserve([lab.choice(claim, device.id)])
     if answered:
-        dead.parts.allocations.allocate_all([each.order() for each in made.planned])
+        dead.made.allocations.allocate_all([each.order() for each in made.planned])
     # While it gives signs of life it is its own affair.
     for beat in range(10):
-        lab.parts.peers.look({lab.parts.id: beat, dead.parts.id: beat})
+        lab.made.peers.look({lab.made.id: beat, dead.made.id: beat})
         lab.conductor.tick()
     assert lab.claim(claim).state == ClaimState.ALLOCATING
     # Its row stays as it was: a killed one deletes nothing.
     looks = 0
-    while not lab.parts.peers.gone(dead.parts.id):
+    while not lab.made.peers.gone(dead.made.id):
         looks += 1
-        lab.parts.peers.look({lab.parts.id: 10 + looks, dead.parts.id: 9})
+        lab.made.peers.look({lab.made.id: 10 + looks, dead.made.id: 9})
     assert looks == 5
     lab.conductor.tick()
     assert lab.claim(claim).state == ClaimState.BINDING
@@ -135,10 +135,10 @@ def test_what_is_on_its_way_is_not_ended_by_its_own_conductor(lab):
     agent = lab.agent()
     claim = lab.create()
     device = lab.devices(agent)[0]
-    binding.reserve(lab.parts, [lab.choice(claim, device.id)])
-    abandoned.end(lab.parts, {claim.id}, leads=True)
+    lab.made.binding.reserve([lab.choice(claim, device.id)])
+    lab.made.abandoned.end({claim.id}, leads=True)
     assert lab.claim(claim).state == ClaimState.ALLOCATING
-    abandoned.end(lab.parts, set(), leads=False)
+    lab.made.abandoned.end(set(), leads=False)
     assert lab.claim(claim).state == ClaimState.QUEUED
 
 
@@ -147,7 +147,7 @@ def test_while_placement_is_known_to_be_away_nothing_changes_and_nothing_is_aske
     leaving = lab.bound(agent)
     waiting = lab.create()
     up = [False]
-    lab.parts.dependencies.placement.answers = lambda: up[0]
+    lab.made.dependencies.placement.answers = lambda: up[0]
     lab.release(leaving)
     agent.look()
     generations = {each.id: lab.claim(each).generation for each in (leaving, waiting)}
@@ -168,7 +168,7 @@ def test_hosts_are_not_silent_while_nobody_listens(lab):
     agent = lab.agent()
     lab.silence(agent)
     listens = [False]
-    lab.parts.dependencies.listens = lambda: listens[0]
+    lab.made.dependencies.listens = lambda: listens[0]
     lab.conductor.watch()
     assert lab.host(agent).state == HostState.UP
     # What was counted before the outage is forgotten, too.
@@ -181,12 +181,12 @@ def test_hosts_are_not_silent_while_nobody_listens(lab):
 
 
 def test_who_can_not_do_the_work_does_not_lead(lab):
-    lab.parts.dependencies.missing = lambda: "the message service"
+    lab.made.dependencies.missing = lambda: "the message service"
     lab.conductor.lead()
     waiting = lab.create()
     agent = lab.agent()
     assert lab.claim(waiting).state == ClaimState.QUEUED
-    lab.parts.dependencies.missing = lambda: ""
+    lab.made.dependencies.missing = lambda: ""
     lab.conductor.lead()
     lab.serve()
     lab.look(agent)
@@ -208,15 +208,15 @@ def test_a_move_that_nobody_ends_is_undone_in_the_next_run_of_the_reconciler(
     if how == "outage":
         unreachable(monkeypatch, moving.switch)
         with pytest.raises(errors.Unavailable):
-            moving.move(lab.parts, vgpu.id, other)
+            lab.made.moving.move(vgpu.id, other)
         assert len(lab.allocated()) == 2
     else:
-        ids = str(uuid.uuid4()), dead.parts.id
-        dead.parts.commit(moving.plan, ids, vgpu.id, other, dead.parts.inventory)
-        lab.parts.peers.look({dead.parts.id: 1})
+        of_move = str(uuid.uuid4()), vgpu.id, other
+        dead.made.transactions.commit(moving.plan, *of_move, dead.made.inventory)
+        lab.made.peers.look({dead.made.id: 1})
         lab.reconcile()
         assert len(lab.moves()) == 1
-        lab.parts.peers.look({lab.parts.id: 1})
+        lab.made.peers.look({lab.made.id: 1})
     lab.reconcile()
     assert (lab.vgpus(), lab.moves()) == ([vgpu], [])
     lab.check_books([agent])

@@ -23,7 +23,7 @@ def overcommit(lab, agent, **percent):
 
 
 def ratios(lab, device):
-    found = lab.parts.placement.inventories(device.id)[0]
+    found = lab.made.placement.inventories(device.id)[0]
     return found[names.COMPUTE].allocation_ratio, found[names.MEMORY_MIB].allocation_ratio
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from gpupool.conductor.claims import releasing
 from gpupool.model.states import ClaimState
 from tests.functional.conductor.lab import Lab
 
@@ -72,8 +71,8 @@ def test_why_a_claim_is_released_is_not_forgotten(lab, placement):
     placement.come_back()
     (vgpu,) = lab.vgpus()
     agent.look()
-    lab.parts.left.take()
-    releasing.drop(lab.parts, [vgpu])
+    lab.made.outbox.take()
+    lab.made.releasing.drop([vgpu])
     queued = lab.claim(claim)
     assert (queued.state, queued.state_reason) == (
         ClaimState.QUEUED,
@@ -159,9 +158,9 @@ def test_what_another_conductor_gave_back_is_not_asked_for_again(lab, placement)
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.RELEASED
     placement.requests.clear()
-    releasing.drop(lab.parts, gone)
+    lab.made.releasing.drop(gone)
     assert placement.requests == []
     # Nor is what stays given back, whoever says that it has gone.
-    releasing.drop(lab.parts, lab.vgpus(claim_id=other.id))
+    lab.made.releasing.drop(lab.vgpus(claim_id=other.id))
     assert placement.requests == []
     lab.check_books([agent])

@@ -66,7 +66,7 @@ def test_hosts_have_other_room_when_their_pool_grants_more(lab):
     assert lab.host(agent).revision == before.revision
     lab.client.update_pool(lab.ctxt, before.pool_id, PoolChange(compute_overcommit=120))
     assert lab.host(agent).revision > before.revision
-    assert lab.parts.left.take()[0] == {before.id}
+    assert lab.made.outbox.take()[0] == {before.id}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_pool_in_use_stays(lab):
 
 
 def test_the_default_pool_is_one_for_all_conductors(lab):
-    again = lab.parts.commit(conductor_pools.create_default)
+    again = lab.made.transactions.commit(conductor_pools.create_default)
     with lab.database.reader() as session:
         assert pools.list_(session) == [again]
 
@@ -164,7 +164,7 @@ def test_a_change_after_which_no_claim_could_use_a_profile_is_refused(lab, chang
 @pytest.fixture
 def meanwhile(lab, monkeypatch):
     """Return a function: the change that it is given is made once while Placement is next asked."""
-    real = lab.parts.placement.unknown_traits
+    real = lab.made.placement.unknown_traits
 
     def arrange(profile, changes):
         def unknown_traits(names):
@@ -172,7 +172,7 @@ def meanwhile(lab, monkeypatch):
             lab.client.update_profile(lab.ctxt, profile.id, changes)
             return real(names)
 
-        monkeypatch.setattr(lab.parts.placement, "unknown_traits", unknown_traits)
+        monkeypatch.setattr(lab.made.placement, "unknown_traits", unknown_traits)
 
     return arrange
 

@@ -3,7 +3,6 @@
 import pytest
 
 from gpupool.conductor.capacity import snapshot
-from gpupool.conductor.hosts import hosts as host_actions
 from gpupool.db import claims, hosts
 from gpupool.model import errors
 from gpupool.model.states import ClaimState, HostState
@@ -12,7 +11,7 @@ from gpupool.model.states import ClaimState, HostState
 def free_cpu(lab, agent):
     host = lab.host(agent)
     with lab.database.reader() as session:
-        inventory, conf = lab.parts.inventory, lab.parts.conf
+        inventory, conf = lab.made.inventory, lab.made.conf
         (room,) = snapshot.rooms(session, host.pool_id, inventory, conf, [host.id])
     return room.cpu_free
 
@@ -66,4 +65,4 @@ def test_only_the_programs_host_is_charged(lab):
     with lab.database.writer() as session:
         hosts.update(session, other, state=HostState.DOWN)
     with pytest.raises(errors.Conflict, match="still has the programs of 1 claims"):
-        host_actions.delete(lab.parts, other)
+        lab.made.hosts.delete(other)

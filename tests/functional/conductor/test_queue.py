@@ -202,8 +202,8 @@ def test_what_placement_holds_beyond_our_rows_is_learnt_and_planned_around(lab):
     lab.reconcile()
     lab.serve()
     assert lab.claim(waiting) == told  # Nobody asks Placement in vain again.
-    assert lab.parts.placement.get_allocation(foreign) is not None  # It is no business of ours.
-    lab.parts.allocations.deallocate(foreign)
+    assert lab.made.placement.get_allocation(foreign) is not None  # It is no business of ours.
+    lab.made.allocations.deallocate(foreign)
     lab.reconcile()
     lab.serve()
     assert lab.claim(waiting).state == ClaimState.BINDING
@@ -212,7 +212,7 @@ def test_what_placement_holds_beyond_our_rows_is_learnt_and_planned_around(lab):
 def test_a_device_without_provider_is_planned_around(lab):
     agent = lab.agent()
     first, second = lab.devices(agent)
-    lab.parts.placement.delete_provider(first.id)
+    lab.made.placement.delete_provider(first.id)
     claims = [lab.create(compute=100) for _ in range(2)]
     lab.serve()
     assert sorted(states(lab, *claims)) == ["binding", "queued"]
@@ -226,7 +226,7 @@ def test_several_devices_without_provider_are_planned_around(lab):
     agent = lab.agent(devices=4)
     *gone, last = sorted(lab.devices(agent), key=lambda device: device.id)
     for device in gone:
-        lab.parts.placement.delete_provider(device.id)
+        lab.made.placement.delete_provider(device.id)
     claim = lab.create(compute=100)
     lab.serve()
     assert lab.claim(claim).state == ClaimState.BINDING

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from gpupool.allocator import scheduling
-from gpupool.conductor.claims import binding, preemption
+from gpupool.conductor.claims import preemption
 from gpupool.conductor.scheduling import batches
+from gpupool.conductor.transaction import Transactions
 from gpupool.model import errors
 from gpupool.model.claim import Tier
 from gpupool.model.states import ClaimState
@@ -34,18 +35,18 @@ def on_each(lab, agents):
 @pytest.fixture
 def unreachable(lab):
     """Returns a function after which the database can't be reached at a given commit, once."""
-    commit = type(lab.parts).commit
+    commit = Transactions.commit
 
     def fail(patch, work):
         failed = []
 
-        def once(parts, called, *args, **kwargs):
+        def once(transactions, called, *args, **kwargs):
             if called is work and not failed:
                 failed.append(work)
                 raise errors.Unavailable("the database can't be reached")
-            return commit(parts, called, *args, **kwargs)
+            return commit(transactions, called, *args, **kwargs)
 
-        patch.setattr(type(lab.parts), "commit", once)
+        patch.setattr(Transactions, "commit", once)
         return failed
 
     return fail
@@ -71,18 +72,18 @@ def test_a_pass_that_ends_between_two_batches_is_done_again(lab, unreachable, mo
     small_batches(monkeypatch)
     agents = [lab.agent() for _ in range(4)]
     claims = on_each(lab, agents)
-    reserve, answers = binding.reserve, ["unavailable", "lost"]
+    reserve, answers = lab.made.binding.reserve, ["unavailable", "lost"]
 
-    def fail(parts, choices):
+    def fail(choices):
         if not answers:
-            return reserve(parts, choices)
+            return reserve(choices)
         if answers.pop() == "unavailable":
             raise errors.Unavailable("the database can't be reached")
         # Something of it changed, but not its generation: it is not told by that that it waits again.
         lost = {choices[0].claim_id: errors.Conflict("not to be had any more")}
-        return replace(reserve(parts, choices[1:]), lost=lost)
+        return replace(reserve(choices[1:]), lost=lost)
 
-    monkeypatch.setattr(binding, "reserve", fail)
+    monkeypatch.setattr(lab.made.binding, "reserve", fail)
     lab.serve()
     lab.settle(*agents)
     assert states(lab, *claims) == [ClaimState.BOUND] * 8
@@ -120,14 +121,14 @@ def test_nobody_makes_room_for_a_claim_that_waits_no_more(lab):
     victim = lab.bound(agent, compute=80, priority=10, preemptible=True)
     urgent = lab.create(compute=80, priority=90)
     lab.release(urgent)
-    lab.parts.commit(preemption.preempt, victim, urgent)
+    lab.made.transactions.commit(preemption.preempt, victim, urgent)
     assert lab.claim(victim).state == ClaimState.BOUND
 
 
 def test_what_has_ended_is_not_kept_for_the_mix(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
-    known = lab.conductor._served._pools[claim.pool_id]
+    known = lab.made.queue._pools[claim.pool_id]
     assert claim.id in known._mixed
     lab.release(claim)
     lab.settle(agent)

@@ -4,9 +4,7 @@ import threading
 
 import pytest
 
-from gpupool.conductor.claims import abandoned, binding, health
-from gpupool.conductor.providers import flush
-from gpupool.conductor.repairs import reconciler
+from gpupool.conductor.claims import health
 from gpupool.db import hosts
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -21,7 +19,7 @@ from tests.functional.conductor.test_crash import make_old
 @pytest.fixture
 def meanwhile(lab, monkeypatch):
     """Return a function: what it is given happens once, just before or after the next allocation."""
-    client = lab.parts.placement
+    client = lab.made.placement
     real = client.set_allocations
 
     def arrange(happening, *, after=False):
@@ -70,7 +68,7 @@ def test_a_host_that_comes_back_is_healthy_whatever_the_reconciler_writes(on_mar
         return said(*args)
 
     monkeypatch.setattr(health, "_health", slow)
-    reconciler.write_health(lab.parts)
+    lab.made.claim_repairs.write_health()
     back.join()
     assert lab.host(agent).state == HostState.UP
     assert lab.claim(claim).health == ClaimHealth.OK
@@ -84,7 +82,7 @@ def test_released_and_gone_meanwhile(lab, meanwhile, after):
     def happening():
         lab.release(claim)
         agent.look()
-        flush.settle(lab.parts)
+        lab.made.flush.flush(tuple)
         assert lab.claim(claim).state == ClaimState.RELEASED
 
     meanwhile(happening, after=after)
@@ -145,7 +143,7 @@ def test_one_that_can_not_be_given_back_does_not_keep_the_others_of_its_batch(la
     """Of two claims one is released and gone meanwhile and one refused, and then Placement goes away."""
     agent = lab.agent()
     gone, refused = lab.create(), lab.create()
-    allocations = lab.parts.allocations
+    allocations = lab.made.allocations
     allocate_all, deallocate = allocations.allocate_all, allocations.deallocate
 
     def away(vgpu_id):
@@ -157,7 +155,7 @@ def test_one_that_can_not_be_given_back_does_not_keep_the_others_of_its_batch(la
         lab.release(gone)
         # Not lab.look: this conductor's queue did not begin this batch, and would take it for left.
         agent.look()
-        flush.settle(lab.parts)
+        lab.made.flush.flush(tuple)
         allocate_all([order for order in orders if order.key == gone.id])
         monkeypatch.setattr(allocations, "deallocate", away)
         return {refused.id: NoCapacity("no room")}
@@ -176,7 +174,7 @@ def test_one_that_can_not_be_given_back_does_not_keep_the_others_of_its_batch(la
 def test_released_in_the_moment_of_the_reconcilers_repair(lab, meanwhile):
     agent = lab.agent()
     claim = lab.bound(agent)
-    lab.parts.allocations.deallocate(lab.vgpus()[0].id)
+    lab.made.allocations.deallocate(lab.vgpus()[0].id)
 
     def happening():
         lab.release(claim)
@@ -195,19 +193,20 @@ def test_a_claim_that_went_on_while_it_was_to_be_undone_keeps_what_it_has(lab, m
     claim = lab.create(count=2)
     device_ids = tuple(device.id for device in lab.devices(agent))
     choice = lab.choice(claim, *device_ids)
-    (planned,) = binding.reserve(lab.parts, [choice]).planned
+    (planned,) = lab.made.binding.reserve([choice]).planned
     make_old(lab, claim)
-    asked = abandoned._agreed
+    allocations = lab.made.allocations
+    asked = allocations.get_allocation
 
-    def slow(parts, vgpu):
-        agreed = asked(parts, vgpu)
-        monkeypatch.setattr(abandoned, "_agreed", asked)
-        parts.allocations.allocate_all([planned.order()])
-        binding.hand_over(parts, [planned])
+    def slow(vgpu_id):
+        found = asked(vgpu_id)
+        monkeypatch.undo()
+        allocations.allocate_all([planned.order()])
+        lab.made.binding.hand_over([planned])
         agent.look()
-        return agreed
+        return found
 
-    monkeypatch.setattr(abandoned, "_agreed", slow)
-    reconciler.end_allocating(lab.parts)
+    monkeypatch.setattr(allocations, "get_allocation", slow)
+    lab.made.claim_repairs.end_allocating()
     assert lab.claim(claim).state == ClaimState.BOUND
     lab.check_books([agent])

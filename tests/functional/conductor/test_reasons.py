@@ -87,7 +87,7 @@ def test_a_reason_costs_nothing_for_claims_that_are_not_told(lab, monkeypatch):
     waiting = [lab.create(compute=share) for share in (99, 98, 97)]
     lab.serve()
     assert all(lab.claim(claim).state_reason for claim in waiting)
-    queue = lab.conductor._served._pools[waiting[0].pool_id]
+    queue = lab.made.queue._pools[waiting[0].pool_id]
     asked = []
     found = queue.scheduler.reasons
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from oslo_utils import timeutils
 
-from gpupool.conductor.repairs import reconciler
+from gpupool.conductor.repairs import claims as claim_repairs
+from gpupool.conductor.repairs.reconciler import Reconciler, Repair
 from gpupool.db import attachments, claims, devices, hosts, vgpus
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
@@ -26,7 +27,7 @@ def orphan(lab, device, compute=25):
     """Allocate for a vGPU that has no row."""
     vgpu_id = str(uuid.uuid4())
     grant = Grant(vgpu_id=vgpu_id, share=Share(device_id=device.id, compute=compute, memory_mib=64))
-    lab.parts.allocations.allocate([grant], "project-1", "user-1")
+    lab.made.allocations.allocate([grant], "project-1", "user-1")
     return vgpu_id
 
 
@@ -68,11 +69,11 @@ def test_of_many_devices_some_are_compared_at_a_time_and_all_in_the_end(database
     lab = Lab(new_conf(reconcile_devices=1), database, placement.client())
     agent = lab.agent(devices=3)
     orphans = [orphan(lab, device) for device in lab.devices(agent)]
-    client = lab.parts.placement
+    client = lab.made.placement
     left = []
     for _ in range(3):
         lab.reconcile()
-        left.append(sum(lab.parts.allocations.get_allocation(each) is not None for each in orphans))
+        left.append(sum(lab.made.allocations.get_allocation(each) is not None for each in orphans))
     assert left == [2, 1, 0]
     # What is missing altogether is not waited for.
     for device in lab.devices(agent):
@@ -87,14 +88,14 @@ def test_an_allocation_without_vgpu_is_given_back(lab):
     lab.bound(agent)
     vgpu_id = orphan(lab, lab.devices(agent)[1])
     lab.reconcile()
-    assert lab.parts.allocations.get_allocation(vgpu_id) is None
+    assert lab.made.allocations.get_allocation(vgpu_id) is None
     lab.check_books([agent])
 
 
 def test_a_vgpu_without_allocation_gets_it_again(lab):
     agent = lab.agent()
     claim = lab.bound(agent, count=2)
-    lab.parts.allocations.deallocate(lab.vgpus()[0].id)
+    lab.made.allocations.deallocate(lab.vgpus()[0].id)
     lab.reconcile()
     lab.check_books([agent])
     assert lab.claim(claim) == claim
@@ -104,7 +105,7 @@ def test_a_vgpu_whose_room_was_taken_meanwhile_goes_elsewhere(lab):
     agent = lab.agent()
     claim = lab.bound(agent, compute=60)
     (vgpu,) = lab.vgpus()
-    lab.parts.allocations.deallocate(vgpu.id)
+    lab.made.allocations.deallocate(vgpu.id)
     device = next(each for each in lab.devices(agent) if each.id == vgpu.device_id)
     lab.instance_on(device.id, 60)
     lab.reconcile()
@@ -123,10 +124,10 @@ def test_an_allocation_of_other_sizes_is_corrected(lab, sizes):
     agent = lab.agent()
     lab.bound(agent)
     (vgpu,) = lab.vgpus()
-    lab.parts.allocations.deallocate(vgpu.id)
+    lab.made.allocations.deallocate(vgpu.id)
     share = Share(device_id=vgpu.device_id, compute=sizes[0], memory_mib=sizes[1])
     wrong = Grant(vgpu_id=vgpu.id, share=share)
-    lab.parts.allocations.allocate([wrong], vgpu.project_id, "user-1")
+    lab.made.allocations.allocate([wrong], vgpu.project_id, "user-1")
     lab.reconcile()
     lab.check_books([agent])
 
@@ -136,9 +137,9 @@ def test_an_allocation_on_another_device_is_corrected(lab):
     lab.bound(agent)
     (vgpu,) = lab.vgpus()
     other = next(each for each in lab.devices(agent) if each.id != vgpu.device_id)
-    lab.parts.allocations.deallocate(vgpu.id)
+    lab.made.allocations.deallocate(vgpu.id)
     wrong = Grant(vgpu_id=vgpu.id, share=Share(device_id=other.id, compute=25, memory_mib=512))
-    lab.parts.allocations.allocate([wrong], vgpu.project_id, "user-1")
+    lab.made.allocations.allocate([wrong], vgpu.project_id, "user-1")
     lab.reconcile()
     lab.check_books([agent])
 
@@ -148,13 +149,13 @@ def test_a_provider_that_was_deleted_is_made_again(lab):
     agent = lab.agent()
     claim = lab.bound(agent)
     (vgpu,) = lab.vgpus()
-    client = lab.parts.placement
+    client = lab.made.placement
     free = next(each for each in lab.devices(agent) if each.id != vgpu.device_id)
     client.delete_provider(free.id)
     lab.reconcile()
     assert client.get_provider(free.id).name == f"gpupool:{agent.host}:{free.key}"
     assert client.inventories(free.id)[0][names.COMPUTE].total == 100
-    lab.parts.allocations.deallocate(vgpu.id)
+    lab.made.allocations.deallocate(vgpu.id)
     client.delete_provider(vgpu.device_id)
     lab.reconcile()
     assert lab.claim(claim).state == ClaimState.BOUND
@@ -164,7 +165,7 @@ def test_a_provider_that_was_deleted_is_made_again(lab):
 def test_inventory_traits_and_aggregates_changed_by_hand_are_written_again(lab):
     agent = lab.agent(devices=1)
     (device,) = lab.devices(agent)
-    client = lab.parts.placement
+    client = lab.made.placement
 
     def found():
         traits = client.provider_traits(device.id)[0]
@@ -186,14 +187,14 @@ def test_a_provider_of_no_device_is_removed(lab):
     with lab.database.writer() as session:
         devices.delete(session, device.id)
     lab.reconcile()
-    assert lab.parts.placement.get_provider(device.id) is None
+    assert lab.made.placement.get_provider(device.id) is None
 
 
 def test_providers_that_are_none_of_ours_stay(lab):
     provider_id = str(uuid.uuid4())
-    lab.parts.placement.create_provider(provider_id, f"node-{provider_id}", None)
+    lab.made.placement.create_provider(provider_id, f"node-{provider_id}", None)
     lab.reconcile()
-    assert lab.parts.placement.get_provider(provider_id) is not None
+    assert lab.made.placement.get_provider(provider_id) is not None
 
 
 def age(lab, claim):
@@ -316,19 +317,19 @@ def test_what_leaves_a_host_that_is_down_is_dropped(lab):
     assert lab.claim(claim).state == ClaimState.RELEASED
 
 
-def test_one_repair_that_fails_does_not_keep_the_others(lab, monkeypatch):
+def test_one_repair_that_fails_does_not_keep_the_others(lab):
     agent = lab.agent()
 
-    def broken(parts):
+    def broken():
         raise ZeroDivisionError
 
-    def refusing(parts):
+    def refusing():
         raise errors.Unavailable("no")
 
-    monkeypatch.setattr(reconciler, "REPAIRS", (broken, refusing, *reconciler.REPAIRS))
     vgpu_id = orphan(lab, lab.devices(agent)[0])
-    lab.reconcile()
-    assert lab.parts.allocations.get_allocation(vgpu_id) is None
+    repairs = Repair("broken", broken), Repair("refusing", refusing), *lab.made.repairs
+    Reconciler(lab.made.dependencies, repairs).reconcile()
+    assert lab.made.allocations.get_allocation(vgpu_id) is None
 
 
 def test_a_host_that_came_back_keeps_what_it_has_until_it_says_otherwise(lab, monkeypatch):
@@ -338,14 +339,16 @@ def test_a_host_that_came_back_keeps_what_it_has_until_it_says_otherwise(lab, mo
     with lab.database.writer() as session:
         hosts.update(session, host.id, state=HostState.DOWN)
     lab.release(claim)
-    forget = reconciler._drop
+    with lab.database.reader() as session:
+        listed = hosts.list_(session, {"state": HostState.DOWN})
 
     def back(*args):
+        monkeypatch.undo()
         agent.send()
-        return forget(*args)
+        return listed
 
-    monkeypatch.setattr(reconciler, "_drop", back)
-    reconciler.drop_from_down_hosts(lab.parts)
+    monkeypatch.setattr(claim_repairs.hosts, "list_", back)
+    lab.made.claim_repairs.drop_from_down_hosts()
     assert lab.claim(claim).state == ClaimState.RELEASING
     lab.check_books([agent])
     lab.look(agent)
@@ -359,15 +362,15 @@ def test_one_claim_that_can_not_be_repaired_does_not_keep_the_others(lab, monkey
         with lab.database.writer() as session:
             for vgpu in vgpus.list_(session, {"claim_id": claim.id}):
                 vgpus.delete(session, vgpu.id)
-    end = reconciler._end_binding
+    end = claim_repairs._end_binding
 
     def poisoned(transaction, claim_id):
         if claim_id == first.id:
             raise errors.Conflict("poison")
         end(transaction, claim_id)
 
-    monkeypatch.setattr(reconciler, "_end_binding", poisoned)
-    reconciler.end_binding(lab.parts)
+    monkeypatch.setattr(claim_repairs, "_end_binding", poisoned)
+    lab.made.claim_repairs.end_binding()
     assert lab.claim(first).state == ClaimState.BOUND
     assert lab.claim(second).state == ClaimState.QUEUED
 
@@ -377,10 +380,10 @@ def test_providers_of_nobody_go_with_what_is_allocated_on_them(lab, caplog):
     ghosts = [ghost(lab, agent, f"ref-{number}") for number in range(3)]
     held = [orphan(lab, device) for device in ghosts]
     lab.reconcile()
-    assert not any(lab.parts.allocations.get_allocation(vgpu_id) for vgpu_id in held)
+    assert not any(lab.made.allocations.get_allocation(vgpu_id) for vgpu_id in held)
     assert "removed" not in caplog.text
     lab.reconcile()
-    assert not {device.id for device in ghosts} & lab.parts.inventory.provided()
+    assert not {device.id for device in ghosts} & lab.made.inventory.provided()
     assert caplog.text.count("belonged to no device: removed") == 3
 
 
@@ -390,14 +393,14 @@ def test_a_provider_of_nobody_with_an_instance_does_not_keep_the_others(lab):
     used = ghosts[0].id
     lab.instance_on(used, 5)
     lab.reconcile()
-    assert {device.id for device in ghosts} & lab.parts.inventory.provided() == {used}
+    assert {device.id for device in ghosts} & lab.made.inventory.provided() == {used}
 
 
 def ghost(lab, agent, key):
     """Return a device that has a provider and no row."""
     device = replace(lab.devices(agent)[0], id=device_id("ghost", key), key=key)
     wanted = Wanted(host="ghost", pool_id=lab.host(agent).pool_id, device=device)
-    lab.parts.inventory._tree.ensure_device(wanted, None)
+    lab.made.inventory._tree.ensure_device(wanted, None)
     return device
 
 
@@ -436,11 +439,11 @@ def test_missing_providers_are_written_some_at_a_time(database, placement):
     other = Lab(new_conf(reconcile_devices=2), database, placement.client())
     ids = {device.id for device in lab.devices(agent)}
     for each in ids:
-        lab.parts.placement.delete_provider(each)
+        lab.made.placement.delete_provider(each)
     left = []
     for _ in range(3):
         other.reconcile()
-        left.append(len(ids - other.parts.inventory.provided()))
+        left.append(len(ids - other.made.inventory.provided()))
     assert left == [3, 1, 0]
     for each in (lab, other):
         each.close()

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from gpupool.conductor.hosts import signed_reports
 from gpupool.db import host_keys, sessions, vgpus
 from gpupool.model.report import VgpuReport
 from gpupool.model.states import ClaimState, DeviceHealth
@@ -50,18 +49,18 @@ def test_an_unsigned_report_without_news_is_two_reads(lab):
     with lab.database.writer() as session:
         host_keys.delete_all(session, host_keys.list_(session))
     report = agent.report()
-    told = signed_reports.take_unsigned(lab.parts, report)
+    told = lab.made.signed_reports.take_unsigned(report)
     with statements(lab) as said:
-        again = signed_reports.take_unsigned(lab.parts, report)
+        again = lab.made.signed_reports.take_unsigned(report)
     assert said == ["SELECT"] * 2
     assert again == told
     assert [spec.claim_id for spec in again.vgpus] == [claim.id]
     seen = lab.host(agent).last_seen_at
     lab.clock.wait(lab.conf.conductor.host_timeout / 2)
-    signed_reports.take_unsigned(lab.parts, report)
+    lab.made.signed_reports.take_unsigned(report)
     assert lab.host(agent).last_seen_at > seen
     lab.release(claim)
-    assert signed_reports.take_unsigned(lab.parts, report).vgpus == ()
+    assert lab.made.signed_reports.take_unsigned(report).vgpus == ()
 
 
 def test_sessions_that_change_are_few_statements_whatever_their_number(lab):
@@ -133,7 +132,7 @@ def test_what_is_known_is_not_believed_for_ever(lab):
         vgpus.update(session, vgpu.id, busy_ns=5)  # Nobody is told.
     agent.send()
     assert lab.vgpus()[0].busy_ns == 5
-    lab.parts.reported.forget(agent.host)
+    lab.made.cache.forget(agent.host)
     agent.send()
     assert lab.vgpus()[0].busy_ns == 0
     assert lab.claim(claim).state == ClaimState.BOUND
@@ -146,4 +145,4 @@ def test_what_placement_did_not_take_is_tried_again(lab, placement):
     agent.send()
     lab.serve()
     for device in lab.devices(agent):
-        assert lab.parts.placement.get_provider(device.id) is not None
+        assert lab.made.placement.get_provider(device.id) is not None

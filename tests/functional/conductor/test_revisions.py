@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from gpupool.conductor.claims import binding
 from gpupool.model import errors
 from gpupool.model.attachment import AttachmentKind, AttachmentRequest
 from gpupool.model.pool import Pool
@@ -41,9 +40,9 @@ def test_what_is_undone(lab):
     claim = lab.create()
     choice = lab.choice(claim, lab.devices(agent)[0].id)
     with revising(lab, agent):
-        (planned,) = binding.reserve(lab.parts, [choice]).planned
+        (planned,) = lab.made.binding.reserve([choice]).planned
     with revising(lab, agent):
-        binding.undo(lab.parts, [(planned, Reason("tried only"))])
+        lab.made.binding.undo([(planned, Reason("tried only"))])
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ def seen(lab):
     agent = lab.agent(devices=1)
     (device,) = lab.devices(agent)
     pool_id = lab.host(agent).pool_id
-    lab.parts.views.refresh()
+    lab.made.views.refresh()
 
     def granted():
-        view = lab.parts.views.of(pool_id)
+        view = lab.made.views.of(pool_id)
         return 100 - int(view.compute.left(Qos.GUARANTEED)[view.device_index[device.id]])
 
     assert granted() == 0
@@ -32,7 +32,7 @@ def held(compute):
 def test_news_are_told_when_they_are_there(lab, seen, monkeypatch, what):
     """Who takes them in that moment must find the value they are about."""
     device, _ = seen
-    inventory = lab.parts.inventory
+    inventory = lab.made.inventory
     found = []
 
     class Taken(set):
@@ -53,14 +53,14 @@ def test_news_are_told_when_they_are_there(lab, seen, monkeypatch, what):
 @pytest.mark.parametrize("doubted", [False, True])
 def test_what_could_not_be_read_is_read_the_next_time(lab, seen, monkeypatch, doubted):
     device, granted = seen
-    views, inventory = lab.parts.views, lab.parts.inventory
+    views, inventory = lab.made.views, lab.made.inventory
     if doubted:
         # As a plan does that is taken back: there is no news of it.
         inventory.saw_foreign(device.id, held(30))
         with inventory.news():
             pass
         with lab.database.reader() as session:
-            views.doubt({host.name for host in snapshot.hosts.list_(session)})
+            views.invalidate({host.name for host in snapshot.hosts.list_(session)})
     else:
         inventory.saw_foreign(device.id, held(30))
 
@@ -77,7 +77,7 @@ def test_what_could_not_be_read_is_read_the_next_time(lab, seen, monkeypatch, do
 
 def test_nothing_is_kept_of_devices_of_which_others_hold_nothing(lab, seen):
     device, _ = seen
-    inventory = lab.parts.inventory
+    inventory = lab.made.inventory
     lab.reconcile()
     assert inventory._foreign == {}
     inventory.saw_foreign(device.id, held(30))

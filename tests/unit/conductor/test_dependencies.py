@@ -164,7 +164,7 @@ def test_a_process_that_stood_still_did_not_listen(service, dependency):
 def test_one_that_is_doubted_is_away_until_it_answers(service):
     dependency = Dependency("it", service, clock=lambda: service.now)
     assert dependency.answers()
-    dependency.doubt()
+    dependency.assume_away()
     service.hangs.set()
     dependency.start()
     assert not dependency.answers()

@@ -6,14 +6,14 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpupool.conductor.rotation import Turns
+from gpupool.conductor.rotation import Rotation
 
 names = st.sets(st.text("abcdef", min_size=1, max_size=2), min_size=1, max_size=20)
 
 
 @given(names, st.integers(1, 5))
 def test_all_have_a_turn_before_one_has_a_second(chosen_from, most):
-    turns = Turns(most)
+    turns = Rotation(most)
     rounds = -(-len(chosen_from) // most)
     seen = [name for _ in range(rounds) for name in turns.choose(chosen_from)]
     assert set(seen) == chosen_from
@@ -23,7 +23,7 @@ def test_all_have_a_turn_before_one_has_a_second(chosen_from, most):
 
 @given(names)
 def test_those_in_a_hurry_are_next(known):
-    turns = Turns(1)
+    turns = Rotation(1)
     for _ in known:
         turns.choose(known)
     hurried = max(known)
@@ -33,14 +33,14 @@ def test_those_in_a_hurry_are_next(known):
 
 @given(names, names)
 def test_newcomers_are_next(early, late):
-    turns = Turns(len(early))
+    turns = Rotation(len(early))
     turns.choose(early)
     new = sorted(late - early)
     assert set(new[: len(early)]) <= set(turns.choose(early | late))
 
 
 def test_those_that_are_gone_are_forgotten():
-    turns = Turns(1)
+    turns = Rotation(1)
     assert turns.choose({"a", "b"}) == ["a"]
     assert turns.choose({"b"}) == ["b"]
     assert turns.choose({"a", "b"}) == ["a"]
@@ -48,7 +48,7 @@ def test_those_that_are_gone_are_forgotten():
 
 
 def test_one_may_hurry_while_another_chooses():
-    turns, known = Turns(5000), {str(number) for number in range(5000)}
+    turns, known = Rotation(5000), {str(number) for number in range(5000)}
     over = threading.Event()
 
     def hurry():
