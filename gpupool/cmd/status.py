@@ -27,11 +27,10 @@ from gpupool.model.service import CONDUCTOR, VERSION
 from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement import client as placement_client
 from gpupool.rpc import transport
+from gpupool.standalone.state_folder import ENDPOINTS
 
 # Seconds that a service has to answer in.
 PATIENCE = 10
-# Of standalone's addresses, beside its database.
-ENDPOINTS = "endpoints.json"
 _AUTHTOKEN = "keystone_authtoken"
 # How many names a line tells.
 _NAMED = 5

@@ -38,8 +38,8 @@ CONDUCTOR = {
     "assembly": 7,
     "service": 8,
 }
-# Entry points compose everything.
-FREE = {"cmd"}
+# Entry points, and the cloud of one machine, compose everything.
+FREE = {"cmd", "standalone"}
 
 
 def names_imported(path: Path) -> set[str]:

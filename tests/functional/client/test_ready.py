@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from oslo_utils import timeutils
 
-from gpupool.cmd import readiness
 from gpupool.db import host_keys, hosts, pools
 from gpupool.db.api import Database
 from gpupool.model.host import Host
 from gpupool.model.host_key import HostKey, KeyState
 from gpupool.model.pool import Pool
 from gpupool.model.states import HostState
+from gpupool.standalone import readiness
 
 BEFORE = timeutils.utcnow()
 

@@ -1,0 +1,1 @@
+"""The whole of gpupool in one process, as ``gpupool-standalone`` runs it."""
