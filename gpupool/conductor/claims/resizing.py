@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from gpupool.conductor.capacity.capacity import Capacity
 from gpupool.conductor.claims import binding, quota, releasing
-from gpupool.conductor.claims.binding import Choice, Planned, Refusal, Reserved
+from gpupool.conductor.claims.binding import Choice, Planned, Reserved
 from gpupool.conductor.claims.limits import OfProject
 from gpupool.conductor.claims.preemption import made_room
 from gpupool.conductor.claims.quota import Quotas
+from gpupool.conductor.claims.refusals import Refusal
 from gpupool.conductor.claims.releasing import Releasing
 from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions

@@ -4,8 +4,8 @@ import logging
 from dataclasses import replace
 
 from gpupool.conductor.capacity import holds
-from gpupool.conductor.claims import binding, resizing
-from gpupool.conductor.claims.binding import Refusal
+from gpupool.conductor.claims import binding, refusals, resizing
+from gpupool.conductor.claims.refusals import Refusal
 from gpupool.conductor.hosts import report_validation
 from gpupool.conductor.transaction import Transaction
 from gpupool.db import hosts, times, vgpus
@@ -69,7 +69,7 @@ def take_refusals(
     attempts = transaction.conf.conductor.binding_attempts
     for claim_id, refusal in refused.items():
         if not resizing.give_up_refused(transaction, claim_id, host.name, refusal):
-            binding.refused(transaction, claim_id, host.name, refusal, attempts)
+            refusals.take_apart(transaction, claim_id, host.name, refusal, attempts)
     working = {device.id for device in owned if device.health == DeviceHealth.OK}
     why = next((each.error for each in refused.values() if each.device_id in working), "")
     if why:

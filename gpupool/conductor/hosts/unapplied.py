@@ -11,8 +11,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from gpupool.conductor.claims import binding, releasing, resizing
-from gpupool.conductor.claims.binding import Refusal
+from gpupool.conductor.claims import refusals, releasing, resizing
+from gpupool.conductor.claims.refusals import Refusal
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader_notifier import LeaderNotifier
 from gpupool.conductor.providers.outbox import Outbox
@@ -82,7 +82,7 @@ def _refuse(transaction: Transaction, host: Host, planned: Iterable[Vgpu]) -> No
         ids = tuple(vgpu.id for vgpu in missing)
         refusal = Refusal(error, True, missing[0].device_id, ids)
         if not resizing.give_up_refused(transaction, claim_id, host.name, refusal):
-            binding.refused(transaction, claim_id, host.name, refusal, attempts)
+            refusals.take_apart(transaction, claim_id, host.name, refusal, attempts)
 
 
 def _open(transaction: Transaction, judged: Host) -> None:

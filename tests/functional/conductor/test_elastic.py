@@ -9,7 +9,7 @@ import pytest
 from oslo_utils import timeutils
 
 from gpupool.conductor.capacity import holds
-from gpupool.conductor.claims import binding, releasing, resizing
+from gpupool.conductor.claims import refusals, releasing, resizing
 from gpupool.db import claims, consumption
 from gpupool.model import errors
 from gpupool.model.claim import COUNT_MAX, ClaimChange, OnDeviceLost, OnPreempt, Tier
@@ -374,8 +374,8 @@ def test_what_happens_to_it_meanwhile_goes_first(lab, meanwhile):
     if meanwhile == "released":
         lab.release(claim)
     elif meanwhile == "queued":
-        refusal = binding.Refusal("lost", False, free[0], tuple(one.id for one in lab.vgpus()[:2]))
-        lab.made.transactions.commit(binding.refused, claim.id, agent.host, refusal, 3)
+        refusal = refusals.Refusal("lost", False, free[0], tuple(one.id for one in lab.vgpus()[:2]))
+        lab.made.transactions.commit(refusals.take_apart, claim.id, agent.host, refusal, 3)
     else:
         lab.conf.set_override("vgpus", 3, group="quota")
         lab.made.limits.__init__(lab.conf)
@@ -569,8 +569,8 @@ def test_what_it_was_refused_more_does_not_fail_it(lab):
     """Its host loses one of those it needs: it waits again, as one that was refused nothing."""
     agent = lab.agent(devices=4)
     claim = never_grows(lab, agent)
-    refusal = binding.Refusal("lost", False, "", tuple(one.id for one in lab.vgpus(claim_id=claim.id)))
-    lab.made.transactions.commit(binding.refused, claim.id, agent.host, refusal, 3)
+    refusal = refusals.Refusal("lost", False, "", tuple(one.id for one in lab.vgpus(claim_id=claim.id)))
+    lab.made.transactions.commit(refusals.take_apart, claim.id, agent.host, refusal, 3)
     assert lab.claim(claim).release_to == ClaimState.QUEUED
 
 
