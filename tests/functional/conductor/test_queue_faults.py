@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gpupool.allocator import scheduling
+from gpupool.allocator import passes
 from gpupool.conductor.claims import preemption
 from gpupool.conductor.scheduling import batches
 from gpupool.conductor.transaction import Transactions
@@ -141,7 +141,7 @@ def test_what_has_ended_is_not_kept_for_the_mix(lab):
 def test_a_pass_that_fails_leaves_nothing_taken(lab, monkeypatch):
     agent = lab.agent(devices=1)
     claims = [lab.create(compute=50, memory_mib=16) for _ in range(2)]
-    start, started = scheduling._Pass._start, []
+    start, started = passes.Pass._start, []
 
     def fail_second(self, claim, planned):
         started.append(claim.claim_id)
@@ -149,7 +149,7 @@ def test_a_pass_that_fails_leaves_nothing_taken(lab, monkeypatch):
             raise ValueError("a mistake")
         start(self, claim, planned)
 
-    monkeypatch.setattr(scheduling._Pass, "_start", fail_second)
+    monkeypatch.setattr(passes.Pass, "_start", fail_second)
     lab.serve()
     assert states(lab, *claims) == [ClaimState.QUEUED] * 2
     lab.settle(agent)
