@@ -88,10 +88,7 @@ def measure(size: int, products: int, rounds: int) -> dict[str, tuple[list[float
             program.close()
             for share in SHARES:
                 times, busy = seen.setdefault(f"gpupool {share} %", ([], []))
-                with (
-                    tempfile.TemporaryDirectory() as place,
-                    LocalAgent(Path(place), native, (Vgpu(share),)) as agent,
-                ):
+                with LocalAgent(native, (Vgpu(share),)) as agent:
                     program = Program(image, agent.program_environment(), size, products)
                     before = busy_seconds(agent.ledgers[0])
                     times.append(program.run())

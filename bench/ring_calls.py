@@ -46,7 +46,7 @@ def measure(rounds: int, calls: int) -> tuple[list[float], list[float], list[flo
         kernels = compile_to(folder / "kernels.so", "-shared", "-fPIC", KERNELS)
         direct = os.environ | {"LD_LIBRARY_PATH": str(native / "refcuda")}
         seen: tuple[list[list[float]], ...] = ([], [], [])
-        with LocalAgent(folder, native) as agent:
+        with LocalAgent(native) as agent:
             for _ in range(rounds):
                 seen[0].append(numbers([bare, str(calls), str(RECORD_BYTES)], dict(os.environ)))
                 seen[1].append(numbers([program, str(calls), kernels], direct))

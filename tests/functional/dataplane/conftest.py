@@ -44,16 +44,14 @@ def host_device(tmp_path_factory: pytest.TempPathFactory, native: Path) -> Path:
 
 
 @pytest.fixture
-def agent(tmp_path: Path, native: Path) -> Iterator[Callable[..., LocalAgent]]:
+def agent(native: Path) -> Iterator[Callable[..., LocalAgent]]:
     """Return a function that starts an agent; all end with the test."""
     with ExitStack() as stack:
 
         def start(*vgpus: Any, **more: Any) -> LocalAgent:
             if vgpus:
                 more["vgpus"] = vgpus
-            folder = tmp_path / f"agent-{len(list(tmp_path.iterdir()))}"
-            folder.mkdir()
-            return stack.enter_context(LocalAgent(folder, **{"native": native, **more}))
+            return stack.enter_context(LocalAgent(**{"native": native, **more}))
 
         yield start
 

@@ -46,7 +46,7 @@ class RawClient:
         error = handshake.READY.unpack(self.connection.recv(1000))[2]
         assert error == 0
         self.worker = agent.workers[-1]
-        self._head = 0
+        self.head = 0
         self._sequence = 0
         words = (ctypes.c_uint32 * (PAGE // 4)).from_buffer(self.memory)
         self._head_word = ctypes.byref(words)
@@ -74,10 +74,10 @@ class RawClient:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         size = RECORD.size + len(content) if size is None else size
         span = -(-(RECORD.size + len(content)) // 64) * 64
-        left = RECORDS - self._head % RECORDS
+        left = RECORDS - self.head % RECORDS
         if span > left:
-            self._put(RECORD.pack(left, 0, NO_SLOT, 0, 0), left)
-        self._put(RECORD.pack(size, call, slot, self._sequence, 0) + content, span)
+            self.put(RECORD.pack(left, 0, NO_SLOT, 0, 0), left)
+        self.put(RECORD.pack(size, call, slot, self._sequence, 0) + content, span)
         return self._sequence
 
     def ask(self, name: str, content: bytes = b"", slot: int = SLOTS - 1) -> tuple[int, bytes]:
@@ -107,17 +107,17 @@ class RawClient:
         arena = (len(self.memory) - ARENA_AT) // PAGE * PAGE
         return self.staging_bytes + min(arena // 4, 8 << 20) // PAGE * PAGE
 
-    def _put(self, record: bytes, span: int) -> None:
+    def put(self, record: bytes, span: int) -> None:
         until = time.monotonic() + 30
-        while self._head + span - self._tail() > RECORDS and self.worker.poll() is None:
+        while self.head + span - self._tail() > RECORDS and self.worker.poll() is None:
             assert time.monotonic() < until, "the ring stays full"
             time.sleep(0.001)
-        at = RECORDS_AT + self._head % RECORDS
+        at = RECORDS_AT + self.head % RECORDS
         self.memory[at : at + len(record)] = record
-        self._head += span
+        self.head += span
         # In one go: struct writes byte by byte, and the worker ends a session whose head jumps.
-        self._words[0] = self._head & 0xFFFFFFFF
+        self._words[0] = self.head & 0xFFFFFFFF
         _LIBC.syscall(_FUTEX, self._head_word, _WAKE, 1, None, None, 0)
 
     def _tail(self) -> int:
-        return self._head - ((self._head - self._words[16]) & 0xFFFFFFFF)
+        return self.head - ((self.head - self._words[16]) & 0xFFFFFFFF)

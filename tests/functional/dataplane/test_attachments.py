@@ -32,7 +32,7 @@ def folder(tmp_path):
 
     def put(name, serving, ticket=f"{TICKET}\n"):
         (where / name).mkdir()
-        (where / name / "socket").symlink_to(serving.folder)
+        (where / name / "socket").symlink_to(serving.socket_path.parent)
         (where / name / "ticket").write_text(ticket)
 
     put.variables = {"GPUPOOL_SOCKET": "", "GPUPOOL_TICKET": "", "GPUPOOL_ATTACHMENTS": str(where)}

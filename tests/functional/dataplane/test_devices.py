@@ -144,6 +144,6 @@ def test_an_end_gives_everything_back_and_charges_what_ran(agent, open_client, h
             assert client.worker.wait(20) == BROKEN
         else:
             assert client.hang_up() == HUNG_UP
-    used = serving.ledgers[0].usage(0)
+    used = client.worker.left
     assert (used.memory_mib, used.host_mib) == (0, 0)
     assert used.busy_ns > 195_000_000

@@ -125,7 +125,7 @@ def test_what_the_runtime_is_told_is_read_with_the_sanitizers(serving, native, t
     for name, ticket in (("a", f"{TICKET}\n"), ("b", ""), ("c", "x" * 1000), ("d", TICKET)):
         (folder / name).mkdir(parents=True)
         (folder / name / "ticket").write_text(ticket)
-        (folder / name / "socket").symlink_to(serving.folder)
+        (folder / name / "socket").symlink_to(serving.socket_path.parent)
     path = str(serving.socket_path)
     for variables, any_usable in (
         ({"GPUPOOL_SOCKET": "", "GPUPOOL_ATTACHMENTS": str(folder)}, True),

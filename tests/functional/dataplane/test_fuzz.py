@@ -175,7 +175,7 @@ def hostile(request, tmp_path, sanitized):
     """Yield an agent whose workers are sanitized; afterwards none must have reported anything."""
     log = tmp_path / "log"
     vgpus = (Vgpu(request.param, 64, host_mib=256, granule=1 << 16),)
-    agent = LocalAgent(tmp_path, sanitized, vgpus, ring_mib=8, log=log)
+    agent = LocalAgent(sanitized, vgpus, ring_mib=8, log=log)
     with agent:
         yield agent
     assert log.read_text() == ""
@@ -198,7 +198,7 @@ def test_plausible_records(hostile, kernels, seed):
             assert client.worker.returncode in ORDERLY
             client = _open(hostile, kernels)
     assert client.hang_up() in ORDERLY
-    assert hostile.ledgers[0].usage(0).memory_mib == 0
+    assert client.worker.left.memory_mib == 0
 
 
 @pytest.mark.parametrize("hostile", [100, 25], indirect=True)
@@ -251,7 +251,7 @@ def test_records_of_a_vgpu_that_is_frozen_now_and_then(hostile, kernels, seed):
         done.set()
         thread.join()
     assert client.hang_up() in ORDERLY
-    assert hostile.ledgers[0].usage(0).memory_mib == 0
+    assert client.worker.left.memory_mib == 0
 
 
 @pytest.mark.seeds(4)
@@ -313,15 +313,15 @@ def test_an_image_whose_tables_lie_beyond_it(hostile, kernels, place, value):
         result, _ = client.ask("module_load", struct.pack("<QQII", (1 << 24) | 1, len(image), 0, 0))
         assert result == INVALID_IMAGE
         assert client.hang_up() in ORDERLY
-    assert hostile.ledgers[0].usage(0).memory_mib == 0
+    assert client.worker.left.memory_mib == 0
 
 
 @pytest.mark.parametrize("head", [1, 63, 65, RECORDS + 1, 2**31, 2**32 - 1])
 def test_a_head_that_no_producer_writes(hostile, head):
     with RawClient(hostile) as client:
         struct.pack_into("<I", client.memory, 0, head)
-        client._head = 64
-        client._put(b"", 0)
+        client.head = 64
+        client.put(b"", 0)
         struct.pack_into("<I", client.memory, 0, head)
         assert client.hang_up() in ORDERLY
 

@@ -37,7 +37,7 @@ def test_the_ledger_is_empty_when_the_program_is_gone(agent, run):
     run(serving, "until_memory_is_held")
     serving.workers[0].wait(10)
     assert serving.workers[0].returncode == 0
-    assert serving.ledgers[0].usage(0).memory_mib == 0
+    assert serving.workers[0].left.memory_mib == 0
 
 
 def test_two_vgpus_in_one_program(agent, run):

@@ -43,15 +43,15 @@ def _run(program, agent, *arguments):
 
 
 @pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
-@pytest.mark.parametrize("ring_mib", [4, 32])
+@pytest.mark.parametrize("ring_mib", [8, 32])
 @pytest.mark.seeds(1)
-def test_random_calls_of_several_threads(tmp_path, native, kernels, compiled, sanitize, ring_mib, seed):
+def test_random_calls_of_several_threads(native, kernels, compiled, sanitize, ring_mib, seed):
     stress = compiled(HERE / "stress.c", sanitize)
-    with LocalAgent(tmp_path, native, (Vgpu(100, 64),), ring_mib=ring_mib) as agent:
+    with LocalAgent(native, (Vgpu(100, 64),), ring_mib=ring_mib) as agent:
         done = _run(stress, agent, str(seed), "6", "60", kernels)
         assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
         assert agent.workers[0].wait(10) == 0
-        assert agent.ledgers[0].usage(0).memory_mib == 0
+        assert agent.workers[0].left.memory_mib == 0
 
 
 @pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
@@ -60,8 +60,8 @@ def test_one_thread_ends_what_others_use(tmp_path, native, compiled, sanitize):
     flags = ["-O2", "-shared", "-fPIC", f"-I{paths.REFERENCE_INCLUDE}"]
     subprocess.run(["gcc", *flags, REFERENCE / "kernels.c", "-o", image], check=True)
     ends = compiled(REFERENCE / "ends.c", sanitize)
-    with LocalAgent(tmp_path, native, (Vgpu(100, 64),)) as agent:
+    with LocalAgent(native, (Vgpu(100, 64),)) as agent:
         done = _run(ends, agent, image)
         assert done.returncode == 0, done.stderr[-6000:]
         assert agent.workers[0].wait(10) == 0
-        assert agent.ledgers[0].usage(0).memory_mib == 0
+        assert agent.workers[0].left.memory_mib == 0
