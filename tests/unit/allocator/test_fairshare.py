@@ -120,6 +120,28 @@ def test_weights_divide_usage_and_make_parts():
     assert shares.part("alone", []) == 1
 
 
+def test_the_project_with_the_lowest_level_for_its_weight_rises_first():
+    shares = FairShare(1e12, {"a": 3.0})
+    shares.charge({"a": 300}, 0.0, 1.0)
+    # "a" is at 300 / 3; of 200 "b" has 100 until it is there too, and a quarter of the rest.
+    shares.charge({"b": 200}, 1.0, 2.0, {"a", "b"})
+    assert shares.used("b", 2.0) == pytest.approx(125)
+    assert shares.used("a", 2.0) == pytest.approx(375)
+
+
+def test_who_is_owed_is_next_and_how_far_behind_it_is():
+    shares = FairShare(HALF_LIFE)
+    shares.charge({"a": 800}, 0.0, 10.0, {"a", "b"})
+    assert shares.used("a", 10.0) == pytest.approx(shares.used("b", 10.0))
+    ahead = shares.standing("a", 10.0, 0) - shares.standing("b", 10.0, 0)
+    assert ahead == pytest.approx(8000)
+    assert shares.behind("b", 10.0, 800) == pytest.approx(4000 / (800 * HALF_LIFE))
+    assert shares.behind("a", 10.0, 800) == pytest.approx(-4000 / (800 * HALF_LIFE))
+    assert shares.behind("b", 10.0 + HALF_LIFE, 800) == pytest.approx(2000 / (800 * HALF_LIFE))
+    # A pool without devices divides by no zero.
+    assert shares.behind("b", 10.0, 0) == pytest.approx(4000)
+
+
 def test_usages_are_kept_and_restored():
     shares = charged(100, 60.0)
     kept = shares.usages()
@@ -133,5 +155,9 @@ def test_usages_are_kept_and_restored():
 
 @pytest.mark.parametrize(("half_life", "weights"), [(0, {}), (-1, {}), (1, {"a": 0}), (math.nan, {})])
 def test_half_life_and_weights_are_positive(half_life, weights):
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match=r"^half-life and weights have to be above 0$"):
         FairShare(half_life, weights)
+
+
+def test_half_life_may_be_less_than_a_second():
+    assert charged(100, 0.5, 0.5).used("project", 1.0) > 0

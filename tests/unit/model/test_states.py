@@ -45,7 +45,7 @@ def pairs():
             yield pytest.param(table, old, new, new in allowed[old], id=f"{kind.__name__}-{old}-{new}")
 
 
-@pytest.mark.parametrize(("table", "old", "new", "allowed"), pairs())
+@pytest.mark.parametrize(("table", "old", "new", "allowed"), list(pairs()))
 def test_a_pair_of_states(table, old, new, allowed):
     if allowed:
         states.check(table, old, new)
