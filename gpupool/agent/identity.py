@@ -15,7 +15,7 @@ from gpupool.rpc.keys import HostKeys
 
 LOG = logging.getLogger(__name__)
 # Sequence numbers are written ahead so many at a time: an agent that was killed never repeats one.
-_AHEAD = 10_000
+AHEAD = 10_000
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Identity:
         """
         if self._number is None or self._number < self._below:
             return
-        below = self._number + _AHEAD
+        below = self._number + AHEAD
         try:
             record.write(self._sequence, _Sequence(below))
         except OSError as exc:

@@ -38,6 +38,10 @@ class LimitedLog:
         self._lock = threading.Lock()
         self._subjects: dict[str, _Subject] = {}
 
+    def __len__(self) -> int:
+        """Return how many subjects are kept in mind."""
+        return len(self._subjects)
+
     def say(
         self,
         log: logging.Logger,

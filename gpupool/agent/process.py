@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PR_SET_DUMPABLE = 4
 _STATE_FIELD = 0
 _START_FIELD = 19
@@ -38,7 +38,7 @@ def forbid_memory_access() -> None:
 
 def boot_id() -> str:
     """Return what tells this boot of the machine from every other; see random(4)."""
-    return _BOOT.read_text().strip()
+    return BOOT.read_text().strip()
 
 
 def start_of(pid: int) -> str | None:

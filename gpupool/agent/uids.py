@@ -24,8 +24,8 @@ _LOCK = ".lock"
 SHARED_FOLDERS = tuple(Path(name) for name in ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"))  # noqa: S108
 # Half of what a user's number can be: some programs take larger ones for negative.
 UID_LIMIT = 2**31
-_UID_MAP = Path("/proc/self/uid_map")
-_SUBORDINATE = Path("/etc/subuid")
+UID_MAP = Path("/proc/self/uid_map")
+SUBORDINATE = Path("/etc/subuid")
 
 
 class WorkerUids:
@@ -174,20 +174,20 @@ def _problem(allowed: range) -> str | None:
             return f"but {entry.pw_uid} is the user {entry.pw_name}"
     for name, first, count in _subordinates():
         if first <= allowed[-1] and allowed[0] < first + count:
-            return f"but {first}-{first + count - 1} is for containers of {name}, says {_SUBORDINATE}"
+            return f"but {first}-{first + count - 1} is for containers of {name}, says {SUBORDINATE}"
     return None
 
 
 def _mapped() -> list[tuple[int, int]]:
     """Return the first and the count of each range of users that this process's namespace has."""
-    lines = (line.split() for line in _UID_MAP.read_text().splitlines())
+    lines = (line.split() for line in UID_MAP.read_text().splitlines())
     return [(int(first), int(count)) for first, _, count in lines]
 
 
 def _subordinates() -> Iterator[tuple[str, int, int]]:
     """Yield owner, first and count of each range of subuid(5)."""
     with suppress(FileNotFoundError):
-        for line in _SUBORDINATE.read_text().splitlines():
+        for line in SUBORDINATE.read_text().splitlines():
             name, *numbers = line.split(":")
             if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
                 yield name, int(numbers[0]), int(numbers[1])

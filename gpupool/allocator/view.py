@@ -29,7 +29,7 @@ Amounts = NDArray[np.int64]
 Rows = Amounts | slice
 ALL = slice(None)
 # Changes remembered: who has not looked for so many looks at everything again.
-_JOURNAL = 20_000
+JOURNAL = 20_000
 # Host and slot.
 Place = tuple[int, int]
 # Tells views apart for good; the id of one may become another's when it is gone.
@@ -279,8 +279,8 @@ class PoolView:
     def _touch(self, host: int) -> None:
         self.version += 1
         self._changed.append(host)
-        if len(self._changed) > _JOURNAL:
-            half = _JOURNAL // 2
+        if len(self._changed) > JOURNAL:
+            half = JOURNAL // 2
             del self._changed[:half]
             self._first_mark += half
 

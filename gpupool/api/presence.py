@@ -38,13 +38,13 @@ class Presence:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
-        life = _Life(self._database)
+        life = Life(self._database)
         threading.Thread(target=life.run, name="presence", daemon=True).start()
         # Where the server lets Python end in order; else the row is purged.
         atexit.register(life.end)
 
 
-class _Life:
+class Life:
     """One process's row, which is written every few seconds."""
 
     def __init__(self, database: Database) -> None:

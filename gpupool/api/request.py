@@ -42,7 +42,7 @@ class Request(pecan.Request):
         if self.content_type != JSON:
             given = f"'{texts.shown(self.content_type)}'" if self.content_type else "missing"
             raise http_errors.HttpError(415, f"Content-Type is {given}; allowed: {JSON}")
-        checked: dict[str, Any] = schemas.check(_load(self.body), schema, "body")
+        checked: dict[str, Any] = schemas.check(load(self.body), schema, "body")
         return checked
 
     def checked_new(self, schema: Schema) -> tuple[str, dict[str, Any]]:
@@ -55,7 +55,8 @@ class Request(pecan.Request):
         return schemas.parse_query(list(self.GET.items()), schema)
 
 
-def _load(body: bytes) -> Any:
+def load(body: bytes) -> Any:
+    """Return what a body says in JSON, of so many values and so deep; raises Invalid."""
     try:
         text = body.decode("utf-8-sig")
         bounds.check_json(text)

@@ -50,7 +50,7 @@ def _unique_items(_validator: Any, wanted: bool, items: Any, _schema: Any) -> It
 
 
 _extend: Any = jsonschema.validators.extend
-_Validator = _extend(jsonschema.Draft202012Validator, {"uniqueItems": _unique_items})
+Validator = _extend(jsonschema.Draft202012Validator, {"uniqueItems": _unique_items})
 
 
 def check(value: Any, schema: Schema, what: str) -> Any:
@@ -61,7 +61,7 @@ def check(value: Any, schema: Schema, what: str) -> Any:
     """
     _check_lengths(value, schema, what, ())
     value = _with_ids(value, schema)
-    validator = _Validator(schema, format_checker=_formats)
+    validator = Validator(schema, format_checker=_formats)
     found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.path])
     messages = list(dict.fromkeys(_message(error, what) for error in found))
     if len(messages) > _MESSAGES_MAX:

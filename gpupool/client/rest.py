@@ -56,7 +56,7 @@ class Client:
     def __init__(self, adapter: ksa.Adapter) -> None:
         self._adapter = adapter
         # The user's own, `api_timeout` of clouds.yaml, comes first.
-        self._timeout: float = adapter.session.timeout or TIMEOUT
+        self.timeout: float = adapter.session.timeout or TIMEOUT
         self._base = ""
 
     def list(
@@ -121,11 +121,11 @@ class Client:
                 method,
                 raise_exc=False,
                 headers={"Accept": "application/json"},
-                timeout=self._timeout,
+                timeout=self.timeout,
                 **arguments,
             )
         except ksa_errors.ConnectTimeout as exc:
-            raise NoAnswer(f"the API at {self._base} gave no answer in {self._timeout:g} s") from exc
+            raise NoAnswer(f"the API at {self._base} gave no answer in {self.timeout:g} s") from exc
         except ksa_errors.ConnectFailure as exc:
             raise ApiError(
                 f"nothing answers at {self._base}; is the API up, the endpoint right?"

@@ -21,14 +21,14 @@ from gpupool.rpc.conductor import ConductorClient
 LOG = logging.getLogger(__name__)
 Clock = Callable[[], float]
 # Seconds between two probes of a service that answers; of one that does not at first, and at most.
-_INTERVAL, _AWAY, _AWAY_MOST = 2.0, 0.5, 2.0
+INTERVAL, _AWAY, AWAY_MOST = 2.0, 0.5, 2.0
 # Seconds after which a probe without answer is an outage; and for work that failed though probes do not,
 # until it is tried again at most. Without failing so long, it works.
-PATIENCE, _TRY_MOST, _WORKS = 10.0, 8.0, 20.0
+PATIENCE, TRY_MOST, _WORKS = 10.0, 8.0, 20.0
 # Seconds until a message that did not come back is sent again.
-_RESEND = 1.0
+RESEND = 1.0
 # Seconds since the last answer after which it is not known whether a service was there all the time.
-_LATELY = 3 * _INTERVAL
+LATELY = 3 * INTERVAL
 # Seconds of an outage that make a leader give the lead back, when another may not meet it.
 GRACE = 3.0
 
@@ -97,7 +97,7 @@ class Dependency:
         """
         if self._thread is None:
             return self._away_since is None
-        return not self.away_for() and self._clock() - self._answered < _LATELY
+        return not self.away_for() and self._clock() - self._answered < LATELY
 
     def failed(self, exc: errors.GpupoolError) -> None:
         """Note that work failed by it: it is probed now, and work waits, longer each time.
@@ -110,7 +110,7 @@ class Dependency:
         with self._lock:
             if self._away_since is None:
                 self._failures += 1
-                wait = backoff.after(_AWAY, _TRY_MOST, self._failures)
+                wait = backoff.after(_AWAY, TRY_MOST, self._failures)
                 self._try_at = self._clock() + wait
             self._begin(self._clock(), _why(exc))
         self._wake.set()
@@ -143,14 +143,15 @@ class Dependency:
                 self.ask()
             except Exception:
                 LOG.exception("%s can't be probed", self.name)
-            self._wake.wait(self._interval())
+            self._wake.wait(self.pause())
 
-    def _interval(self) -> float:
+    def pause(self) -> float:
+        """Return the seconds until the next probe."""
         if self._away_since is None:
-            return _INTERVAL
+            return INTERVAL
         # Work may be tried again before the next probe otherwise.
         left = max(self._try_at - self._clock(), _AWAY)
-        return min(backoff.after(_AWAY, _AWAY_MOST, self._misses), left)
+        return min(backoff.after(_AWAY, AWAY_MOST, self._misses), left)
 
     def _begin(self, since: float, why: str) -> None:
         """Note an outage; the caller has the lock."""
@@ -252,9 +253,9 @@ class Dependencies:
         token, echo = str(uuid.uuid4()), threading.Event()
         self._echoes = {token: echo}
         # More than once: right after an outage of the broker the server's queue may not be there yet.
-        for _ in range(int(PATIENCE / _RESEND)):
+        for _ in range(int(PATIENCE / RESEND)):
             self._client.echo(context.detached(), token)
-            if echo.wait(_RESEND):
+            if echo.wait(RESEND):
                 return
         why = f"what this conductor sends itself does not come back in {PATIENCE:g} s"
         raise errors.Unavailable(why, "messages")

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 
 # Looks, one a second, at which a conductor has to have been without a sign of life.
-_LOOKS = 5
+LOOKS = 5
 
 
 class Peers:
@@ -26,15 +26,15 @@ class Peers:
             before = set(self._seen)
             self._seen = {each: self._next(each, beat) for each, beat in beats.items()}
             self._looked = True
-            late = any(looks == _LOOKS for _, looks in self._seen.values())
+            late = any(looks == LOOKS for _, looks in self._seen.values())
             return late or bool(before - self._seen.keys())
 
     def _next(self, conductor_id: str, beat: int) -> tuple[int, int]:
         known, looks = self._seen.get(conductor_id, (beat, 0))
-        return beat, min(looks + 1, _LOOKS + 1) if known == beat and conductor_id in self._seen else 0
+        return beat, min(looks + 1, LOOKS + 1) if known == beat and conductor_id in self._seen else 0
 
     def gone(self, conductor_id: str) -> bool:
         """Return whether a conductor is known to be gone."""
         with self._lock:
             seen = self._seen.get(conductor_id)
-            return self._looked if seen is None else seen[1] >= _LOOKS
+            return self._looked if seen is None else seen[1] >= LOOKS

@@ -23,7 +23,7 @@ _NEVER_COUNTED = "gpupool.api"
 # Characters of what is said: an error may quote a message, which may have megabytes.
 _LONGEST = 8192
 # So many different warnings are remembered at most.
-_MOST = 1000
+MOST = 1000
 # Errors that say what is wrong around a service, not within it: by module, or by module and name.
 _FAULTS = (
     "amqp",
@@ -191,7 +191,7 @@ class _Told(logging.Filter):
             if now < told + REPEAT_SECONDS:
                 self._known[key] = told, times + 1
                 return False
-            if len(self._known) >= _MOST:
+            if len(self._known) >= MOST:
                 self._known.clear()
             self._known[key] = now, 0
         if times:

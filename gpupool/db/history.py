@@ -12,7 +12,7 @@ from gpupool.model.claim import Claim
 
 _table = Table(models.Claim, Claim)
 # Claims read at a time.
-_PAGE = 1000
+PAGE = 1000
 
 
 def claims(session: Session, pool_id: str, since: datetime) -> Iterator[Claim]:
@@ -23,9 +23,9 @@ def claims(session: Session, pool_id: str, since: datetime) -> Iterator[Claim]:
     last: Claim | None = None
     while True:
         after = sa.true() if last is None else _after(last)
-        found = _table.items(session, query.where(after).limit(_PAGE))
+        found = _table.items(session, query.where(after).limit(PAGE))
         yield from found
-        if len(found) < _PAGE:
+        if len(found) < PAGE:
             return
         last = found[-1]
 

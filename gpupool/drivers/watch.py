@@ -52,7 +52,7 @@ class Watch(Generic[T]):
         # Whether ``changed`` has to be called; it is called again after it failed.
         self._untold = False
         self._question = question
-        self._timeout, self._interval = timeout, interval
+        self.timeout, self._interval = timeout, interval
         self._changed = changed
         self._process = DriverProcess(question.module)
         self._stopping = threading.Event()
@@ -107,7 +107,7 @@ class Watch(Generic[T]):
     def _look(self) -> float:
         """Ask once; return how many seconds to wait before the next time."""
         try:
-            said = self._process.ask(self._question.ask(), self._timeout)
+            said = self._process.ask(self._question.ask(), self.timeout)
             answer = self._question.read(said)
         except Refused as exc:
             self.lost = 0

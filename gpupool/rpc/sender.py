@@ -10,7 +10,7 @@ from gpupool.model import backoff, errors
 LOG = logging.getLogger(__name__)
 Send = Callable[[], object]
 # Seconds between two attempts while the broker is away: the first pause, which doubles, and the longest.
-_PAUSE, _PAUSE_MOST = 0.25, 4.0
+PAUSE, PAUSE_MOST = 0.25, 4.0
 
 
 class Sender:
@@ -68,7 +68,7 @@ class Sender:
                     self._waiting.move_to_end(key)
             if not done and self._stop.is_set():
                 return
-            pause = self._pause if done else backoff.after(_PAUSE, _PAUSE_MOST, self._failures)
+            pause = self._pause if done else backoff.after(PAUSE, PAUSE_MOST, self._failures)
             self._stop.wait(pause)
 
     def _try(self, send: Send) -> bool:

@@ -148,6 +148,84 @@ def test_benches_and_the_test_bed_import_nothing_of_tests(folder: str) -> None:
     assert not found
 
 
+# Of other libraries: what has no public edge. Of ours: files whose tests are still to be written anew.
+PRIVATE_OF_OTHERS = {
+    *("os._exit", "parser._actions", "tokens._token_data", "kept._handle"),
+    *("Transport._send", "transport._driver", "_driver._exchange_manager"),
+    *("_fair_semaphore", "client._rate_semaphore", "limit._SDK_CONNECTION"),
+}
+PRIVATE_STILL = {
+    "tests/functional/agent/test_cgroups.py",
+    "tests/functional/agent/test_drivers.py",
+    "tests/functional/agent/test_parts.py",
+    "tests/functional/agent/test_program.py",
+    "tests/functional/agent/test_resources.py",
+    "tests/functional/agent/test_sessions.py",
+    "tests/functional/conductor/lab.py",
+    "tests/functional/conductor/test_claims.py",
+    "tests/functional/conductor/test_defragmenting.py",
+    "tests/functional/conductor/test_devices.py",
+    "tests/functional/conductor/test_hostile_reports.py",
+    "tests/functional/conductor/test_hosts.py",
+    "tests/functional/conductor/test_keys.py",
+    "tests/functional/conductor/test_leader.py",
+    "tests/functional/conductor/test_lost_devices.py",
+    "tests/functional/conductor/test_outages.py",
+    "tests/functional/conductor/test_queue_faults.py",
+    "tests/functional/conductor/test_races.py",
+    "tests/functional/conductor/test_reasons.py",
+    "tests/functional/conductor/test_reconciler.py",
+    "tests/functional/conductor/test_views.py",
+    "tests/functional/conductor/test_wishes.py",
+    "tests/functional/db/test_manage.py",
+    "tests/functional/placement/conftest.py",
+    "tests/functional/placement/test_allocations.py",
+    "tests/functional/placement/test_embedded.py",
+    "tests/functional/placement/test_provider_tree.py",
+    "tests/functional/rpc/test_contexts.py",
+    "tests/integration/test_leadership.py",
+    "tests/unit/drivers/test_hangs.py",
+    "tests/unit/quota/test_claim_again.py",
+    "tests/unit/quota/test_ledger.py",
+}
+# Of named tuples and ctypes' structures, which are public in spite of their names.
+PUBLIC = {"_asdict", "_fields", "_fields_", "_replace"}
+
+
+def is_private(name: object) -> bool:
+    """Tell whether ``name``, or the last of several with dots, begins with one underscore."""
+    last = name.rpartition(".")[2] if isinstance(name, str) else ""
+    return last.startswith("_") and not last.startswith("__") and last not in PUBLIC
+
+
+def privates(path: Path) -> set[str]:
+    """Return what the module at ``path`` uses that is another's own, by name or in text."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            whose = ast.unparse(node.value).rpartition(".")[2]
+            found |= {f"{whose}.{node.attr}"} - {f"{own}.{node.attr}" for own in OWN}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.name for alias in node.names if is_private(alias.name)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("getattr", "setattr")):
+            texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            whose = ast.unparse(node.args[0]).rpartition(".")[2]
+            found |= {f"{whose}.{text}" for text in texts if is_private(text)}
+    return found - PRIVATE_OF_OTHERS
+
+
+OWN = ("self", "cls", "super()")
+
+
+def test_tests_use_nothing_of_another_objects_own() -> None:
+    """What a test needs, an operator may need too: it gets a public way, or is seen by behaviour."""
+    tests = ROOT.parent / "tests"
+    paths = [*tests.rglob("*.py"), *(ROOT.parent / "testbed").rglob("*.py")]
+    found = {str(path.relative_to(tests.parent)): names for path in paths if (names := privates(path))}
+    assert {path: names for path, names in found.items() if path not in PRIVATE_STILL} == {}
+    assert PRIVATE_STILL - found.keys() == set(), "these use none any more: take them off the list"
+
+
 def test_no_file_has_marks_that_a_merge_left() -> None:
     """Of shell scripts and pages nothing else reads that."""
     marks = ("<" * 7 + " ", ">" * 7 + " ")

@@ -245,9 +245,9 @@ def test_a_library_that_tries_again_and_again_is_heard_once(written):
 
 def test_different_warnings_are_all_written(written):
     stream, logger = written
-    for number in range(3 * logs._MOST):
+    for number in range(3 * logs.MOST):
         logger.warning("host %d is down", number)
-    assert len(stream.getvalue().splitlines()) == 3 * logs._MOST
+    assert len(stream.getvalue().splitlines()) == 3 * logs.MOST
 
 
 PROGRAM = """

@@ -12,27 +12,29 @@ from alembic.script import ScriptDirectory
 from gpupool.model import errors
 
 
-def _config() -> Config:
+def alembic_config() -> Config:
+    """Return what Alembic is configured with: where the revisions are."""
     config = Config()
     # ConfigParser would read % as the start of a variable.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
 
 
-def _head() -> str:
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+def head() -> str:
+    """Return the newest revision."""
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
 
 
 def upgrade(connection: sa.Connection) -> None:
     """Bring the schema behind ``connection`` to the newest revision, in its transaction."""
-    config = _config()
+    config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
 def upgrade_sql(dialect: str) -> str:
     """Return the SQL that makes the schema in an empty database of ``dialect``, as in a URL."""
-    config = _config()
+    config = alembic_config()
     config.attributes["dialect"] = dialect
     config.output_buffer = io.StringIO()
     command.upgrade(config, "head", sql=True)
@@ -46,12 +48,14 @@ def current(connection: sa.Connection) -> str | None:
 
 def check(version: str | None) -> None:
     """Raise Unavailable, saying what to do, unless ``version`` is the newest revision."""
-    if version == _head():
+    if version == head():
         return
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {
+        script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    }
     if version is None or version in known:
         raise errors.Unavailable(
-            f"the database is at revision {version or 'none'}, {_head()} is needed: "
+            f"the database is at revision {version or 'none'}, {head()} is needed: "
             "run `gpupool-manage db upgrade`"
         )
     raise errors.Unavailable(

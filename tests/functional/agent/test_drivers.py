@@ -65,7 +65,7 @@ def test_a_device_that_went_on_hanging_is_failed_says_why_and_comes_back(host, h
     manager = host.start()
     host.wait_converged(1)
     for watch in manager._inventory._drivers[0]._watches():
-        watch._timeout = 2.0
+        watch.timeout = 2.0
     hardware(H200 + HUNG)
     # The drivers have it reported at once.
     eventually(lambda: health(host) == {"GPU-1": "ok", "GPU-2": "failed"}, "the failure")

@@ -12,7 +12,7 @@ from tests.functional.db import make
 
 def test_history(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool's own claims, however many, the oldest first, but those that ended long ago."""
-    monkeypatch.setattr(history, "_PAGE", 3)
+    monkeypatch.setattr(history, "PAGE", 3)
     ended = {"state": ClaimState.RELEASED}
     with database.writer() as session:
         pool, other = (pools.create(session, make.pool()) for _ in range(2))

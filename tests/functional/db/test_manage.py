@@ -18,7 +18,7 @@ from gpupool.placement.embedded import EmbeddedPlacement
 from tests.functional.db import make
 from tests.functional.db.conftest import Backend
 
-HEAD = migrations._head()
+HEAD = migrations.head()
 
 
 class Operator:

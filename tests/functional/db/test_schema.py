@@ -124,7 +124,7 @@ def _begin(database: Database, **tables: Mapping[str, str]) -> None:
     """Make the schema of the first revision, and a row of each of ``tables``, with these values."""
     defaults = {sa.JSON: "[]", sa.DateTime: datetime(2026, 1, 1), sa.Boolean: False}
     with database.writer() as session:
-        config = migrations._config()
+        config = migrations.alembic_config()
         config.attributes["connection"] = session.connection()
         command.upgrade(config, "0001")
         for name, given in tables.items():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gpupool.api.presence import _Life
+from gpupool.api.presence import Life
 from gpupool.db import hosts, services, times
 from gpupool.db.api import Database
 from gpupool.model import errors
@@ -74,7 +74,7 @@ def test_a_process_of_the_api_whose_own_clock_is_wrong_goes_by_the_databases(
     beat(database, "a")
     right = database.clock.wall
     monkeypatch.setattr(database, "clock", Clock(wall=lambda: right() + timedelta(hours=1)))
-    _Life(database).beat()
+    Life(database).beat()
     with database.reader() as session:
         found = {each.binary: each for each in services.list_(session)}
     assert {each.state for each in found.values()} == {HostState.UP}

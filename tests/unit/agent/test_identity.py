@@ -34,14 +34,14 @@ def test_numbers_grow_over_restarts(tmp_path):
         for _ in range(3):
             before, last = last, own.next_sequence()
             assert last > before
-    assert last < 4 * identity._AHEAD
+    assert last < 4 * identity.AHEAD
 
 
 def test_many_numbers_are_few_writes(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(record, "write", lambda path, value: written.append(value.below))
     own = Identity(tmp_path)
-    numbers = [own.next_sequence() for _ in range(2 * identity._AHEAD)]
+    numbers = [own.next_sequence() for _ in range(2 * identity.AHEAD)]
     assert numbers == sorted(set(numbers))
     assert len(written) <= 3
     assert written[-1] > numbers[-1]

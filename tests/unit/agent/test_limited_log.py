@@ -56,7 +56,7 @@ def test_quiet_subjects_are_forgotten(limited, clock):
         say(limited, str(number))
     clock[0] += 30
     limited.flush(LOG)
-    assert not limited._subjects
+    assert len(limited) == 0
 
 
 def test_levels_that_are_off_cost_nothing(limited, caplog):

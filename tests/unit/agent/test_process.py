@@ -40,7 +40,7 @@ def test_a_pid_with_another_start_is_another_process(child):
 
 def test_what_can_not_be_looked_at_is_not_held(child, monkeypatch):
     before = os.listdir("/proc/self/fd")
-    monkeypatch.setattr(process, "_BOOT", Path("/not-there"))
+    monkeypatch.setattr(process, "BOOT", Path("/not-there"))
     with pytest.raises(FileNotFoundError):
         process.hold(child.pid, "any")
     assert os.listdir("/proc/self/fd") == before

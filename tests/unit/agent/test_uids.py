@@ -156,8 +156,8 @@ def test_a_range_that_is_not_for_workers_is_refused(
 ):
     (tmp_path / "uid_map").write_text(mapped + "\n")
     (tmp_path / "subuid").write_text(subordinate + "\n")
-    monkeypatch.setattr(uids, "_UID_MAP", tmp_path / "uid_map")
-    monkeypatch.setattr(uids, "_SUBORDINATE", tmp_path / "subuid")
+    monkeypatch.setattr(uids, "UID_MAP", tmp_path / "uid_map")
+    monkeypatch.setattr(uids, "SUBORDINATE", tmp_path / "subuid")
     with pytest.raises(errors.Invalid, match=message):
         uids.check(allowed)
     uids.check(range(FIRST, FIRST + 10) if mapped.endswith("5") else range(61000, 61010))

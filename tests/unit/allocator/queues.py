@@ -112,26 +112,26 @@ class Clock:
         self.started: dict[str, float] = {}
         self.ended: dict[str, float] = {}
         self.jobs: dict[str, Job] = {}
-        self._events: list[tuple[float, int, str]] = []
+        self.events: list[tuple[float, int, str]] = []
 
     def add(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             self.jobs[job.claim.claim_id] = job
-            heapq.heappush(self._events, (job.claim.created_at, 1, job.claim.claim_id))
+            heapq.heappush(self.events, (job.claim.created_at, 1, job.claim.claim_id))
 
     def has(self, claim: Running) -> None:
         """Run a claim that is already in the view, until its end if it has one."""
         self.scheduler.run(claim)
         if claim.ends_at is not None:
-            heapq.heappush(self._events, (claim.ends_at, 0, claim.claim_id))
+            heapq.heappush(self.events, (claim.ends_at, 0, claim.claim_id))
 
     def step(self) -> list[Start | Grow | Preempt]:
         """Do all that happens at the next moment; return what was decided then."""
-        now = self._events[0][0]
+        now = self.events[0][0]
         self.scheduler.charge(self.shares, self.now, now)
         self.now = now
-        while self._events and self._events[0][0] == now:
-            _, arrives, claim_id = heapq.heappop(self._events)
+        while self.events and self.events[0][0] == now:
+            _, arrives, claim_id = heapq.heappop(self.events)
             if arrives:
                 self.scheduler.wait(self.jobs[claim_id].claim)
             else:
@@ -139,7 +139,7 @@ class Clock:
         return self.decide()
 
     def run(self, until: float = float("inf")) -> None:
-        while self._events and self._events[0][0] <= until:
+        while self.events and self.events[0][0] <= until:
             self.step()
 
     def decide(self) -> list[Start | Grow | Preempt]:
@@ -149,7 +149,7 @@ class Clock:
                 self.started[each.claim_id] = self.now
                 end = self.now + self.jobs[each.claim_id].runs
                 if np.isfinite(end):
-                    heapq.heappush(self._events, (end, 0, each.claim_id))
+                    heapq.heappush(self.events, (end, 0, each.claim_id))
         assert is_within_capacity(self.view)
         return decided
 

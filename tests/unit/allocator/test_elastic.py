@@ -315,7 +315,7 @@ def at_low(claim_id, at=0.0, least=1, most=None, **changes):
 )
 def test_a_second_look_at_the_same_moment_starts_nobody(view, jobs):
     one = clock(view, *jobs)
-    while one._events:
+    while one.events:
         one.step()
         assert not [each for each in one.decide() if isinstance(each, Start)]
 
@@ -343,7 +343,7 @@ def test_between_least_and_most_and_all_comes_to_an_end(view, jobs, reservations
     one = Clock(view, QueueRules(min_run_time=0.0, reservations=reservations, backfill=backfill))
     one.add(jobs)
     asked = {each.claim.claim_id: each.claim for each in jobs}
-    while one._events:
+    while one.events:
         waits = set(asked) - set(one.started)
         decided = one.step()
         for each in decided:
@@ -361,11 +361,11 @@ def test_between_least_and_most_and_all_comes_to_an_end(view, jobs, reservations
                     one.end(name)
                     one.started.pop(name)
                     one.scheduler.wait(asked[name])
-                one._events = [event for event in one._events if event[1] or event[2] not in gone]
+                one.events = [event for event in one.events if event[1] or event[2] not in gone]
         for claim in [each for each in one.scheduler.occupancy if each.claim_id in asked]:
             most = claim.max_count or claim.demand.count
             assert claim.demand.count <= count(one, claim.claim_id) <= most
-        if not one._events and len(one.scheduler.line):
+        if not one.events and len(one.scheduler.line):
             one.decide()
     assert not len(one.scheduler.occupancy)
     assert not view.compute.granted.any()
@@ -377,7 +377,7 @@ def test_growing_keeps_nobody_from_starting(view, jobs):
     """In any pass as many start as if no claim that runs might grow."""
     one = Clock(view, AT_ONCE)
     one.add(jobs)
-    while one._events:
+    while one.events:
         one.step()
         left = [each for each in one.scheduler.line if each.max_count is None]
         again = one.scheduler.decide(view, one.shares, one.policy, one.now)
@@ -389,5 +389,5 @@ def test_growing_keeps_nobody_from_starting(view, jobs):
                 one.shrink(names - set(one.jobs))
                 for name in names & set(one.jobs):
                     one.end(name)
-                    one._events = [event for event in one._events if event[1] or event[2] != name]
+                    one.events = [event for event in one.events if event[1] or event[2] != name]
         assert len(left) <= len(one.jobs)

@@ -64,7 +64,7 @@ class Saturated(Clock):
         """Go on to ``until``."""
         self._refill()
         while self.now < until:
-            self._advance(min([until, *(event[0] for event in self._events[:1])]))
+            self._advance(min([until, *(event[0] for event in self.events[:1])]))
             self._refill()
 
     def parts(self) -> dict[str, float]:
@@ -76,7 +76,7 @@ class Saturated(Clock):
             moment = min(moment, self.now + self.looks)
         for name, rate in self.scheduler.occupancy.rates.items():
             self.had[name] += rate * (moment - self.now)
-        if self._events and self._events[0][0] <= moment:
+        if self.events and self.events[0][0] <= moment:
             decided = self.step()
         else:
             self.scheduler.charge(self.shares, self.now, moment)
@@ -87,7 +87,7 @@ class Saturated(Clock):
     def _make_room(self, decided: list[Start | Preempt]) -> None:
         victims = [victim for each in decided if isinstance(each, Preempt) for victim in each.victims]
         for victim in victims:
-            self._events = sorted(event for event in self._events if event[2] != victim)
+            self.events = sorted(event for event in self.events if event[2] != victim)
             self.end(victim)
             self.scheduler.wait(self.jobs[victim].claim)
         if victims:

@@ -446,7 +446,7 @@ def test_preemption_in_the_queue_keeps_to_its_rules(view, jobs, data):
     jobs = [Job(replace(job.claim, preemptible=data.draw(st.booleans())), job.runs) for job in jobs]
     clock = Clock(view, QueueRules(min_run_time=3.0))
     clock.add(jobs)
-    while clock._events:
+    while clock.events:
         decided = clock.step()
         # Victims leave at once and wait again.
         while any(isinstance(each, Preempt) for each in decided):
@@ -457,8 +457,8 @@ def test_preemption_in_the_queue_keeps_to_its_rules(view, jobs, data):
                     assert victim.leaving
                     assert clock.now - clock.started[claim_id] >= 3.0
                     assert victim.priority <= clock.jobs[each.claim_id].claim.priority
-                    clock._events = [event for event in clock._events if event[2] != claim_id]
+                    clock.events = [event for event in clock.events if event[2] != claim_id]
                     clock.end(claim_id)
                     clock.scheduler.wait(clock.jobs[claim_id].claim)
             decided = clock.decide()
-        clock._events.sort()
+        clock.events.sort()

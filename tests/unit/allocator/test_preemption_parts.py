@@ -168,12 +168,12 @@ def test_parts_make_room_in_the_queue_too(data):
         jobs.append(Job(claim, float(data.draw(st.integers(2, 20)))))
     clock = Clock(view, QueueRules(min_run_time=0.0))
     clock.add(jobs)
-    while clock._events:
+    while clock.events:
         for each in clock.step():
             for claim_id in each.victims if isinstance(each, Preempt) else ():
                 clock.end(claim_id)
-                clock._events = [event for event in clock._events if event[2] != claim_id]
-        clock._events.sort()
-        if not clock._events and clock.decide():
-            clock._events.sort()
+                clock.events = [event for event in clock.events if event[2] != claim_id]
+        clock.events.sort()
+        if not clock.events and clock.decide():
+            clock.events.sort()
     assert not len(clock.scheduler.occupancy)

@@ -245,7 +245,7 @@ def test_back_fill_never_delays_the_first_in_line(jobs, hosts, remote, reservati
     clock = Clock(view, QueueRules(reservations=reservations, fair=fair))
     for each in (alone, clock):
         each.add(jobs)
-    while clock._events and not clock.scheduler.reservations:
+    while clock.events and not clock.scheduler.reservations:
         for each in (alone, clock):
             each.step()
     first = next(iter(clock.scheduler.reservations), None)
@@ -276,7 +276,7 @@ def test_no_promise_is_broken_whoever_else_was_promised_room(seed):
     view = pool(random.randint(1, 3), random.randint(1, 3), remote=random.random() < 0.5)
     clock = Clock(view, QueueRules(reservations=3))
     clock.add(crowd(random))
-    while clock._events:
+    while clock.events:
         clock.step()
         for claim_id, each in clock.scheduler.reservations.items():
             promised[claim_id] = min(each.starts_at, promised.get(claim_id, NEVER))
@@ -293,7 +293,7 @@ def test_reserved_places_come_true(view, jobs, limits, reservations):
     clock = Clock(view, QueueRules(reservations=reservations))
     clock.add(jobs)
     before = {}
-    while clock._events:
+    while clock.events:
         clock.step()
         kept = clock.scheduler.reservations
         for claim_id, old in before.items():
@@ -312,12 +312,12 @@ def test_what_a_pass_remembers_changes_no_decision(view, jobs, reservations, dat
     jobs = [Job(replace(job.claim, preemptible=data.draw(st.booleans())), job.runs) for job in jobs]
     clock = Clock(view, QueueRules(min_run_time=2.0, reservations=reservations))
     clock.add(jobs)
-    while clock._events:
-        moment = clock._events[0][0]
-        while clock._events and clock._events[0][0] == moment:
+    while clock.events:
+        moment = clock.events[0][0]
+        while clock.events and clock.events[0][0] == moment:
             # Arrivals and ends one by one, with a pass after each.
-            single = clock._events[0]
-            rest, clock._events = clock._events[1:], [single]
+            single = clock.events[0]
+            rest, clock.events = clock.events[1:], [single]
             view_before = None
             fresh = Scheduler(clock.rules)
             clock.scheduler.charge(clock.shares, clock.now, moment)
@@ -326,7 +326,7 @@ def test_what_a_pass_remembers_changes_no_decision(view, jobs, reservations, dat
                 clock.scheduler.wait(clock.jobs[single[2]].claim)
             elif single[2] in clock.scheduler.occupancy:
                 clock.end(single[2])
-            clock._events = rest
+            clock.events = rest
             fresh.sync(clock.scheduler.line, clock.scheduler.occupancy)
             fresh.reservations = dict(clock.scheduler.reservations)
             view_before = copied(view)
@@ -339,7 +339,7 @@ def test_what_a_pass_remembers_changes_no_decision(view, jobs, reservations, dat
                 victim for each in got if isinstance(each, Preempt) for victim in each.victims
             ]:
                 clock.end(claim_id)
-                clock._events = sorted(event for event in clock._events if event[2] != claim_id)
+                clock.events = sorted(event for event in clock.events if event[2] != claim_id)
                 clock.scheduler.wait(clock.jobs[claim_id].claim)
 
 

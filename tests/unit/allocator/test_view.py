@@ -192,7 +192,7 @@ def test_what_changed_is_told_since_a_mark():
 
 
 def test_who_has_not_looked_for_long_looks_at_everything(monkeypatch):
-    monkeypatch.setattr("gpupool.allocator.view._JOURNAL", 4)
+    monkeypatch.setattr("gpupool.allocator.view.JOURNAL", 4)
     view = PoolView([host("host-a", device("a")), host("host-b", device("b"))])
     _, mark = view.changed_since(-1)
     for _ in range(10):

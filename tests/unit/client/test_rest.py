@@ -161,7 +161,7 @@ def test_an_api_that_hangs_is_not_waited_for_for_ever(server) -> None:
         hasty.get("pools", "x")
     with pytest.raises(rest.NoAnswer, match=r"it may be made all the same, as [0-9a-f-]{36}$"):
         hasty.create_once("claims", {})
-    assert client(server)._timeout == rest.TIMEOUT
+    assert client(server).timeout == rest.TIMEOUT
 
 
 def test_no_endpoint_is_known() -> None:

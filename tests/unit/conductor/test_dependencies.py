@@ -44,8 +44,13 @@ def service():
 @pytest.fixture
 def dependency(service):
     """A dependency that counts as started, and probes only when the test asks."""
-    made = Dependency("it", service, clock=lambda: service.now)
-    made._thread = threading.current_thread()
+
+    class Started(Dependency):
+        def start(self):
+            self._thread = threading.current_thread()
+
+    made = Started("it", service, clock=lambda: service.now)
+    made.start()
     return made
 
 
@@ -75,12 +80,12 @@ def test_the_pause_between_probes_grows_to_a_bound(service, dependency):
     pauses = []
     for _ in range(6):
         dependency.ask()
-        pauses.append(dependency._interval())
+        pauses.append(dependency.pause())
     assert pauses == sorted(pauses)
-    assert pauses[-1] <= dependencies._AWAY_MOST
+    assert pauses[-1] <= dependencies.AWAY_MOST
     service.up = True
     dependency.ask()
-    assert dependency._interval() == dependencies._INTERVAL
+    assert dependency.pause() == dependencies.INTERVAL
 
 
 def test_work_that_fails_though_probes_do_not_is_tried_less_and_less_often(service, dependency, caplog):
@@ -93,7 +98,7 @@ def test_work_that_fails_though_probes_do_not_is_tried_less_and_less_often(servi
         if dependency.answers():
             tries += 1
             dependency.failed(errors.Unavailable("500 for a POST", "it"))
-    assert tries <= 600 / dependencies._TRY_MOST + 5
+    assert tries <= 600 / dependencies.TRY_MOST + 5
     for _ in range(10):
         service.now += 1
         dependency.ask()
@@ -124,7 +129,7 @@ def test_a_probe_that_hangs_is_an_outage(service, dependency):
     while not service.probes:
         asking.join(0.01)
     assert dependency.answers()
-    service.now += dependencies._LATELY
+    service.now += dependencies.LATELY
     assert not dependency.answered_lately()
     service.now += dependencies.PATIENCE
     assert not dependency.answers()
@@ -142,8 +147,8 @@ def test_the_end_of_an_outage_is_seen_by_those_it_wakes(service, dependency, cap
     service.hangs.set()
     probe = threading.Thread(target=dependency.ask)
     probe.start()
-    while dependency._asked is None:
-        pass
+    while not service.probes:
+        probe.join(0.01)
     service.now += dependencies.PATIENCE + 1
     assert dependency.away_for()
     service.over.set()
@@ -189,7 +194,7 @@ def test_who_has_no_message_server_yet_neither_leads_nor_listens():
 
 def test_a_message_that_was_lost_is_sent_again(monkeypatch):
     """As right after an outage, when the broker is there and this conductor's queue is not yet."""
-    monkeypatch.setattr(dependencies, "_RESEND", 0.01)
+    monkeypatch.setattr(dependencies, "RESEND", 0.01)
     sent = []
 
     class Client:

@@ -1,6 +1,6 @@
 """Which conductors are gone is told by their beats, counted in looks and not in time."""
 
-from gpupool.conductor.peers import _LOOKS, Peers
+from gpupool.conductor.peers import LOOKS, Peers
 
 
 def test_nobody_is_gone_before_the_first_look():
@@ -9,8 +9,8 @@ def test_nobody_is_gone_before_the_first_look():
 
 def test_one_whose_beats_stand_still_is_gone_and_told_of_once():
     peers = Peers()
-    told = [peers.look({"a": beat, "b": 7}) for beat in range(_LOOKS + 3)]
-    assert told == [False] * _LOOKS + [True, False, False]
+    told = [peers.look({"a": beat, "b": 7}) for beat in range(LOOKS + 3)]
+    assert told == [False] * LOOKS + [True, False, False]
     assert peers.gone("b")
     assert not peers.gone("a")
     peers.look({"a": 0, "b": 8})

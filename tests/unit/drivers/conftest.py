@@ -76,22 +76,48 @@ def hardware(library, tmp_path, monkeypatch):
 
 
 class Driver(nvidia.NvidiaDriver):
-    """The driver, with words for what tests wait for."""
+    """The driver, with words for what tests wait for.
+
+    Calls may take ``timeout`` seconds once each device was looked at, and ``first_timeout`` before:
+    processes have to start on a busy machine.
+    """
+
+    def __init__(self, conf, timeout, first_timeout):
+        super().__init__(conf)
+        self._timing = {"timeout": first_timeout, "interval": 0.05}
+        self.timeout = timeout
+        self.news = 0
 
     def run(self):
-        self.news = 0
-        self.start(self._count)
+        self.start(self.count)
         eventually(self.ready, "a first look at every device")
         self.set_timeout(self.timeout)
         return self
 
     def set_timeout(self, seconds):
-        """Let calls take no longer from now on; before, processes had to start on a busy machine."""
+        """Let calls take no longer from now on."""
         for each in self._watches():
-            each._timeout = seconds
+            each.timeout = seconds
 
-    def _count(self):
+    def tell(self, changed):
+        """Call this, from now on, when there is news."""
+        self._changed = changed
+
+    def count(self):
         self.news += 1
+
+    def lost(self, index):
+        """Return how many processes of a device were lost in a row."""
+        return self._devices[index].lost
+
+    def all_answer(self):
+        return not any(each.lost for each in self._watches())
+
+    def look(self, index):
+        self._devices[index].hurry()
+
+    def pids(self):
+        return [each.pid for each in self._watches()]
 
     def health(self):
         return {one.key: one.health for one in self.discover()}
@@ -110,15 +136,12 @@ class Driver(nvidia.NvidiaDriver):
         return self._devices[index].pid
 
 
-def new_driver(timeout=TIMEOUT, **options):
+def new_driver(timeout=TIMEOUT, first_timeout=TIMEOUT, **options):
     conf = gpupool.conf.new(files=[])
     conf.set_override("reserved_mib", 500, "nvidia")
     for name, value in options.items():
         conf.set_override(name, value, "nvidia")
-    driver = Driver(conf)
-    driver._timing = {"timeout": TIMEOUT, "interval": 0.05}
-    driver.timeout = timeout
-    return driver
+    return Driver(conf, timeout, first_timeout)
 
 
 @pytest.fixture

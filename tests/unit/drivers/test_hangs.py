@@ -40,8 +40,8 @@ def test_a_device_that_does_worse_than_fail_costs_no_other(hardware, drivers, ca
     other = driver.pid(0)
     assert said in driver.reasons()["GPU-2"]
     if state != "bytes":
-        looks = driver._devices[1].lost
-        eventually(lambda: driver._devices[1].lost > looks + 2, "three more processes")
+        looks = driver.lost(1)
+        eventually(lambda: driver.lost(1) > looks + 2, "three more processes")
     # The other device's process was never replaced.
     assert (driver.pid(0), driver.health()["GPU-1"]) == (other, "ok")
     assert "NVIDIA device 1 does not answer" in caplog.text
@@ -56,12 +56,12 @@ def test_one_process_that_is_lost_is_replaced_and_the_device_never_fails(hardwar
     seen = set()
     hardware(H200 + A2)
     driver.run()
-    driver._changed = lambda: seen.add(driver.health()["GPU-2"])
+    driver.tell(lambda: seen.add(driver.health()["GPU-2"]))
     before = set(hardware.numbers("calls"))
     # It is the device's own process, or the one that asks for links.
     hardware(H200 + with_state(A2, state))
     eventually(lambda: set(hardware.numbers("calls")) > before, "another process")
-    eventually(lambda: not any(watch.lost for watch in driver._watches()), "an answer of it")
+    eventually(driver.all_answer, "an answer of it")
     assert driver.health()["GPU-2"] == "ok"
     assert "failed" not in seen
     assert sum(map(is_alive, before)) == 2
@@ -79,12 +79,12 @@ def test_a_process_that_lied_is_replaced(hardware, driver):
 def test_a_fault_of_the_agent_does_not_end_the_watching(hardware, driver, caplog):
     hardware(A2)
     driver.run()
-    changed, driver._devices[0]._changed = driver._devices[0]._changed, lambda: 1 / 0
+    driver.tell(lambda: 1 / 0)
     hardware(with_state(A2, "15"))
     eventually(lambda: "NVIDIA device 0: no look at it" in caplog.text)
-    driver._devices[0]._changed = changed
-    driver._devices[0].hurry()
     news = driver.news
+    driver.tell(driver.count)
+    driver.look(0)
     eventually(lambda: driver.news > news, "what was not told is told")
     hardware(A2)
     driver.wait_for(GPU_2="ok")
@@ -99,8 +99,7 @@ def test_what_takes_its_time_answers(hardware, driver):
 
 
 def test_nvml_that_hangs_as_it_starts_is_no_device_and_comes(hardware, drivers, caplog):
-    driver = drivers()
-    driver._timing["timeout"] = SHORT
+    driver = drivers(first_timeout=SHORT)
     hardware("hang\n")
     driver.start(lambda: None)
     eventually(lambda: "NVML does not answer: a call of the vendor's library" in caplog.text)
@@ -111,8 +110,7 @@ def test_nvml_that_hangs_as_it_starts_is_no_device_and_comes(hardware, drivers, 
 
 
 def test_a_device_that_hangs_from_the_start_does_not_keep_the_others(hardware, drivers):
-    driver = drivers()
-    driver._timing["timeout"] = SHORT
+    driver = drivers(first_timeout=SHORT)
     hardware(with_state(H200, "hang") + A2)
     driver.start(lambda: None)
     driver.wait_for_keys("GPU-2")
@@ -134,8 +132,7 @@ def test_nothing_waits_for_a_call_that_hangs(hardware, driver):
 
 
 def test_what_the_library_forks_ends_with_its_process(hardware, drivers):
-    driver = drivers()
-    driver._timing["timeout"] = SHORT
+    driver = drivers(first_timeout=SHORT)
     hardware(with_state(A2, "fork"))
     driver.start(lambda: None)
     (forked, *_) = eventually(lambda: hardware.numbers("forked"), "a fork")
@@ -163,7 +160,7 @@ AGENT = """
 import sys, time
 from tests.unit.drivers.conftest import new_driver
 driver = new_driver().run()
-print(*(watch.pid for watch in driver._watches()), flush=True)
+print(*driver.pids(), flush=True)
 time.sleep(600)
 """
 
@@ -208,8 +205,8 @@ def test_a_process_that_cannot_be_killed_leaves_its_device_failed(
     driver.wait_for(GPU_1="ok", GPU_2="failed")
     said = f"process {stuck} hangs in the kernel and can't be killed"
     eventually(lambda: driver.reasons()["GPU-2"] == said, said)
-    before, looks = len(hardware.numbers("calls")), driver._devices[1].lost
-    eventually(lambda: driver._devices[1].lost > looks + 3)
+    before, looks = len(hardware.numbers("calls")), driver.lost(1)
+    eventually(lambda: driver.lost(1) > looks + 3)
     # No other process is started for it while this one is there: they would gather.
     assert len(hardware.numbers("calls")) == before
     assert driver.pid(1) == stuck

@@ -201,7 +201,7 @@ def test_another_boot_owes_nothing(host, monkeypatch, tmp_path):
     host.now_ns += SECOND
     other = tmp_path / "boot_id"
     other.write_text("another\n")
-    monkeypatch.setattr(process, "_BOOT", other)
+    monkeypatch.setattr(process, "BOOT", other)
     host.restart_agent()
     host.vgpus.make(_spec(1))
     assert host.run(_spec(1), MS) == 0

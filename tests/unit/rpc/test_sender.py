@@ -38,8 +38,8 @@ class Broker:
 
 @pytest.fixture
 def broker(monkeypatch):
-    monkeypatch.setattr(sender_module, "_PAUSE", 0.01)
-    monkeypatch.setattr(sender_module, "_PAUSE_MOST", 0.01)
+    monkeypatch.setattr(sender_module, "PAUSE", 0.01)
+    monkeypatch.setattr(sender_module, "PAUSE_MOST", 0.01)
     return Broker()
 
 
@@ -104,8 +104,8 @@ def test_stopping_sends_what_waits_but_waits_for_no_outage(broker):
     sender.stop(WAIT)
     assert broker.got(1) == ["a"]
     broker.up = False
-    other = Sender("messages", 10)
+    other = Sender("messages that are stopped", 10)
     other.put("b", broker.message("b"))
     assert broker.tried.acquire(timeout=WAIT)
     other.stop(WAIT)
-    assert not other._thread.is_alive()
+    assert "messages that are stopped" not in {each.name for each in threading.enumerate()}
