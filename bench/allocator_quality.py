@@ -24,10 +24,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity  # noqa: E402
 from gpupool.allocator.demand import Demand  # noqa: E402
 from gpupool.allocator.mix import Mix  # noqa: E402
 from gpupool.allocator.policies import make  # noqa: E402
-from gpupool.allocator.rooms import DeviceRoom, HostRoom  # noqa: E402
 from gpupool.allocator.view import PoolView  # noqa: E402
 from gpupool.model import errors  # noqa: E402
 from gpupool.model.pool import PolicyName  # noqa: E402
@@ -111,14 +111,16 @@ def many_kinds(seed: int, hosts: int = HOSTS) -> Filling:
     return filler.run(openb.arrivals(kinds, until, seed), seed)
 
 
-def _host(name: str, product: str, memory_mib: int) -> HostRoom:
+def _host(name: str, product: str, memory_mib: int) -> HostCapacity:
     device = {"compute_total": 100, "compute_limit": 100, "product": product}
     memory = {"memory_total": memory_mib, "memory_limit": memory_mib}
-    return HostRoom(
+    return HostCapacity(
         name=name,
         cpu_total=96_000,
         cpu_free=96_000,
-        devices=tuple(DeviceRoom(device_id=f"{name}/{slot}", **device, **memory) for slot in range(8)),
+        devices=tuple(
+            DeviceCapacity(device_id=f"{name}/{slot}", **device, **memory) for slot in range(8)
+        ),
     )
 
 

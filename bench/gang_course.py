@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import WINDOW, Mix
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.planning import NoRoom, plan
 from gpupool.allocator.policies import make
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout
 from gpupool.model.pool import PolicyName
@@ -45,7 +45,7 @@ SINGLES_PER_GANG = 4
 SEEDS = (1, 2, 3)
 
 
-def measure(rooms: Sequence[HostRoom], singles: Sequence[Demand], wish: str) -> dict[str, Any]:
+def measure(rooms: Sequence[HostCapacity], singles: Sequence[Demand], wish: str) -> dict[str, Any]:
     """Return the times in ns of all decisions about gangs, and a digest of their plans."""
     plans = hashlib.sha256()
     clock, processor = [], []
@@ -62,7 +62,7 @@ class Filling:
     """A pool to which single pods and gangs come in turn until more was demanded than there is."""
 
     def __init__(
-        self, rooms: Sequence[HostRoom], singles: Sequence[Demand], wish: str, seed: int
+        self, rooms: Sequence[HostCapacity], singles: Sequence[Demand], wish: str, seed: int
     ) -> None:
         self._draw = random.Random(seed)
         self._singles, self._gangs = singles, list(_gangs(wish))
@@ -110,7 +110,7 @@ def _gangs(wish: str) -> Iterator[Demand]:
             )
 
 
-def read_rooms(nodes: Path, scale: int) -> list[HostRoom]:
+def read_rooms(nodes: Path, scale: int) -> list[HostCapacity]:
     """Return the empty hosts, ``scale`` of each node."""
     with nodes.open(encoding="utf-8") as file:
         return [_host(row, copy) for row in csv.DictReader(file) for copy in range(scale)]
@@ -132,17 +132,17 @@ def read_singles(pods: Path) -> list[Demand]:
         ]
 
 
-def _host(row: Mapping[str, str], copy: int) -> HostRoom:
+def _host(row: Mapping[str, str], copy: int) -> HostCapacity:
     name, cpu, memory = f"{row['sn']}/{copy}", int(row["cpu_milli"]), int(row["memory_mib"])
     whole = {"compute_total": 100, "compute_limit": 100, "memory_total": 0, "memory_limit": 0}
-    return HostRoom(
+    return HostCapacity(
         name=name,
         cpu_total=cpu,
         cpu_free=cpu,
         memory_total=memory,
         memory_free=memory,
         devices=tuple(
-            DeviceRoom(device_id=f"{name}/{slot:04}", product=row["model"], **whole)
+            DeviceCapacity(device_id=f"{name}/{slot:04}", product=row["model"], **whole)
             for slot in range(int(row["gpu"]))
         ),
     )

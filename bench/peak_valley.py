@@ -116,7 +116,7 @@ def batch_jobs(devices: int, seconds: float) -> Iterator[Job]:
 
 def simulate(devices: int, jobs: Iterable[Job]) -> Course:
     """Return what becomes of the jobs on hosts of eight devices, with the conductor's default rules."""
-    view, mix = PoolView(philly.rooms(devices), remote=True), Mix()
+    view, mix = PoolView(philly.capacities(devices), remote=True), Mix()
     policy = make(PolicyName.FGD, mix)
     return Simulation(view, policy, mix, QueueRules(), FairShare(queueing.HALF_LIFE)).run(jobs)
 

@@ -97,7 +97,7 @@ class Plain(FragmentationGradientDescent):
 def unallocated(trace: Trace, method: str, seed: int) -> float:
     """Return what is unallocated, in percent, when all is demanded."""
     demands = trace.pods.demands
-    view = PoolView(openb.rooms(trace.nodes), remote=True)
+    view = PoolView(openb.capacities(trace.nodes), remote=True)
     until = int(view.compute.total.sum())
     typical = Typical(demands)
     mix = Mix(demands, window=len(demands)) if method == OURS else typical

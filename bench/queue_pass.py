@@ -26,11 +26,11 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity  # noqa: E402
 from gpupool.allocator.demand import Demand  # noqa: E402
 from gpupool.allocator.fairshare import FairShare  # noqa: E402
 from gpupool.allocator.mix import Mix  # noqa: E402
 from gpupool.allocator.policies import make  # noqa: E402
-from gpupool.allocator.rooms import DeviceRoom, HostRoom  # noqa: E402
 from gpupool.allocator.scheduling import QueueRules, Scheduler, Start, Waiting  # noqa: E402
 from gpupool.allocator.view import PoolView  # noqa: E402
 from gpupool.model.pool import PolicyName  # noqa: E402
@@ -129,10 +129,10 @@ class Queue:
             heapq.heappush(self._ends, (self._now + self._runs[each.claim_id], each.claim_id))
 
 
-def _host(number: int) -> HostRoom:
+def _host(number: int) -> HostCapacity:
     name = f"host-{number:05}"
     devices = tuple(
-        DeviceRoom(
+        DeviceCapacity(
             device_id=f"{name}/{slot}",
             compute_total=100,
             compute_limit=100,
@@ -141,7 +141,7 @@ def _host(number: int) -> HostRoom:
         )
         for slot in range(SLOTS)
     )
-    return HostRoom(name=name, cpu_total=0, cpu_free=0, devices=devices)
+    return HostCapacity(name=name, cpu_total=0, cpu_free=0, devices=devices)
 
 
 def table(given: argparse.Namespace) -> Iterator[str]:

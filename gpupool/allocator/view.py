@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpupool.allocator.arrays import across
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.recent import Recent
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model.claim import Qos
 from gpupool.model.device import SharingMode
 from gpupool.model.share import Part
@@ -37,7 +37,7 @@ _NUMBERS = itertools.count()
 
 
 class Shares:
-    """Compute or memory of all devices; see DeviceRoom.
+    """Compute or memory of all devices; see DeviceCapacity.
 
     ``free`` is what a guaranteed claim may still take, ``spare`` what a best-effort claim may.
     """
@@ -106,8 +106,8 @@ class PoolView:
     changes with every change.
     """
 
-    def __init__(self, rooms: Iterable[HostRoom], remote: bool = False) -> None:
-        ordered = sorted(rooms, key=lambda room: room.name)
+    def __init__(self, capacities: Iterable[HostCapacity], remote: bool = False) -> None:
+        ordered = sorted(capacities, key=lambda room: room.name)
         self._number = next(_NUMBERS)
         self.remote = remote
         self.version = 0
@@ -160,7 +160,7 @@ class PoolView:
         """Return the id of the device in a slot; KeyError for an empty one."""
         return self._ids[place]
 
-    def put(self, room: HostRoom) -> None:
+    def put(self, room: HostCapacity) -> None:
         """Replace what is known of one host; KeyError unless it is here with the same devices."""
         host = self.host_index[room.name]
         known = {self._ids[host, slot] for slot in range(self.slots) if self.exists[host, slot]}
@@ -293,10 +293,10 @@ class PoolView:
             found = self._remembered[key] = (self._fixed, make())
         return found[1]
 
-    def rooms(self) -> Iterator[HostRoom]:
+    def capacities(self) -> Iterator[HostCapacity]:
         """Yield every host as it is now."""
         for host, name in enumerate(self.hosts):
-            yield HostRoom(
+            yield HostCapacity(
                 name=name,
                 up=bool(self.up[host]),
                 closed=self.closed.get(host, ""),
@@ -309,10 +309,10 @@ class PoolView:
                 ),
             )
 
-    def _device(self, place: Place) -> DeviceRoom:
+    def _device(self, place: Place) -> DeviceCapacity:
         kind = self.classes[int(self.device_class[place])]
         compute, memory = self.compute, self.memory
-        return DeviceRoom(
+        return DeviceCapacity(
             device_id=self._ids[place],
             usable=bool(self.usable[place]),
             traits=kind.traits,
@@ -330,7 +330,7 @@ class PoolView:
             parts=self.parts.get(place, frozenset()),
         )
 
-    def _write(self, host: int, room: HostRoom) -> None:
+    def _write(self, host: int, room: HostCapacity) -> None:
         before = self._lasting(host)
         self.up[host], self.open[host] = room.up, room.up and not room.closed
         self.closed.pop(host, None)
@@ -363,7 +363,7 @@ class PoolView:
         for shares in (self.compute, self.memory):
             yield from (shares.total, shares.limit)
 
-    def _write_shares(self, place: Place, device: DeviceRoom) -> None:
+    def _write_shares(self, place: Place, device: DeviceCapacity) -> None:
         self.compute.put(
             place,
             device.compute_total,
@@ -380,7 +380,7 @@ class PoolView:
         )
         self.parts[place] = device.parts
 
-    def _class(self, device: DeviceRoom) -> int:
+    def _class(self, device: DeviceCapacity) -> int:
         kind = DeviceClass(device.product, device.sharing_mode, device.traits)
         if kind not in self.classes:
             self.classes.append(kind)
@@ -402,5 +402,5 @@ class PoolView:
             self._touch(host)
 
 
-def _by_id(room: HostRoom) -> list[DeviceRoom]:
+def _by_id(room: HostCapacity) -> list[DeviceCapacity]:
     return sorted(room.devices, key=lambda device: device.device_id)

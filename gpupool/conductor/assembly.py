@@ -32,8 +32,8 @@ from gpupool.conductor.manager import ClaimsManager, HostsManager, PoolsManager,
 from gpupool.conductor.notifications import ClaimNotifier
 from gpupool.conductor.peers import Peers
 from gpupool.conductor.providers.flush import Flush
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.providers.outbox import Outbox
-from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.repairs import services
 from gpupool.conductor.repairs.audit import Audit
 from gpupool.conductor.repairs.claims import ClaimRepairs

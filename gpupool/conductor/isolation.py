@@ -1,4 +1,4 @@
-"""One of many that fails does not keep the others."""
+"""Logs the failure of one item, and goes on with the rest."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Turns: of many things that are looked at again and again, some at a time."""
+"""A rotation of things that are checked again and again, the least recently checked first."""
 
 import threading
 from collections.abc import Iterable

@@ -9,8 +9,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model import errors
 from gpupool.model.claim import Qos
 from gpupool.replay.columns import Columns, Row, read
@@ -78,9 +78,9 @@ def read_pods(path: Path, models: AbstractSet[str], bad: BadLines) -> Pods:
     return Pods(demands=tuple(demands), rounded=rounded)
 
 
-def rooms(
+def capacities(
     nodes: Iterable[Node], reserve_cpu_milli: int = 0, overcommit: int = WHOLE, scale: int = 1
-) -> list[HostRoom]:
+) -> list[HostCapacity]:
     """Return the empty hosts, ``scale`` of each node.
 
     ``reserve_cpu_milli`` is kept on each host that has GPUs, ``overcommit`` (percent) is how much of
@@ -163,10 +163,10 @@ def _products(row: Row, models: AbstractSet[str]) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def _host(node: Node, name: str, reserve_cpu_milli: int, overcommit: int) -> HostRoom:
+def _host(node: Node, name: str, reserve_cpu_milli: int, overcommit: int) -> HostCapacity:
     cpu = max(node.cpu_milli - (reserve_cpu_milli if node.gpus else 0), 0)
     devices = tuple(
-        DeviceRoom(
+        DeviceCapacity(
             device_id=f"{name}/{number:04}",
             product=node.model,
             compute_total=WHOLE,
@@ -176,7 +176,7 @@ def _host(node: Node, name: str, reserve_cpu_milli: int, overcommit: int) -> Hos
         )
         for number in range(node.gpus)
     )
-    return HostRoom(
+    return HostCapacity(
         name=name,
         cpu_total=cpu,
         cpu_free=cpu,

@@ -77,7 +77,7 @@ def run(settings: Settings, trace: Trace, seed: int) -> Filling:
     if overcommit > FULL:
         demands = openb.oversubscribed(demands)
     view = PoolView(
-        openb.rooms(
+        openb.capacities(
             trace.nodes,
             round(1000 * settings.reserve_cpu),
             overcommit,

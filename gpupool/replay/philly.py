@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.model import errors
 from gpupool.model.claim import Layout
 from gpupool.replay.columns import Columns, Row, read
@@ -110,7 +110,7 @@ def sized(records: Sequence[Record], wanted: float, over: float) -> int:
     return int(-(-devices // HOST_DEVICES)) * HOST_DEVICES
 
 
-def rooms(devices: int, host_devices: int = HOST_DEVICES) -> list[HostRoom]:
+def capacities(devices: int, host_devices: int = HOST_DEVICES) -> list[HostCapacity]:
     """Return ``devices`` free devices, ``host_devices`` a host; the last host may have fewer."""
     return [
         _host(number, min(host_devices, devices - number * host_devices))
@@ -152,12 +152,12 @@ def _demand(gpus: int, same_host: bool) -> Demand:
     )
 
 
-def _host(number: int, devices: int) -> HostRoom:
+def _host(number: int, devices: int) -> HostCapacity:
     name = f"host-{number:04}"
-    return HostRoom(
+    return HostCapacity(
         name=name,
         devices=tuple(
-            DeviceRoom(
+            DeviceCapacity(
                 device_id=f"{name}/{slot:02}",
                 compute_total=WHOLE,
                 compute_limit=WHOLE,

@@ -89,7 +89,7 @@ def _replay(
     same_host = not settings.queueing.remote
     return queueing.run(
         replace(settings.queueing, order=order, remote=True),
-        philly.rooms(devices),
+        philly.capacities(devices),
         philly.jobs(records, settings.projects, limit, same_host),
     )
 

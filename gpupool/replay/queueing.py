@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gpupool.allocator.capacities import HostCapacity
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.mix import WINDOW, Mix
 from gpupool.allocator.policies import make
-from gpupool.allocator.rooms import HostRoom
 from gpupool.allocator.scheduling import QueueRules
 from gpupool.allocator.view import PoolView
 from gpupool.model.pool import PolicyName
@@ -60,7 +60,7 @@ class Queueing:
     mix_window: int = WINDOW
 
 
-def run(settings: Queueing, rooms: Iterable[HostRoom], jobs: Iterable[Job]) -> Course:
+def run(settings: Queueing, capacities: Iterable[HostCapacity], jobs: Iterable[Job]) -> Course:
     """Let the jobs come to a pool of empty hosts."""
     fair = settings.order == FAIR
     mix = Mix(window=settings.mix_window)
@@ -73,7 +73,7 @@ def run(settings: Queueing, rooms: Iterable[HostRoom], jobs: Iterable[Job]) -> C
         ageing=settings.ageing,
     )
     simulation = Simulation(
-        PoolView(rooms, remote=settings.remote),
+        PoolView(capacities, remote=settings.remote),
         make(settings.policy, mix),
         mix,
         rules,

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import WINDOW
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.scheduling import QueueRules
 from gpupool.model import errors, wire
 from gpupool.model.claim import (
@@ -215,14 +215,14 @@ def read(path: Path, bad: BadLines) -> Recording:
     )
 
 
-def rooms(recording: Recording, overcommit: int | None = None) -> list[HostRoom]:
+def capacities(recording: Recording, overcommit: int | None = None) -> list[HostCapacity]:
     """Return the empty hosts; ``overcommit`` (percent) in place of the pool's own for compute."""
     compute = recording.pool.compute_overcommit if overcommit is None else overcommit
-    of_host: dict[str, list[DeviceRoom]] = {host.name: [] for host in recording.hosts}
+    of_host: dict[str, list[DeviceCapacity]] = {host.name: [] for host in recording.hosts}
     for device in recording.devices:
         of_host[device.host].append(_room(device, compute, recording.pool.memory_overcommit))
     return [
-        HostRoom(
+        HostCapacity(
             name=host.name,
             cpu_total=host.cpu_milli,
             cpu_free=host.cpu_milli,
@@ -326,9 +326,9 @@ def _check_times(where: str, claim: ClaimRecord) -> None:
         raise errors.Invalid(f"{where}: created_at, bound_at, ended_at are not in order")
 
 
-def _room(device: DeviceRecord, compute: int, memory: int) -> DeviceRoom:
+def _room(device: DeviceRecord, compute: int, memory: int) -> DeviceCapacity:
     extended = memory if device.extends_memory else OVERCOMMIT_NONE
-    return DeviceRoom(
+    return DeviceCapacity(
         device_id=device.id,
         usable=device.usable,
         traits=frozenset(device.traits),

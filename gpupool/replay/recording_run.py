@@ -53,12 +53,12 @@ def run(settings: Settings, bad: BadLines) -> Found:
     jobs = recording.jobs(read)
     as_it_was = own(read.pool)
     other = _other(settings, as_it_was)
-    courses = {REPLAYED: queueing.run(as_it_was, recording.rooms(read), jobs)}
+    courses = {REPLAYED: queueing.run(as_it_was, recording.capacities(read), jobs)}
     if settings.oversubscribe is not None:
-        rooms = recording.rooms(read, round(WHOLE * settings.oversubscribe))
-        courses[OTHERWISE] = queueing.run(other, rooms, _with_slices_best_effort(jobs))
+        capacities = recording.capacities(read, round(WHOLE * settings.oversubscribe))
+        courses[OTHERWISE] = queueing.run(other, capacities, _with_slices_best_effort(jobs))
     elif other != as_it_was:
-        courses[OTHERWISE] = queueing.run(other, recording.rooms(read), jobs)
+        courses[OTHERWISE] = queueing.run(other, recording.capacities(read), jobs)
     until = recording.seconds(read.pool.recorded_at) - recording.begun(read)
     steps = _allocated(read)
     completed = {RECORDED: _completions(read)}

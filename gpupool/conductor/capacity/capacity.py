@@ -1,4 +1,4 @@
-"""What hosts have left while a transaction holds them: whoever planned on what, here it is certain.
+"""Re-checks capacity under the locks of hosts' rows: planners may have used a stale view.
 
 Placement knows one number for guaranteed and best-effort claims together, and nothing of programs. So it
 is here that guaranteed claims never get more than there is of a device, nor programs of a host.
@@ -12,7 +12,7 @@ from gpupool.allocator.demand import Demand
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.view import PoolView
 from gpupool.conductor.capacity import snapshot
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.transaction import Transaction
 from gpupool.model.claim import Claim
 from gpupool.model.host import Host
@@ -20,7 +20,7 @@ from gpupool.model.share import Share
 
 
 class Capacity:
-    """The room on hosts that the transaction holds; claims take of it one after the other."""
+    """The capacity of hosts that the transaction holds; claims take of it one after the other."""
 
     def __init__(self, transaction: Transaction, inventory: Inventory, held: Mapping[str, Host]) -> None:
         self._transaction, self._inventory, self._held = transaction, inventory, held
@@ -49,6 +49,6 @@ class Capacity:
     def _view(self, pool_id: str) -> PoolView:
         if pool_id not in self._views:
             session, conf = self._transaction.session, self._transaction.conf
-            found = snapshot.rooms(session, pool_id, self._inventory, conf, list(self._held))
+            found = snapshot.capacities(session, pool_id, self._inventory, conf, list(self._held))
             self._views[pool_id] = PoolView(found)
         return self._views[pool_id]

@@ -6,10 +6,10 @@ from collections.abc import Set as AbstractSet
 from oslo_config import cfg
 from sqlalchemy.orm import Session
 
-from gpupool.allocator.rooms import HostRoom
+from gpupool.allocator.capacities import HostCapacity
 from gpupool.allocator.view import PoolView
 from gpupool.conductor.capacity import holds, snapshot
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.db import devices, hosts, pools, times
 from gpupool.db.api import Database
 
@@ -67,7 +67,7 @@ class Views:
             for pool_id, key in keys.items():
                 ids = {host_id for host_id, (_, pool, _) in now.items() if pool == pool_id}
                 if self._keys.get(pool_id) != key or not self._renew(session, pool_id, ids & stale, ids):
-                    found = snapshot.rooms(session, pool_id, self._inventory, self._conf)
+                    found = snapshot.capacities(session, pool_id, self._inventory, self._conf)
                     self._views[pool_id] = PoolView(found)
             self._keys, self._known, self._invalid = keys, now, set()
 
@@ -96,5 +96,5 @@ class Views:
             return False
         return True
 
-    def _read(self, session: Session, pool_id: str, host_ids: set[str]) -> list[HostRoom]:
-        return snapshot.rooms(session, pool_id, self._inventory, self._conf, host_ids)
+    def _read(self, session: Session, pool_id: str, host_ids: set[str]) -> list[HostCapacity]:
+        return snapshot.capacities(session, pool_id, self._inventory, self._conf, host_ids)

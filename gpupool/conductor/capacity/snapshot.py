@@ -1,13 +1,13 @@
-"""What the hosts and devices of a pool have left: the allocator's view, from the database."""
+"""A snapshot of the capacity of a pool's hosts and devices, from the database."""
 
 from collections.abc import Collection, Mapping
 
 from oslo_config import cfg
 from sqlalchemy.orm import Session
 
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.conductor.capacity import holds
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.db import claims, devices, hosts, pools, times, vgpus
 from gpupool.db.claims import Program
 from gpupool.db.vgpus import Granted
@@ -20,14 +20,14 @@ from gpupool.model.states import DeviceHealth, HostState
 from gpupool.placement import names
 
 
-def rooms(
+def capacities(
     session: Session,
     pool_id: str,
     inventory: Inventory,
     conf: cfg.ConfigOpts,
     host_ids: Collection[str] | None = None,
-) -> list[HostRoom]:
-    """Return the room on every host of a pool, or on those of ``host_ids`` that are in it."""
+) -> list[HostCapacity]:
+    """Return the capacity of every host of a pool, or of those of ``host_ids`` that are in it."""
     filters: dict[str, object] = {"pool_id": pool_id}
     if host_ids is not None:
         filters["id"] = list(host_ids)
@@ -56,10 +56,10 @@ def for_programs(host: Host, has_devices: bool, conf: cfg.ConfigOpts) -> tuple[i
 
 
 def _host(
-    host: Host, closed: str, owned: tuple[DeviceRoom, ...], taken: Program, conf: cfg.ConfigOpts
-) -> HostRoom:
+    host: Host, closed: str, owned: tuple[DeviceCapacity, ...], taken: Program, conf: cfg.ConfigOpts
+) -> HostCapacity:
     cpu, memory = for_programs(host, bool(owned), conf)
-    return HostRoom(
+    return HostCapacity(
         name=host.name,
         up=host.state == HostState.UP,
         closed=closed,
@@ -77,13 +77,13 @@ def _device(
     inventory: Inventory,
     granted: Mapping[str, Granted],
     parts: Mapping[str, frozenset[Part]],
-) -> DeviceRoom:
+) -> DeviceCapacity:
     # What others hold of a device is as good as guaranteed to them.
     compute = inventory.foreign(device.id, names.COMPUTE)
     memory_mib = inventory.foreign(device.id, names.MEMORY_MIB)
     ours = granted.get(device.id, Granted())
     extended = pool.memory_overcommit if device.extends_memory else OVERCOMMIT_NONE
-    return DeviceRoom(
+    return DeviceCapacity(
         device_id=device.id,
         usable=device.enabled and device.health == DeviceHealth.OK,
         traits=inventory.traits(device),

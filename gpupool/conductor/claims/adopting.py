@@ -14,7 +14,7 @@ from gpupool.conductor.capacity.capacity import Capacity
 from gpupool.conductor.claims import binding, quota
 from gpupool.conductor.claims.lifecycle import Claims
 from gpupool.conductor.claims.limits import Limits, OfProject
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import claims, devices, hosts, vgpus
 from gpupool.model import errors

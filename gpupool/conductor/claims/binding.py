@@ -16,7 +16,7 @@ from gpupool.conductor.claims import leases, quota, releasing
 from gpupool.conductor.claims.limits import OfProject
 from gpupool.conductor.claims.quota import Quotas
 from gpupool.conductor.claims.releasing import Releasing
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.rotation import Rotation
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import claims, devices, hosts, times, vgpus

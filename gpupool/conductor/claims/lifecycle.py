@@ -7,7 +7,7 @@ from oslo_context.context import RequestContext
 from gpupool.conductor.capacity.pool_views import Views
 from gpupool.conductor.claims import leases, quota, releasing, validation
 from gpupool.conductor.claims.limits import Limits, OfProject
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import claims, times
 from gpupool.model import errors

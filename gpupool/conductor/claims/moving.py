@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from gpupool.conductor.capacity.capacity import Capacity
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.rotation import Rotation
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.conductor.under_way import UnderWay

@@ -17,7 +17,7 @@ from gpupool.conductor.claims.preemption import made_room
 from gpupool.conductor.claims.quota import Quotas
 from gpupool.conductor.claims.refusals import Refusal
 from gpupool.conductor.claims.releasing import Releasing
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.conductor.under_way import UnderWay
 from gpupool.db import claims, devices, moves, vgpus

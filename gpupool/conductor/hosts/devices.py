@@ -2,8 +2,8 @@
 
 from gpupool.conductor.claims import resizing
 from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.providers.outbox import Outbox
-from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import devices, hosts, moves, vgpus
 from gpupool.model import errors

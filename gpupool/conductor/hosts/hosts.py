@@ -6,8 +6,8 @@ from gpupool.conductor.claims import health, resizing
 from gpupool.conductor.hosts import admission
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.providers.outbox import Outbox
-from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.silence import Silence
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import attachments, claims, devices, hosts, pools, vgpus

@@ -22,8 +22,8 @@ from gpupool.conductor.hosts import (
 )
 from gpupool.conductor.hosts.report_cache import ReportCache, Said, Stale
 from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.providers.outbox import Outbox
-from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.conf import logs
 from gpupool.db import host_keys, hosts, times, vgpus

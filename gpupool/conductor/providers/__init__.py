@@ -1,5 +1,5 @@
 """Devices as resource providers of Placement.
 
-``providers`` writes inventories after the database, ``outbox`` keeps what is to be done there, and
+``inventory`` writes them after the database, ``outbox`` keeps what is to be done there, and
 ``flush`` does it.
 """

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from gpupool.conductor.dependencies import Dependencies
 from gpupool.conductor.isolation import isolated
 from gpupool.conductor.leader_notifier import LeaderNotifier
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.providers.outbox import Outbox
-from gpupool.conductor.providers.providers import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import devices, hosts, pools
 from gpupool.model import errors

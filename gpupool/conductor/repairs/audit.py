@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gpupool.conductor.claims import releasing
 from gpupool.conductor.desired_state import WANTED
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.providers.providers import Held, Inventory
+from gpupool.conductor.providers.inventory import Held, Inventory
 from gpupool.conductor.rotation import Rotation
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import claims, devices, vgpus

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.transaction import Transaction, Transactions
 from gpupool.db import devices, hosts, pools
 from gpupool.model.device import Device

@@ -21,7 +21,7 @@ from gpupool.conductor.capacity.pool_views import Views
 from gpupool.conductor.claims import preemption, resizing
 from gpupool.conductor.claims.binding import TAKEN
 from gpupool.conductor.isolation import isolated
-from gpupool.conductor.providers.providers import Inventory
+from gpupool.conductor.providers.inventory import Inventory
 from gpupool.conductor.scheduling import consumption, occupants
 from gpupool.conductor.scheduling.batches import Batches, Decided
 from gpupool.conductor.scheduling.consumption import Accounts

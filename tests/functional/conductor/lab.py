@@ -249,7 +249,7 @@ class Lab:
             assert hosted == {row.id for row in rows}
         with self.database.reader() as session:
             of_pools = [
-                snapshot.rooms(session, pool.id, self.made.inventory, self.conf)
+                snapshot.capacities(session, pool.id, self.made.inventory, self.conf)
                 for pool in pools.list_(session)
             ]
         for seen in (device for host in itertools.chain(*of_pools) for device in host.devices):

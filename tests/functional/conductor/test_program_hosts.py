@@ -12,7 +12,7 @@ def free_cpu(lab, agent):
     host = lab.host(agent)
     with lab.database.reader() as session:
         inventory, conf = lab.made.inventory, lab.made.conf
-        (room,) = snapshot.rooms(session, host.pool_id, inventory, conf, [host.id])
+        (room,) = snapshot.capacities(session, host.pool_id, inventory, conf, [host.id])
     return room.cpu_free
 
 

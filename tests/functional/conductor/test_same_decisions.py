@@ -100,7 +100,7 @@ def test_same_decisions(lab: Lab, tmp_path: Path, policy: str, hosts: tuple[int,
         stream.step(generator)
     read = stream.record(tmp_path / "pool.jsonl")
     own = recording_run.own(read.pool)
-    course = queueing.run(own, recording.rooms(read), recording.jobs(read))
+    course = queueing.run(own, recording.capacities(read), recording.jobs(read))
     zero = recording.begun(read)
     live = {
         claim_id: (recording.seconds(stream.times[claim_id]["bound_at"]) - zero, found)

@@ -68,7 +68,7 @@ def test_what_could_not_be_read_is_read_the_next_time(lab, seen, monkeypatch, do
         raise errors.Unavailable("the database can't be reached")
 
     with monkeypatch.context() as broken:
-        broken.setattr(snapshot, "rooms", away)
+        broken.setattr(snapshot, "capacities", away)
         with pytest.raises(errors.Unavailable):
             views.refresh()
     views.refresh()

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.policies import make
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.scheduling import QueueRules
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout, OnPreempt, Qos
@@ -60,17 +60,19 @@ def simulate(jobs: Iterable[Job], rules: QueueRules, remote: bool, policy: Polic
         "memory_limit": MEMORY,
     }
     rooms = [
-        HostRoom(
+        HostCapacity(
             name=f"host-{host}",
             cpu_total=CPU,
             cpu_free=CPU,
-            devices=tuple(DeviceRoom(device_id=f"{host}/{slot}", **device) for slot in range(DEVICES)),
+            devices=tuple(
+                DeviceCapacity(device_id=f"{host}/{slot}", **device) for slot in range(DEVICES)
+            ),
         )
         for host in range(HOSTS)
     ]
     view, mix = PoolView(rooms, remote=remote), Mix()
     course = Simulation(view, make(policy, mix), mix, rules, FairShare(20.0)).run(jobs)
-    assert list(view.rooms()) == rooms, "everything that was taken is given back"
+    assert list(view.capacities()) == rooms, "everything that was taken is given back"
     return course
 
 

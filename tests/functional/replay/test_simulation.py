@@ -25,12 +25,12 @@ def job(
 
 
 def simulate(devices: int, *jobs: Job, **rules: Any) -> tuple[dict[str, Outcome], Course]:
-    view = PoolView(philly.rooms(devices))
-    before = list(view.rooms())
+    view = PoolView(philly.capacities(devices))
+    before = list(view.capacities())
     mix = Mix()
     given = QueueRules(**{"min_run_time": 0.0, **rules})
     course = Simulation(view, make(PolicyName.FGD, mix), mix, given, FairShare(3600)).run(jobs)
-    assert list(view.rooms()) == before, "everything that was taken is given back"
+    assert list(view.capacities()) == before, "everything that was taken is given back"
     return {outcome.job.id: outcome for outcome in course.outcomes}, course
 
 

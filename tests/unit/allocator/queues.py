@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.claims import Running, Waiting
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.policies import BestFit
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.scheduling import Grow, Preempt, QueueRules, Scheduler, Start
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Qos
@@ -34,14 +34,14 @@ def pool(hosts: int = 1, devices: int = 1, remote: bool = False, **changes) -> P
         **changes,
     }
     rooms = [
-        HostRoom(
+        HostCapacity(
             name=f"host-{host}",
             cpu_total=CPU,
             cpu_free=CPU,
             memory_total=CPU,
             memory_free=CPU,
             devices=tuple(
-                DeviceRoom(device_id=f"host-{host}/{slot}", **values) for slot in range(devices)
+                DeviceCapacity(device_id=f"host-{host}/{slot}", **values) for slot in range(devices)
             ),
         )
         for host in range(hosts)

@@ -8,8 +8,8 @@ from random import Random
 
 from hypothesis import strategies as st
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout, Qos, Tier
 
@@ -21,7 +21,9 @@ CPU = 8_000
 MEMORY = 10_000
 
 
-def device(device_id: str, compute_free: int = 100, memory_free: int = 1000, **changes) -> DeviceRoom:
+def device(
+    device_id: str, compute_free: int = 100, memory_free: int = 1000, **changes
+) -> DeviceCapacity:
     """A device of which all that is not free is granted for sure."""
     values = {"compute_total": 100, "memory_total": 1000, **changes}
     values = {
@@ -35,10 +37,10 @@ def device(device_id: str, compute_free: int = 100, memory_free: int = 1000, **c
         "compute_guaranteed": values["compute_granted"],
         "memory_guaranteed": values["memory_granted"],
     }
-    return DeviceRoom(device_id=device_id, **{**guaranteed, **values})
+    return DeviceCapacity(device_id=device_id, **{**guaranteed, **values})
 
 
-def host(name: str, *devices: DeviceRoom, **changes) -> HostRoom:
+def host(name: str, *devices: DeviceCapacity, **changes) -> HostCapacity:
     values = {
         "cpu_total": CPU,
         "cpu_free": CPU,
@@ -46,7 +48,7 @@ def host(name: str, *devices: DeviceRoom, **changes) -> HostRoom:
         "memory_free": MEMORY,
         **changes,
     }
-    return HostRoom(name=name, devices=devices, **values)
+    return HostCapacity(name=name, devices=devices, **values)
 
 
 def demand(**changes) -> Demand:
@@ -60,11 +62,11 @@ def _shares(random: Random, total: int, most: int) -> tuple[int, int, int]:
     return limit, random.choice((guaranteed, random.randint(guaranteed, limit))), guaranteed
 
 
-def _any_device(random: Random) -> DeviceRoom:
+def _any_device(random: Random) -> DeviceCapacity:
     memory = random.choice((1, 500, 1000, 1024))
     compute_limit, compute_granted, compute_guaranteed = _shares(random, 100, 150)
     memory_limit, memory_granted, memory_guaranteed = _shares(random, memory, memory * 2)
-    return DeviceRoom(
+    return DeviceCapacity(
         device_id="",
         usable=random.random() < 0.8,
         traits=frozenset(random.sample(TRAITS, random.randint(0, len(TRAITS)))),
@@ -86,7 +88,7 @@ _DEVICES = [device(""), *map(_any_device, map(Random, range(500)))]
 
 
 @st.composite
-def pools(draw, least: int = 0) -> list[HostRoom]:
+def pools(draw, least: int = 0) -> list[HostCapacity]:
     """Up to three hosts with up to nine devices, hosts and devices in any order."""
     owned = defaultdict(list)
     chosen = draw(
@@ -146,7 +148,7 @@ def modest(wanted: Demand) -> Demand:
     return replace(wanted, count=min(wanted.count, 2), **anywhere, **sizes, **programs)
 
 
-def eligible(each: DeviceRoom, on: str, wanted: Demand) -> bool:
+def eligible(each: DeviceCapacity, on: str, wanted: Demand) -> bool:
     """Whether ``wanted`` may have the device of host ``on`` at all, said in plain words."""
     return (
         each.sharing_mode == wanted.sharing_mode
@@ -158,7 +160,7 @@ def eligible(each: DeviceRoom, on: str, wanted: Demand) -> bool:
     )
 
 
-def left(each: DeviceRoom, qos: Qos) -> tuple[int, int]:
+def left(each: DeviceCapacity, qos: Qos) -> tuple[int, int]:
     """Compute and memory that a claim of ``qos`` may still have of a device."""
     compute = each.compute_limit - each.compute_granted
     memory = each.memory_limit - each.memory_granted
@@ -168,7 +170,7 @@ def left(each: DeviceRoom, qos: Qos) -> tuple[int, int]:
     return compute, memory
 
 
-def times(each: DeviceRoom, on: HostRoom, wanted: Demand) -> int:
+def times(each: DeviceCapacity, on: HostCapacity, wanted: Demand) -> int:
     """How many vGPUs of ``wanted`` the device can take, by adding one after the other."""
     if not (eligible(each, on.name, wanted) and each.usable and on.up):
         return 0
@@ -179,7 +181,7 @@ def times(each: DeviceRoom, on: HostRoom, wanted: Demand) -> int:
     return found
 
 
-def hosts_program(on: HostRoom, wanted: Demand) -> bool:
+def hosts_program(on: HostCapacity, wanted: Demand) -> bool:
     """Whether the host can take the program of ``wanted``."""
     enough = on.cpu_free >= wanted.cpu_milli and on.memory_free >= wanted.host_memory_mib
     return enough and on.up and wanted.host in (None, on.name)
@@ -191,7 +193,7 @@ def may_spread(wanted: Demand, remote: bool) -> bool:
     return remote and wanted.tier == Tier.POOL and not bound
 
 
-def layouts(rooms: Iterable[HostRoom], wanted: Demand, remote: bool) -> set[tuple[int, int]]:
+def layouts(rooms: Iterable[HostCapacity], wanted: Demand, remote: bool) -> set[tuple[int, int]]:
     """How many hosts and devices a claim can be on, by trying every way to share it out."""
     rooms = list(rooms)
     anywhere = may_spread(wanted, remote)
@@ -214,7 +216,7 @@ def layouts(rooms: Iterable[HostRoom], wanted: Demand, remote: bool) -> set[tupl
     return found
 
 
-def fits(rooms: Iterable[HostRoom], wanted: Demand, remote: bool = False) -> bool:
+def fits(rooms: Iterable[HostCapacity], wanted: Demand, remote: bool = False) -> bool:
     """Whether there is room for all vGPUs and the program, by trying every group of devices."""
     rooms = list(rooms)
     if wanted.count == 0:
@@ -238,7 +240,7 @@ def fits(rooms: Iterable[HostRoom], wanted: Demand, remote: bool = False) -> boo
     return may_spread(wanted, remote) and enough and bool(programs)
 
 
-def emptied(rooms: Iterable[HostRoom]) -> list[HostRoom]:
+def emptied(rooms: Iterable[HostCapacity]) -> list[HostCapacity]:
     """The same hosts and devices with nothing granted and all in order."""
     nothing = {
         "compute_granted": 0,
@@ -260,7 +262,7 @@ def emptied(rooms: Iterable[HostRoom]) -> list[HostRoom]:
     ]
 
 
-def ordered(rooms: Iterable[HostRoom]) -> list[HostRoom]:
+def ordered(rooms: Iterable[HostCapacity]) -> list[HostCapacity]:
     """The rooms as a view yields them."""
     return [
         replace(on, devices=tuple(sorted(on.devices, key=lambda each: each.device_id)))
@@ -268,18 +270,18 @@ def ordered(rooms: Iterable[HostRoom]) -> list[HostRoom]:
     ]
 
 
-def snapshot(view: PoolView) -> list[HostRoom]:
-    return list(view.rooms())
+def snapshot(view: PoolView) -> list[HostCapacity]:
+    return list(view.capacities())
 
 
 def copied(view: PoolView) -> PoolView:
     """A view of the same that changes on its own, made from nothing but what the first one tells."""
-    found = PoolView(view.rooms(), remote=view.remote)
+    found = PoolView(view.capacities(), remote=view.remote)
     found.hold(device_id for device_id, at in view.device_index.items() if view.held[at])
     return found
 
 
-def room_of(view: PoolView, device_id: str) -> DeviceRoom:
+def room_of(view: PoolView, device_id: str) -> DeviceCapacity:
     """One device as it is now."""
-    (found,) = (each for on in view.rooms() for each in on.devices if each.device_id == device_id)
+    (found,) = (each for on in view.capacities() for each in on.devices if each.device_id == device_id)
     return found

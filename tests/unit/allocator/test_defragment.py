@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.claims import Running
 from gpupool.allocator.defragment import LEAST_GAIN, Move, apply, make_room, moves
 from gpupool.allocator.demand import Demand
@@ -12,7 +13,6 @@ from gpupool.allocator.mix import Mix
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.planning import place
 from gpupool.allocator.policies import FragmentationGradientDescent, Spread, make
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout, Tier
 from gpupool.model.pool import PolicyName
@@ -21,8 +21,8 @@ MIX = [Demand(count=1, compute=80, memory_mib=0), Demand(count=1, compute=20, me
 
 
 def pool(hosts: int, devices: int, remote: bool) -> PoolView:
-    def device(host: int, slot: int) -> DeviceRoom:
-        return DeviceRoom(
+    def device(host: int, slot: int) -> DeviceCapacity:
+        return DeviceCapacity(
             device_id=f"{host}-{slot}",
             compute_total=100,
             compute_limit=100,
@@ -31,7 +31,7 @@ def pool(hosts: int, devices: int, remote: bool) -> PoolView:
         )
 
     rooms = [
-        HostRoom(
+        HostCapacity(
             name=f"host-{host}",
             cpu_total=8000,
             cpu_free=8000,
@@ -80,9 +80,9 @@ def filled(draw):
 def test_moves_gain_what_they_say_and_keep_what_was_asked_for(pool_, limit):
     view, running = pool_
     measure = FragmentationGradientDescent(Mix(MIX))
-    before = list(view.rooms())
+    before = list(view.capacities())
     found = moves(view, running, measure, limit)
-    assert list(view.rooms()) == before
+    assert list(view.capacities()) == before
     assert moves(view, running, measure, limit) == found
     assert len(found) <= limit
     assert len({(move.claim_id, move.index) for move in found}) == len(found)
@@ -111,9 +111,9 @@ def test_a_move_makes_the_room_it_is_for(pool_, compute):
     wanted = Demand(count=1, compute=compute, memory_mib=0, cpu_milli=1000)
     if place(view, wanted, policy) is not None:
         return
-    before = list(view.rooms())
+    before = list(view.capacities())
     move = make_room(view, running, wanted, policy)
-    assert list(view.rooms()) == before
+    assert list(view.capacities()) == before
     if move is not None:
         (claim,) = (claim for claim in running if claim.claim_id == move.claim_id)
         apply(view, claim, move)

@@ -226,7 +226,7 @@ def test_devices_of_its_own_then_shared_ones():
 )
 def test_what_is_asked_of_all_its_devices_is_asked_of_more(wish, of):
     view = pool(devices=4, product="one", link_group="left")
-    (room,) = view.rooms()
+    (room,) = view.capacities()
     odd = tuple(replace(each, **of) if number == 3 else each for number, each in enumerate(room.devices))
     view.put(replace(room, devices=odd))
     one = clock(view, job("elastic", least=2, most=4, **{wish: True}))

@@ -106,7 +106,7 @@ def test_what_is_of_use_is_so_by_the_tables_too(hosts, mix):
     view = PoolView(hosts)
     everything = np.arange(len(hosts))
     found = Hosts(view, Usefulness(view, mix.weights), everything).of_use()
-    assert found == pytest.approx([of_use(on, mix.weights) for on in view.rooms()])
+    assert found == pytest.approx([of_use(on, mix.weights) for on in view.capacities()])
     fragments = sum(fragments_of(on, mix.weights) for on in hosts)
     found = FragmentationGradientDescent(mix).fragmentation(view)
     assert found == pytest.approx(fragments, abs=1e-6)
@@ -121,7 +121,7 @@ def test_one_more_vgpu_changes_the_measure_as_taking_it_does(hosts, wanted, mix,
     state = Hosts(view, Usefulness(view, mix.weights), np.arange(len(hosts)))
     before = state.of_use()
     lost = state.lost_with_one(wanted, program)
-    for number, on in enumerate(view.rooms()):
+    for number, on in enumerate(view.capacities()):
         for slot, each in enumerate(on.devices):
             if program and on.cpu_free < wanted.cpu_milli:
                 continue
@@ -131,7 +131,7 @@ def test_one_more_vgpu_changes_the_measure_as_taking_it_does(hosts, wanted, mix,
             after = copied(view)
             there = wanted.shares([each.device_id])
             after.take(wanted, Plan(host=on.name if program else None, shares=there))
-            changed = list(after.rooms())[number]
+            changed = list(after.capacities())[number]
             found = before[number] - lost[number, slot]
             assert found == pytest.approx(of_use(changed, mix.weights))
 
@@ -140,7 +140,7 @@ def test_one_more_vgpu_changes_the_measure_as_taking_it_does(hosts, wanted, mix,
 @given(some, demands(least=1).map(modest), mixes, st.data())
 def test_several_vgpus_change_the_measure_as_taking_them_does(hosts, wanted, mix, data):
     view = PoolView(hosts)
-    for number, on in enumerate(view.rooms()):
+    for number, on in enumerate(view.capacities()):
         fitting = [
             slot
             for slot, each in enumerate(on.devices)
@@ -159,7 +159,7 @@ def test_several_vgpus_change_the_measure_as_taking_them_does(hosts, wanted, mix
         ids = tuple(on.devices[slot].device_id for slot in chosen)
         after.take(replace(wanted, count=len(ids)), Plan(host=None, shares=wanted.shares(ids)))
         (found,) = state.of_use()
-        assert found == pytest.approx(of_use(list(after.rooms())[number], mix.weights))
+        assert found == pytest.approx(of_use(list(after.capacities())[number], mix.weights))
 
 
 def fragments(devices, *wanted, **changes) -> float:

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpupool.allocator import products
+from gpupool.allocator.capacities import DeviceCapacity, HostCapacity
 from gpupool.allocator.demand import Demand
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.partitioning import Partitioning
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.planning import NoRoom, plan
 from gpupool.allocator.policies import make
-from gpupool.allocator.rooms import DeviceRoom, HostRoom
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout
 from gpupool.model.device import SharingMode
@@ -43,10 +43,10 @@ def pool(mode: SharingMode, product: str = "", devices: int = 1, **changes) -> P
         **changes,
     }
     rooms = tuple(
-        DeviceRoom(device_id=f"device-{number}", sharing_mode=mode, product=product, **values)
+        DeviceCapacity(device_id=f"device-{number}", sharing_mode=mode, product=product, **values)
         for number in range(devices)
     )
-    return PoolView([HostRoom(name="host", devices=rooms)])
+    return PoolView([HostCapacity(name="host", devices=rooms)])
 
 
 def part(mode: SharingMode, kind: str = "", count: int = 1, **changes) -> Demand:
@@ -121,10 +121,10 @@ def test_an_exclusive_device_goes_as_a_whole_to_one():
         replace(room_of(pool(mode), "device-0"), device_id=f"device-{number}")
         for number, mode in enumerate(modes)
     )
-    view = PoolView([HostRoom(name="host", devices=devices)])
+    view = PoolView([HostCapacity(name="host", devices=devices)])
     wanted = part(SharingMode.EXCLUSIVE, compute=10, memory_mib=10)
     policy = make(PolicyName.FGD, Mix())
-    before = list(view.rooms())
+    before = list(view.capacities())
     plans = []
     for device in ("device-1", "device-2"):
         plans.append(taken(view, wanted, policy))
@@ -133,7 +133,7 @@ def test_an_exclusive_device_goes_as_a_whole_to_one():
     assert not refused(view, wanted).impossible
     for planned in plans:
         view.give(wanted, planned)
-    assert list(view.rooms()) == before
+    assert list(view.capacities()) == before
 
 
 def test_two_exclusive_devices_at_once_and_never_three():
@@ -290,13 +290,13 @@ def test_parts_never_overlap_and_are_given_back_exactly(which, name, steps):
     mode, product = which
     partitioning = table(*which)
     view, policy = pool(mode, product, devices=2), make(name, Mix())
-    before, running = list(view.rooms()), []
+    before, running = list(view.capacities()), []
     for number, count, give in steps:
         if give and running:
             view.give(*running.pop(number % len(running)))
         kind = partitioning.profiles[number % len(partitioning.profiles)].kind
         wanted = part(mode, kind, count=count)
-        (on,) = view.rooms()
+        (on,) = view.capacities()
         room = sum(most(partitioning, kind, sorted(each.parts)) for each in on.devices)
         found = plan(view, wanted, policy)
         assert found == plan(PoolView([on]), wanted, make(name, Mix()))
@@ -304,7 +304,7 @@ def test_parts_never_overlap_and_are_given_back_exactly(which, name, steps):
         if isinstance(found, Plan):
             view.take(wanted, found)
             running.append((wanted, found))
-        (on,) = view.rooms()
+        (on,) = view.capacities()
         left = sum(most(partitioning, kind, sorted(each.parts)) for each in on.devices)
         # No place is taken that costs more of the same kind than it has to.
         assert left == room - (count if isinstance(found, Plan) else 0)
@@ -314,4 +314,4 @@ def test_parts_never_overlap_and_are_given_back_exactly(which, name, steps):
             assert each.memory_granted <= MEMORY
     for wanted, found in running:
         view.give(wanted, found)
-    assert list(view.rooms()) == before
+    assert list(view.capacities()) == before

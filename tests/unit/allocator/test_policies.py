@@ -139,7 +139,7 @@ def test_the_cost_of_a_device_is_what_it_adds_to_the_fragments(hosts, wanted, mi
     view, policy = PoolView(hosts), FragmentationGradientDescent(mix)
     before = policy.fragmentation(view)
     costs = policy.device_cost(view, wanted, np.arange(len(hosts)), program=True)
-    for number, on in enumerate(view.rooms()):
+    for number, on in enumerate(view.capacities()):
         for slot, each in enumerate(on.devices):
             if not times(each, on, wanted) or on.cpu_free < wanted.cpu_milli:
                 continue

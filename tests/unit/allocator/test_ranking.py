@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpupool.allocator.capacities import HostCapacity
 from gpupool.allocator.mix import Mix
 from gpupool.allocator.plan import Plan
 from gpupool.allocator.planning import plan
 from gpupool.allocator.policies import make
 from gpupool.allocator.ranking import Ranking
-from gpupool.allocator.rooms import HostRoom
 from gpupool.allocator.view import PoolView
 from gpupool.model.claim import Layout, Qos
 from gpupool.model.pool import PolicyName
@@ -25,8 +25,8 @@ COURSE = settings(deadline=None, max_examples=20)
 
 def anew(view: PoolView) -> PoolView:
     """A view of the same that remembers nothing."""
-    found = PoolView(view.rooms(), remote=view.remote)
-    ids = [each.device_id for on in view.rooms() for each in on.devices]
+    found = PoolView(view.capacities(), remote=view.remote)
+    ids = [each.device_id for on in view.capacities() for each in on.devices]
     found.hold(each for each in ids if view.held[view.device_index[each]])
     return found
 
@@ -34,7 +34,7 @@ def anew(view: PoolView) -> PoolView:
 class Course:
     """A view that changes, with a policy that goes with it."""
 
-    def __init__(self, rooms: list[HostRoom], name: PolicyName, mix: Mix, remote: bool) -> None:
+    def __init__(self, rooms: list[HostCapacity], name: PolicyName, mix: Mix, remote: bool) -> None:
         self.view = PoolView(rooms, remote=remote)
         self.name, self.mix = name, mix
         self.policy = make(name, mix)
@@ -61,9 +61,9 @@ class Course:
         if self.ids:
             self.view.hold([self.ids[number % len(self.ids)]], held=held)
 
-    def put(self, room: HostRoom, number: int) -> None:
+    def put(self, room: HostCapacity, number: int) -> None:
         """Replace a host by ``room`` with as many devices as the host has."""
-        old = list(self.view.rooms())
+        old = list(self.view.capacities())
         if not old:
             return
         chosen = old[number % len(old)]
@@ -117,7 +117,7 @@ def test_what_is_remembered_makes_no_difference(name, hosts, wanted, taken, remo
             course.plan(each)
 
 
-def many(random: Random) -> list[HostRoom]:
+def many(random: Random) -> list[HostCapacity]:
     """Hosts of three kinds, with more devices than any of the drawn ones."""
     hosts = []
     for number in range(10):
@@ -186,7 +186,7 @@ class Asked:
         return self._policy.device_cost(view, wanted, hosts, program)
 
 
-def copies(rooms: list[HostRoom], count: int) -> list[HostRoom]:
+def copies(rooms: list[HostCapacity], count: int) -> list[HostCapacity]:
     """So many of each host, with devices of their own."""
     return [
         replace(

@@ -131,7 +131,7 @@ def test_nobody_goes_sooner_where_another_is_promised_room():
     assert renew(first, waiting("first"), occupancy, [], [second], BEST) == first
     assert renew(first, waiting("first"), occupancy, [], [], BEST).starts_at == 9.0
     # Where its own is gone it goes first all the same.
-    (room,) = view.rooms()
+    (room,) = view.capacities()
     first_down = [replace(each, usable=each.device_id != "host-0/0") for each in room.devices]
     view.put(replace(room, devices=tuple(first_down)))
     assert renew(first, waiting("first"), occupancy, [], [second], BEST).starts_at == 9.0
@@ -281,7 +281,7 @@ def test_devices_that_drain_are_kept_while_they_are_in_order():
     # Another one became easier to wait for; it is not taken, or the claim might wait for ever.
     occupancy.put(replace(claims[2], ends_at=5.0))
     assert renew(first, claim, occupancy, [], [], BEST) == first
-    (room,) = (each for each in view.rooms() if each.name == "host-0")
+    (room,) = (each for each in view.capacities() if each.name == "host-0")
     view.put(replace(room, up=False))
     other = renew(first, claim, occupancy, [], [], BEST)
     assert (other.plan.device_ids, other.starts_at) == (("host-2/0",), 5.0)
@@ -304,7 +304,7 @@ def test_hosts_that_refused_are_tried_last():
 def test_nothing_is_reserved_where_nothing_ever_fits():
     view = pool()
     assert reserve(waiting("next", demand=demand(count=2)), of(view, []), [], BEST) is None
-    (room,) = view.rooms()
+    (room,) = view.capacities()
     view.put(replace(room, up=False))
     assert reserve(waiting("next"), of(view, []), [], BEST) is None
 

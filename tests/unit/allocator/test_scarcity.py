@@ -85,7 +85,7 @@ def test_classes_that_are_gone_change_no_price():
     view = PoolView([*rooms, host("old", device("old", traits=frozenset({"CUSTOM_A"})))])
     view.put(host("old", device("old", product="slow")))
     mix = Mix([ANY, FAST, demand(required_traits=("CUSTOM_A",))])
-    anew = PoolView(view.rooms())
+    anew = PoolView(view.capacities())
     before = dict(zip(view.classes, Scarcity(view.classes, mix.weights).prices(view), strict=True))
     after = zip(anew.classes, Scarcity(anew.classes, mix.weights).prices(anew), strict=True)
     assert all(before[kind] == cost for kind, cost in after)

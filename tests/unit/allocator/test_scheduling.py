@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpupool.allocator.capacities import HostCapacity
 from gpupool.allocator.fairshare import FairShare
 from gpupool.allocator.policies import BestFit
-from gpupool.allocator.rooms import HostRoom
 from gpupool.allocator.scheduling import (
     Preempt,
     QueueRules,
@@ -175,7 +175,7 @@ def test_the_impossible_stands_in_nobodys_way():
 
 
 def test_what_waits_for_a_host_that_is_down_keeps_nothing():
-    up, down = pool(hosts=2).rooms()
+    up, down = pool(hosts=2).capacities()
     view = PoolView([up, replace(down, up=False)])
     claims = [waiting("there", 0.0, demand=demand(host="host-1")), waiting("here", 1.0)]
     decisions = decided(view, claims)
@@ -205,7 +205,7 @@ def test_claims_without_devices_take_their_turn():
 
 
 def test_an_empty_pool_keeps_claims_waiting():
-    view = PoolView([HostRoom(name="host-0")])
+    view = PoolView([HostCapacity(name="host-0")])
     assert [type(each) for each in decided(view, [waiting("a")])] == [Wait]
     assert [type(each) for each in decided(PoolView([]), [waiting("a")])] == [Wait]
 
@@ -454,7 +454,7 @@ def test_a_new_view_forgets_what_it_does_not_know():
     scheduler.decide(view, FairShare(1000.0), BestFit(), 0.0)
     (kept,) = scheduler.reservations.values()
     assert kept.plan.host == "host-0"
-    (room,) = (each for each in view.rooms() if each.name == "host-1")
+    (room,) = (each for each in view.capacities() if each.name == "host-1")
     other = PoolView([room])
     assert scheduler.decide(other, FairShare(1000.0), BestFit(), 1.0) == []
     (kept,) = scheduler.reservations.values()
@@ -464,7 +464,7 @@ def test_a_new_view_forgets_what_it_does_not_know():
 def test_room_that_comes_back_is_seen():
     view = pool()
     scheduler, shares = Scheduler(QueueRules()), FairShare(1000.0)
-    (room,) = view.rooms()
+    (room,) = view.capacities()
     view.put(replace(room, up=False))
     scheduler.wait(waiting("a"))
     assert scheduler.decide(view, shares, BestFit(), 0.0) == []
@@ -490,7 +490,7 @@ def test_started_claims_run_as_they_asked():
 
 def closed(view, host, **changes):
     """Write a host of the view anew, with some of what is in order changed."""
-    (room,) = [each for each in view.rooms() if each.name == host]
+    (room,) = [each for each in view.capacities() if each.name == host]
     view.put(replace(room, **changes))
 
 
@@ -509,7 +509,7 @@ def closed(view, host, **changes):
 )
 def test_a_claim_that_nothing_in_order_could_hold_earns_its_project_nothing(wanted, trouble):
     """Of two hosts the second is the larger one; its claim waits as long as that is out of order."""
-    rooms = [*pool(hosts=1, devices=2).rooms(), next(iter(pool(hosts=1, devices=4).rooms()))]
+    rooms = [*pool(hosts=1, devices=2).capacities(), next(iter(pool(hosts=1, devices=4).capacities()))]
     view = PoolView(
         [
             replace(
@@ -523,7 +523,7 @@ def test_a_claim_that_nothing_in_order_could_hold_earns_its_project_nothing(want
             for number, room in enumerate(rooms)
         ]
     )
-    there = next(room for room in view.rooms() if room.name == "host-1")
+    there = next(room for room in view.capacities() if room.name == "host-1")
     if trouble == "disabled devices":
         trouble = {"devices": tuple(replace(each, usable=False) for each in there.devices)}
     closed(view, "host-1", **trouble)

@@ -66,23 +66,23 @@ def test_nothing_is_over_its_capacity_after_any_course(rooms, policy, remote, da
         found = grant(view, wanted, policy)
         if isinstance(found, Plan):
             running.append((wanted, found))
-        assert all(map(within, view.rooms()))
+        assert all(map(within, view.capacities()))
     for wanted, found in running:
         view.give(wanted, found)
-    assert list(view.rooms()) == ordered(rooms)
+    assert list(view.capacities()) == ordered(rooms)
 
 
 @COURSE
 @given(pools(), demands(), policies, st.booleans())
 def test_what_is_given_back_is_as_before(rooms, wanted, policy, remote):
     view = PoolView(rooms, remote=remote)
-    before = list(view.rooms())
+    before = list(view.capacities())
     assert before == ordered(rooms)
     found = grant(view, wanted, policy)
     if isinstance(found, Plan):
-        assert (list(view.rooms()) == before) == (not any(_takes(wanted)))
+        assert (list(view.capacities()) == before) == (not any(_takes(wanted)))
         view.give(wanted, found)
-    assert list(view.rooms()) == before
+    assert list(view.capacities()) == before
     for name in ("free", "spare"):
         fresh = PoolView(rooms)
         assert (getattr(view.compute, name) == getattr(fresh.compute, name)).all()
@@ -101,8 +101,8 @@ def test_a_fork_and_a_copy_change_on_their_own(rooms, wanted, policy, another):
     twin, other = copied(view), view.fork()
     for each in wanted:
         assert grant(other, each, policy) == grant(twin, each, policy)
-    assert list(view.rooms()) == ordered(rooms)
-    assert list(other.rooms()) == list(twin.rooms())
+    assert list(view.capacities()) == ordered(rooms)
+    assert list(other.capacities()) == list(twin.capacities())
     other.hold(each.device_id for on in rooms for each in on.devices)
     assert view.held.sum() == min(len(view), 1)
 
@@ -114,19 +114,19 @@ def test_a_claim_is_resized_where_it_is_if_there_is_room(rooms, old, compute, me
     found = grant(view, old, BestFit())
     if not isinstance(found, Plan):
         return
-    before = list(view.rooms())
+    before = list(view.capacities())
     new = replace(old, compute=compute, memory_mib=memory_mib)
     # The same devices and host, with what the claim had given back first.
     view.give(old, found)
     here = replace(new, host=found.host, devices=tuple(set(found.device_ids)))
     again = plan(view, here, BestFit())
-    assert isinstance(again, Plan) == fits(view.rooms(), here)
+    assert isinstance(again, Plan) == fits(view.capacities(), here)
     if isinstance(again, Plan):
         view.take(new, again)
-        assert all(map(within, view.rooms()))
+        assert all(map(within, view.capacities()))
         view.give(new, again)
     view.take(old, found)
-    assert list(view.rooms()) == before
+    assert list(view.capacities()) == before
 
 
 def test_best_effort_leaves_guaranteed_room_alone_below_the_limit():
@@ -170,7 +170,7 @@ def test_a_host_is_replaced(rooms, data):
         new, name=chosen.name, devices=tuple(replace(each, usable=False) for each in chosen.devices)
     )
     view.put(new)
-    assert list(view.rooms()) == ordered([on for on in rooms if on is not chosen] + [new])
+    assert list(view.capacities()) == ordered([on for on in rooms if on is not chosen] + [new])
 
 
 @pytest.mark.parametrize("room", [host("host-z"), host("host-a"), host("host-a", device("b"))])
@@ -178,7 +178,7 @@ def test_an_unknown_host_or_other_devices_are_not_put(room):
     view = PoolView([host("host-a", device("a"))])
     with pytest.raises(KeyError):
         view.put(room)
-    assert list(view.rooms()) == [host("host-a", device("a"))]
+    assert list(view.capacities()) == [host("host-a", device("a"))]
 
 
 def test_what_changed_is_told_since_a_mark():

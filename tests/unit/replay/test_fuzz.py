@@ -71,7 +71,7 @@ def test_bytes(content: bytes) -> None:
 def test_records(records: list[Any]) -> None:
     def read(path: Path, bad: BadLines) -> None:
         found = recording.read(path, bad)
-        recording.rooms(found)
+        recording.capacities(found)
         recording.jobs(found)
 
     tried("\n".join(map(json.dumps, records)).encode(), read)

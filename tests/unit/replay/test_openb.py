@@ -89,14 +89,14 @@ def test_pods_that_are_refused(row: str, reason: str, tmp_path: Path) -> None:
 
 
 def test_rooms(tmp_path: Path) -> None:
-    rooms = openb.rooms(nodes(tmp_path), reserve_cpu_milli=500, overcommit=114, scale=2)
+    rooms = openb.capacities(nodes(tmp_path), reserve_cpu_milli=500, overcommit=114, scale=2)
     assert [room.name for room in rooms] == ["b", "b/1", "a", "a/1"]
     # Only hosts with devices have work to do for others.
     assert [room.cpu_free for room in rooms] == [7500, 7500, 4000, 4000]
     devices = [device for room in rooms for device in room.devices]
     assert len({device.device_id for device in devices}) == 4
     assert {(device.compute_total, device.compute_limit) for device in devices} == {(100, 114)}
-    assert openb.rooms(nodes(tmp_path), reserve_cpu_milli=9000)[0].cpu_free == 0
+    assert openb.capacities(nodes(tmp_path), reserve_cpu_milli=9000)[0].cpu_free == 0
 
 
 def test_only_slices_are_oversubscribed() -> None:

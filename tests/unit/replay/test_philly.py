@@ -79,7 +79,7 @@ def test_size_and_load() -> None:
         errors.Invalid, match="load of 1e-06 the jobs need 3000000 devices; allowed: 999999"
     ):
         philly.sized(records, 1e-6, 7)
-    rooms = philly.rooms(12)
+    rooms = philly.capacities(12)
     assert [len(room.devices) for room in rooms] == [8, 4]
     assert len({device.device_id for room in rooms for device in room.devices}) == 12
 

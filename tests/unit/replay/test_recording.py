@@ -198,12 +198,12 @@ def test_lines_that_are_left_out_are_counted(tmp_path: Path) -> None:
 def test_rooms(tmp_path: Path) -> None:
     extends = DeviceRecord(id="e", host="h", memory_mib=1000, extends_memory=True, usable=False)
     read = stored(tmp_path, POOL, HOST, DEVICE, extends)
-    [room] = recording.rooms(read)
+    [room] = recording.capacities(read)
     assert (room.cpu_free, room.memory_free) == (8000, 4096)
     assert [device.compute_limit for device in room.devices] == [150, 150]
     assert [device.memory_limit for device in room.devices] == [1000, 2000]
     assert [device.usable for device in room.devices] == [True, False]
-    [room] = recording.rooms(read, overcommit=114)
+    [room] = recording.capacities(read, overcommit=114)
     assert {device.compute_limit for device in room.devices} == {114}
 
 

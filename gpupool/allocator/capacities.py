@@ -7,7 +7,7 @@ from gpupool.model.share import Part
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceRoom:
+class DeviceCapacity:
     """One device: what it has, and what of it is granted; compute in percent, memory in MiB.
 
     ``limit`` is what may be granted in all, ``guaranteed`` how much of ``granted`` is guaranteed:
@@ -33,7 +33,7 @@ class DeviceRoom:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostRoom:
+class HostCapacity:
     """One host and its devices; ``up`` while it reports.
 
     ``closed`` says why the host takes no new vGPUs; empty when it takes them, or is only silent.
@@ -49,4 +49,4 @@ class HostRoom:
     cpu_free: int = 0
     memory_total: int = 0
     memory_free: int = 0
-    devices: tuple[DeviceRoom, ...] = ()
+    devices: tuple[DeviceCapacity, ...] = ()
