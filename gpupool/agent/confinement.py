@@ -26,7 +26,7 @@ class Confinement:
     def __init__(self, conf: cfg.ConfigOpts, folders: Folders, limited: LimitedLog) -> None:
         self._options = conf.agent
         # Agents of one machine have folders of their own, and so have their groups.
-        self._name = f"gpupool-{hashlib.sha256(bytes(folders.state)).hexdigest()[:12]}"
+        self.name = f"gpupool-{hashlib.sha256(bytes(folders.state)).hexdigest()[:12]}"
         self._limited = limited
         self._cgroups: cgroups.Cgroups | None = None
         self._made: dict[str, cgroups.Limits] = {}
@@ -37,7 +37,7 @@ class Confinement:
 
     def start(self) -> None:
         """Find out where groups can be made; without ``[agent] cgroups`` none are."""
-        self._cgroups = cgroups.find(self._name) if self._options.cgroups else None
+        self._cgroups = cgroups.find(self.name) if self._options.cgroups else None
 
     def stop(self) -> None:
         """Remove groups that have no workers."""

@@ -39,7 +39,7 @@ _OF_ERRNO = {
 
 
 @dataclass(frozen=True)
-class _Left:
+class Left:
     """How much is ``left`` of ``all``, how much to keep, and what to say when it is less."""
 
     what: str
@@ -79,7 +79,7 @@ class Resources:
             self._reserve.keep()
         return reason
 
-    def _left(self) -> Iterator[_Left]:
+    def _left(self) -> Iterator[Left]:
         named = {
             "state": self._folders.state,
             "run": self._folders.run,
@@ -96,26 +96,26 @@ class Resources:
         yield from _left_of_tasks()
         yield from self._left_of_memory()
 
-    def _left_of_disk(self, name: str, path: Path) -> Iterator[_Left]:
+    def _left_of_disk(self, name: str, path: Path) -> Iterator[Left]:
         found = os.statvfs(path)
         if found.f_flag & os.ST_RDONLY:
-            yield _Left(f"its {name} disk is read-only", _PART, 0, 1)
+            yield Left(f"its {name} disk is read-only", _PART, 0, 1)
         unit, keep = found.f_frsize, self._options.reserved_disk_mib * MIB
-        yield _Left(f"its {name} disk is full", found.f_blocks * unit, found.f_bavail * unit, keep)
+        yield Left(f"its {name} disk is full", found.f_blocks * unit, found.f_bavail * unit, keep)
         # Some file systems have no fixed number of files, and say 0.
         what = f"its {name} disk has no room for more files"
-        yield _Left(what, found.f_files, found.f_favail, _INODES)
+        yield Left(what, found.f_files, found.f_favail, _INODES)
 
-    def _left_of_memory(self) -> Iterator[_Left]:
+    def _left_of_memory(self) -> Iterator[Left]:
         keep = self._options.reserved_memory_mib * MIB
         with suppress(OSError, ValueError, KeyError):
             lines = Path("/proc/meminfo").read_text().splitlines()
             amounts = {
                 name: int(rest.split()[0]) << 10 for name, _, rest in (x.partition(":") for x in lines)
             }
-            yield _Left("it has no memory left", amounts["MemTotal"], amounts["MemAvailable"], keep)
+            yield Left("it has no memory left", amounts["MemTotal"], amounts["MemAvailable"], keep)
         for bound in cgroup_bounds.memory():
-            yield _Left("its agent's memory limit is reached", bound.limit, bound.left, keep)
+            yield Left("its agent's memory limit is reached", bound.limit, bound.left, keep)
 
     def _probe_disk(self) -> list[str]:
         """Write a file, as a new vGPU would be: quotas and broken disks show only then."""
@@ -131,27 +131,27 @@ class Resources:
         return []
 
 
-def _left_of_files() -> Iterator[_Left]:
+def _left_of_files() -> Iterator[Left]:
     what = "it has no open files left"
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        yield _Left(what, limit, limit - len(os.listdir("/proc/self/fd")), _FILES)
+        yield Left(what, limit, limit - len(os.listdir("/proc/self/fd")), _FILES)
         used, _, most = map(int, Path("/proc/sys/fs/file-nr").read_text().split())
-        yield _Left(what, most, most - used, _FILES)
+        yield Left(what, most, most - used, _FILES)
     except OSError as exc:
         if exc.errno in (errno.EMFILE, errno.ENFILE):
-            yield _Left(what, _PART, 0, 1)
+            yield Left(what, _PART, 0, 1)
 
 
-def _left_of_tasks() -> Iterator[_Left]:
+def _left_of_tasks() -> Iterator[Left]:
     what = "it has no processes left"
     with suppress(OSError, ValueError):
         used = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
         limits = [Path(f"/proc/sys/kernel/{name}").read_text() for name in ("threads-max", "pid_max")]
         most = min(map(int, limits))
-        yield _Left(what, most, most - used, _TASKS)
+        yield Left(what, most, most - used, _TASKS)
     for bound in cgroup_bounds.pids():
-        yield _Left(what, bound.limit, bound.left, _TASKS)
+        yield Left(what, bound.limit, bound.left, _TASKS)
 
 
 def _probe_threads() -> list[str]:

@@ -13,7 +13,7 @@ MAGIC = 0x56454447
 VERSION = 1
 # magic, version, frozen
 LAYOUT = struct.Struct("<III52x")
-_FROZEN_OFFSET = 8
+FROZEN_OFFSET = 8
 
 
 class DeviceState:
@@ -41,13 +41,13 @@ class DeviceState:
         self.make()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.pwrite(descriptor, struct.pack("<I", frozen), _FROZEN_OFFSET)
+            os.pwrite(descriptor, struct.pack("<I", frozen), FROZEN_OFFSET)
         finally:
             os.close(descriptor)
 
     def is_frozen(self) -> bool:
         """Return whether work waits."""
         try:
-            return any(self._path.read_bytes()[_FROZEN_OFFSET : _FROZEN_OFFSET + 4])
+            return any(self._path.read_bytes()[FROZEN_OFFSET : FROZEN_OFFSET + 4])
         except FileNotFoundError:
             return False

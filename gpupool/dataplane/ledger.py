@@ -39,13 +39,13 @@ SLOT = struct.Struct("<QQI4xQQQ16x")
 _START = struct.Struct("<III")
 # lost, memory_limit, compute, host_limit: what the agent alone may change
 _TERMS = struct.Struct("<IQI4xQ")
-_LOST_OFFSET = 12
-_FROZEN_OFFSET = 40
-_BUSY_OFFSET = 8
-_PID_OFFSET = 16
-_HOST_MEMORY_OFFSET = 24
-_IN_FLIGHT_OFFSET = 32
-_ENDED_OFFSET = 40
+LOST_OFFSET = 12
+FROZEN_OFFSET = 40
+BUSY_OFFSET = 8
+PID_OFFSET = 16
+HOST_MEMORY_OFFSET = 24
+IN_FLIGHT_OFFSET = 32
+ENDED_OFFSET = 40
 
 
 def size_of(slots: int) -> int:
@@ -130,23 +130,23 @@ class Ledger:
         """Change the limits; workers follow at once. Memory in use stays in use. Lost is found again."""
         wanted = limits.terms()
         with self._file() as (descriptor, _):
-            if _read(descriptor, _TERMS, _LOST_OFFSET) != wanted:
-                os.pwrite(descriptor, _TERMS.pack(*wanted), _LOST_OFFSET)
+            if _read(descriptor, _TERMS, LOST_OFFSET) != wanted:
+                os.pwrite(descriptor, _TERMS.pack(*wanted), LOST_OFFSET)
 
     def set_lost(self) -> None:
         """Tell every worker that the vGPU is being taken away."""
         with self._file() as (descriptor, _):
-            os.pwrite(descriptor, b"\1", _LOST_OFFSET)
+            os.pwrite(descriptor, b"\1", LOST_OFFSET)
 
     def set_frozen(self, frozen: bool) -> None:
         """Have every worker's work wait, or go on; workers of before control channels do not."""
         with self._file() as (descriptor, _):
-            os.pwrite(descriptor, struct.pack("<I", frozen), _FROZEN_OFFSET)
+            os.pwrite(descriptor, struct.pack("<I", frozen), FROZEN_OFFSET)
 
     def is_frozen(self) -> bool:
         """Return whether work waits."""
         with self._file(os.O_RDONLY) as (descriptor, _):
-            return any(os.pread(descriptor, 4, _FROZEN_OFFSET))
+            return any(os.pread(descriptor, 4, FROZEN_OFFSET))
 
     def usage(self, slot: int) -> SlotUsage:
         """Return what ``slot`` uses; never more memory than the limit."""
@@ -160,7 +160,7 @@ class Ledger:
             return self._usages(descriptor, 0, slots)
 
     def _usages(self, descriptor: int, first: int, count: int) -> list[SlotUsage]:
-        _, limit, _, host_limit = _read(descriptor, _TERMS, _LOST_OFFSET)
+        _, limit, _, host_limit = _read(descriptor, _TERMS, LOST_OFFSET)
         content = os.pread(descriptor, count * SLOT.size, HEADER.size + first * SLOT.size)
         if len(content) < count * SLOT.size:
             raise errors.Invalid(f"{self.path}: the ledger was cut short")
@@ -191,21 +191,21 @@ class Ledger:
             _check(slot, slots)
             at = HEADER.size + slot * SLOT.size
             os.pwrite(descriptor, bytes(8), at)
-            os.pwrite(descriptor, bytes(4), at + _PID_OFFSET)
-            os.pwrite(descriptor, bytes(8), at + _HOST_MEMORY_OFFSET)
-            if any(os.pread(descriptor, 8, at + _ENDED_OFFSET)):
+            os.pwrite(descriptor, bytes(4), at + PID_OFFSET)
+            os.pwrite(descriptor, bytes(8), at + HOST_MEMORY_OFFSET)
+            if any(os.pread(descriptor, 8, at + ENDED_OFFSET)):
                 return
             if not ended_ns:
-                os.pwrite(descriptor, bytes(8), at + _IN_FLIGHT_OFFSET)
-            os.pwrite(descriptor, struct.pack("<Q", ended_ns), at + _ENDED_OFFSET)
+                os.pwrite(descriptor, bytes(8), at + IN_FLIGHT_OFFSET)
+            os.pwrite(descriptor, struct.pack("<Q", ended_ns), at + ENDED_OFFSET)
 
     def restart(self) -> None:
         """Forget device time of before; for when no worker lives, as after a reboot of the host."""
         with self._file() as (descriptor, slots):
             for slot in range(slots):
                 at = HEADER.size + slot * SLOT.size
-                os.pwrite(descriptor, bytes(8), at + _IN_FLIGHT_OFFSET)
-                os.pwrite(descriptor, bytes(8), at + _ENDED_OFFSET)
+                os.pwrite(descriptor, bytes(8), at + IN_FLIGHT_OFFSET)
+                os.pwrite(descriptor, bytes(8), at + ENDED_OFFSET)
             os.pwrite(descriptor, bytes(device_time.SIZE), size_of(slots) - device_time.SIZE)
 
     @contextmanager

@@ -155,11 +155,9 @@ PRIVATE_OF_OTHERS = {
     *("_fair_semaphore", "client._rate_semaphore", "limit._SDK_CONNECTION"),
 }
 PRIVATE_STILL = {
-    "tests/functional/agent/test_cgroups.py",
     "tests/functional/agent/test_drivers.py",
     "tests/functional/agent/test_parts.py",
     "tests/functional/agent/test_program.py",
-    "tests/functional/agent/test_resources.py",
     "tests/functional/agent/test_sessions.py",
     "tests/functional/conductor/lab.py",
     "tests/functional/conductor/test_claims.py",
@@ -186,7 +184,6 @@ PRIVATE_STILL = {
     "tests/integration/test_leadership.py",
     "tests/unit/drivers/test_hangs.py",
     "tests/unit/quota/test_claim_again.py",
-    "tests/unit/quota/test_ledger.py",
 }
 # Of named tuples and ctypes' structures, which are public in spite of their names.
 PUBLIC = {"_asdict", "_fields", "_fields_", "_replace"}

@@ -31,7 +31,7 @@ def folder(host, request):
     host.conf.set_override("cgroups", True, "agent")
     host.conf.set_override("report_interval", 3600, "agent")
     named = confinement.Confinement(host.conf, host.folders, None)
-    groups = cgroups.find(named._name)
+    groups = cgroups.find(named.name)
     yield groups.folders()["memory"]
     host.close()
     groups.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gpupool.agent.resources import MIB, _Left
+from gpupool.agent.resources import MIB, Left
 from gpupool.dataplane.handshake import Kind
 from gpupool.model.attachment import AttachmentKind
 
@@ -335,12 +335,12 @@ def test_a_group_whose_memory_is_used_up_is_said_so(short_path):
 
 def test_what_ran_out_has_to_be_there_twice_before_it_counts_again():
     keep = 10 * MIB
-    assert _Left("disk", 1000 * MIB, keep - 1, keep).is_short(before=False)
-    assert not _Left("disk", 1000 * MIB, keep, keep).is_short(before=False)
-    assert _Left("disk", 1000 * MIB, 2 * keep - 1, keep).is_short(before=True)
-    assert not _Left("disk", 1000 * MIB, 2 * keep, keep).is_short(before=True)
+    assert Left("disk", 1000 * MIB, keep - 1, keep).is_short(before=False)
+    assert not Left("disk", 1000 * MIB, keep, keep).is_short(before=False)
+    assert Left("disk", 1000 * MIB, 2 * keep - 1, keep).is_short(before=True)
+    assert not Left("disk", 1000 * MIB, 2 * keep, keep).is_short(before=True)
 
 
 def test_of_a_small_disk_a_twentieth_is_kept():
-    assert _Left("disk", 2 * MIB, 2 * MIB // 20 - 1, 32 * MIB).is_short(before=False)
-    assert not _Left("disk", 2 * MIB, 2 * MIB // 20, 32 * MIB).is_short(before=False)
+    assert Left("disk", 2 * MIB, 2 * MIB // 20 - 1, 32 * MIB).is_short(before=False)
+    assert not Left("disk", 2 * MIB, 2 * MIB // 20, 32 * MIB).is_short(before=False)
