@@ -9,6 +9,7 @@ from gpupool.conductor.claims.binding import TAKEN
 from gpupool.model.claim import ClaimChange, OnPreempt
 from gpupool.model.pool import PoolChange
 from gpupool.model.states import ClaimState
+from testbed.simulated_agent import SimulatedAgent
 from tests.functional.conductor.lab import Lab
 
 
@@ -26,6 +27,17 @@ def test_highest_priority_then_oldest_first(lab):
     lab.look(agent)
     lab.look(agent)
     assert states(lab, late) == [ClaimState.BOUND]
+
+
+def test_a_device_that_was_refused_is_offered_again_as_soon_as_its_provider_is_written(lab):
+    SimulatedAgent(lab.transport, "host-late").look()
+    claim = lab.create()
+    for _ in range(2):
+        lab.conductor.tick()
+        assert states(lab, claim) == [ClaimState.QUEUED]
+    lab.conductor.flush()
+    lab.conductor.tick()
+    assert states(lab, claim) == [ClaimState.BINDING]
 
 
 def test_a_change_of_priority_counts(lab):
