@@ -22,7 +22,7 @@ from gpupool.placement import names
 from tests.functional.conductor.lab import Lab, new_conf
 
 STEPS = 25
-EXAMPLES = 10
+EXAMPLES = 8
 
 
 class Moves(RuleBasedStateMachine):
@@ -40,7 +40,7 @@ class Moves(RuleBasedStateMachine):
         self.labs = [self.lab, Lab(conf, database, self.placement.client())]
         self.labs[1].close()
         self.agent = self.lab.agent(devices=3)
-        for compute in (40, 60):
+        for compute in (20, 30, 40):
             self.lab.bound(self.agent, compute=compute, memory_mib=1024)
         self.ids = {vgpu.id for vgpu in self.lab.vgpus()}
         # By conductor what it believes to be doing.
@@ -60,13 +60,15 @@ class Moves(RuleBasedStateMachine):
         self.lab.database.close()
         self.placement.empty()
 
-    @rule(one=st.integers(0, 1), data=st.data())
-    def plan(self, one, data):
+    @rule(one=st.integers(0, 1), data=st.data(), steps=st.integers(1, 3))
+    def begin(self, one, data, steps):
+        """Plan a move, and go on for as many steps as there is to be no crash in between."""
         lab, own = self.labs[one], self.lab.vgpus()
         if self.planned[one] is not None or not own:
             return
         vgpu = data.draw(st.sampled_from(sorted(own, key=lambda each: each.index)))
-        target = data.draw(st.sampled_from(self.lab.devices(self.agent)))
+        others = [each for each in self.lab.devices(self.agent) if each.id != vgpu.device_id]
+        target = data.draw(st.sampled_from(others))
         move_id, inventory = str(uuid.uuid4()), lab.made.inventory
         lab.begin(move_id)
         try:
@@ -75,6 +77,8 @@ class Moves(RuleBasedStateMachine):
             lab.abandon()
         else:
             self.planned[one] = made
+            for step in (self.ask_placement, self.switch)[: steps - 1]:
+                step(one)
 
     @rule(one=st.integers(0, 1))
     def ask_placement(self, one):
@@ -127,6 +131,7 @@ class Moves(RuleBasedStateMachine):
         self.agent.look()
 
     @rule(data=st.data())
+    @precondition(lambda self: len(self.lab.vgpus()) > 1)
     def release(self, data):
         bound = sorted({each.claim_id for each in self.lab.vgpus() if each.state == VgpuState.ACTIVE})
         if bound:
