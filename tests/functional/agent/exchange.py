@@ -6,14 +6,12 @@ waits for the answer, and content. The calls it makes name no address, which ano
 
 import json
 import mmap
-import os
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from gpupool.dataplane import build, handshake
 from testbed.local_agent import LocalAgent, Vgpu
@@ -71,33 +69,28 @@ def records(ring: mmap.mmap) -> list[tuple[int, bool, str]]:
     return found
 
 
-@dataclass
-class Recorder(LocalAgent):
-    """An agent that keeps what it hears."""
-
-    hellos: list[str] = field(default_factory=list)
-
-    def _answer(self, connection: socket.socket) -> None:
-        self.hellos.append(connection.recv(1000, socket.MSG_PEEK).hex())
-        super()._answer(connection)
-
-
 def main() -> None:
-    rings, make_ring = [], handshake.make_ring
+    rings: list[mmap.mmap] = []
+    hellos: list[str] = []
+    make_ring, receive_hello = handshake.make_ring, handshake.receive_hello
 
-    def keep(size_mib: int) -> int:
+    def keep_ring(size_mib: int) -> int:
         ring = make_ring(size_mib)
-        rings.append(mmap.mmap(os.dup(ring), size_mib << 20))
+        rings.append(mmap.mmap(ring, size_mib << 20))
         return ring
 
-    handshake.make_ring = keep  # type: ignore[assignment]
+    def keep_hello(connection: socket.socket) -> handshake.Hello:
+        hellos.append(connection.recv(1000, socket.MSG_PEEK).hex())
+        return receive_hello(connection)
+
     with (
-        tempfile.TemporaryDirectory() as folder,
-        Recorder(Path(folder), build.ensure(), (Vgpu(100, 64),)) as agent,
+        patch.object(handshake, "make_ring", keep_ring),
+        patch.object(handshake, "receive_hello", keep_hello),
+        LocalAgent(build.ensure(), (Vgpu(100, 64),)) as agent,
     ):
         environment = {**agent.program_environment(), "LD_LIBRARY_PATH": sys.argv[1]}
         subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True)
-        found = {"hellos": agent.hellos, "records": records(rings[0])}
+        found = {"hellos": hellos, "records": records(rings[0])}
     print(json.dumps(found))
 
 

@@ -42,11 +42,11 @@ def test_an_earlier_runtime_is_answered_as_it_expects(host):
     assert program.wait_ready() == 0
 
 
-def test_what_an_earlier_runtime_asks_is_served(native, tmp_path):
+def test_what_an_earlier_runtime_asks_is_served(native):
     """From a record of its ring: numbers, sizes and layouts of messages stay what they were."""
     exchange = recorded(COMMIT)
     with (
-        LocalAgent(tmp_path, native) as agent,
+        LocalAgent(native) as agent,
         RawClient(agent, bytes.fromhex(exchange["hellos"][1])) as client,
     ):
         for call, waits, content in exchange["records"]:
