@@ -174,7 +174,9 @@ class LocalAgent:
 
     def _conf(self, folder: Path):
         conf = gpupool.conf.new(files=[])
-        conf.set_override("devices", max(one.ordinal for one in self.vgpus) + 1, "reference")
+        conf.set_override(
+            "devices", max((one.ordinal for one in self.vgpus), default=0) + 1, "reference"
+        )
         for name, value in {
             "host": HOST,
             "drivers": ["local"],

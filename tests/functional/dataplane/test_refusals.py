@@ -23,8 +23,8 @@ def test_a_claim_without_devices_has_none_however_often_one_asks(agent, run):
 
 def test_a_wrong_ticket_is_refused_with_the_agents_words(agent, run):
     seen = run(agent(), "init", GPUPOOL_TICKET="another")
-    assert seen["error"] == "CUDA_ERROR_DEVICE_UNAVAILABLE"
-    assert "gpupool: the agent refused: this ticket opens no claim" in seen["log"]
+    assert seen["error"] == "CUDA_ERROR_NO_DEVICE"
+    assert "gpupool: the agent refused: the ticket is not this attachment's" in seen["log"]
 
 
 def test_a_released_claim_has_no_socket(agent, run):
