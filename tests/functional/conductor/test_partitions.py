@@ -74,7 +74,7 @@ def test_what_a_part_has_at_least_may_be_said_and_its_size_is_charged(lab, cut):
     claim = lab.create(partition="1g.5gb", **wish)
     assert (claim.compute, claim.memory_mib) == (14, MEMORY // 8)
     lab.conf.set_override("compute", 100, group="quota")
-    lab.parts.limits.__init__(lab.conf)
+    lab.made.limits.__init__(lab.conf)
     with pytest.raises(errors.OverQuota):
         lab.create(partition="7g.40gb", **wish)
 
