@@ -33,7 +33,7 @@ class Freezing:
         return self._freeze({vgpu_id}, reason, seconds)
 
     def thaw_vgpu(self, vgpu_id: str) -> None:
-        """Have a vGPU's work go on, unless its device is frozen. Raises as ``freeze_vgpu``."""
+        """Thaw a vGPU: its work goes on, unless its device is frozen. Raises as ``freeze_vgpu``."""
         self._check(vgpu_id)
         self._vgpus.ledger(vgpu_id).set_frozen(False)
         self._thaw({vgpu_id})
@@ -44,7 +44,7 @@ class Freezing:
         return self._freeze(self._vgpus.of_device(device_key), reason, seconds)
 
     def thaw_device(self, device_key: str) -> None:
-        """Have the work of a device's vGPUs go on, of those that are not frozen themselves."""
+        """Thaw a device: the work of those of its vGPUs that are not frozen themselves goes on."""
         self._vgpus.device_state(device_key).set_frozen(False)
         self._thaw(self._vgpus.of_device(device_key))
 

@@ -80,7 +80,7 @@ class Inventory:
         return driver.open(device_key, part)
 
     def cut(self, device_key: str, part: Part) -> None:
-        """Have a device have a part; raises as ``open``, and Invalid when it can't."""
+        """Make a part of a device; raises as ``open``, and Invalid when it can't."""
         self._working(device_key)
         self._cutting(device_key).apply(device_key, part)
 

@@ -29,7 +29,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Program:
-    """Who asks for a session: through which attachment, for which vGPU, from which process.
+    """The request for a session: through which attachment, for which vGPU, from which process.
 
     ``control`` is the newest version of the control channel that its runtime speaks, 0 for none.
     """

@@ -12,7 +12,7 @@ from gpupool.agent.process_log import ProcessLog
 
 
 class Record(Protocol):
-    """What is written down of a process: a frozen dataclass."""
+    """The record of a process: a frozen dataclass."""
 
     @property
     def id(self) -> str:

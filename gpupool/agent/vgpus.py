@@ -104,7 +104,7 @@ class Vgpus:
         return before != (spec, self._errors.get(spec.id))
 
     def _cut(self, spec: VgpuSpec, new: bool) -> None:
-        """Have the device have the vGPU's part; one that failed keeps the vGPUs that it has."""
+        """Make the vGPU's part on the device; a device that failed keeps the vGPUs that it has."""
         try:
             if spec.part:
                 self._inventory.cut(spec.device_key, spec.part)

@@ -276,7 +276,7 @@ class Pass:
     def _ahead(self) -> Preemption:
         """Return the pool as it will be when all have left that are leaving."""
         if self._preemption is None:
-            # What is kept is taken out of a fork of the view: it may not be out of the view too.
+            # Room is kept in a fork of the view, so it may not be taken out of the view too.
             self.kept.lift()
             self._preemption = Preemption(
                 self._occupancy,

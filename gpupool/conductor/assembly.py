@@ -98,7 +98,7 @@ class Assembly:
         self.inventory = Inventory(ProviderTree(self.placement), most)
         self.allocations = Allocations(self.placement, self.inventory.granting)
         self.outbox = Outbox()
-        # What is compared with Placement next.
+        # The devices that are compared with Placement next.
         self.rotation = Rotation(most)
         self.views = Views(self.database, self.inventory, self.conf)
 

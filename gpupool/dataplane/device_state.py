@@ -37,7 +37,7 @@ class DeviceState:
         return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def set_frozen(self, frozen: bool) -> None:
-        """Have the work of all the device's vGPUs wait, or go on."""
+        """Freeze or thaw the work of all the device's vGPUs."""
         self.make()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:

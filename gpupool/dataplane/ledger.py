@@ -139,7 +139,7 @@ class Ledger:
             os.pwrite(descriptor, b"\1", LOST_OFFSET)
 
     def set_frozen(self, frozen: bool) -> None:
-        """Have every worker's work wait, or go on; workers of before control channels do not."""
+        """Freeze or thaw every worker's work; workers older than control channels take no notice."""
         with self._file() as (descriptor, _):
             os.pwrite(descriptor, struct.pack("<I", frozen), FROZEN_OFFSET)
 

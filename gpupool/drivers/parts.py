@@ -24,7 +24,7 @@ class Parts(ABC):
 
     @abstractmethod
     def apply(self, device_key: str, part: Part) -> None:
-        """Have the device be cut so that it has ``part``; one that is there stays. Raises as ``plan``.
+        """Cut the device so that it has ``part``; a part that is there stays. Raises as ``plan``.
 
         When it returns, workers can open the part. Interrupted anywhere it is called again.
         """

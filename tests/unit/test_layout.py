@@ -133,7 +133,7 @@ def test_files_and_functions_stay_short() -> None:
     assert not [name for path in paths for name in long_functions(path)]
 
 
-# What is no part of the product: which of these folders each may import.
+# Folders that are no part of the product: which of these each may import.
 BESIDE = {"bench": {"testbed"}, "testbed": set(), "tests": {"bench", "testbed"}}
 
 

@@ -44,7 +44,7 @@ class Claims:
             claim = self.checked(ctxt, claim_id, request)
             created = self._transactions.commit(_create, claim, self._limits.of(claim.project_id))
         except errors.GpupoolError:
-            # What has come twice may not be possible any more.
+            # A change that is asked for twice may not be possible the second time.
             with self._transactions.reader() as session:
                 found = claims.list_(session, {"id": claim_id})
             if not found:

@@ -105,7 +105,7 @@ def start(
         return transaction.move(claim, release_to, **reason.fields(), ended_at=now)
     held = vgpus.list_(transaction.session, {"claim_id": claim.id})
     if release_to == ClaimState.QUEUED and any(vgpu.consumer_id for vgpu in held):
-        # Whoever wrote its allocation chose the devices: it has no others to wait for.
+        # The writer of its allocation chose the devices: it has no others to wait for.
         release_to = ClaimState.FAILED
     # First, because it locks the host: no attachment can be made between here and the commit.
     remove_vgpus(transaction, held)

@@ -52,7 +52,7 @@ class Flush:
         gone = [vgpu for vgpu in noted if vgpu.claim_id not in going]
         self._outbox.add([], (vgpu for vgpu in noted if vgpu.claim_id in going))
         try:
-            # What was refused for good comes again with the host's next report.
+            # A write that was refused for good comes again with the host's next report.
             with isolated("what left its host is given back later"):
                 self._drop(gone)
                 gone = []

@@ -69,7 +69,7 @@ class Audit:
             before = {(vgpu.id, vgpu.generation) for vgpu in vgpus.due(session, device_ids)}
         held = {each: self._allocations.allocations_of(each) for each in device_ids}
         with self._transactions.reader() as session:
-            # One that moved meanwhile had another share before.
+            # A vGPU that moved meanwhile had another share before.
             after = vgpus.due(session, device_ids)
             due = [vgpu for vgpu in after if (vgpu.id, vgpu.generation) in before]
             return Books(held=held, consumers=vgpus.consumers(session), due=due)

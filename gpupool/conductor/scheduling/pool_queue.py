@@ -132,7 +132,7 @@ class PoolQueue:
             try:
                 return view, self.scheduler.decide(view, shares, self.policy, now, wall(self._clock))
             except Exception:
-                # Who knows what it had taken out of the view: all is read anew.
+                # It is not known what the pass had taken out of the view: all is read anew.
                 self._views.forget(self._pool.id)
                 self.scheduler, self.claims = self._new_scheduler(), {}
                 self._generations = {}

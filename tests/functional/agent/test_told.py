@@ -126,7 +126,7 @@ def test_a_program_sees_what_its_vgpu_has_become(host, manager, start, memory_mi
 
 
 def test_a_restarted_agent_tells_the_sessions_that_it_found(host, start):
-    """What was changed meanwhile, and later why they end."""
+    """The changes made meanwhile, and later the reason of the end."""
     host.conductor.want(1, [ONE, TWO], [BOTH, SMALL])
     killed = host.start_process()
     host.wait_converged(1)
@@ -153,7 +153,7 @@ def receive(connection):
 
 
 def test_a_runtime_is_told_who_it_is_in_the_version_that_both_know(host, manager):
-    """One that is newer than its agent speaks that one's."""
+    """A peer newer than its agent speaks the agent's version."""
     program = opened(host, control=control.VERSION + 7)
     told = receive(program.accept())
     assert told == Message(

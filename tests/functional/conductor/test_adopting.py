@@ -72,7 +72,7 @@ def test_its_allocation_stays_when_the_claim_is_released(lab):
     lab.look(agent)
     assert lab.claim(claim).state == ClaimState.RELEASED
     assert (lab.vgpus(), books(lab)) == ([], {consumer: 50})
-    # What is another's is no room of ours.
+    # Another consumer's allocation is no room of ours.
     lab.reconcile()
     waits = lab.create(compute=60)
     lab.serve()

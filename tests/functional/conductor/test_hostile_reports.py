@@ -108,7 +108,7 @@ def test_a_host_that_reports_too_often_is_told_to_try_later(paced):
     client.report(RequestContext(), signed(hostile, 10**6 + 100))
     with pytest.raises(errors.Unavailable, match="reports too often"):
         client.report(RequestContext(), signed(hostile, 10**6 + 101))
-    # What is said of a host that reports seldom enough is forgotten.
+    # The bucket of a host that reports seldom enough is forgotten.
     paced.clock.wait(60)
     other.send()
     assert paced.made.rates._buckets.keys() == {other.host}

@@ -26,7 +26,7 @@ def world_of(client, kernels, seed):
 
 
 def serve(client, world, name):
-    """Have a valid record of the message served; return its result."""
+    """Serve a valid record of the message; return its result."""
     message = BY_NAME[name]
     for needed in preparations(message):
         assert serve(client, world, needed) == 0

@@ -69,7 +69,7 @@ def test_what_needs_no_turn_is_served_while_work_waits(serving, client):
 
 
 def test_memory_is_not_freed_before_the_work_that_uses_it(serving, client):
-    """What is asked after the free waits for it: the memory may be needed."""
+    """A request after the free waits for it: the memory may be needed."""
     address = allocate(client, 60 * MIB)
     serving.ledgers[0].set_frozen(True)
     client.send(NUMBERS["memory_set"], fill(address, 7))

@@ -297,7 +297,7 @@ def test_casts_to_conductors_of_several_versions(of_version, client, ctxt):
 
 
 def test_an_agent_without_signatures_is_told_to_report(of_version, messaging, ctxt):
-    """What is signed takes version 1.2; it is not sent to older ones as what they would believe."""
+    """Signed reports need version 1.2; older conductors are not sent any."""
     oldest, _ = of_version(agent.TOPIC, 0)
     newer, _ = of_version(agent.TOPIC, 2)
     client = AgentClient(messaging)

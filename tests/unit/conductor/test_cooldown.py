@@ -1,4 +1,4 @@
-"""What is left alone comes back: after its time, or as soon as its provider is written."""
+"""A device that is left alone comes back: after its time, or as soon as its provider is written."""
 
 from gpupool.conductor.scheduling.cooldown import Cooldown
 from gpupool.model.reason import Reason

@@ -12,7 +12,7 @@
 
 #define LOOK_MS 100 /* how long a blocked call may miss that the worker is gone */
 
-/* What is said comes first: a program may exit as soon as it gets an error. */
+/* The reason is logged first: a program may exit as soon as it gets an error. */
 static void mark_lost(struct session *session)
 {
     notices_log_lost(&session->notices);

@@ -11,7 +11,7 @@
 #define TRIES 16u
 #define FILLER (64u << 10) /* bytes */
 
-/* What is asked for: a run of bytes, or rows whose pitch the device chooses. */
+/* The memory asked for: a run of bytes, or rows whose pitch the device chooses. */
 struct wish {
     uint64_t context, bytes; /* bytes 0: rows */
     struct memory_allocate_pitch_request rows;

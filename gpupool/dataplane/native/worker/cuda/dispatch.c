@@ -14,7 +14,7 @@
 
 #include "worker_dispatch.inc"
 
-/* What was sent for a load that is not served is not part of the next one. */
+/* An image sent for a load that is not served is not part of the next one. */
 static void skip(struct session *session, uint16_t call)
 {
     if (call == CALL_module_load)
