@@ -57,6 +57,7 @@ def test_queued_again_it_gets_its_time_anew_and_keeps_the_lease_it_asked_for(lab
     agent.send()
     agent.error = ""
     agent.look()
+    lab.conductor.flush()
     lab.conductor.tick()
     queued = lab.claim(claim)
     assert (queued.bound_at, queued.lease_end) == (None, lease_end)
@@ -136,6 +137,7 @@ def test_what_is_queued_again_is_charged_too(lab):
     agent.send()
     agent.error = ""
     agent.look()
+    lab.conductor.flush()
     lab.conductor.tick()
     assert lab.claim(claim).bound_at is None
     assert used(lab, claim) == pytest.approx(50_000, rel=0.2)
