@@ -57,8 +57,9 @@ def test_transitions_of_vgpus_and_attachments(database: Database) -> None:
         vgpu = vgpus.create(session, make.vgpu(claim, device))
         active = vgpus.transition(session, vgpu, VgpuState.ACTIVE, generation=2)
         assert (active.state, active.generation) == ("active", 2)
-        with pytest.raises(errors.Conflict, match="active cannot become planned"):
-            vgpus.transition(session, active, VgpuState.PLANNED)
+        gone = vgpus.transition(session, active, VgpuState.REMOVING)
+        with pytest.raises(errors.Conflict, match="removing cannot become active"):
+            vgpus.transition(session, gone, VgpuState.ACTIVE)
         pending = attachments.create(session, make.attachment(claim, host))
         ready = attachments.transition(
             session, pending, AttachmentState.READY, environment={"A": "b"}, cdi_device="c=d"
