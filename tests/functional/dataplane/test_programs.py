@@ -85,7 +85,7 @@ def test_streams_of_threads_do_not_wait_for_each_other(agent, run):
     assert seen["mine"] == "CUDA_ERROR_NOT_READY"
 
 
-@pytest.mark.parametrize("ring_mib", [4, 8, 64])
+@pytest.mark.parametrize("ring_mib", [8, 16, 64])
 def test_copies_of_every_size_through_small_and_large_rings(agent, run, ring_mib):
     seen = run(agent(ring_mib=ring_mib), "copies")
     seen.pop("log")
