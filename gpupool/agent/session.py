@@ -7,7 +7,7 @@ from typing import Self
 from gpupool.agent.channels import Peer
 from gpupool.agent.process import Identity
 
-# Exit statuses of a worker, see native/worker/main.c.
+# Exit statuses of a worker, see native/worker/worker.c.
 STATUSES = {1: "it could not be started", 3: "the program broke the protocol"}
 
 

@@ -15,7 +15,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Repair:
-    """One of them, by its name in the log; with ``asks_placement`` it waits while that is away."""
+    """A job of the reconciler; with ``asks_placement`` it waits while Placement is away."""
 
     name: str
     run: Callable[[], object]
